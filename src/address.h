@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One recipient on its way through routing and delivery.  Floor: policy (objects). */
+#ifndef ADDRESS_H
+#define ADDRESS_H
+
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/ip.h"
+#include "base/outcome.h"
+#include "base/tree.h"
+#include "formats/rfc5322.h"
+
+struct router;
+struct transport;
+struct recipient;
+
+/* A remote host to try.  Lists are in order of preference. */
+struct host {
+  struct host *next;
+  const char *name;
+  const char *address;       /* NULL: not looked up yet */
+  int port;                  /* 0: the transport's */
+  int mx;                    /* MX preference, or a negative sort key: not from MX */
+  int sort_key;
+  enum { HOST_USABLE_UNKNOWN, HOST_USABLE, HOST_UNUSABLE, HOST_UNUSABLE_EXPIRED } status;
+  enum { HOST_WHY_UNKNOWN, HOST_WHY_RETRY, HOST_WHY_DEFERRED, HOST_WHY_IGNORED, HOST_WHY_FAILED } why;
+  bool dnssec;
+  bool dnssec_used;
+  bool secure_name;
+  bool tls_needed;           /* DANE etc. */
+  time_t last_try;
+};
+
+/* Properties that pass from parents to children and to the transport. */
+struct addr_prop {
+  const char *address_data;       /* $address_data */
+  const char *domain_data, *localpart_data;
+  const char *errors_address;     /* NULL: the message's sender; "" : ignore failures */
+  struct header_line *extra_headers;
+  const char *remove_headers;     /* colon list */
+  struct tree router_vars;        /* r_xxx: data const char * */
+  bool ignore_error;
+  bool utf8_msg;
+};
+
+enum addr_return_file { ADDR_RETURN_NONE, ADDR_RETURN_ON_FAIL, ADDR_RETURN_ALWAYS };
+
+struct address {
+  struct address *next;           /* on whatever chain it is now */
+  struct address *parent, *first; /* first: for batched deliveries */
+  struct address *dupof;
+  const char *address;            /* working form */
+  const char *unique;             /* for non-recipients and the journal */
+  const char *cc_local_part;      /* caseful local part */
+  const char *lc_local_part;
+  const char *local_part;         /* current: points to one of the two */
+  const char *prefix, *prefix_v, *suffix, *suffix_v;
+  const char *domain;             /* lower case */
+  const char *home_dir, *current_dir;
+  const char *self_hostname;
+  const char *address_retry_key;  /* retry key of the address (routing and local delivery) */
+  const char *domain_retry_key;
+  const char *onetime_parent;
+  const char *orcpt;
+  unsigned dsn_flags;
+  bool dsn_aware;                 /* next hop speaks DSN */
+  struct router *router, *start_router;
+  struct transport *transport;
+  struct host *host_list, *host_used, *fallback_hosts;
+  struct addr_prop prop;
+  uid_t uid;
+  gid_t gid;
+  bool uid_set, gid_set, initgroups, local_user;
+  struct recipient *rcpt;
+  int child_count;
+  int mode;                       /* -1 unset; file mode forced by a filter */
+
+  /* pseudo addresses made by redirection */
+  bool is_file, is_pipe, is_reply; /* address[0] is '/', '|', '>' */
+  bool allow_expand_pipe;
+  void *reply;                    /* struct reply_item of the autoreply transport */
+  const char **pipe_expandn;
+
+  /* results */
+  enum outcome result;            /* of the transport (or of routing) */
+  int basic_errno;                /* errno or ERRNO_* below */
+  int more_errno;
+  const char *message;            /* text for logs and bounces */
+  const char *user_message;       /* for the sender of the message, when different */
+  enum { SPECIAL_NONE, SPECIAL_FREEZE, SPECIAL_FAIL, SPECIAL_WARN } special_action;
+  int delivery_usec;              /* DT= */
+  struct timeval delivery_start, delivery_time;
+  const char *smtp_greeting, *helo_response; /* DSN info */
+  const char *confirmation;       /* text for C= */
+  bool is_verify_only, timedout, retry_updated, continued_connection;
+  bool pipelining_used, early_pipe_used, chunking_used, prdr_used, tfo_used, tfo_data_used;
+  const char *auth_name, *auth_id, *auth_sndr; /* client authentication for A= */
+  const char *tls_cipher, *tls_peerdn, *tls_ver;
+  bool tls_certificate_verified, tls_on;
+  const char *local_interface;    /* I= : "[ip]:port" */
+  const char *shadow_message;
+  char *return_output;            /* path of captured output (pipe), or NULL */
+  enum addr_return_file return_file_when;
+  bool log_failed_output, log_output;
+  int64_t delivered_size;
+  struct retry_item *retries;     /* to be written by the delivering process: see retry.h */
+  void *host_config;
+};
+
+/* Negative errno-like codes: see the log table of defer codes; shown as "defer (-44)". */
+enum {
+  ERRNO_UNKNOWNERROR = -1, ERRNO_USERSLASH = -2, ERRNO_EXISTRACE = -3, ERRNO_NOTREGULAR = -4, ERRNO_NOTDIRECTORY = -5,
+  ERRNO_BADUGID = -6, ERRNO_BADMODE = -7, ERRNO_INODECHANGED = -8, ERRNO_LOCKFAILED = -9, ERRNO_BADADDRESS2 = -10,
+  ERRNO_FORBIDPIPE = -11, ERRNO_FORBIDFILE = -12, ERRNO_FORBIDREPLY = -13, ERRNO_MISSINGPIPE = -14,
+  ERRNO_MISSINGFILE = -15, ERRNO_MISSINGREPLY = -16, ERRNO_BADREDIRECT = -17, ERRNO_SMTPCLOSED = -18,
+  ERRNO_SMTPFORMAT = -19, ERRNO_SPOOLFORMAT = -20, ERRNO_NOTABSOLUTE = -21, ERRNO_EXIMQUOTA = -22, ERRNO_HELD = -23,
+  ERRNO_FILTER_FAIL = -24, ERRNO_CHHEADER_FAIL = -25, ERRNO_WRITEINCOMPLETE = -26, ERRNO_EXPANDFAIL = -27,
+  ERRNO_GIDFAIL = -28, ERRNO_UIDFAIL = -29, ERRNO_BADTRANSPORT = -30, ERRNO_MBXLENGTH = -31,
+  ERRNO_UNKNOWNHOST = -32, ERRNO_FORMATUNKNOWN = -33, ERRNO_BADCREATE = -34, ERRNO_LISTDEFER = -35,
+  ERRNO_DNSDEFER = -36, ERRNO_TLSFAILURE = -37, ERRNO_TLSREQUIRED = -38, ERRNO_CHOWNFAIL = -39, ERRNO_PIPEFAIL = -40,
+  ERRNO_CALLOUTDEFER = -41, ERRNO_AUTHFAIL = -42, ERRNO_CONNECTTIMEOUT = -43, ERRNO_RCPT4XX = -44, ERRNO_MAIL4XX = -45,
+  ERRNO_DATA4XX = -46, ERRNO_PROXYFAIL = -47, ERRNO_AUTHPROB = -48, ERRNO_UTF8_FWD = -49, ERRNO_HOST_IS_LOCAL = -50,
+  ERRNO_TAINT = -51, ERRNO_RRETRY = -52, ERRNO_LRETRY = -53, ERRNO_HRETRY = -54, ERRNO_LOCAL_ONLY = -55,
+  ERRNO_QUEUE_DOMAIN = -56, ERRNO_TRETRY = -57, ERRNO_EVENT = -58
+};
+
+/* A new address from text (qualified); sets local_part, domain and unique.  Taint as the text. */
+struct address *address_new(struct arena *a, const char *text);
+/* A child of parent: inherits prop, errors address, DSN facts. */
+struct address *address_child(struct arena *a, struct address *parent, const char *text);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One peer: the session on the reception side.  Floor: policy (objects).
+ *
+ * struct origin is what is known about where a message comes from; a conn embeds one, a message points to one (its conn's while it is
+ * received, one rebuilt from the -H file when it is delivered).  All texts from outside are tainted. */
+#ifndef CONN_H
+#define CONN_H
+
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/timeutil.h"
+#include "base/tree.h"
+#include "base/vec.h"
+
+struct config;
+struct stream;
+
+/* TLS facts of one connection; all NULL/0 without TLS. */
+struct tls_info {
+  bool active;
+  bool on_connect;
+  const char *cipher, *cipher_std, *ver, *peerdn, *sni;
+  int bits;
+  bool certificate_verified;
+  const char *peer_cert, *our_cert; /* PEM, as in -H */
+  int ocsp;
+  char resumption;
+};
+
+struct origin {
+  const char *host_address;      /* NULL: local caller */
+  int host_port;
+  const char *host_name;         /* from reverse lookup, NULL unknown */
+  struct vec host_aliases;       /* const char * */
+  bool host_lookup_failed, host_lookup_deferred, host_looked_up;
+  const char *helo_name;         /* as given, NULL none */
+  bool helo_verified, helo_verify_failed;
+  const char *interface_address; /* NULL unknown */
+  int interface_port;
+  const char *ident;             /* sender_ident: caller's login for local messages */
+  const char *auth_name;         /* sender_host_authenticated: authenticator name */
+  const char *auth_pubname;
+  const char *auth_id;           /* authenticated_id */
+  const char *auth_sender;       /* authenticated_sender, after AUTH= handling */
+  const char *active_hostname;   /* smtp_active_hostname when set */
+  const char *protocol;          /* received_protocol: "esmtp", "local" ... */
+  const char *fullhost;          /* "name (helo) [ip]:port" for logs; NULL local.  Made by origin_set_fullhost() */
+  const char *rcvhost;           /* for Received: and $sender_rcvhost */
+  bool host_unknown;             /* -oMa etc. gave fake values */
+  bool is_dnssec;
+  struct tls_info tls;
+};
+
+/* What the extension set and the controls allow in this session. */
+struct conn {
+  struct arena *arena;
+  const struct config *cfg;
+  struct stream *io;
+  struct origin from;
+  struct timeval started;
+  const char *connection_id;     /* Ci= */
+
+  bool is_smtp_input;            /* any SMTP dialogue, batch included */
+  bool is_batched;               /* -bS */
+  bool is_local_caller;          /* no TCP peer (-bs from a login, -bm) */
+  bool host_checking;            /* -bh */
+  bool host_checking_callout;    /* -bhc */
+  bool helo_seen, esmtp, helo_data_ok;
+  bool auth_advertised, tls_advertised, dsn_advertised, smtputf8_advertised, chunking_advertised, prdr_advertised,
+      pipelining_advertised, pipe_connect_advertised;
+  bool pipelining_enabled;       /* hosts list and controls say yes */
+  bool pipelining_used;
+  bool early_acceptable;         /* pipelining_connect_advertise_hosts matched and no DATA/BDAT yet */
+  bool early_used;
+  bool enforce_sync;             /* smtp_enforce_sync and not control = no_enforce_sync */
+  bool no_multiline;             /* control = no_multiline_responses */
+  bool recipients_discarded;
+  bool allow_auth_unadvertised;
+  bool caseful_local_part;
+  bool tls_ok_for_helo_required;
+  unsigned rcpt_count_session;
+  int messages_received;         /* on this connection */
+  int count_at_start;            /* $smtp_count_at_connection_start */
+  int nonmail_count, synprot_errors, unknown_commands;
+  struct vec command_names;      /* const char *: for C=EHLO,QUIT in logs */
+  const char *smtp_command;      /* the command being handled, whole line */
+  const char *smtp_command_argument;
+  struct tree acl_c;             /* connection ACL variables; data const char * value; val unused */
+  const char *acl_where_message;
+
+  /* local caller */
+  const char *login;
+  uid_t uid;
+  gid_t gid;
+  const char *real_name;
+  bool is_trusted, is_admin;
+};
+
+/* Fill from.fullhost and from.rcvhost from the other fields (manual: $sender_fullhost, $sender_rcvhost). */
+void origin_set_fullhost(struct arena *a, struct origin *o, bool with_port);
+/* "H=name (helo) [ip]" with I=, U=, Ci= by log selectors, or "U=ident" for local: HOSTIDENT of the log tables.
+ * useflag: put "H=" in front; useident: add U=. */
+const char *origin_host_ident(struct arena *a, const struct conn *c, bool useflag, bool useident);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Delivering one message: route, deliver, journal, retry, bounce, remove.  Floor: flows.  Manual ch. 3 "How Exim receives and delivers mail". */
+#ifndef DELIVER_H
+#define DELIVER_H
+
+#include "message.h"
+
+enum deliver_result { DELIVER_DONE /* attempted */, DELIVER_NOT_ATTEMPTED /* locked, gone, frozen, not due */, DELIVER_MUA_FAILED };
+
+struct deliver_opts {
+  bool forced;          /* -M, -qf: ignore retry times and queue_domains */
+  bool thaw;            /* -M, -qff: frozen too */
+  bool give_up;         /* -Mg */
+  bool in_queue_run;
+  bool local_only;      /* -ql */
+  bool dont_deliver;    /* -N */
+  const char *selector_sender, *selector_recipient; /* -S, -R (queue.c filters) */
+};
+/* Run one attempt in this process, leaving nothing behind (its structs and arena are dropped).  The spool lock is held throughout. */
+enum deliver_result deliver_message(const struct config *cfg, const char *id, const struct deliver_opts *o);
+
+/* Route and print (-bt) or verify (-bv, -bvs): see verify.h. */
+/* Send a bounce for failed addresses / a warning for delayed ones: bounce.c. */
+struct address;
+void bounce_send(struct message *m, struct address *failed);
+void bounce_warn_delay(struct message *m, struct address *deferred);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One transaction = one spool item.  Floor: policy (objects).
+ *
+ * A struct message lives from MAIL (or the start of a local submission) to its end, or from reading a -H file to the end of a delivery
+ * attempt; it owns an arena.  Ending a transaction is message_free(); nothing is reset field by field. */
+#ifndef MESSAGE_H
+#define MESSAGE_H
+
+#include "base/arena.h"
+#include "base/base62.h"
+#include "base/timeutil.h"
+#include "base/tree.h"
+#include "conn.h"
+#include "formats/rfc5322.h"
+
+enum { DSN_NEVER = 1, DSN_SUCCESS = 2, DSN_FAILURE = 4, DSN_DELAY = 8 };
+enum { DSN_RET_NONE = 0, DSN_RET_FULL = 1, DSN_RET_HDRS = 2 };
+
+struct recipient {
+  const char *address;
+  const char *orcpt;      /* ORCPT as given, NULL */
+  const char *errors_to;  /* NULL */
+  int one_time_parent;    /* index of the recipient it came from by one_time, -1 */
+  unsigned dsn_flags;
+  bool ignored;           /* dropped by a system filter or -Mmd */
+};
+
+struct acl_var {          /* data of acl_m/acl_c tree nodes */
+  const char *value;
+};
+
+struct message {
+  struct arena *arena;
+  const struct config *cfg;
+  char id[MSGID_SIZE];           /* "" until assigned */
+  const char *queue_name;        /* "" default queue */
+  const char *sender;            /* envelope sender, "" for bounces; NULL: none yet */
+  bool sender_set_untrusted;
+  const char *login;             /* originator */
+  uid_t uid;
+  gid_t gid;
+  struct timeval received_time, received_time_complete;
+  int warning_count;
+  const struct origin *from;
+
+  struct recipient *recipients;
+  size_t recipient_count, recipient_cap;
+  struct tree nonrecipients;     /* delivered addresses (unique forms) */
+
+  struct header_line *headers, **headers_tail;
+  struct header_line *added_headers; /* by ACLs, waiting for the end of data; type letter encodes the place */
+  struct vec removed_headers;    /* names, ACL remove_header */
+  struct header_line *received_header;
+
+  int data_fd;                   /* -D file, locked; -1 none */
+  off_t data_start;              /* offset of the body in it (behind the id line) */
+  int64_t message_size;          /* headers + body */
+  int64_t body_size;
+  int64_t body_linecount, body_zerocount, max_received_linelength, message_linecount;
+  bool body_8bit;                /* BODY= as given: 0,7,8 in body_type */
+  int body_type;
+  bool spool_wireformat;
+
+  bool deliver_firsttime, frozen, manual_thaw, local_error_message, allow_unqualified_recipient,
+      allow_unqualified_sender, is_local, dont_deliver, smtputf8, utf8_downcvt, queue_only_policy, used_chunking,
+      prdr_requested, submission_mode, suppress_local_fixups, sender_name_forced, fake_reject, fake_defer,
+      discarded, no_mbox_unspool, active_local_from_check, local_sender_retain;
+  time_t frozen_at;
+  const char *frozen_reason;
+  const char *submission_domain, *submission_name;
+  const char *fake_response_text;
+  const char *bounce_of;         /* R= reference id of a bounce made here */
+  const char *queue_reason;      /* who asked for queue_only */
+  struct tree acl_m;             /* message ACL variables: data const char * */
+  struct tree acl_c;             /* copy kept with the message (spool) */
+  const char *dsn_envid;
+  int dsn_ret;
+  const char *spam_score, *spam_bar, *spam_score_int, *local_scan_data;
+  const char *message_id_header; /* text between <> or as given, for id= */
+  struct vec unknown_spool_lines;/* -H option lines we do not know: kept for rewriting */
+
+  int rcpt_count, rcpt_fail_count, rcpt_defer_count; /* of this transaction */
+  int received_count;
+};
+
+/* data_fd is -1; all else zero. */
+struct message *message_new(const struct config *cfg);
+/* Close data_fd and free everything.  NULL allowed. */
+void message_free(struct message *m);
+/* Add a recipient (copied into the arena). */
+struct recipient *message_add_recipient(struct message *m, const char *address);
+/* Append a header line; text must end in \n. */
+struct header_line *message_add_header(struct message *m, char type, const char *text, size_t n);
+/* First header of that name (case-insensitive, not deleted), searching after prev (NULL: from the start). */
+struct header_line *message_find_header(const struct message *m, const char *name, struct header_line *prev);
+
+#endif

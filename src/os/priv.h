@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Root, in three calls.  Floor: os.
+ *
+ * Implementation 1 (in-process): a process that may need root keeps it only as saved uid and works with euid exim;
+ * the three calls raise it for their own duration.  No expansion, lookup or parser ever runs with euid 0 (priv_is_raised()
+ * is asserted false at the entry of the expander).  A process that dropped for good gets -EPERM. */
+#ifndef OS_PRIV_H
+#define OS_PRIV_H
+
+#include <sys/types.h>
+
+#include "base/macros.h"
+
+/* Start up: remember who called us; when euid is 0 switch euid/egid to exim, keep root as saved id.  When not root: nothing. */
+void priv_init(uid_t exim_uid, gid_t exim_gid);
+/* Give up root for ever: become uid:gid really. */
+MUST_CHECK int priv_drop_forever(uid_t uid, gid_t gid, const char *initgroups_name);
+bool priv_can_raise(void);
+bool priv_is_raised(void);
+uid_t priv_real_uid(void);
+gid_t priv_real_gid(void);
+
+/* Open path as that user (O_NOFOLLOW on the last component, O_CLOEXEC); fd or -errno. */
+MUST_CHECK int priv_open_as(uid_t uid, gid_t gid, const char *path, int flags, mode_t mode);
+/* access(2)/stat as that user: 0 or -errno; mode R_OK... or F_OK. */
+MUST_CHECK int priv_access_as(uid_t uid, gid_t gid, const char *path, int mode);
+/* fork; the child becomes uid:gid for good (never root: -EPERM for uid 0 unless allow_root) and runs fn(ctx), whose value is its
+ * exit status.  pid or -errno. */
+MUST_CHECK pid_t priv_run_as(uid_t uid, gid_t gid, const char *initgroups_name, bool allow_root, const char *name,
+                             int (*fn)(void *ctx), void *ctx);
+/* Bind listening sockets and make the pid file at daemon start: fn runs with euid 0 when that is possible.  Only for exim.c/daemon.c. */
+int priv_with_root(int (*fn)(void *ctx), void *ctx);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Access control lists: parsing and running.  Floor: policy.  Manual ch. 44. */
+#ifndef POLICY_ACL_H
+#define POLICY_ACL_H
+
+#include "base/outcome.h"
+#include "policy/expand.h"
+
+enum acl_where {
+  ACL_WHERE_CONNECT, ACL_WHERE_HELO, ACL_WHERE_MAIL, ACL_WHERE_RCPT, ACL_WHERE_PREDATA, ACL_WHERE_DATA, ACL_WHERE_PRDR,
+  ACL_WHERE_MIME, ACL_WHERE_DKIM, ACL_WHERE_AUTH, ACL_WHERE_ETRN, ACL_WHERE_ATRN, ACL_WHERE_EXPN, ACL_WHERE_VRFY, ACL_WHERE_MAILAUTH,
+  ACL_WHERE_NOTQUIT, ACL_WHERE_QUIT, ACL_WHERE_STARTTLS, ACL_WHERE_WELLKNOWN, ACL_WHERE_NOTSMTP, ACL_WHERE_NOTSMTP_START,
+  ACL_WHERE_UNKNOWN, ACL_WHERE_COUNT
+};
+/* "RCPT", "DATA", "EHLO or HELO" ... as log lines say it. */
+const char *acl_where_name(enum acl_where w);
+
+/* What the flows provide to ACL conditions, so that policy needs no upward include.  Any member may be NULL (then the condition is
+ * an error: not supported here). */
+struct acl_env {
+  /* verify = sender|recipient ...: options text after the word.  Texts in ret_* (may stay NULL). */
+  enum outcome (*verify_address)(struct acl_env *env, struct expand_ctx *x, bool is_sender, const char *address,
+                                 const char *options, const char **ret_user, const char **ret_log);
+  enum outcome (*verify_header_syntax)(struct acl_env *env, struct expand_ctx *x, const char **ret_user, const char **ret_log);
+  enum outcome (*verify_helo)(struct acl_env *env, struct expand_ctx *x);
+  enum outcome (*verify_reverse)(struct acl_env *env, struct expand_ctx *x, const char **ret_log);
+  /* delay = : waits, ends early when the client has gone. */
+  void (*delay)(struct acl_env *env, struct expand_ctx *x, int seconds);
+  /* Flush pending replies before something slow. */
+  void (*flush)(struct acl_env *env);
+  void *session; /* struct smtp_session * or NULL */
+};
+
+struct acl_result {
+  enum outcome outcome;
+  const char *user_message;  /* may start with an SMTP code */
+  const char *log_message;
+  int code_override;         /* reserved */
+};
+
+/* Parse the acl section's statements of one ACL (lines come joined and macro-free from readconf).  next_line gives the next logical line or NULL.
+ * NULL on error with *ret_error. */
+struct acl_reader {
+  const char *(*next_line)(struct acl_reader *r, struct conf_pos *ret_pos);
+  void (*unread_line)(struct acl_reader *r);
+  void *ctx;
+};
+struct acl *acl_parse(struct arena *a, struct acl_reader *r, const char *name, const char **ret_error,
+                      struct conf_pos *ret_error_pos);
+
+/* Run the ACL whose name or text (after expansion) is given, for a session.  recipient: address at RCPT/VRFY/EXPN, else NULL.
+ * NULL/empty text is never passed.  Depth of nesting is limited to 20. */
+struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_where where, const char *recipient,
+                            const char *acl_text);
+
+/* ACL variables: name like "acl_m0" or "acl_c_foo"; value NULL deletes. */
+void acl_var_set(struct expand_ctx *x, const char *name, const char *value);
+const char *acl_var_get(struct expand_ctx *x, const char *name);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The configuration object.  Floor: policy.  Read once (readconf.c), then constant; passed explicitly as const.
+ *
+ * Main options live in struct main_options, one field per row of main_options.def; defaults, types, -bP and the
+ * "not supported by this build" refusal come from the same rows (options.h).  Everything lives in cfg->arena. */
+#ifndef POLICY_CONFIG_H
+#define POLICY_CONFIG_H
+
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/tree.h"
+#include "base/vec.h"
+#include "policy/options.h"
+
+struct router;
+struct transport;
+struct auth_instance;
+
+/* Place in a configuration file, for messages. */
+struct conf_pos {
+  const char *file;
+  int line;
+};
+
+enum list_kind { LIST_DOMAIN, LIST_HOST, LIST_ADDRESS, LIST_LOCALPART, LIST_KINDS };
+
+struct named_list {
+  const char *name;
+  const char *text;
+  bool hide;
+  struct conf_pos pos;
+};
+
+struct macro {
+  struct macro *next;
+  const char *name, *value;
+  bool from_command_line, builtin, used;
+};
+
+/* One statement of an ACL.  Parsed by acl/acl_parse.c at configuration time (or from inline text). */
+struct acl_stmt;
+struct acl {
+  const char *name;
+  struct acl_stmt *stmts;
+  struct conf_pos pos;
+};
+
+struct retry_step { /* F,2h,15m or G,16h,1h,1.5 or H,... */
+  struct retry_step *next;
+  char kind;
+  int64_t timeout_sec, interval_sec;
+  int factor_thousandths;
+};
+struct retry_rule {
+  struct retry_rule *next;
+  const char *pattern;    /* domain or address pattern */
+  const char *senders;    /* NULL or address list */
+  const char *error;      /* NULL for *, else the error name as written */
+  int basic_errno, more_errno;
+  struct retry_step *steps;
+  struct conf_pos pos;
+};
+
+struct rewrite_rule {
+  struct rewrite_rule *next;
+  const char *pattern, *replacement;
+  unsigned flags;         /* REWRITE_* of rewrite.h */
+  int number;
+  struct conf_pos pos;
+};
+
+struct main_options {
+#define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
+#include "policy/main_options.def"
+#undef OPT_ROW
+};
+
+struct config {
+  struct arena *arena;
+  const char *file;                 /* the main file read */
+  const char *dir;                  /* its directory */
+  struct main_options o;
+  struct tree named_lists[LIST_KINDS]; /* data: struct named_list * */
+  struct tree acls;                 /* data: struct acl * */
+  struct router *routers;           /* in order, linked by next */
+  struct transport *transports;
+  struct auth_instance *auths;
+  struct retry_rule *retry_rules;
+  struct rewrite_rule *rewrite_rules;
+  struct rewrite_rule *smtp_rewrite_rules; /* those with flag S only, same objects by copy */
+  struct macro *macros;
+  struct vec text_lines;            /* the lines as read (for -bP config): const char * */
+  uint64_t log_selector;            /* parsed */
+  /* resolved at the end of reading: */
+  uid_t exim_uid;
+  gid_t exim_gid;
+  const char *spool_directory;      /* expanded */
+  const char *log_file_path;        /* expanded */
+  const char *primary_hostname;     /* final: option or from the system */
+  const char *qualify_domain, *qualify_recipient;
+  int host_number;                  /* localhost_number, -1 unset */
+  bool harness_mode;
+};
+
+/* The text of a named list or NULL. */
+const struct named_list *config_named_list(const struct config *c, enum list_kind kind, const char *name);
+const struct acl *config_acl(const struct config *c, const char *name);
+struct transport *config_transport(const struct config *c, const char *name);
+struct router *config_router(const struct config *c, const char *name);
+
+#endif

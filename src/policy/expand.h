@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* String expansion.  Floor: policy.  Manual ch. 11.
+ *
+ * Parser (expand/parse*.c) and evaluation are separate; items, operators, conditions and variables each stand in one sorted table.
+ * The context points at the objects a $variable may read; nothing here is global.  Expansion never runs with euid 0.
+ * A string without '$' and '\' is returned as it is (no copy).  The result is tainted when anything tainted went in. */
+#ifndef POLICY_EXPAND_H
+#define POLICY_EXPAND_H
+
+#include "base/arena.h"
+#include "base/outcome.h"
+#include "base/strbuf.h"
+#include "policy/config.h"
+
+struct conn;
+struct message;
+struct address;
+struct host;
+
+enum { EXPAND_MAX_CAPTURES = 20, EXPAND_MAX_DEPTH = 200, ACL_MAX_ARGS = 9 };
+
+/* What a lookup in a list left behind, and other short-lived values; strings must live in an arena >= the user's. */
+struct expand_scope {
+  const char *captures[EXPAND_MAX_CAPTURES]; /* $0.. of the newest match; NULL beyond ncaptures */
+  int ncaptures;
+  const char *value;      /* $value, lookup result */
+  const char *item;       /* $item in list items */
+  const char *acl_args[ACL_MAX_ARGS];
+  int acl_narg;
+  const char *runrc_text;
+  int runrc;
+};
+
+/* Results of list matches visible as variables during an ACL or route: set by match.c. */
+struct match_data {
+  const char *domain_data, *local_part_data, *host_data, *sender_data, *recipient_data, *lookup_dnssec;
+};
+
+struct expand_ctx {
+  struct arena *a;              /* results; lifetime chosen by the caller */
+  const struct config *cfg;
+  struct conn *conn;            /* NULL when there is none */
+  struct message *msg;          /* NULL */
+  struct address *addr;         /* address being routed/delivered/verified, NULL */
+  struct host *host;            /* $host, $host_address, NULL */
+  struct router *router;
+  struct transport *transport;
+  const char *acl_verify_message, *acl_where;
+  const char *dnslist_domain, *dnslist_matched, *dnslist_text, *dnslist_value;
+  const char *sender_rate, *sender_rate_limit, *sender_rate_period;
+  const char *verify_mode;      /* "S" "R" "E" or NULL */
+  const char *sending_ip_address;
+  int sending_port;             /* 0 unknown */
+  bool sending_ip_unavailable;  /* K1: reading $sending_ip_address/$sending_port sets sending_ip_was_read; def: is false */
+  bool sending_ip_was_read;
+  const char *local_part_override, *domain_override; /* ACL: recipient being checked */
+  const char *sender_override;
+  const char *self_hostname;
+  const char *original_domain, *original_local_part, *parent_domain, *parent_local_part;
+  const char *warnmsg_delay, *warnmsg_recipients, *bounce_recipient;
+  const char *address_file, *address_pipe, *pipe_addresses;
+  const char *router_name, *transport_name;
+  const char *local_user_uid_text, *local_user_gid_text, *home;
+  const char *prvscheck_address, *prvscheck_keynum, *prvscheck_result;
+  const char *initial_cwd;
+  const char *return_path;
+  struct match_data match;
+  struct tree *filter_vars;     /* n0.. sn0.. */
+  bool no_lookups_cached;
+  bool in_filter;
+  bool forbid_run, forbid_readfile, forbid_readsocket, forbid_lookup, forbid_exists, forbid_dlfunc, forbid_perl;
+  bool want_defer_report;       /* inside -be */
+  struct expand_scope s;
+  /* outcome of the last expand_*() call that returned failure */
+  bool forced_fail;
+  bool lookup_deferred;         /* failure was a temporary lookup problem */
+  const char *error;            /* text for logs: "unknown variable name ..." */
+  int depth;
+  struct conf_pos pos;          /* for taint errors: option's place in the file; file NULL unknown */
+  void *acl_env;                /* struct acl_env * for ${acl}, NULL outside sessions */
+};
+
+/* A context for a: everything else zero; sending_port etc. unknown. */
+struct expand_ctx expand_ctx_new(struct arena *a, const struct config *cfg);
+
+/* Expand; NULL on failure (see forced_fail, lookup_deferred, error).  Result in x->a or in itself when constant. */
+const char *expand_string(struct expand_ctx *x, const char *in);
+/* The same with the name of the option in the error text. */
+const char *expand_option(struct expand_ctx *x, const char *option_name, const char *in);
+/* Expand to a boolean as router condition does (lax) or as ACL condition (strict: error on other text). OK true, FAIL false, DEFER error. */
+enum outcome expand_condition_lax(struct expand_ctx *x, const char *in);
+enum outcome expand_condition_strict(struct expand_ctx *x, const char *in);
+/* Expand to an integer with K/M/G; false on failure. */
+MUST_CHECK bool expand_int(struct expand_ctx *x, const char *in, int64_t *ret);
+/* Run a bare condition text ("eq{a}{b}") for -be style callers and filters. */
+enum outcome expand_condition_text(struct expand_ctx *x, const char *cond);
+/* Would this file name / command be tainted?  Sets x->error to Exim's wording plus place; true when refused. */
+bool expand_taint_refused(struct expand_ctx *x, const char *text, const char *what);
+
+/* Hooks the flows put in at start-up so that ${acl...}, ${run}, verify need no upward include. */
+struct expand_hooks {
+  /* Run an ACL by name or text with args; returns outcome and the message text. */
+  enum outcome (*acl)(struct expand_ctx *x, const char *name, const char **ret_message);
+};
+void expand_set_hooks(const struct expand_hooks *h);
+
+/* The final value of a header for $h_ etc.: name without colon.  kind 'h','r','b','l'. NULL when absent. */
+const char *expand_header(struct expand_ctx *x, const char *name, char kind);
+
+#endif

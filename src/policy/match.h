@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Lists: splitting, and matching domains, hosts, addresses, local parts, strings.  Floor: policy.  Manual ch. 10.
+ *
+ * A list is text with a separator (":" or "<x" at its start; doubled separators are literal; items trimmed).  Matching returns OUTCOME_OK (in the list),
+ * OUTCOME_FAIL, OUTCOME_DEFER (a lookup could not tell), OUTCOME_ERROR.  The list text is expanded first by the caller-chosen context; a forced failure of that expansion counts
+ * as "not in the list".  Data of a successful lookup goes to *ret_value. Captures of a regex go to x->s.captures. */
+#ifndef POLICY_MATCH_H
+#define POLICY_MATCH_H
+
+#include "policy/expand.h"
+
+/* Iterate over items: *pos starts as the list text, *sep as 0 (looks for "<x", default ':') or -c for "default c"; the item (trimmed, undoubled) is arena
+ * text; NULL at the end. */
+const char *list_next(struct arena *a, const char **pos, int *sep);
+/* Join with sep, doubling it inside the item (as ${listquote}). */
+void list_append(struct strbuf *b, char sep, const char *item);
+
+struct match_opts {
+  bool caseless;       /* fold subject and patterns (domains always) */
+  bool no_expand;      /* the list was expanded already */
+  bool allow_named;    /* +name */
+  const char **ret_value; /* lookup data or NULL */
+};
+
+/* Is domain in the domain list?  list NULL or empty: FAIL. */
+enum outcome match_domain(struct expand_ctx *x, const char *domain, const char *list, const char **ret_value);
+enum outcome match_local_part(struct expand_ctx *x, const char *local_part, const char *list, bool caseless, const char **ret_value);
+/* Address list; "" is the empty sender.  caseless: local parts too. */
+enum outcome match_address(struct expand_ctx *x, const char *address, const char *list, bool caseless, const char **ret_value);
+/* Plain string list (used for commands, headers, names). */
+enum outcome match_string_list(struct expand_ctx *x, const char *s, const char *list, bool caseless, const char **ret_value);
+/* One pattern against one string with Exim's pattern forms (exact, *suffix, ^regex, lookup;): for retry, rewrite. */
+enum outcome match_pattern(struct expand_ctx *x, const char *s, const char *pattern, bool caseless, bool is_domain, const char **ret_value);
+
+/* Host being matched.  name_lookup: called when an item needs the host's name (may be NULL: then unknown). */
+struct match_host {
+  const char *address;      /* NULL: local caller, matched only by an empty item */
+  const char *name;         /* known name or NULL */
+  const struct vec *aliases;
+  enum outcome (*name_lookup)(void *ctx, struct match_host *h); /* fills name */
+  void *ctx;
+};
+enum outcome match_host(struct expand_ctx *x, struct match_host *h, const char *list, const char **ret_value);
+/* The sender host of x->conn (cached name lookup). option_name is for debug and -bh narration. */
+enum outcome match_sender_host(struct expand_ctx *x, const char *option_name, const char *list);
+/* Simple test of name+ip against a host list (smtp transport's hosts_* options). */
+enum outcome match_this_host(struct expand_ctx *x, const char *option_name, const char *list, const char *name, const char *address);
+/* IP address against "ip[/len]" or named forms in a list: match_ip condition, local_interfaces. */
+enum outcome match_ip(struct expand_ctx *x, const char *address, const char *list);
+
+/* PCRE2 with JIT, match limits and a per-process cache of compiled patterns keyed by text.  Result captures (arena) when ret given. */
+enum outcome regex_match(struct expand_ctx *x, const char *pattern, bool caseless, struct str subject, bool set_captures);
+/* Is a host "local" in the sense of @ / self= ? */
+bool match_is_local_ip(struct expand_ctx *x, const char *ip);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reading the configuration.  Floor: policy.  Manual ch. 6, 7.
+ *
+ * The whole grammar in one pass into a fresh struct config.  Errors: "Exim configuration error in line N of FILE:\n  text" on stderr and the panic log,
+ * and exit 1 from readconf_or_die(); readconf_read() returns the text instead. */
+#ifndef POLICY_READCONF_H
+#define POLICY_READCONF_H
+
+#include "policy/config.h"
+
+struct readconf_opts {
+  const char *files;          /* colon list to try (-C or built in) */
+  bool from_command_line;     /* -C was used: ownership rules differ */
+  const struct macro *cmd_macros; /* -D, newest first */
+  bool check_files;           /* owner and mode checks on */
+  bool only_main;             /* stop after the main section (-bP of simple values, -bV) */
+  bool keep_lines;            /* keep text_lines for -bP config */
+  uid_t configure_owner;
+  gid_t configure_group;
+};
+
+/* NULL on error with *ret_error. */
+struct config *readconf_read(const struct readconf_opts *o, const char **ret_error);
+/* -bP: print what is asked ("", "name", "+list", "config", "routers", "router NAME", "macros", ...).  Exit status. */
+int readconf_print(const struct config *c, const char *what, const char *name, bool no_labels, bool is_admin);
+/* Predefined macros (_HAVE_, _DRIVER_, _OPT_, _LOG_, _EXP_ ...), linked list in the arena. */
+struct macro *readconf_builtin_macros(struct arena *a);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Address rewriting.  Floor: policy.  Manual ch. 31. */
+#ifndef POLICY_REWRITE_H
+#define POLICY_REWRITE_H
+
+#include "formats/rfc5322.h"
+#include "policy/expand.h"
+
+enum {
+  REWRITE_SENDER = 1, REWRITE_FROM = 2, REWRITE_TO = 4, REWRITE_CC = 8, REWRITE_BCC = 16, REWRITE_REPLYTO = 32,
+  REWRITE_ENVFROM = 64, REWRITE_ENVTO = 128, REWRITE_SMTP = 256, REWRITE_QUIT = 512, REWRITE_WHOLE = 1024,
+  REWRITE_REPEAT = 2048, REWRITE_QUALIFY = 4096, REWRITE_RETRY = 8192,
+  REWRITE_HEADERS = 63
+};
+
+/* Parse one line of the rewrite section; NULL ok, else error text. */
+const char *rewrite_parse_rule(struct arena *a, const char *line, struct conf_pos pos, int number, struct rewrite_rule *ret);
+/* Rewrite an address for the places in flag; returns the same pointer when nothing changed. */
+const char *rewrite_address(struct expand_ctx *x, const char *address, unsigned flag, const struct rewrite_rule *rules);
+/* Rewrite one header line; NULL when unchanged, else the new text. */
+const char *rewrite_header(struct expand_ctx *x, const struct header_line *h, const struct rewrite_rule *rules);
+
+#endif

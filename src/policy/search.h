@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Lookup core: one driver struct per lookup type, open-handle cache, result cache, partial and default matching.  Floor: policy (core) / drivers in lookups/.
+ * Manual ch. 9.  A key that is tainted gives a tainted result except where the manual says the result is clean. */
+#ifndef POLICY_SEARCH_H
+#define POLICY_SEARCH_H
+
+#include "policy/expand.h"
+
+enum { LOOKUP_ABSFILE = 1, LOOKUP_QUERY = 2, LOOKUP_ABSFILEQUERY = 4, LOOKUP_NO_CACHE = 8 };
+
+struct lookup_result {
+  const char *data;        /* arena of the ctx */
+  bool no_cache;
+  uint32_t ttl_sec;        /* UINT32_MAX: no limit */
+  const char *error;       /* for DEFER/ERROR */
+};
+
+/* ABI of a lookup driver.  open returns a handle in ret_handle (NULL allowed for query types). */
+struct lookup_driver {
+  const char *name;
+  unsigned flags;
+  enum outcome (*open)(struct expand_ctx *x, const char *file, void **ret_handle, const char **ret_error);
+  /* check file type, mode and owners on an open handle; NULL: none. */
+  enum outcome (*check)(void *handle, const char *file, int mode_mask, const uid_t *owners, const gid_t *owngroups, const char **ret_error);
+  enum outcome (*find)(struct expand_ctx *x, void *handle, const char *file, const char *key, const char *opts, struct lookup_result *ret);
+  void (*close)(void *handle);
+  const char *(*quote)(struct arena *a, const char *s, const char *opt); /* NULL result: bad option */
+};
+
+/* Null-terminated table in lookups/drivers.c. */
+extern const struct lookup_driver *const lookup_drivers[];
+const struct lookup_driver *lookup_find_driver(struct str name);
+
+/* Parsed lookup type: "partial2(.)-lsearch,opts*@": arena text on error. */
+struct lookup_type {
+  const struct lookup_driver *driver;
+  int partial;             /* -1 none, else minimum of non-wild components */
+  const char *affix;       /* "*." by default */
+  bool star, starat;
+  const char *opts;        /* options text after comma, NULL none */
+  bool ret_key;            /* ret=key */
+};
+const char *lookup_parse_type(struct arena *a, struct str text, struct lookup_type *ret);
+/* Look up.  OK with ret->data, FAIL not found, DEFER.  file NULL for query types. */
+enum outcome lookup_run(struct expand_ctx *x, const struct lookup_type *t, const char *file, const char *key, struct lookup_result *ret);
+/* Close all handles and forget cached results (end of a message, before fork where a library demands it). */
+void lookup_tidy(void);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The queue: runs, the queue manager, listings, -M actions.  Floor: flows.  Manual ch. 5 (-q, -M, -bp). */
+#ifndef QUEUE_H
+#define QUEUE_H
+
+#include "message.h"
+
+struct queue_run_opts {
+  bool forced;         /* -qf */
+  bool force_thaw;     /* -qff */
+  bool first_only;     /* -qi */
+  bool two_stage;      /* -qq */
+  bool local_only;     /* -ql */
+  bool dont_deliver;
+  const char *start_id, *stop_id;
+  const char *match_sender, *match_recipient; /* -S, -R */
+  bool sender_is_regex, recipient_is_regex;
+  const char *name;    /* -qG */
+};
+/* One run in this process: logs Start/End, delivers message by message (each in a forked child; one at a time as Exim's single runner). */
+void queue_run(const struct config *cfg, const struct queue_run_opts *o);
+
+/* Queue manager process: never returns.  notify_fd: datagrams "id\0"; interval_sec 0: no periodic runs; max_runs as queue_run_max. */
+void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, const struct queue_run_opts *o);
+/* Tell a queue manager (from a session); false when there is none. */
+bool queue_notify(int notify_fd, const char *id);
+/* The descriptor to notify, set by the daemon in its children; -1 none. */
+void queue_set_notify_fd(int fd);
+int queue_get_notify_fd(void);
+
+enum queue_list_kind { QUEUE_LIST_NORMAL, QUEUE_LIST_UNDELIVERED, QUEUE_LIST_PLUS_GENERATED, QUEUE_LIST_IDS };
+/* -bp and friends; ids NULL-terminated or NULL for all.  sorted false: -bpr. */
+int queue_list(const struct config *cfg, enum queue_list_kind kind, bool sorted, const char *const *ids);
+int queue_count(const struct config *cfg);   /* -bpc: prints */
+
+enum queue_action { QUEUE_REMOVE, QUEUE_FREEZE, QUEUE_THAW, QUEUE_GIVE_UP, QUEUE_MARK_ALL_DELIVERED, QUEUE_MARK_DELIVERED,
+                    QUEUE_ADD_RECIPIENT, QUEUE_EDIT_SENDER, QUEUE_SHOW_HEADER, QUEUE_SHOW_BODY, QUEUE_SHOW_LOG, QUEUE_SHOW_COPY };
+/* One -M action on one message; prints as Exim does; true on success. */
+bool queue_action(const struct config *cfg, const char *id, enum queue_action action, const char *const *args, size_t nargs,
+                  const char *caller_login);
+
+#endif

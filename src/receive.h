@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Receiving one message: body and headers into the spool, ACLs at its end, the "<=" line.  Floor: flows.  Manual ch. 47. */
+#ifndef RECEIVE_H
+#define RECEIVE_H
+
+#include "message.h"
+#include "policy/acl.h"
+
+/* Where body bytes come from.  next: up to 8 KiB of body in spool form (LF line ends, dots removed) or 0 at the end of the message; <0: enum below. */
+enum { BODY_EOF_EARLY = -1, BODY_TIMEOUT = -2, BODY_IO = -3, BODY_TOO_LONG_LINE = -4, BODY_PROTOCOL = -5 };
+struct body_source {
+  ssize_t (*next)(struct body_source *s, const char **ret_p);
+  /* Read and throw away the rest after an error, so that no body byte is ever taken for a command. */
+  void (*drain)(struct body_source *s);
+  void *ctx;
+};
+
+enum receive_result { RECEIVE_ACCEPTED, RECEIVE_REJECTED /* 5xx */, RECEIVE_TEMPFAIL /* 4xx */, RECEIVE_LOST /* peer gone: nothing to say */,
+                      RECEIVE_DISCARDED };
+struct receive_reply {
+  enum receive_result result;
+  const char *smtp_text;   /* whole reply text with code, without CRLF: "250 OK id=..." */
+  bool drop;               /* close afterwards */
+};
+
+/* Take the message whose envelope is in m from the source: checks sizes, parses headers, makes Received:, fixes up local submissions, runs the DATA
+ * (or not_smtp) ACL, commits to the spool, logs "<=" or the rejection.  The caller sends the reply and then starts the delivery. */
+struct receive_reply receive_message(struct conn *c, struct message *m, struct expand_ctx *x, struct acl_env *env,
+                                     struct body_source *src);
+
+/* -bm, -t and friends: read a message from fd 0.  Exit status for the process. */
+struct submit_opts {
+  const char *const *recipients;
+  size_t recipient_count;
+  bool extract_recipients;       /* -t */
+  bool dot_ends;                 /* not -i */
+  const char *sender;            /* -f, NULL */
+  const char *full_name;         /* -F */
+  enum { ERRORS_SENDER, ERRORS_STDERR } error_handling;
+  int error_exit;
+  bool delivery_none, delivery_foreground, queue_only; /* -odq, -odf/-odi */
+  const char *bounce_of;         /* internal submissions */
+  bool is_bounce_machine;
+  int fd;
+};
+int receive_submission(struct conn *c, const struct submit_opts *o);
+
+/* Hand an accepted message to delivery as asked (-odi foreground, -odq not, else queue manager or a forked child). */
+void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only);
+
+#endif

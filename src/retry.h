@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Retry rules and retry/wait hints.  Floor: drivers (flows and transports use it).  Manual ch. 32, surface/hintsdb. */
+#ifndef RETRY_H
+#define RETRY_H
+
+#include "address.h"
+#include "hints/hints.h"
+#include "message.h"
+#include "policy/config.h"
+#include "policy/expand.h"
+
+enum { RETRY_HOST = 1, RETRY_DELETE = 2 };
+
+/* A change to the retry database collected during a delivery; linked from addr->retries, written by the parent in one go. */
+struct retry_item {
+  struct retry_item *next;
+  const char *key;       /* "T:host:ip:port", "R:domain" ... */
+  const char *message;
+  int basic_errno, more_errno;
+  unsigned flags;
+};
+
+/* Key of a host: T:name:ip[:port][/interface][:msgid]. */
+const char *retry_host_key_build(struct arena *a, const struct host *h, int port, bool include_ip, const char *interface);
+void retry_add_item(struct arena *a, struct address *addr, const char *key, const char *message, unsigned flags);
+
+/* May this host be tried now?  Sets h->status/why; returns true when the host's final cutoff has passed ("retry timeout exceeded" material in that host).
+ * *ret_host_key, *ret_message_key: keys that have records (for deletion on success), NULL none. */
+bool retry_check_host(struct expand_ctx *x, struct hints_db *db, const char *domain, struct host *h, int port, bool include_ip,
+                      const char *interface, const struct message *m, const char **ret_host_key, const char **ret_message_key);
+/* The rule for a key and error, or NULL. */
+const struct retry_rule *retry_find_rule(struct expand_ctx *x, const char *key, const char *alternate, int basic_errno, int more_errno);
+/* Has the address been failing for longer than the rule's ultimate cutoff? */
+bool retry_ultimate_address_timeout(struct expand_ctx *x, const char *key, const char *domain, const struct hints_retry *r, time_t now);
+/* Apply all items of these chains; may turn deferred addresses into failed ones (moved by the caller by looking at result).  Writes one transaction. */
+void retry_update(struct expand_ctx *x, struct address **defer, struct address **failed, struct address **succeed);
+/* Records for routing/delivery decisions. */
+MUST_CHECK bool retry_get(struct hints_db *db, struct arena *a, const char *key, struct hints_retry *ret);
+
+/* wait-TRANSPORT database: message ids waiting for a host. */
+void wait_add(const struct config *cfg, const char *transport, struct host *hosts, const char *message_id);
+/* Next message id waiting for that host (not excluded, still on the queue as told by exists()), removed from the list; false when none. */
+bool wait_next(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const char *exclude_id,
+               bool (*exists)(void *ctx, const char *id), void *ctx, char ret_id[MSGID_SIZE], bool *ret_more);
+
+#endif

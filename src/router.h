@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Routers: instances and the driver ABI.  Floor: policy (objects) / drivers in routers/.  Manual ch. 15-22. */
+#ifndef ROUTER_H
+#define ROUTER_H
+
+#include "address.h"
+#include "policy/config.h"
+#include "policy/expand.h"
+
+struct router_driver;
+
+struct router_generic {
+#define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
+#include "policy/router_options.def"
+#undef OPT_ROW
+};
+
+struct router {
+  struct router *next;
+  const char *name;
+  const struct router_driver *driver;
+  struct router_generic o;
+  struct opt_block *block;        /* of o */
+  void *ob;                       /* driver options struct */
+  struct opt_block *ob_block;
+  struct router *pass_router, *redirect_router; /* resolved */
+  struct transport *transport;    /* resolved when the name is constant */
+  struct conf_pos pos;
+};
+
+enum route_result {
+  ROUTE_OK,        /* address (or copies) put on remote/local list, or children made */
+  ROUTE_DECLINE, ROUTE_PASS, ROUTE_FAIL, ROUTE_DEFER, ROUTE_ERROR,
+  ROUTE_REROUTED,  /* child address made by this router; the address itself is finished */
+  ROUTE_DISCARD    /* :blackhole: */
+};
+
+/* The lists routing works on.  Routers move the address there. */
+struct route_ctx {
+  struct expand_ctx *x;
+  struct address **local, **remote, **children, **succeed;
+  enum { VERIFY_NONE, VERIFY_SENDER, VERIFY_RECIPIENT, VERIFY_EXPN, VERIFY_TEST } verify;
+  struct passwd_entry *pw;   /* with check_local_user */
+};
+
+struct passwd_entry {
+  const char *name, *dir, *gecos, *shell;
+  uid_t uid;
+  gid_t gid;
+};
+
+struct router_driver {
+  const char *name;
+  const struct option *options;
+  size_t option_count;
+  size_t ob_size;
+  bool is_yes_no_router;     /* returns only yes/no without making lists (skipped in verify-only cases) */
+  /* After the options are read; returns NULL or an error text (arena). */
+  const char *(*init)(struct arena *a, struct config *c, struct router *r);
+  enum route_result (*route)(struct route_ctx *rc, struct router *r, struct address *addr);
+};
+/* NULL-terminated, in routers/drivers.c. */
+extern const struct router_driver *const router_drivers[];
+
+/* Route one address through the routers (route.c): generic preconditions in the manual's order, then the driver. */
+enum route_result route_address(struct route_ctx *rc, struct address *addr);
+/* Put the address on the list that fits its transport. */
+void route_queue_add(struct route_ctx *rc, struct router *r, struct address *addr);
+/* Common parts for drivers (all set addr->message/basic_errno on DEFER/FAIL). */
+enum route_result route_get_transport(struct route_ctx *rc, struct router *r, struct address *addr, bool required);
+enum route_result route_get_errors_address(struct route_ctx *rc, struct router *r, struct address *addr, const char **ret);
+enum route_result route_get_munge_headers(struct route_ctx *rc, struct router *r, struct address *addr);
+bool route_find_user(struct arena *a, const char *name_or_number, struct passwd_entry *ret);
+bool route_find_group(const char *name_or_number, gid_t *ret);
+/* Look up the addresses of addr->host_list; how is a host_find_opts.how set; applies self= and host_find_failed=. */
+struct host_find_opts;
+enum route_result route_lookup_hosts(struct route_ctx *rc, struct router *r, struct address *addr, struct host *hosts,
+                                     bool byname, const char *host_find_failed, const struct host_find_opts *o);
+/* self=: what to do when the host list starts with this host. */
+enum route_result route_self_action(struct route_ctx *rc, struct router *r, struct address *addr, struct host *host);
+
+#endif

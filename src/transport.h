@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Transports: instances, the driver ABI, and writing a message out.  Floor: policy (objects) / drivers in transports/.  Manual ch. 24-30. */
+#ifndef TRANSPORT_H
+#define TRANSPORT_H
+
+#include "address.h"
+#include "base/timeutil.h"
+#include "message.h"
+#include "policy/config.h"
+#include "policy/expand.h"
+
+struct transport_driver;
+struct stream;
+
+struct transport_generic {
+#define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
+#include "policy/transport_options.def"
+#undef OPT_ROW
+};
+
+struct transport {
+  struct transport *next;
+  const char *name;
+  const struct transport_driver *driver;
+  struct transport_generic o;
+  struct opt_block *block;
+  void *ob;
+  struct opt_block *ob_block;
+  struct rewrite_rule *rewrite_rules; /* headers_rewrite, parsed */
+  struct conf_pos pos;
+};
+
+/* One delivery: a batch of addresses (linked by next, first is the leader) for one transport.  For remote transports all share the host list. */
+struct delivery {
+  const struct config *cfg;
+  struct arena *arena;         /* of this delivery */
+  struct message *msg;         /* headers, data_fd positioned by the callee with pread */
+  struct transport *transport;
+  struct address *addrs;
+  struct expand_ctx *x;        /* addr = leader */
+  const char *return_path;     /* sender to use */
+  uid_t uid;                   /* local: we already run as this user */
+  gid_t gid;
+  const char *home, *cwd;
+  bool dont_deliver;           /* -N */
+  /* Remote only: after a message is done on an open connection the driver may ask for another message for the same host; NULL: none.
+   * Gives the next message's delivery for that host, or NULL.  See deliver.h. */
+  struct delivery *(*next_for_host)(struct delivery *d, const char *host_name, const char *host_address);
+  void (*one_done)(struct delivery *d); /* journal the results of that extra delivery */
+  void *ctx;
+  int sequence;                /* 1 first message on the connection, 2 ... */
+};
+
+struct transport_driver {
+  const char *name;
+  const struct option *options;
+  size_t option_count;
+  size_t ob_size;
+  bool is_local;               /* run as the recipient's uid in a child */
+  const char *(*init)(struct arena *a, struct config *c, struct transport *t);
+  /* Deliver; outcome of every address is set in addr->result/message/basic_errno.  Returns false only when the whole batch was handled as "call
+   * me for each address separately". */
+  bool (*deliver)(struct delivery *d);
+  /* smtp: called in the parent before routing ends to build per-address host lists from the hosts option; NULL none. */
+  enum outcome (*setup)(struct delivery *d, const char **ret_error);
+  const char *info;            /* for -bV: "maildir/mailstore/mbx" or NULL */
+};
+extern const struct transport_driver *const transport_drivers[]; /* transports/drivers.c */
+
+/* How to write a message (transport_write.c). */
+struct write_opts {
+  bool crlf;                   /* LF to CRLF */
+  bool dot_stuff;              /* SMTP data: double leading dots; the final "." is the caller's */
+  const char *check_string, *escape_string; /* e.g. "From " / ">From " */
+  bool body_only, headers_only;
+  bool add_return_path, add_envelope_to, add_delivery_date;
+  const char *add_headers, *remove_headers; /* transport's, unexpanded */
+  const struct rewrite_rule *rewrite_rules;
+  int64_t size_limit;
+  bool end_dot;
+};
+/* Sink: returns 0 or -errno. */
+typedef int (*write_fn)(void *ctx, const void *p, size_t n);
+/* Write headers (deleted ones left out, address's extra/removed headers and transport's applied) and body.  *ret_bytes: bytes given to the sink.
+ * 0, -errno of the sink or of reading -D, -EPROTO: an expansion failed (d->x->error). */
+int transport_write_message(struct delivery *d, const struct write_opts *o, write_fn fn, void *ctx, int64_t *ret_bytes);
+/* Size in bytes after header changes, for SIZE= and BDAT (with line endings as in o). -errno on failure. */
+int64_t transport_message_size(struct delivery *d, const struct write_opts *o);
+/* Set the result of all addresses of a batch. */
+void transport_set_results(struct address *addrs, enum outcome result, int basic_errno, const char *message);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Address verification through the routers, callouts, -bt/-bv output.  Floor: flows.  Manual ch. 44 "Address verification". */
+#ifndef VERIFY_H
+#define VERIFY_H
+
+#include "address.h"
+#include "policy/acl.h"
+
+enum { VOPT_FAKE_SENDER = 1, VOPT_IS_RECIPIENT = 2, VOPT_SUCCESS_ON_REDIRECT = 4, VOPT_EXPN = 8, VOPT_QUALIFY = 16, VOPT_DEFER_OK = 32 };
+
+/* Verify; texts (arena of x) in *ret_user (SMTP reply) and *ret_log. */
+enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned options, const char *acl_options,
+                            const char **ret_user, const char **ret_log);
+/* -bt / -bv: print to stdout as Exim does; OUTCOME for the exit status (0 ok, 2 fail, 1 defer). */
+enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_test, bool is_recipient);
+/* Fill the members of an acl_env that verification provides. */
+void verify_fill_acl_env(struct acl_env *env);
+
+#endif
