@@ -12,8 +12,8 @@
  *
  * Lifetimes, longest first: cfg > proc > conn > msg > tmp.  A struct may point only to its own arena or to a
  * longer-living one.  tmp arenas are used with arena_mark/arena_release.
- * When EXIM_ARENA_DEBUG is compiled in (sanitizer builds) every allocation is a separate malloc, and
- * is_tainted() consults a header in front of it, so that ASan sees each overrun. */
+ * When EXIM_ARENA_DEBUG is compiled in (sanitizer builds) every allocation has a chunk of its own with poisoned
+ * surroundings, so that ASan sees each overrun and each use after release. */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 
