@@ -15,6 +15,12 @@
 #define NORETURN __attribute__((noreturn))
 #define UNUSED __attribute__((unused))
 
+/* Deliberately drop a MUST_CHECK result; the comment beside it says why. */
+#define IGNORE_RESULT(x)                          \
+  do {                                            \
+    __typeof__(x) ignored_ UNUSED = (x);          \
+  } while (0)
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))

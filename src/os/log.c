@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Main, reject and panic logs (log.h).  Floor: os.
+ *
+ * A log line is built in a fixed buffer and written with one write(2) to a descriptor opened O_APPEND, so that lines of many processes
+ * never mix.  Descriptors stay open; a file that was renamed or removed (log rotation) is noticed by its inode at most once a second.
+ * When the main log cannot be written the line goes to the panic log and to stderr: nothing is dropped silently. */
+#include "os/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/base62.h"
+#include "base/strbuf.h"
+#include "base/timeutil.h"
+#include "os/debug.h"
+#include "os/priv.h"
+#include "os/sys.h"
+
+enum { LINE_MAX_BYTES = 8192, KIND_MAIN = 0, KIND_REJECT, KIND_PANIC, KINDS };
+
+static const char *const kind_names[KINDS] = {"main", "reject", "panic"};
+
+struct log_file {
+  int fd;
+  time_t checked;       /* second of the last look at the name */
+  char stamp[16];       /* value of %D/%M when it was opened */
+  char path[512];
+};
+
+static struct {
+  struct log_settings s;
+  bool has_settings;
+  uint64_t selector;
+  char message_id[MSGID_SIZE];
+  struct log_file file[KINDS];
+  bool in_panic;        /* guards against a panic about the panic log */
+} log_state = {.file = {{.fd = -1}, {.fd = -1}, {.fd = -1}}};
+
+/* ---- selectors ----------------------------------------------------------------------------------------- */
+
+static const char *const selector_names[LS_COUNT] = {
+  "8bitmime", "acl_warn_skipped", "address_rewrite", "all_parents", "arguments", "connection_id",
+  "connection_reject", "delay_delivery", "deliver_time", "delivery_size", "dkim", "dkim_verbose", "dmarc",
+  "dmarc_verbose", "dnslist_defer", "dnssec", "etrn", "host_lookup_failed", "ident_timeout",
+  "incoming_interface", "incoming_port", "lost_incoming_connection", "millisec", "msg_id", "msg_id_created",
+  "outgoing_interface", "outgoing_port", "pid", "pipelining", "protocol_detail", "proxy", "queue_run",
+  "queue_time", "queue_time_exclusive", "queue_time_overall", "receive_time", "received_recipients",
+  "received_sender", "rejected_header", "retry_defer", "return_path_on_delivery", "sender_on_delivery",
+  "sender_verify_fail", "size_reject", "skip_delivery", "smtp_confirmation", "smtp_connection",
+  "smtp_incomplete_transaction", "smtp_mailauth", "smtp_no_mail", "smtp_protocol_error", "smtp_syntax_error",
+  "spf", "spf_verbose", "subject", "tls_certificate_verified", "tls_cipher", "tls_on_connect", "tls_peerdn",
+  "tls_resumption", "tls_sni", "unknown_in_list"};
+
+static const enum log_sel default_selectors[] = {
+  LS_ACL_WARN_SKIPPED, LS_CONNECTION_REJECT, LS_DELAY_DELIVERY, LS_DKIM, LS_DNSLIST_DEFER, LS_ETRN,
+  LS_HOST_LOOKUP_FAILED, LS_LOST_INCOMING_CONNECTION, LS_MSG_ID, LS_OUTGOING_INTERFACE, LS_QUEUE_RUN,
+  LS_QUEUE_TIME_EXCLUSIVE, LS_REJECTED_HEADER, LS_RETRY_DEFER, LS_SENDER_VERIFY_FAIL, LS_SIZE_REJECT,
+  LS_SKIP_DELIVERY, LS_SMTP_CONFIRMATION, LS_TLS_CERTIFICATE_VERIFIED, LS_TLS_CIPHER};
+
+const char *log_selector_name(int i) { return selector_names[i]; }
+
+static uint64_t default_mask(void) {
+  uint64_t m = 0;
+  for (size_t i = 0; i < ARRAY_SIZE(default_selectors); i++) m |= UINT64_C(1) << default_selectors[i];
+  return m;
+}
+
+static bool selector_bits(struct str name, uint64_t *ret) {
+  if (str_eq_c(name, "all")) {
+    *ret = (UINT64_C(1) << LS_COUNT) - 1;
+    return true;
+  }
+  if (str_eq_c(name, "rejected_headers")) name = STR("rejected_header");
+  for (int i = 0; i < LS_COUNT; i++)
+    if (str_eq_c(name, selector_names[i])) {
+      *ret = UINT64_C(1) << i;
+      return true;
+    }
+  return false;
+}
+
+bool log_selector_parse(struct arena *a, const char *text, uint64_t *ret_mask, const char **ret_error) {
+  uint64_t mask = default_mask();
+  struct str rest = str_c(text ? text : "");
+  for (struct str word = str_word(&rest); word.n; word = str_word(&rest)) {
+    while (word.n) { /* "+a-b" may stand without blanks */
+      char sign = word.p[0];
+      if (sign != '+' && sign != '-') {
+        *ret_error = arena_printf(a, "malformed log_selector setting: + or - expected but found \"%.*s\"", STR_FMT(word));
+        return false;
+      }
+      size_t n = 1;
+      while (n < word.n && word.p[n] != '+' && word.p[n] != '-') n++;
+      uint64_t bits;
+      if (!selector_bits(str_n(word.p + 1, n - 1), &bits)) {
+        *ret_error = arena_printf(a, "unknown log_selector setting: %c%.*s", sign, (int)(n - 1), word.p + 1);
+        return false;
+      }
+      mask = sign == '+' ? mask | bits : mask & ~bits;
+      word = str_n(word.p + n, word.n - n);
+    }
+  }
+  *ret_mask = mask;
+  return true;
+}
+
+void log_selector_set(uint64_t mask) { log_state.selector = mask; }
+bool log_selects(enum log_sel sel) { return sel == LS_ALWAYS || (log_state.selector >> sel & 1); }
+
+/* ---- settings ------------------------------------------------------------------------------------------ */
+
+void log_init(const struct log_settings *s) {
+  if (!log_state.selector) log_state.selector = default_mask();
+  log_close();
+  log_state.s = *s;
+  log_state.has_settings = true;
+}
+
+void log_set_message_id(const char *id) {
+  snprintf(log_state.message_id, sizeof log_state.message_id, "%s", id ? id : "");
+}
+const char *log_message_id(void) { return log_state.message_id[0] ? log_state.message_id : NULL; }
+
+void log_close(void) {
+  for (int k = 0; k < KINDS; k++) {
+    if (log_state.file[k].fd >= 0) close(log_state.file[k].fd);
+    log_state.file[k].fd = -1;
+  }
+}
+
+/* ---- building a line ------------------------------------------------------------------------------------ */
+
+static size_t put_stamp(char *buf, size_t size, bool with_pid, bool with_id) {
+  struct time_opts o = {log_selects(LS_MILLISEC), log_state.s.want_zone, log_state.s.utc};
+  char stamp[64];
+  time_format(time_now(), TIME_LOG, o, stamp, sizeof stamp);
+  int n = snprintf(buf, size, "%s ", stamp);
+  if (with_pid && log_selects(LS_PID)) n += snprintf(buf + n, size - (size_t)n, "[%d] ", (int)getpid());
+  if (with_id && log_state.message_id[0]) n += snprintf(buf + n, size - (size_t)n, "%s ", log_state.message_id);
+  return (size_t)n;
+}
+
+static bool is_plain(unsigned char c) {
+  if (c >= 128) return log_state.s.print_topbitchars;
+  return c >= 32 && c != 127;
+}
+
+/* Escaped copy of text into buf; returns bytes put (never over size - 1). */
+static size_t put_escaped(char *buf, size_t size, const char *text, size_t n) {
+  size_t o = 0;
+  for (size_t i = 0; i < n && o + 5 < size; i++) {
+    unsigned char c = (unsigned char)text[i];
+    if (is_plain(c)) {
+      buf[o++] = (char)c;
+      continue;
+    }
+    buf[o++] = '\\';
+    switch (c) {
+      case '\n': buf[o++] = 'n'; break;
+      case '\r': buf[o++] = 'r'; break;
+      case '\t': buf[o++] = 't'; break;
+      case '\b': buf[o++] = 'b'; break;
+      case '\v': buf[o++] = 'v'; break;
+      case '\f': buf[o++] = 'f'; break;
+      default: o += (size_t)snprintf(buf + o, size - o, "%03o", c);
+    }
+  }
+  buf[o] = '\0';
+  return o;
+}
+
+const char *log_escape(struct arena *a, struct str s) {
+  size_t plain = 0;
+  while (plain < s.n && is_plain((unsigned char)s.p[plain])) plain++;
+  if (plain == s.n) return str_dup(a, s);
+  char *buf = arena_alloc_t(a, size_add(size_mul(s.n, 4), 8), is_tainted(s.p) ? TAINTED : UNTAINTED);
+  put_escaped(buf, s.n * 4 + 8, s.p, s.n);
+  return buf;
+}
+
+/* ---- files --------------------------------------------------------------------------------------------- */
+
+/* One item of the log_file_path list that is not "syslog"; "" when there is none. */
+static struct str path_item(void) {
+  struct str list = str_c(log_state.s.file_path), found = STR_NULL;
+  while (list.n) {
+    struct str item = str_trim(str_cut(&list, ':'));
+    if (item.n && !str_eq_c(item, "syslog")) found = item;
+  }
+  return found;
+}
+
+static bool wants_syslog(void) {
+  struct str list = str_c(log_state.s.file_path);
+  while (list.n)
+    if (str_eq_c(str_trim(str_cut(&list, ':')), "syslog")) return true;
+  return false;
+}
+
+/* Fill in %s, %D, %M; *ret_stamp gets the date used ("" when none). */
+static void make_path(int kind, char *path, size_t size, char stamp[16]) {
+  struct str pattern = path_item();
+  struct {
+    char *p;
+    size_t n, cap;
+  } out = {path, 0, size};
+  stamp[0] = '\0';
+  for (size_t i = 0; i < pattern.n && out.n + 32 < out.cap; i++) {
+    char c = pattern.p[i];
+    if (c != '%' || i + 1 >= pattern.n) {
+      out.p[out.n++] = c;
+      continue;
+    }
+    c = pattern.p[++i];
+    if (c == 's') {
+      out.n += (size_t)snprintf(out.p + out.n, out.cap - out.n, "%s", kind_names[kind]);
+    } else if (c == 'D' || c == 'M') {
+      char date[64];
+      time_format(time_now(), TIME_LOGFILE, (struct time_opts){.utc = log_state.s.utc}, date, sizeof date);
+      if (c == 'M') date[6] = '\0';
+      snprintf(stamp, 16, "%.15s", date);
+      /* The panic log has no date stamp: one place to look. */
+      if (kind != KIND_PANIC)
+        out.n += (size_t)snprintf(out.p + out.n, out.cap - out.n, "%s", date);
+      else if (out.n && !ch_isalnum(out.p[out.n - 1]) && out.p[out.n - 1] != '/')
+        out.n--;
+    } else {
+      out.p[out.n++] = '%';
+      out.p[out.n++] = c;
+    }
+  }
+  out.p[out.n] = '\0';
+}
+
+static bool file_is_current(struct log_file *f) {
+  time_t now = time_sec();
+  if (f->checked == now && !f->stamp[0]) return true;
+  f->checked = now;
+  if (f->stamp[0]) {
+    char path[512], stamp[16];
+    make_path(KIND_MAIN, path, sizeof path, stamp);
+    if (strcmp(stamp, f->stamp) != 0) return false;
+  }
+  struct stat by_name, by_fd;
+  return stat(f->path, &by_name) == 0 && fstat(f->fd, &by_fd) == 0 && by_name.st_ino == by_fd.st_ino &&
+         by_name.st_dev == by_fd.st_dev;
+}
+
+static int make_log_dir(const char *path) {
+  char dir[512];
+  snprintf(dir, sizeof dir, "%s", path);
+  char *slash = strrchr(dir, '/');
+  if (!slash || slash == dir) return -ENOENT;
+  *slash = '\0';
+  return sys_mkdir_path("/", dir + 1, 0750, log_state.s.exim_uid, log_state.s.exim_gid);
+}
+
+/* Open for appending as the exim user, never following a link in the last component. */
+static int open_log(const char *path) {
+  const int flags = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK;
+  for (int attempt = 0;; attempt++) {
+    int fd = geteuid() == 0 && !priv_can_raise() && log_state.s.exim_uid != 0
+               ? -EPERM /* a root process that was never set up does not write below a user's directory */
+               : sys_open(path, flags, 0640);
+    if (fd == -EPERM || (fd == -EACCES && priv_can_raise()))
+      fd = priv_open_as(log_state.s.exim_uid, log_state.s.exim_gid, path, flags, 0640);
+    if (fd == -EPERM && geteuid() == 0) fd = sys_open(path, flags, 0640);
+    if (fd != -ENOENT || attempt > 0) return fd;
+    if (make_log_dir(path) < 0) return -ENOENT;
+  }
+}
+
+static int log_fd(int kind) {
+  struct log_file *f = &log_state.file[kind];
+  if (f->fd >= 0) {
+    if (file_is_current(f)) return f->fd;
+    close(f->fd);
+    f->fd = -1;
+  }
+  make_path(kind, f->path, sizeof f->path, f->stamp);
+  if (!f->path[0]) return -ENOENT;
+  f->fd = open_log(f->path);
+  f->checked = time_sec();
+  if (f->fd >= 0) {
+    struct stat st;
+    if (geteuid() == 0 && fstat(f->fd, &st) == 0 && st.st_uid == 0 && log_state.s.exim_uid)
+      IGNORE_RESULT(sys_fchown(f->fd, log_state.s.exim_uid, log_state.s.exim_gid)); /* ours either way */
+  }
+  return f->fd;
+}
+
+/* ---- syslog -------------------------------------------------------------------------------------------- */
+
+static int syslog_facility_number(void) {
+  static const struct {
+    const char *name;
+    int value;
+  } table[] = {{"mail", LOG_MAIL}, {"user", LOG_USER}, {"news", LOG_NEWS}, {"uucp", LOG_UUCP}, {"daemon", LOG_DAEMON},
+               {"local0", LOG_LOCAL0}, {"local1", LOG_LOCAL1}, {"local2", LOG_LOCAL2}, {"local3", LOG_LOCAL3},
+               {"local4", LOG_LOCAL4}, {"local5", LOG_LOCAL5}, {"local6", LOG_LOCAL6}, {"local7", LOG_LOCAL7}};
+  for (size_t i = 0; log_state.s.syslog_facility && i < ARRAY_SIZE(table); i++)
+    if (strcmpic(log_state.s.syslog_facility, table[i].name) == 0) return table[i].value;
+  return LOG_MAIL;
+}
+
+static void to_syslog(int kind, const char *line) {
+  static const int priorities[KINDS] = {LOG_INFO, LOG_NOTICE, LOG_ALERT};
+  const char *text = line;
+  if (!log_state.s.syslog_timestamp) { /* skip "date time[ zone] " */
+    int words = log_state.s.want_zone ? 3 : 2;
+    while (words-- > 0 && (text = strchr(text, ' '))) text++;
+    if (!text) text = line;
+  }
+  if (log_state.s.harness_mode) {
+    fprintf(stderr, "SYSLOG: '%s'\n", text);
+    return;
+  }
+  openlog(log_state.s.syslog_processname ? log_state.s.syslog_processname : "exim",
+          log_state.s.syslog_pid ? LOG_PID | LOG_CONS : LOG_CONS, syslog_facility_number());
+  syslog(priorities[kind], "%s", text);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------- */
+
+static void last_resort(const char *why, const char *line) {
+  fprintf(stderr, "exim: %s\n%s\n", why, line);
+}
+
+static void write_kind(int kind, const char *line, const char *extra) {
+  if (wants_syslog()) to_syslog(kind, line);
+  if (path_item().n == 0) return;
+  int fd = log_fd(kind);
+  if (fd < 0) {
+    char why[700];
+    snprintf(why, sizeof why, "could not open %s log %s: %s", kind_names[kind], log_state.file[kind].path, strerror(-fd));
+    last_resort(why, line);
+    if (kind != KIND_PANIC && !log_state.in_panic) {
+      log_state.in_panic = true;
+      write_kind(KIND_PANIC, line, NULL);
+      log_state.in_panic = false;
+    }
+    return;
+  }
+  struct iovec iov[3] = {{(void *)(uintptr_t)line, strlen(line)}, {(void *)(uintptr_t) "\n", 1},
+                         {(void *)(uintptr_t)extra, extra ? strlen(extra) : 0}};
+  int r = sys_writev_all(fd, iov, extra ? 3 : 2);
+  if (r < 0) last_resort("could not write to a log file", line);
+}
+
+static void write_all(unsigned dest, const char *line, size_t text_at, const char *extra) {
+  /* As Exim shows lines to -d and -bh users: "LOG: MAIN REJECT" and the text below. */
+  if (log_state.s.to_stderr || (debug_selector & ~(unsigned)D_V)) {
+    fprintf(stderr, "LOG:%s%s%s\n  %s\n", dest & LOG_MAIN ? " MAIN" : "", dest & LOG_REJECT ? " REJECT" : "",
+            dest & LOG_PANIC ? " PANIC" : "", line + text_at);
+    fflush(stderr);
+  }
+  if (log_state.s.stderr_only) return;
+  if (!log_state.has_settings || !log_state.s.file_path) {
+    fprintf(stderr, "%s\n", line);
+    return;
+  }
+  if (dest & LOG_MAIN) write_kind(KIND_MAIN, line, NULL);
+  if ((dest & LOG_REJECT) && log_state.s.write_rejectlog && (!wants_syslog() || path_item().n || log_state.s.syslog_duplication))
+    write_kind(KIND_REJECT, line, extra);
+  if (dest & LOG_PANIC) {
+    write_kind(KIND_PANIC, line, NULL);
+    if (!log_state.s.to_stderr) fprintf(stderr, "%s\n", line);
+  }
+}
+
+void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
+  if (!log_selects(sel)) return;
+  char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 256];
+  int n = vsnprintf(text, sizeof text, fmt, ap);
+  if (n < 0) n = 0;
+  size_t len = MIN((size_t)n, sizeof text - 1);
+  while (len > 0 && text[len - 1] == '\n') len--;
+  size_t at = put_stamp(line, sizeof line, true, true);
+  put_escaped(line + at, sizeof line - at, text, len);
+  write_all(dest, line, at, NULL);
+  if (dest & LOG_DIE) exit(EXIT_FAILURE);
+}
+
+void log_write(enum log_sel sel, unsigned dest, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  log_vwrite(sel, dest, fmt, ap);
+  va_end(ap);
+}
+
+void log_write_reject(unsigned dest, const char *line_text, const char *extra) {
+  char line[LINE_MAX_BYTES + 256];
+  size_t at = put_stamp(line, sizeof line, true, true);
+  put_escaped(line + at, sizeof line - at, line_text, strlen(line_text));
+  write_all(dest, line, at, extra);
+}
+
+void log_msglog(int fd, const char *fmt, ...) {
+  if (fd < 0) return;
+  char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 256];
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(text, sizeof text, fmt, ap);
+  va_end(ap);
+  if (n < 0) return;
+  size_t at = put_stamp(line, sizeof line, false, false);
+  at += put_escaped(line + at, sizeof line - at - 1, text, MIN((size_t)n, sizeof text - 1));
+  line[at++] = '\n';
+  IGNORE_RESULT(sys_write_all(fd, line, at)); /* a convenience: its loss stops nothing */
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Root in three calls, in-process implementation (priv.h).  Floor: os.
+ *
+ * A setuid-root start leaves real uid = caller, effective = exim, saved = root.  raise()/lower() bracket each duty. */
+#include "os/priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <unistd.h>
+
+#include "os/sys.h"
+
+static struct {
+  uid_t real_uid, exim_uid;
+  gid_t real_gid, exim_gid;
+  bool can_raise, raised;
+} priv_state;
+
+static int priv_raise(void) {
+  if (!priv_state.can_raise) return -EPERM;
+  if (seteuid(0) < 0) return -errno;
+  priv_state.raised = true;
+  return 0;
+}
+
+static void priv_lower(void) {
+  bool ok = setegid(priv_state.exim_gid) == 0 && seteuid(priv_state.exim_uid) == 0;
+  INVARIANT(ok);
+  priv_state.raised = false;
+}
+
+void priv_init(uid_t exim_uid, gid_t exim_gid) {
+  priv_state.real_uid = getuid();
+  priv_state.real_gid = getgid();
+  priv_state.exim_uid = exim_uid;
+  priv_state.exim_gid = exim_gid;
+  priv_state.can_raise = geteuid() == 0;
+  if (!priv_state.can_raise) return;
+  bool ok = setgroups(1, &exim_gid) == 0 && setresgid((gid_t)-1, exim_gid, exim_gid) == 0 &&
+            setresuid((uid_t)-1, exim_uid, 0) == 0;
+  INVARIANT(ok);
+  priv_state.raised = false;
+}
+
+int priv_drop_forever(uid_t uid, gid_t gid, const char *initgroups_name) {
+  int r = sys_become(uid, gid, initgroups_name);
+  if (r == 0) priv_state.can_raise = priv_state.raised = false;
+  return r;
+}
+
+bool priv_can_raise(void) { return priv_state.can_raise; }
+bool priv_is_raised(void) { return priv_state.raised; }
+uid_t priv_real_uid(void) { return priv_state.real_uid; }
+gid_t priv_real_gid(void) { return priv_state.real_gid; }
+
+/* Take on the file-access identity of a user for one call; undone by identity_restore(). */
+static int identity_take(uid_t uid, gid_t gid) {
+  int r = priv_raise();
+  if (r < 0) return uid == geteuid() ? 0 : r;
+  if (setgroups(1, &gid) < 0 || setegid(gid) < 0 || seteuid(uid) < 0) {
+    r = -errno;
+    (void)seteuid(0);
+    priv_lower();
+    return r;
+  }
+  return 0;
+}
+
+static void identity_restore(void) {
+  if (!priv_state.can_raise) return;
+  bool ok = seteuid(0) == 0 && setgroups(1, &priv_state.exim_gid) == 0;
+  INVARIANT(ok);
+  priv_lower();
+}
+
+int priv_open_as(uid_t uid, gid_t gid, const char *path, int flags, mode_t mode) {
+  int r = identity_take(uid, gid);
+  if (r < 0) return r;
+  int fd = sys_open(path, flags | O_NOFOLLOW, mode);
+  identity_restore();
+  return fd;
+}
+
+int priv_access_as(uid_t uid, gid_t gid, const char *path, int mode) {
+  int r = identity_take(uid, gid);
+  if (r < 0) return r;
+  r = faccessat(AT_FDCWD, path, mode, AT_EACCESS) < 0 ? -errno : 0;
+  identity_restore();
+  return r;
+}
+
+pid_t priv_run_as(uid_t uid, gid_t gid, const char *initgroups_name, bool allow_root, const char *name,
+                  int (*fn)(void *ctx), void *ctx) {
+  if (uid == 0 && !allow_root) return -EPERM;
+  if (!priv_state.can_raise && (uid != geteuid() || gid != getegid())) return -EPERM;
+  pid_t pid = sys_fork(name);
+  if (pid != 0) return pid;
+  if (priv_state.can_raise && priv_drop_forever(uid, gid, initgroups_name) < 0) _exit(126);
+  _exit(fn(ctx));
+}
+
+int priv_with_root(int (*fn)(void *ctx), void *ctx) {
+  if (priv_raise() < 0) return fn(ctx);
+  int r = fn(ctx);
+  priv_lower();
+  return r;
+}
