@@ -72,7 +72,7 @@ int ip_text_kind(const char *s, int *ret_masklen)
   struct str plain = str_n(address.p, percent);
   bool has_scope = percent < address.n;
   struct ip ip;
-  if ((has_scope && percent + 1 == address.n) || !ip_parse(plain, &ip) || (has_scope && ip.family != 6)) {
+  if ((has_scope && (percent + 1 == address.n || str_index(address, '/') < address.n)) || !ip_parse(plain, &ip) || (has_scope && ip.family != 6)) {
     return 0;
   }
   if (mask > (ip.family == 4 ? 32 : 128)) {
