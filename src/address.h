@@ -104,6 +104,10 @@ struct address {
   enum addr_return_file return_file_when;
   bool log_failed_output, log_output;
   int64_t delivered_size;
+  bool homonym;                   /* same text as an ancestor: its unique form carries transport and router */
+  bool hide_child;                /* bounces name the top-level address only (hide_child_in_errmsg) */
+  bool pass_message;              /* message may be shown to the sender of the message */
+  bool is_one_time;               /* made by a one_time redirection */
   struct retry_item *retries;     /* to be written by the delivering process: see retry.h */
   void *host_config;
 };
@@ -129,5 +133,9 @@ enum {
 struct address *address_new(struct arena *a, const char *text);
 /* A child of parent: inherits prop, errors address, DSN facts. */
 struct address *address_child(struct arena *a, struct address *parent, const char *text);
+/* A pseudo child "|command", "/path", "/path/" or ">recipients": local part and domain stay the parent's. */
+struct address *address_pseudo_child(struct arena *a, struct address *parent, const char *text);
+/* The recipient the address came from. */
+struct address *address_top(struct address *addr);
 
 #endif

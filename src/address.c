@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Making addresses and their children.  Floor: policy (objects).
+ *
+ * Everything lives in the arena given by the caller (that of the message).  The text may be hostile; it must have passed
+ * rfc5322_extract_address() and be qualified.  Unique forms: a plain address is unique by its text (domain in lower case); a pseudo
+ * address (pipe, file, reply) by its text and the chain of its ancestors; an address equal to one of its ancestors (a homonym) gets
+ * "/transport/router" appended when it is queued for a transport, so that the journal can tell it from the ancestor. */
+#include "address.h"
+
+#include "base/strbuf.h"
+
+/* The local part without quoting: what a mailbox name or a list item is compared with. */
+static char *local_part_dequote(struct arena *a, struct str local) {
+  char *out = arena_strndup(a, local.p, local.n);
+  if (local.n < 2 || local.p[0] != '"' || local.p[local.n - 1] != '"') return out;
+  size_t n = 0;
+  for (size_t i = 1; i + 1 < local.n; i++) {
+    if (local.p[i] == '\\' && i + 2 < local.n) i++;
+    out[n++] = local.p[i];
+  }
+  out[n] = '\0';
+  return out;
+}
+
+static void address_split(struct arena *a, struct address *addr) {
+  struct str local = str_c(addr->address), domain = STR("");
+  (void)addr_split(addr->address, &local, &domain);
+  char *cc = local_part_dequote(a, local);
+  addr->cc_local_part = cc;
+  addr->lc_local_part = str_dup_lower(a, str_c(cc));
+  addr->local_part = addr->lc_local_part;
+  addr->domain = str_dup_lower(a, domain);
+  if (domain.n == 0) {
+    addr->unique = addr->address;
+    return;
+  }
+  struct strbuf u = strbuf_new(a);
+  strbuf_addstr(&u, local);
+  strbuf_addc(&u, '@');
+  strbuf_adds(&u, addr->domain);
+  addr->unique = u.p;
+}
+
+static struct address *address_alloc(struct arena *a, const char *text) {
+  struct address *addr = ARENA_NEW(a, struct address);
+  addr->address = text;
+  addr->mode = -1;
+  addr->result = OUTCOME_DEFER;
+  return addr;
+}
+
+struct address *address_new(struct arena *a, const char *text) {
+  struct address *addr = address_alloc(a, text);
+  address_split(a, addr);
+  return addr;
+}
+
+static void address_inherit(struct address *addr, struct address *parent) {
+  addr->parent = parent;
+  addr->prop = parent->prop;
+  addr->orcpt = parent->orcpt;
+  addr->dsn_flags = parent->dsn_flags;
+  addr->rcpt = parent->rcpt;
+  addr->onetime_parent = parent->onetime_parent;
+  addr->hide_child = parent->hide_child;
+  addr->is_verify_only = parent->is_verify_only;
+  parent->child_count++;
+}
+
+struct address *address_child(struct arena *a, struct address *parent, const char *text) {
+  struct address *addr = address_new(a, text);
+  address_inherit(addr, parent);
+  for (const struct address *p = parent; p; p = p->parent)
+    if (!p->is_file && !p->is_pipe && !p->is_reply && strcmpic(p->address, text) == 0) addr->homonym = true;
+  return addr;
+}
+
+struct address *address_pseudo_child(struct arena *a, struct address *parent, const char *text) {
+  struct address *addr = address_alloc(a, text);
+  addr->cc_local_part = parent->cc_local_part;
+  addr->lc_local_part = parent->lc_local_part;
+  addr->local_part = parent->local_part;
+  addr->domain = parent->domain;
+  addr->prefix = parent->prefix;
+  addr->prefix_v = parent->prefix_v;
+  addr->suffix = parent->suffix;
+  addr->suffix_v = parent->suffix_v;
+  addr->is_pipe = text[0] == '|';
+  addr->is_file = text[0] == '/';
+  addr->is_reply = text[0] == '>';
+  struct strbuf u = strbuf_new(a);
+  strbuf_adds(&u, text);
+  for (const struct address *p = parent; p; p = p->parent) strbuf_addl(&u, ":", p->address, NULL);
+  /* A journal line ends at the newline: a command may hold one. */
+  for (size_t i = 0; i < u.n; i++)
+    if (u.p[i] == '\n') u.p[i] = ' ';
+  addr->unique = u.p;
+  address_inherit(addr, parent);
+  return addr;
+}
+
+struct address *address_top(struct address *addr) {
+  while (addr->parent) addr = addr->parent;
+  return addr;
+}
