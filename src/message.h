@@ -13,7 +13,8 @@
 #include "conn.h"
 #include "formats/rfc5322.h"
 
-enum { DSN_NEVER = 1, DSN_SUCCESS = 2, DSN_FAILURE = 4, DSN_DELAY = 8 };
+/* As stored in -H files. */
+enum { DSN_NEVER = 2, DSN_SUCCESS = 4, DSN_FAILURE = 8, DSN_DELAY = 16 };
 enum { DSN_RET_NONE = 0, DSN_RET_FULL = 1, DSN_RET_HDRS = 2 };
 
 struct recipient {

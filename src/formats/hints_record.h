@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Byte layout of hints records.  Floor: formats (pure; a record read back is hostile: every size is checked).
  *
- * All records start with a 12-byte head: magic/version u32, length of the record u32... see doc/hints-formats.txt; integers are little-endian, sizes fixed per type.
+ * All records start with a 16-byte head (magic, kind, version, length, time of writing: doc/hints-formats.txt); integers are little-endian.
  * Decoders return false for anything that does not fit; the caller treats such a record as absent. */
 #ifndef FORMATS_HINTS_RECORD_H
 #define FORMATS_HINTS_RECORD_H

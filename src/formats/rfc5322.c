@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Addresses and header lines (rfc5322.h).  Floor: formats, pure; input hostile.
+ *
+ * The address reader is a small recursive-descent parser over a slice.  It is tolerant where Exim is (dots anywhere but doubled or trailing in
+ * local parts, comments, source routes) and gives Exim's error texts. */
+#include "formats/rfc5322.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "base/strbuf.h"
+#include "formats/codecs.h"
+
+struct scan {
+  struct arena *a;
+  const char *p, *end;
+  struct addr_opts o;
+  const char *error;
+};
+
+static bool at_end(const struct scan *s) { return s->p >= s->end; }
+static int peek(const struct scan *s) { return at_end(s) ? -1 : (unsigned char)*s->p; }
+
+static void set_error(struct scan *s, const char *error) {
+  if (!s->error) s->error = error;
+}
+
+/* White space and nested comments. */
+static void skip_comments(struct scan *s) {
+  int depth = 0;
+  for (; !at_end(s); s->p++) {
+    char c = *s->p;
+    if (c == '(') {
+      depth++;
+    } else if (depth > 0) {
+      if (c == ')') depth--;
+      if (c == '\\' && s->p + 1 < s->end) s->p++;
+    } else if (!ch_isspace(c)) {
+      return;
+    }
+  }
+}
+
+static bool is_atom_char(const struct scan *s, int c) {
+  if (c >= 128) return true; /* 8-bit is passed on, as Exim does */
+  (void)s;
+  return c > 32 && c < 127 && !strchr("()<>@,;:\\\".[]", c);
+}
+
+/* "..." including the quotes; false with error when it does not end. */
+static bool read_quoted(struct scan *s, struct strbuf *out, const char *error) {
+  strbuf_addc(out, '"');
+  for (s->p++; !at_end(s); s->p++) {
+    char c = *s->p;
+    strbuf_add(out, s->p, 1);
+    if (c == '"') {
+      s->p++;
+      return true;
+    }
+    if (c == '\\' && s->p + 1 < s->end) strbuf_add(out, ++s->p, 1);
+  }
+  set_error(s, error);
+  return false;
+}
+
+static bool read_local_part(struct scan *s, struct strbuf *out) {
+  bool any = false;
+  for (;;) {
+    skip_comments(s);
+    int c = peek(s);
+    if (c == '"') {
+      if (!read_quoted(s, out, "unmatched doublequote in local part")) return false;
+      any = true;
+    } else if (c >= 0 && (is_atom_char(s, c) || c == '\\')) {
+      while (!at_end(s)) {
+        c = peek(s);
+        if (c == '\\' && s->p + 1 < s->end) {
+          strbuf_add(out, s->p, 2);
+          s->p += 2;
+        } else if (is_atom_char(s, c)) {
+          strbuf_add(out, s->p++, 1);
+        } else {
+          break;
+        }
+      }
+      any = true;
+    } else if (c != '.' || !any) {
+      break;
+    }
+    skip_comments(s);
+    if (peek(s) != '.') return any;
+    /* dots may double or trail inside a local part: real mail does it */
+    while (peek(s) == '.') {
+      strbuf_addc(out, '.');
+      s->p++;
+    }
+  }
+  return any;
+}
+
+static bool read_domain_literal(struct scan *s, struct strbuf *out) {
+  if (!s->o.allow_domain_literal) {
+    set_error(s, "domain literals not allowed");
+    return false;
+  }
+  while (!at_end(s) && *s->p != ']') {
+    if (*s->p == '\\' && s->p + 1 < s->end) s->p++;
+    if (!ch_isspace(*s->p)) strbuf_add(out, s->p, 1);
+    s->p++;
+  }
+  if (at_end(s)) {
+    set_error(s, "domain missing or malformed");
+    return false;
+  }
+  strbuf_addc(out, ']');
+  s->p++;
+  return true;
+}
+
+static bool read_domain(struct scan *s, struct strbuf *out) {
+  skip_comments(s);
+  if (peek(s) == '[') return read_domain_literal(s, out);
+  size_t start = out->n;
+  for (;;) {
+    skip_comments(s);
+    size_t before = out->n;
+    while (!at_end(s) && (ch_isalnum(*s->p) || *s->p == '-' || *s->p == '_' || (unsigned char)*s->p >= 128))
+      strbuf_add(out, s->p++, 1);
+    if (out->n == before) {
+      if (out->n > start && out->p[out->n - 1] == '.' && s->o.strip_trailing_dot) {
+        strbuf_truncate(out, out->n - 1);
+        return true;
+      }
+      set_error(s, "domain missing or malformed");
+      return false;
+    }
+    skip_comments(s);
+    if (peek(s) != '.') return true;
+    strbuf_addc(out, '.');
+    s->p++;
+  }
+}
+
+/* "@a,@b:" in front of an address inside angle brackets: dropped. */
+static bool skip_route(struct scan *s) {
+  struct strbuf dropped = strbuf_new(s->a);
+  for (;;) {
+    skip_comments(s);
+    if (peek(s) != '@') {
+      set_error(s, "'@' or ':' expected in source route");
+      return false;
+    }
+    s->p++;
+    if (!read_domain(s, &dropped)) return false;
+    skip_comments(s);
+    if (peek(s) == ':') {
+      s->p++;
+      return true;
+    }
+    if (peek(s) != ',') {
+      set_error(s, "':' missing after source route");
+      return false;
+    }
+    s->p++;
+  }
+}
+
+/* local[@domain] */
+static bool read_addr_spec(struct scan *s, struct strbuf *out, size_t *ret_domain) {
+  *ret_domain = 0;
+  if (!read_local_part(s, out)) {
+    set_error(s, "missing or malformed local part");
+    return false;
+  }
+  skip_comments(s);
+  if (peek(s) != '@') return true;
+  s->p++;
+  strbuf_addc(out, '@');
+  *ret_domain = out->n;
+  return read_domain(s, out);
+}
+
+static bool read_route_addr(struct scan *s, struct strbuf *out, size_t *ret_domain) {
+  unsigned excess = 0;
+  s->p++; /* '<' */
+  skip_comments(s);
+  while (s->o.strip_angle_excess && peek(s) == '<') {
+    excess++;
+    s->p++;
+    skip_comments(s);
+  }
+  if (peek(s) == '>' && s->o.allow_empty) {
+    *ret_domain = 0;
+  } else {
+    if (peek(s) == '@' && !skip_route(s)) return false;
+    if (!read_addr_spec(s, out, ret_domain)) return false;
+  }
+  for (unsigned i = 0; i <= excess; i++) {
+    skip_comments(s);
+    if (peek(s) != '>') {
+      set_error(s, at_end(s) ? "'>' missing at end of address"
+                             : arena_printf(s->a, "malformed address: %.32s may not follow %s",
+                                            str_dup(s->a, str_n(s->p, (size_t)(s->end - s->p))), out->p));
+      return false;
+    }
+    s->p++;
+  }
+  return true;
+}
+
+/* Is there an unquoted '<' further on (a display name comes first)? */
+static bool has_angle(const struct scan *s) {
+  int depth = 0;
+  for (const char *p = s->p; p < s->end; p++) {
+    if (*p == '\\' && p + 1 < s->end) {
+      p++;
+    } else if (*p == '(') {
+      depth++;
+    } else if (*p == ')' && depth > 0) {
+      depth--;
+    } else if (*p == '"' && depth == 0) {
+      for (p++; p < s->end && *p != '"'; p++)
+        if (*p == '\\') p++;
+    } else if (*p == '<' && depth == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool skip_phrase(struct scan *s) {
+  struct strbuf dropped = strbuf_new(s->a);
+  while (!at_end(s) && *s->p != '<') {
+    if (*s->p == '"') {
+      if (!read_quoted(s, &dropped, "unmatched doublequote in local part")) return false;
+    } else if (*s->p == '(') {
+      skip_comments(s);
+    } else if (*s->p == ':' || *s->p == ';' || *s->p == '>') {
+      set_error(s, "malformed address: unexpected character in phrase");
+      return false;
+    } else {
+      s->p++;
+    }
+  }
+  return true;
+}
+
+/* Without quotes that are not needed: "abc"@x stays, but quotes around plain text in front of < do not matter here. */
+const char *rfc5322_extract_address(struct arena *a, struct str in, struct addr_opts o, size_t *ret_domain,
+                                    const char **ret_error) {
+  struct scan s = {a, in.p, in.p + in.n, o, NULL};
+  struct strbuf out = strbuf_new_t(a, is_tainted(in.p) ? TAINTED : UNTAINTED, in.n + 1);
+  size_t domain = 0;
+  skip_comments(&s);
+  bool ok;
+  if (peek(&s) == '<' || (has_angle(&s) && skip_phrase(&s) && !s.error)) {
+    ok = !s.error && read_route_addr(&s, &out, &domain);
+  } else if (!s.error && at_end(&s)) {
+    ok = o.allow_empty;
+    if (!ok) set_error(&s, "empty address");
+  } else {
+    ok = !s.error && read_addr_spec(&s, &out, &domain);
+  }
+  if (ok) {
+    skip_comments(&s);
+    if (!at_end(&s)) {
+      set_error(&s, arena_printf(a, "malformed address: %.32s may not follow %.*s",
+                                 str_dup(a, str_n(s.p, (size_t)(s.end - s.p))), (int)(s.p - in.p), in.p));
+      ok = false;
+    }
+  }
+  if (!ok) {
+    *ret_error = s.error ? s.error : "malformed address";
+    return NULL;
+  }
+  if (ret_domain) *ret_domain = domain;
+  return out.p;
+}
+
+size_t rfc5322_find_address_end(struct str s) {
+  int depth = 0;
+  bool in_group = false, in_angle = false;
+  for (size_t i = 0; i < s.n; i++) {
+    char c = s.p[i];
+    if (c == '\\') {
+      i++;
+    } else if (c == '(') {
+      depth++;
+    } else if (c == ')') {
+      if (depth > 0) depth--;
+    } else if (depth > 0) {
+      continue;
+    } else if (c == '"') {
+      for (i++; i < s.n && s.p[i] != '"'; i++)
+        if (s.p[i] == '\\') i++;
+    } else if (c == '<') {
+      in_angle = true;
+    } else if (c == '>') {
+      in_angle = false;
+    } else if (c == ':' && !in_angle) {
+      in_group = true;
+    } else if (c == ';' && in_group) {
+      return i;
+    } else if (c == ',' && !in_angle) {
+      return i;
+    }
+  }
+  return s.n;
+}
+
+bool addr_split(const char *address, struct str *ret_local, struct str *ret_domain) {
+  /* The domain never holds '@' or a quote, so the last '@' separates. */
+  const char *at = strrchr(address, '@');
+  if (!at) return false;
+  *ret_local = str_n(address, (size_t)(at - address));
+  *ret_domain = str_c(at + 1);
+  return true;
+}
+
+const char *addr_quote_local_part(struct arena *a, struct str local) {
+  bool needs = local.n == 0;
+  for (size_t i = 0; i < local.n && !needs; i++) {
+    char c = local.p[i];
+    needs = !ch_isalnum(c) && !strchr("!#$%&'*+-/=?^_`{|}~", c) &&
+            (c != '.' || i == 0 || i == local.n - 1 || local.p[i - 1] == '.');
+    if (c == '\0') needs = true;
+  }
+  if (!needs) return str_dup(a, local);
+  struct strbuf b = strbuf_new_t(a, is_tainted(local.p) ? TAINTED : UNTAINTED, local.n + 3);
+  strbuf_addc(&b, '"');
+  for (size_t i = 0; i < local.n; i++) {
+    char c = local.p[i];
+    if (c == '\n') {
+      strbuf_adds(&b, "\\n");
+    } else if (c == '\r') {
+      strbuf_adds(&b, "\\r");
+    } else {
+      if (c == '"' || c == '\\') strbuf_addc(&b, '\\');
+      strbuf_addc(&b, c);
+    }
+  }
+  strbuf_addc(&b, '"');
+  return b.p;
+}
+
+const char *rfc5322_fix_phrase(struct arena *a, struct str phrase, const char *charset) {
+  phrase = str_trim(phrase);
+  for (size_t i = 0; i < phrase.n; i++)
+    if (!ch_isprint(phrase.p[i]) && !ch_isspace(phrase.p[i])) return rfc2047_encode(a, phrase, charset);
+  bool plain = true;
+  for (size_t i = 0; i < phrase.n && plain; i++)
+    plain = ch_isalnum(phrase.p[i]) || ch_isblank(phrase.p[i]) || strchr("!#$%&'*+-/=?^_`{|}~", phrase.p[i]);
+  if (plain || (phrase.n >= 2 && phrase.p[0] == '"' && phrase.p[phrase.n - 1] == '"')) return str_dup(a, phrase);
+  struct strbuf b = strbuf_new_t(a, is_tainted(phrase.p) ? TAINTED : UNTAINTED, phrase.n + 3);
+  strbuf_addc(&b, '"');
+  for (size_t i = 0; i < phrase.n; i++) {
+    if (phrase.p[i] == '"' || phrase.p[i] == '\\') strbuf_addc(&b, '\\');
+    strbuf_addc(&b, phrase.p[i]);
+  }
+  strbuf_addc(&b, '"');
+  return b.p;
+}
+
+/* ---- header lines ------------------------------------------------------------------------------------------- */
+
+bool header_is_valid_start(struct str line) {
+  size_t i = 0;
+  while (i < line.n && line.p[i] > 32 && line.p[i] < 127 && line.p[i] != ':') i++;
+  if (i == 0) return false;
+  while (i < line.n && ch_isblank(line.p[i])) i++;
+  return i < line.n && line.p[i] == ':';
+}
+
+bool header_split(struct str line, struct str *ret_name, struct str *ret_value) {
+  size_t colon = str_index(line, ':');
+  if (colon == line.n) return false;
+  *ret_name = str_rtrim(str_n(line.p, colon));
+  *ret_value = str_trim(str_n(line.p + colon + 1, line.n - colon - 1));
+  return true;
+}
+
+char header_type_of(struct str line, bool *ret_is_resent) {
+  static const struct {
+    struct str name;
+    char type;
+    bool allow_resent;
+  } table[] = {{{"bcc", 3}, 'B', true},         {{"cc", 2}, 'C', true},        {{"date", 4}, ' ', true},
+               {{"delivery-date", 13}, ' ', 0}, {{"envelope-to", 11}, ' ', 0}, {{"from", 4}, 'F', true},
+               {{"message-id", 10}, 'I', true}, {{"received", 8}, 'P', false}, {{"reply-to", 8}, 'R', false},
+               {{"return-path", 11}, ' ', 0},   {{"sender", 6}, 'S', true},    {{"to", 2}, 'T', true}};
+  struct str name, value;
+  if (ret_is_resent) *ret_is_resent = false;
+  if (!header_split(line, &name, &value)) return ' ';
+  bool resent = str_startsic(name, STR("resent-"));
+  if (resent) name = str_n(name.p + 7, name.n - 7);
+  for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+    if (str_eqic(name, table[i].name)) {
+      if (resent && !table[i].allow_resent) return ' ';
+      if (ret_is_resent) *ret_is_resent = resent;
+      return table[i].type;
+    }
+  return ' ';
+}
+
+bool rfc5322_parse_date(struct str s, int64_t *ret) {
+  static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  size_t comma = str_index(s, ',');
+  if (comma < s.n) s = str_n(s.p + comma + 1, s.n - comma - 1);
+  struct str day = str_word(&s), mon = str_word(&s), year = str_word(&s), clock = str_word(&s), zone = str_word(&s);
+  struct tm tm = {0};
+  if (mon.n != 3) return false;
+  int month = -1;
+  for (int i = 0; i < 12; i++)
+    if (strncmpic(months + 3 * i, mon.p, 3) == 0) month = i;
+  struct str h = str_cut(&clock, ':'), m = str_cut(&clock, ':');
+  int zone_value = 0;
+  bool negative = zone.n && zone.p[0] == '-';
+  if (zone.n == 5 && !str_parse_int(str_n(zone.p + 1, 4), &zone_value)) return false;
+  if (month < 0 || !str_parse_int(day, &tm.tm_mday) || !str_parse_int(year, &tm.tm_year) ||
+      !str_parse_int(h, &tm.tm_hour) || !str_parse_int(m, &tm.tm_min))
+    return false;
+  if (clock.n && !str_parse_int(clock, &tm.tm_sec)) return false;
+  if (tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60 || tm.tm_year > 9999)
+    return false;
+  tm.tm_year += tm.tm_year < 50 ? 100 : tm.tm_year < 1000 ? 0 : -1900;
+  tm.tm_mon = month;
+  int64_t offset = (zone_value / 100) * 3600 + (zone_value % 100) * 60;
+  *ret = (int64_t)timegm(&tm) - (negative ? -offset : offset);
+  return true;
+}

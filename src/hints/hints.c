@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The hints databases on GDBM (hints.h).  Floor: drivers.
+ *
+ * GDBM's own locking is off; the lock file NAME.lockfile is what this program and its tools agree on.  Nothing here can fail a delivery:
+ * every problem ends as "no hints".  A file GDBM calls damaged is renamed to NAME.corrupt and made anew. */
+#include "hints/hints.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gdbm.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "os/debug.h"
+#include "os/log.h"
+#include "os/sys.h"
+
+enum { LOCK_TIMEOUT_SEC = 60, PATH_BYTES = 1024 };
+
+struct hints_db {
+  GDBM_FILE g;
+  int lock_fd;
+  bool for_write;
+};
+
+/* A name becomes part of a path: letters, digits, '-', '_', '.', and no leading dot. */
+static bool name_is_safe(const char *name) {
+  if (!*name || *name == '.') return false;
+  for (const char *p = name; *p; p++)
+    if (!ch_isalnum(*p) && !strchr("-_.", *p)) return false;
+  return true;
+}
+
+static bool open_lock(const char *spool_directory, const char *path, bool for_write, int *ret_fd) {
+  char lock_path[PATH_BYTES + 16];
+  snprintf(lock_path, sizeof lock_path, "%s.lockfile", path);
+  int flags = for_write ? O_RDWR | O_CREAT | O_NOFOLLOW : O_RDONLY | O_NOFOLLOW;
+  int fd = sys_open(lock_path, flags, 0640);
+  if (fd == -ENOENT && for_write) {
+    if (sys_mkdir_path(spool_directory, "db", 0750, (uid_t)-1, (gid_t)-1) < 0) return false;
+    fd = sys_open(lock_path, flags, 0640);
+  }
+  if (fd < 0) {
+    DEBUG(D_HINTS) debug_printf("hints: %s: %s\n", lock_path, strerror(-fd));
+    return false;
+  }
+  int r = sys_lock_until(fd, for_write ? F_WRLCK : F_RDLCK, 0, 0, deadline_in_sec(LOCK_TIMEOUT_SEC));
+  if (r < 0) {
+    log_write(LS_ALWAYS, LOG_MAIN, "Failed to get %s lock for %s: %s", for_write ? "write" : "read", lock_path,
+              r == -EAGAIN ? "timed out" : strerror(-r));
+    close(fd);
+    return false;
+  }
+  *ret_fd = fd;
+  return true;
+}
+
+static void set_aside(const char *path, const char *why) {
+  char bad[PATH_BYTES + 16];
+  snprintf(bad, sizeof bad, "%s.corrupt", path);
+  int r = sys_rename(path, bad);
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "hints database %s is damaged (%s): %s", path, why,
+            r < 0 ? "could not be moved aside" : "moved aside, starting afresh");
+}
+
+static GDBM_FILE open_gdbm(const char *path, bool for_write) {
+  int mode = for_write ? GDBM_WRCREAT : GDBM_READER;
+  for (int attempt = 0; attempt < 2; attempt++) {
+    GDBM_FILE g = gdbm_open(path, 0, mode | GDBM_NOLOCK | GDBM_CLOEXEC, 0640, NULL);
+    if (g) return g;
+    int error = errno;
+    bool damaged = gdbm_errno == GDBM_BAD_MAGIC_NUMBER || gdbm_errno == GDBM_BYTE_SWAPPED ||
+                   gdbm_errno == GDBM_BAD_FILE_OFFSET || gdbm_errno == GDBM_BAD_HEADER || gdbm_errno == GDBM_EMPTY_DATABASE ||
+                   gdbm_errno == GDBM_BAD_DIR_ENTRY || gdbm_errno == GDBM_FILE_EOF;
+    DEBUG(D_HINTS) debug_printf("hints: open %s: %s (%s)\n", path, gdbm_strerror(gdbm_errno), strerror(error));
+    if (!for_write || !damaged) return NULL;
+    set_aside(path, gdbm_strerror(gdbm_errno));
+  }
+  return NULL;
+}
+
+struct hints_db *hints_open(const char *spool_directory, const char *name, bool for_write) {
+  char path[PATH_BYTES];
+  int lock_fd;
+  if (!name_is_safe(name) || snprintf(path, sizeof path, "%s/db/%s", spool_directory, name) >= (int)sizeof path)
+    return NULL;
+  if (!open_lock(spool_directory, path, for_write, &lock_fd)) return NULL;
+  GDBM_FILE g = open_gdbm(path, for_write);
+  struct hints_db *db = g ? malloc(sizeof *db) : NULL;
+  if (!db) {
+    if (g) gdbm_close(g);
+    close(lock_fd);
+    return NULL;
+  }
+  *db = (struct hints_db){g, lock_fd, for_write};
+  return db;
+}
+
+void hints_close(struct hints_db *db) {
+  if (!db) return;
+  gdbm_close(db->g);
+  close(db->lock_fd); /* and with it the lock */
+  free(db);
+}
+
+static datum key_datum(const char *key) { return (datum){(char *)(uintptr_t)key, (int)strlen(key) + 1}; }
+
+bool hints_get(struct hints_db *db, struct arena *a, const char *key, struct str *ret) {
+  datum d = gdbm_fetch(db->g, key_datum(key));
+  if (!d.dptr) return false;
+  *ret = str_n(arena_strndup_t(a, d.dptr, (size_t)d.dsize, TAINTED), (size_t)d.dsize);
+  free(d.dptr);
+  return true;
+}
+
+int hints_put(struct hints_db *db, const char *key, struct str record) {
+  datum d = {(char *)(uintptr_t)record.p, (int)record.n};
+  return gdbm_store(db->g, key_datum(key), d, GDBM_REPLACE) == 0 ? 0 : -EIO;
+}
+
+int hints_delete(struct hints_db *db, const char *key) {
+  return gdbm_delete(db->g, key_datum(key)) == 0 ? 0 : -ENOENT;
+}
+
+static bool stored_equals(struct hints_db *db, const char *key, struct str old) {
+  datum d = gdbm_fetch(db->g, key_datum(key));
+  bool same = d.dptr && (size_t)d.dsize == old.n && memcmp(d.dptr, old.p, old.n) == 0;
+  free(d.dptr);
+  return same;
+}
+
+bool hints_replace_if(struct hints_db *db, const char *key, struct str old, struct str record) {
+  return stored_equals(db, key, old) && hints_put(db, key, record) == 0;
+}
+
+bool hints_delete_if(struct hints_db *db, const char *key, struct str old) {
+  return stored_equals(db, key, old) && hints_delete(db, key) == 0;
+}
+
+static const char *take_key(struct arena *a, datum d) {
+  if (!d.dptr) return NULL;
+  /* strndup adds the NUL that a foreign key may lack */
+  const char *key = arena_strndup_t(a, d.dptr, strnlen(d.dptr, (size_t)d.dsize), TAINTED);
+  free(d.dptr);
+  return key;
+}
+
+const char *hints_first_key(struct hints_db *db, struct arena *a) { return take_key(a, gdbm_firstkey(db->g)); }
+
+const char *hints_next_key(struct hints_db *db, struct arena *a, const char *prev) {
+  return take_key(a, gdbm_nextkey(db->g, key_datum(prev)));
+}
