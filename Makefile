@@ -54,7 +54,7 @@ LIBS := $(PKG_LIBS) -lgdbm -lresolv -lcrypt -ldl
 CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null || echo -lcmocka)
 
 # Settings of Local/Makefile and the command line, checked: defines FEATURE_CPPFLAGS, FEATURE_PKGS, CFG_...
-NO_BUILD_GOALS := clean lint demo test help
+NO_BUILD_GOALS := clean demo test help
 ifneq ($(if $(MAKECMDGOALS),$(filter-out $(NO_BUILD_GOALS),$(MAKECMDGOALS)),all),)
 include $(BUILD)/gen/build.mk
 endif
@@ -92,7 +92,7 @@ utils: $(UTILS) $(patsubst src/utils/%,$(BUILD)/%,$(SCRIPT_UTILS))
 unit-tests: $(UNIT_TESTS)
 objects: $(LIB_OBJECTS)
 
-testprogs: $(LIBRARY)
+testprogs:
 	@if [ -f test/src/Makefile ]; then $(MAKE) -C test/src BUILD=$(BUILD_ABS); fi
 
 # make V=1 shows the commands.
@@ -159,8 +159,8 @@ $(UNIT_TESTS): %: %.o $(LIBRARY)
 unit: unit-tests
 	@scripts/run-unit $(BUILD)
 
-lint:
-	@scripts/lint
+lint: objects
+	@BUILD=$(BUILD) scripts/lint
 
 check: lint unit
 

@@ -73,8 +73,7 @@ static struct {
   struct chunk *free_list[CLASS_MAX + 1];
 } range;
 
-NORETURN static void die(const char *what, const char *name)
-{
+NORETURN static void die(const char *what, const char *name) {
   char buf[256];
   int n = snprintf(buf, sizeof buf, "exim: %s (arena %s)\n", what, name);
   if (n > 0) {
@@ -84,8 +83,7 @@ NORETURN static void die(const char *what, const char *name)
   _exit(71); /* EX_OSERR */
 }
 
-size_t size_mul(size_t a, size_t b)
-{
+size_t size_mul(size_t a, size_t b) {
   size_t r;
   if (__builtin_mul_overflow(a, b, &r)) {
     die("size overflow", "-");
@@ -93,8 +91,7 @@ size_t size_mul(size_t a, size_t b)
   return r;
 }
 
-size_t size_add(size_t a, size_t b)
-{
+size_t size_add(size_t a, size_t b) {
   size_t r;
   if (__builtin_add_overflow(a, b, &r)) {
     die("size overflow", "-");
@@ -102,16 +99,14 @@ size_t size_add(size_t a, size_t b)
   return r;
 }
 
-bool is_tainted(const void *p)
-{
+bool is_tainted(const void *p) {
   return (uintptr_t)p - range.base < range.size;
 }
 
 /* ----------------------------------------------------------------------------------------------------
  * Chunks */
 
-static void range_reserve(const char *name)
-{
+static void range_reserve(const char *name) {
   /* A limit on address space may forbid the largest size; the range need not be that large. */
   static const unsigned char shifts[] = {36, 33, 30, 27};
   for (size_t i = 0; i < ARRAY_SIZE(shifts); i++) {
@@ -126,17 +121,15 @@ static void range_reserve(const char *name)
   die("cannot reserve address space", name);
 }
 
-static size_t class_of(size_t bytes)
-{
+static size_t class_of(size_t bytes) {
   size_t class = CLASS_MIN;
   while (class < CLASS_MAX && ((size_t)1 << class) < bytes) {
-    class++;
+    class ++;
   }
   return class;
 }
 
-static struct chunk *chunk_new_tainted(size_t bytes, const char *name)
-{
+static struct chunk *chunk_new_tainted(size_t bytes, const char *name) {
   if (range.size == 0) {
     range_reserve(name);
   }
@@ -150,7 +143,8 @@ static struct chunk *chunk_new_tainted(size_t bytes, const char *name)
       die("out of memory for tainted data", name);
     }
     if (range.cut + size > range.usable) {
-      size_t want = MIN((range.cut + size + USABLE_STEP_BYTES - 1) & ~(size_t)(USABLE_STEP_BYTES - 1), range.size);
+      size_t want =
+          MIN((range.cut + size + USABLE_STEP_BYTES - 1) & ~(size_t)(USABLE_STEP_BYTES - 1), range.size);
       if (mprotect((void *)(range.base + range.usable), want - range.usable, PROT_READ | PROT_WRITE) != 0) {
         die("out of memory", name);
       }
@@ -164,8 +158,7 @@ static struct chunk *chunk_new_tainted(size_t bytes, const char *name)
   return c;
 }
 
-static void chunk_drop_tainted(struct chunk *c)
-{
+static void chunk_drop_tainted(struct chunk *c) {
   size_t size = (size_t)1 << c->class;
   UNPOISON(c, size);
   if (size >= RETURN_PAGES_FROM_BYTES) {
@@ -178,8 +171,7 @@ static void chunk_drop_tainted(struct chunk *c)
   POISON(c + 1, size - sizeof *c);
 }
 
-static void chunk_drop(struct chunk *c, enum taint t)
-{
+static void chunk_drop(struct chunk *c, enum taint t) {
   if (t == TAINTED) {
     chunk_drop_tainted(c);
   } else {
@@ -188,8 +180,7 @@ static void chunk_drop(struct chunk *c, enum taint t)
 }
 
 /* A new newest chunk with room for n bytes behind its header. */
-static void twin_add_chunk(struct arena *a, size_t n, enum taint t)
-{
+static void twin_add_chunk(struct arena *a, size_t n, enum taint t) {
   struct twin *w = &a->twin[t];
   size_t bytes = size_add(n, sizeof(struct chunk) + ALIGNMENT);
   if (CHUNK_OF_ITS_OWN) {
@@ -220,8 +211,7 @@ static void twin_add_chunk(struct arena *a, size_t n, enum taint t)
 /* ----------------------------------------------------------------------------------------------------
  * Arenas */
 
-struct arena *arena_new(const char *name)
-{
+struct arena *arena_new(const char *name) {
   struct arena *a = calloc(1, sizeof *a);
   if (!a) {
     die("out of memory", name);
@@ -230,8 +220,7 @@ struct arena *arena_new(const char *name)
   return a;
 }
 
-static void twin_release(struct twin *w, struct chunk *down_to, size_t used, enum taint t)
-{
+static void twin_release(struct twin *w, struct chunk *down_to, size_t used, enum taint t) {
   while (w->newest != down_to) {
     struct chunk *c = w->newest;
     INVARIANT(c != NULL); /* the mark belongs to another arena, or to a part already released */
@@ -250,8 +239,7 @@ static void twin_release(struct twin *w, struct chunk *down_to, size_t used, enu
   }
 }
 
-void arena_free(struct arena *a)
-{
+void arena_free(struct arena *a) {
   if (!a) {
     return;
   }
@@ -266,8 +254,7 @@ void arena_free(struct arena *a)
   free(a);
 }
 
-struct arena_mark arena_mark(const struct arena *a)
-{
+struct arena_mark arena_mark(const struct arena *a) {
   struct arena_mark m;
   for (int t = 0; t < 2; t++) {
     m.chunk[t] = a->twin[t].newest;
@@ -276,15 +263,13 @@ struct arena_mark arena_mark(const struct arena *a)
   return m;
 }
 
-void arena_release(struct arena *a, struct arena_mark mark)
-{
+void arena_release(struct arena *a, struct arena_mark mark) {
   for (enum taint t = UNTAINTED; t <= TAINTED; t++) {
     twin_release(&a->twin[t], mark.chunk[t], mark.used[t], t);
   }
 }
 
-size_t arena_used_bytes(const struct arena *a)
-{
+size_t arena_used_bytes(const struct arena *a) {
   size_t total = 0;
   for (int t = 0; t < 2; t++) {
     const struct chunk *newest = a->twin[t].newest;
@@ -298,8 +283,7 @@ size_t arena_used_bytes(const struct arena *a)
 /* ----------------------------------------------------------------------------------------------------
  * Allocation */
 
-void *arena_alloc_raw(struct arena *a, size_t n, enum taint t)
-{
+void *arena_alloc_raw(struct arena *a, size_t n, enum taint t) {
   struct twin *w = &a->twin[t];
   size_t at = (w->used + (ALIGNMENT - 1)) & ~(size_t)(ALIGNMENT - 1);
   n += n == 0;
@@ -313,20 +297,18 @@ void *arena_alloc_raw(struct arena *a, size_t n, enum taint t)
   return p;
 }
 
-void *arena_alloc_t(struct arena *a, size_t n, enum taint t)
-{
+void *arena_alloc_t(struct arena *a, size_t n, enum taint t) {
   return memset(arena_alloc_raw(a, n, t), 0, n);
 }
 
-void *arena_alloc(struct arena *a, size_t n)
-{
+void *arena_alloc(struct arena *a, size_t n) {
   return arena_alloc_t(a, n, UNTAINTED);
 }
 
-bool arena_extend(struct arena *a, void *p, size_t old_bytes, size_t new_bytes)
-{
+bool arena_extend(struct arena *a, void *p, size_t old_bytes, size_t new_bytes) {
   struct twin *w = &a->twin[is_tainted(p)];
-  if (CHUNK_OF_ITS_OWN || !w->newest || (char *)p + old_bytes != (char *)w->newest + w->used || new_bytes < old_bytes) {
+  if (CHUNK_OF_ITS_OWN || !w->newest || (char *)p + old_bytes != (char *)w->newest + w->used ||
+      new_bytes < old_bytes) {
     return false;
   }
   if (new_bytes - old_bytes > w->size - w->used) {

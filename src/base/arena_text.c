@@ -10,8 +10,7 @@
 #include "base/arena_priv.h"
 #include "base/str.h"
 
-static char *copy_bytes(struct arena *a, const char *p, size_t n, enum taint t)
-{
+static char *copy_bytes(struct arena *a, const char *p, size_t n, enum taint t) {
   char *copy = arena_alloc_raw(a, size_add(n, 1), t);
   if (n > 0) {
     memcpy(copy, p, n);
@@ -20,38 +19,31 @@ static char *copy_bytes(struct arena *a, const char *p, size_t n, enum taint t)
   return copy;
 }
 
-static enum taint taint_of(const void *p)
-{
+static enum taint taint_of(const void *p) {
   return is_tainted(p) ? TAINTED : UNTAINTED;
 }
 
-char *arena_strdup(struct arena *a, const char *s)
-{
+char *arena_strdup(struct arena *a, const char *s) {
   return copy_bytes(a, s, strlen(s), taint_of(s));
 }
 
-char *arena_strndup(struct arena *a, const char *p, size_t n)
-{
+char *arena_strndup(struct arena *a, const char *p, size_t n) {
   return copy_bytes(a, p, n, taint_of(p));
 }
 
-char *arena_strdup_t(struct arena *a, const char *s, enum taint t)
-{
+char *arena_strdup_t(struct arena *a, const char *s, enum taint t) {
   return copy_bytes(a, s, strlen(s), t);
 }
 
-char *arena_strndup_t(struct arena *a, const char *p, size_t n, enum taint t)
-{
+char *arena_strndup_t(struct arena *a, const char *p, size_t n, enum taint t) {
   return copy_bytes(a, p, n, t);
 }
 
-char *arena_untaint_copy(struct arena *a, const char *p, size_t n)
-{
+char *arena_untaint_copy(struct arena *a, const char *p, size_t n) {
   return copy_bytes(a, p, n, UNTAINTED);
 }
 
-char *arena_vprintf_t(struct arena *a, enum taint t, const char *fmt, va_list ap)
-{
+char *arena_vprintf_t(struct arena *a, enum taint t, const char *fmt, va_list ap) {
   char buf[512];
   va_list again;
   va_copy(again, ap);
@@ -68,8 +60,7 @@ char *arena_vprintf_t(struct arena *a, enum taint t, const char *fmt, va_list ap
   return text;
 }
 
-char *arena_printf_t(struct arena *a, enum taint t, const char *fmt, ...)
-{
+char *arena_printf_t(struct arena *a, enum taint t, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   char *text = arena_vprintf_t(a, t, fmt, ap);
@@ -77,13 +68,11 @@ char *arena_printf_t(struct arena *a, enum taint t, const char *fmt, ...)
   return text;
 }
 
-char *arena_vprintf(struct arena *a, const char *fmt, va_list ap)
-{
+char *arena_vprintf(struct arena *a, const char *fmt, va_list ap) {
   return arena_vprintf_t(a, format_is_tainted(fmt, ap) ? TAINTED : UNTAINTED, fmt, ap);
 }
 
-char *arena_printf(struct arena *a, const char *fmt, ...)
-{
+char *arena_printf(struct arena *a, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   char *text = arena_vprintf(a, fmt, ap);
@@ -95,8 +84,7 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
  * The walk over a format */
 
 /* Width or precision: digits are skipped, a * takes an int. */
-static const char *skip_number(const char *f, va_list *ap)
-{
+static const char *skip_number(const char *f, va_list *ap) {
   if (*f == '*') {
     (void)va_arg(*ap, int);
     return f + 1;
@@ -108,8 +96,7 @@ static const char *skip_number(const char *f, va_list *ap)
 }
 
 /* Take one integer argument of the length given by the letters before the conversion. */
-static void take_integer(va_list *ap, const char *length, size_t n)
-{
+static void take_integer(va_list *ap, const char *length, size_t n) {
   if (n == 0 || length[0] == 'h') {
     (void)va_arg(*ap, int);
   } else if (n == 2) {
@@ -124,8 +111,7 @@ static void take_integer(va_list *ap, const char *length, size_t n)
 }
 
 /* f is behind the %: take the arguments of this conversion; returns what follows it. */
-static const char *take_conversion(const char *f, va_list *ap, bool *tainted)
-{
+static const char *take_conversion(const char *f, va_list *ap, bool *tainted) {
   f += strspn(f, "-+ #0'");
   f = skip_number(f, ap);
   if (*f == '.') {
@@ -139,16 +125,28 @@ static const char *take_conversion(const char *f, va_list *ap, bool *tainted)
     INVARIANT(n == 0);
     *tainted |= is_tainted(va_arg(*ap, const char *));
     break;
-  case 'd': case 'i': case 'u': case 'x': case 'X': case 'o': case 'c':
+  case 'd':
+  case 'i':
+  case 'u':
+  case 'x':
+  case 'X':
+  case 'o':
+  case 'c':
     take_integer(ap, length, n);
     break;
-  case 'f': case 'F': case 'g': case 'G': case 'e': case 'E':
+  case 'f':
+  case 'F':
+  case 'g':
+  case 'G':
+  case 'e':
+  case 'E':
     (void)va_arg(*ap, double);
     break;
   case 'p':
     (void)va_arg(*ap, void *);
     break;
-  case '%': case 'm':
+  case '%':
+  case 'm':
     break;
   default:
     INVARIANT(!"unknown conversion in a format");
@@ -156,8 +154,7 @@ static const char *take_conversion(const char *f, va_list *ap, bool *tainted)
   return f + 1;
 }
 
-bool format_is_tainted(const char *fmt, va_list ap)
-{
+bool format_is_tainted(const char *fmt, va_list ap) {
   va_list copy;
   va_copy(copy, ap);
   bool tainted = false;

@@ -7,16 +7,14 @@
 
 static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-void base62_encode(uint64_t v, int width, char *out)
-{
+void base62_encode(uint64_t v, int width, char *out) {
   while (width-- > 0) {
     out[width] = digits[v % 62];
     v /= 62;
   }
 }
 
-static int digit_value(char c)
-{
+static int digit_value(char c) {
   if (ch_isdigit(c)) {
     return c - '0';
   }
@@ -26,8 +24,7 @@ static int digit_value(char c)
   return ch_islower(c) ? c - 'a' + 36 : -1;
 }
 
-bool base62_decode(struct str s, uint64_t *ret)
-{
+bool base62_decode(struct str s, uint64_t *ret) {
   uint64_t v = 0;
   for (size_t i = 0; i < s.n; i++) {
     int d = digit_value(s.p[i]);
@@ -43,8 +40,7 @@ bool base62_decode(struct str s, uint64_t *ret)
 }
 
 /* Does s start with an id of this shape (x: base 62 digit), not followed by another digit? */
-static bool has_shape(struct str s, const char *shape, size_t n)
-{
+static bool has_shape(struct str s, const char *shape, size_t n) {
   if (s.n < n || (s.n > n && ch_isalnum(s.p[n]))) {
     return false;
   }
@@ -56,21 +52,18 @@ static bool has_shape(struct str s, const char *shape, size_t n)
   return true;
 }
 
-size_t msgid_prefix_len(struct str s)
-{
+size_t msgid_prefix_len(struct str s) {
   if (has_shape(s, "xxxxxx-xxxxxxxxxxx-xxxx", MSGID_LEN)) {
     return MSGID_LEN;
   }
   return has_shape(s, "xxxxxx-xxxxxx-xx", MSGID_LEN_OLD) ? MSGID_LEN_OLD : 0;
 }
 
-bool msgid_is_valid(struct str s)
-{
+bool msgid_is_valid(struct str s) {
   return s.n > 0 && msgid_prefix_len(s) == s.n;
 }
 
-int64_t msgid_time_sec(struct str id)
-{
+int64_t msgid_time_sec(struct str id) {
   uint64_t sec = 0;
   if (msgid_prefix_len(id) == 0 || !base62_decode(str_n(id.p, 6), &sec)) {
     return 0;

@@ -41,35 +41,49 @@ static const struct build_info info = {
 #endif
 };
 
-const struct build_info *build_info(void)
-{
+const struct build_info *build_info(void) {
   return &info;
 }
 
-const char *build_version(void)
-{
+const char *build_version(void) {
   const char *volatile p = version_and_mark;
   return p;
 }
 
-const char *build_number(void)
-{
+const char *build_number(void) {
   return "1";
 }
 
 /* __DATE__ is "Mar  4 2025"; Exim shows "04-Mar-2025". */
 #define D(i) __DATE__[i]
 #define T(i) __TIME__[i]
-static const char date_text[] = {D(4) == ' ' ? '0' : D(4), D(5), '-', D(0), D(1), D(2), '-', D(7), D(8), D(9), D(10),
-                                 ' ', T(0), T(1), T(2), T(3), T(4), T(5), T(6), T(7), 0};
+static const char date_text[] = {D(4) == ' ' ? '0' : D(4),
+                                 D(5),
+                                 '-',
+                                 D(0),
+                                 D(1),
+                                 D(2),
+                                 '-',
+                                 D(7),
+                                 D(8),
+                                 D(9),
+                                 D(10),
+                                 ' ',
+                                 T(0),
+                                 T(1),
+                                 T(2),
+                                 T(3),
+                                 T(4),
+                                 T(5),
+                                 T(6),
+                                 T(7),
+                                 0};
 
-const char *build_date(void)
-{
+const char *build_date(void) {
   return date_text;
 }
 
-bool build_in_harness_mode(void)
-{
+bool build_in_harness_mode(void) {
   const volatile char *p = running_mark;
   return p[0] == '<' && p[3] == 't' && p[10] == '>';
 }

@@ -10,8 +10,7 @@
 #include <stdio.h>
 
 /* Split off %scope of a v6 address; false when the scope is empty, too long or unknown. */
-static bool parse_scope(char *text, uint32_t *ret)
-{
+static bool parse_scope(char *text, uint32_t *ret) {
   char *percent = strchr(text, '%');
   *ret = 0;
   if (!percent) {
@@ -31,8 +30,7 @@ static bool parse_scope(char *text, uint32_t *ret)
   return *ret != 0;
 }
 
-bool ip_parse(struct str s, struct ip *ret)
-{
+bool ip_parse(struct str s, struct ip *ret) {
   char text[IP_TEXT_SIZE];
   struct ip ip = {0};
   if (s.n == 0 || s.n >= sizeof text || memchr(s.p, 0, s.n)) {
@@ -56,8 +54,7 @@ bool ip_parse(struct str s, struct ip *ret)
 }
 
 /* The scope is only checked for its form: whether the interface exists matters when it is used. */
-int ip_text_kind(const char *s, int *ret_masklen)
-{
+int ip_text_kind(const char *s, int *ret_masklen) {
   struct str address = str_c(s);
   int mask = -1;
   const char *slash = ret_masklen ? strchr(s, '/') : NULL;
@@ -72,7 +69,8 @@ int ip_text_kind(const char *s, int *ret_masklen)
   struct str plain = str_n(address.p, percent);
   bool has_scope = percent < address.n;
   struct ip ip;
-  if ((has_scope && (percent + 1 == address.n || str_index(address, '/') < address.n)) || !ip_parse(plain, &ip) || (has_scope && ip.family != 6)) {
+  if ((has_scope && (percent + 1 == address.n || str_index(address, '/') < address.n)) ||
+      !ip_parse(plain, &ip) || (has_scope && ip.family != 6)) {
     return 0;
   }
   if (mask > (ip.family == 4 ? 32 : 128)) {
@@ -84,8 +82,7 @@ int ip_text_kind(const char *s, int *ret_masklen)
   return ip.family;
 }
 
-char *ip_format(const struct ip *ip, char *buf)
-{
+char *ip_format(const struct ip *ip, char *buf) {
   buf[0] = 0;
   if (ip->family != 0) {
     (void)inet_ntop(ip->family == 4 ? AF_INET : AF_INET6, ip->b, buf, IP_TEXT_SIZE);
@@ -93,21 +90,19 @@ char *ip_format(const struct ip *ip, char *buf)
   return buf;
 }
 
-static size_t address_bytes(const struct ip *ip)
-{
+static size_t address_bytes(const struct ip *ip) {
   return ip->family == 4 ? 4 : ip->family == 6 ? 16 : 0;
 }
 
-bool ip_equal(const struct ip *a, const struct ip *b)
-{
+bool ip_equal(const struct ip *a, const struct ip *b) {
   return a->family == b->family && memcmp(a->b, b->b, address_bytes(a)) == 0;
 }
 
-bool ip_in_net(const struct ip *ip, const struct ip *net, int bits)
-{
+bool ip_in_net(const struct ip *ip, const struct ip *net, int bits) {
   size_t whole = (size_t)bits / 8;
   int rest = bits % 8;
-  if (ip->family != net->family || bits < 0 || whole > address_bytes(ip) || memcmp(ip->b, net->b, whole) != 0) {
+  if (ip->family != net->family || bits < 0 || whole > address_bytes(ip) ||
+      memcmp(ip->b, net->b, whole) != 0) {
     return false;
   }
   if (rest == 0) {
@@ -116,8 +111,7 @@ bool ip_in_net(const struct ip *ip, const struct ip *net, int bits)
   return whole < address_bytes(ip) && ((ip->b[whole] ^ net->b[whole]) >> (8 - rest)) == 0;
 }
 
-struct ip ip_unmap(struct ip ip)
-{
+struct ip ip_unmap(struct ip ip) {
   static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
   if (ip.family != 6 || memcmp(ip.b, prefix, sizeof prefix) != 0) {
     return ip;
@@ -127,8 +121,7 @@ struct ip ip_unmap(struct ip ip)
   return v4;
 }
 
-char *ip_reverse(const struct ip *ip, bool with_arpa, char *buf, size_t size)
-{
+char *ip_reverse(const struct ip *ip, bool with_arpa, char *buf, size_t size) {
   INVARIANT(size >= 80);
   char *p = buf;
   *p = 0;

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-void invariant_failed(const char *text, const char *file, int line)
-{
+void invariant_failed(const char *text, const char *file, int line) {
   char buf[512];
   int n = snprintf(buf, sizeof buf, "exim: invariant failed: %s at %s:%d\n", text, file, line);
   if (n > 0) {

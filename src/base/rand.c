@@ -10,14 +10,12 @@ static struct {
   uint32_t seed;
 } repeatable;
 
-void rand_set_seed(unsigned seed)
-{
+void rand_set_seed(unsigned seed) {
   repeatable.seeded = true;
   repeatable.seed = seed;
 }
 
-void rand_bytes(void *buf, size_t n)
-{
+void rand_bytes(void *buf, size_t n) {
   unsigned char *p = buf;
   while (n > 0) {
     ssize_t got = getrandom(p, n, 0);
@@ -30,8 +28,7 @@ void rand_bytes(void *buf, size_t n)
   }
 }
 
-unsigned rand_below(unsigned limit)
-{
+unsigned rand_below(unsigned limit) {
   if (limit <= 1) {
     return 0;
   }

@@ -6,8 +6,7 @@
 
 #include "base/arena.h"
 
-int ch_hexval(int c)
-{
+int ch_hexval(int c) {
   if (ch_isdigit(c)) {
     return c - '0';
   }
@@ -16,8 +15,7 @@ int ch_hexval(int c)
 }
 
 /* Fold-compare n bytes. */
-static int compare_fold(const char *a, const char *b, size_t n)
-{
+static int compare_fold(const char *a, const char *b, size_t n) {
   for (size_t i = 0; i < n; i++) {
     int d = ch_lower((unsigned char)a[i]) - ch_lower((unsigned char)b[i]);
     if (d != 0) {
@@ -27,59 +25,48 @@ static int compare_fold(const char *a, const char *b, size_t n)
   return 0;
 }
 
-bool str_eq(struct str a, struct str b)
-{
+bool str_eq(struct str a, struct str b) {
   return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
-bool str_eqic(struct str a, struct str b)
-{
+bool str_eqic(struct str a, struct str b) {
   return a.n == b.n && compare_fold(a.p, b.p, a.n) == 0;
 }
 
-int str_cmpic(struct str a, struct str b)
-{
+int str_cmpic(struct str a, struct str b) {
   int d = compare_fold(a.p, b.p, MIN(a.n, b.n));
   return d != 0 ? d : (a.n > b.n) - (a.n < b.n);
 }
 
-bool str_eq_c(struct str a, const char *b)
-{
+bool str_eq_c(struct str a, const char *b) {
   return str_eq(a, str_c(b));
 }
 
-bool str_eqic_c(struct str a, const char *b)
-{
+bool str_eqic_c(struct str a, const char *b) {
   return str_eqic(a, str_c(b));
 }
 
-bool str_starts(struct str s, struct str prefix)
-{
+bool str_starts(struct str s, struct str prefix) {
   return s.n >= prefix.n && str_eq(str_n(s.p, prefix.n), prefix);
 }
 
-bool str_startsic(struct str s, struct str prefix)
-{
+bool str_startsic(struct str s, struct str prefix) {
   return s.n >= prefix.n && str_eqic(str_n(s.p, prefix.n), prefix);
 }
 
-bool str_ends(struct str s, struct str suffix)
-{
+bool str_ends(struct str s, struct str suffix) {
   return s.n >= suffix.n && (suffix.n == 0 || str_eq(str_n(s.p + (s.n - suffix.n), suffix.n), suffix));
 }
 
-bool str_endsic(struct str s, struct str suffix)
-{
+bool str_endsic(struct str s, struct str suffix) {
   return s.n >= suffix.n && (suffix.n == 0 || str_eqic(str_n(s.p + (s.n - suffix.n), suffix.n), suffix));
 }
 
-int strcmpic(const char *a, const char *b)
-{
+int strcmpic(const char *a, const char *b) {
   return strncmpic(a, b, SIZE_MAX);
 }
 
-int strncmpic(const char *a, const char *b, size_t n)
-{
+int strncmpic(const char *a, const char *b, size_t n) {
   for (size_t i = 0; i < n; i++) {
     int d = ch_lower((unsigned char)a[i]) - ch_lower((unsigned char)b[i]);
     if (d != 0 || a[i] == 0) {
@@ -89,8 +76,7 @@ int strncmpic(const char *a, const char *b, size_t n)
   return 0;
 }
 
-const char *strstric(const char *hay, const char *needle)
-{
+const char *strstric(const char *hay, const char *needle) {
   size_t n = strlen(needle);
   for (;; hay++) {
     if (strncmpic(hay, needle, n) == 0) {
@@ -102,14 +88,12 @@ const char *strstric(const char *hay, const char *needle)
   }
 }
 
-size_t str_index(struct str s, char c)
-{
+size_t str_index(struct str s, char c) {
   const char *at = s.n > 0 ? memchr(s.p, c, s.n) : NULL;
   return at ? (size_t)(at - s.p) : s.n;
 }
 
-struct str str_ltrim(struct str s)
-{
+struct str str_ltrim(struct str s) {
   while (s.n > 0 && ch_isspace(s.p[0])) {
     s.p++;
     s.n--;
@@ -117,21 +101,18 @@ struct str str_ltrim(struct str s)
   return s;
 }
 
-struct str str_rtrim(struct str s)
-{
+struct str str_rtrim(struct str s) {
   while (s.n > 0 && ch_isspace(s.p[s.n - 1])) {
     s.n--;
   }
   return s;
 }
 
-struct str str_trim(struct str s)
-{
+struct str str_trim(struct str s) {
   return str_ltrim(str_rtrim(s));
 }
 
-struct str str_cut(struct str *s, char sep)
-{
+struct str str_cut(struct str *s, char sep) {
   size_t at = str_index(*s, sep);
   struct str before = str_n(s->p, at);
   size_t skip = at < s->n ? at + 1 : at;
@@ -141,8 +122,7 @@ struct str str_cut(struct str *s, char sep)
   return before;
 }
 
-struct str str_word(struct str *s)
-{
+struct str str_word(struct str *s) {
   struct str rest = str_ltrim(*s);
   struct str word = rest;
   word.n = 0;
@@ -156,13 +136,11 @@ struct str str_word(struct str *s)
   return word;
 }
 
-char *str_dup(struct arena *a, struct str s)
-{
+char *str_dup(struct arena *a, struct str s) {
   return arena_strndup(a, s.p, s.n);
 }
 
-char *str_dup_lower(struct arena *a, struct str s)
-{
+char *str_dup_lower(struct arena *a, struct str s) {
   char *copy = arena_strndup(a, s.p, s.n);
   for (size_t i = 0; i < s.n; i++) {
     copy[i] = (char)ch_lower(copy[i]);
@@ -174,8 +152,7 @@ char *str_dup_lower(struct arena *a, struct str s)
  * Numbers */
 
 /* All of s as digits of a base up to 16. */
-static bool parse_digits(struct str s, unsigned base, uint64_t *ret)
-{
+static bool parse_digits(struct str s, unsigned base, uint64_t *ret) {
   uint64_t v = 0;
   if (s.n == 0) {
     return false;
@@ -192,8 +169,7 @@ static bool parse_digits(struct str s, unsigned base, uint64_t *ret)
 }
 
 /* Take a sign; true when it is a minus. */
-static bool take_sign(struct str *s)
-{
+static bool take_sign(struct str *s) {
   if (s->n == 0 || (s->p[0] != '-' && s->p[0] != '+')) {
     return false;
   }
@@ -202,8 +178,7 @@ static bool take_sign(struct str *s)
   return minus;
 }
 
-static bool signed_value(uint64_t magnitude, bool minus, int64_t *ret)
-{
+static bool signed_value(uint64_t magnitude, bool minus, int64_t *ret) {
   if (magnitude > (uint64_t)INT64_MAX + (minus ? 1 : 0)) {
     return false;
   }
@@ -211,20 +186,17 @@ static bool signed_value(uint64_t magnitude, bool minus, int64_t *ret)
   return true;
 }
 
-bool str_parse_u64(struct str s, uint64_t *ret)
-{
+bool str_parse_u64(struct str s, uint64_t *ret) {
   return parse_digits(s, 10, ret);
 }
 
-bool str_parse_i64(struct str s, int64_t *ret)
-{
+bool str_parse_i64(struct str s, int64_t *ret) {
   uint64_t magnitude;
   bool minus = take_sign(&s);
   return parse_digits(s, 10, &magnitude) && signed_value(magnitude, minus, ret);
 }
 
-bool str_parse_int(struct str s, int *ret)
-{
+bool str_parse_int(struct str s, int *ret) {
   int64_t v;
   if (!str_parse_i64(s, &v) || v < INT32_MIN || v > INT32_MAX) {
     return false;
@@ -233,14 +205,12 @@ bool str_parse_int(struct str s, int *ret)
   return true;
 }
 
-bool str_parse_hex(struct str s, uint64_t *ret)
-{
+bool str_parse_hex(struct str s, uint64_t *ret) {
   return parse_digits(s, 16, ret);
 }
 
 /* Take a trailing multiplier letter; 1 when there is none. */
-static uint64_t take_multiplier(struct str *s)
-{
+static uint64_t take_multiplier(struct str *s) {
   static const char letters[] = "kmgt";
   int last = s->n > 0 ? ch_lower((unsigned char)s->p[s->n - 1]) : 0;
   const char *at = last != 0 ? strchr(letters, last) : NULL;
@@ -251,8 +221,7 @@ static uint64_t take_multiplier(struct str *s)
   return (uint64_t)1 << (10 * (at - letters + 1));
 }
 
-bool str_parse_size(struct str s, int64_t *ret)
-{
+bool str_parse_size(struct str s, int64_t *ret) {
   uint64_t magnitude;
   bool minus = take_sign(&s);
   uint64_t multiplier = take_multiplier(&s);

@@ -11,19 +11,16 @@
 
 enum { FIRST_BYTES = 64 };
 
-static char *empty_string(void)
-{
+static char *empty_string(void) {
   static const char empty[1] = "";
   return (char *)(uintptr_t)empty;
 }
 
-struct strbuf strbuf_new(struct arena *a)
-{
+struct strbuf strbuf_new(struct arena *a) {
   return (struct strbuf){.a = a, .p = empty_string()};
 }
 
-struct strbuf strbuf_new_t(struct arena *a, enum taint t, size_t reserve_bytes)
-{
+struct strbuf strbuf_new_t(struct arena *a, enum taint t, size_t reserve_bytes) {
   struct strbuf b = strbuf_new(a);
   b.tainted = t == TAINTED;
   if (reserve_bytes > 0) {
@@ -33,16 +30,14 @@ struct strbuf strbuf_new_t(struct arena *a, enum taint t, size_t reserve_bytes)
 }
 
 /* Move to new storage of cap bytes, of the taint b->tainted says. */
-static void move_to(struct strbuf *b, size_t cap)
-{
+static void move_to(struct strbuf *b, size_t cap) {
   char *p = arena_alloc_raw(b->a, cap, b->tainted ? TAINTED : UNTAINTED);
   memcpy(p, b->p, b->n + 1);
   b->p = p;
   b->cap = cap;
 }
 
-void strbuf_taint(struct strbuf *b)
-{
+void strbuf_taint(struct strbuf *b) {
   if (b->tainted) {
     return;
   }
@@ -52,8 +47,7 @@ void strbuf_taint(struct strbuf *b)
   }
 }
 
-void strbuf_reserve(struct strbuf *b, size_t more_bytes)
-{
+void strbuf_reserve(struct strbuf *b, size_t more_bytes) {
   size_t need = size_add(size_add(b->n, more_bytes), 1);
   if (need <= b->cap) {
     return;
@@ -66,13 +60,11 @@ void strbuf_reserve(struct strbuf *b, size_t more_bytes)
   }
 }
 
-void strbuf_clear(struct strbuf *b)
-{
+void strbuf_clear(struct strbuf *b) {
   strbuf_truncate(b, 0);
 }
 
-void strbuf_truncate(struct strbuf *b, size_t n)
-{
+void strbuf_truncate(struct strbuf *b, size_t n) {
   INVARIANT(n <= b->n);
   b->n = n;
   if (b->cap > 0) {
@@ -80,8 +72,7 @@ void strbuf_truncate(struct strbuf *b, size_t n)
   }
 }
 
-static void append(struct strbuf *b, const char *p, size_t n)
-{
+static void append(struct strbuf *b, const char *p, size_t n) {
   if (n == 0) {
     return;
   }
@@ -91,34 +82,29 @@ static void append(struct strbuf *b, const char *p, size_t n)
   b->p[b->n] = 0;
 }
 
-void strbuf_add_t(struct strbuf *b, const char *p, size_t n, enum taint t)
-{
+void strbuf_add_t(struct strbuf *b, const char *p, size_t n, enum taint t) {
   if (t == TAINTED) {
     strbuf_taint(b);
   }
   append(b, p, n);
 }
 
-void strbuf_add(struct strbuf *b, const char *p, size_t n)
-{
+void strbuf_add(struct strbuf *b, const char *p, size_t n) {
   if (!b->tainted && is_tainted(p)) {
     strbuf_taint(b);
   }
   append(b, p, n);
 }
 
-void strbuf_adds(struct strbuf *b, const char *s)
-{
+void strbuf_adds(struct strbuf *b, const char *s) {
   strbuf_add(b, s, strlen(s));
 }
 
-void strbuf_addstr(struct strbuf *b, struct str s)
-{
+void strbuf_addstr(struct strbuf *b, struct str s) {
   strbuf_add(b, s.p, s.n);
 }
 
-void strbuf_addc(struct strbuf *b, char c)
-{
+void strbuf_addc(struct strbuf *b, char c) {
   if (b->n + 1 >= b->cap) {
     strbuf_reserve(b, 1);
   }
@@ -126,8 +112,7 @@ void strbuf_addc(struct strbuf *b, char c)
   b->p[b->n] = 0;
 }
 
-void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap)
-{
+void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap) {
   if (!b->tainted && format_is_tainted(fmt, ap)) {
     strbuf_taint(b);
   }
@@ -148,16 +133,14 @@ void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap)
   b->n += (size_t)n;
 }
 
-void strbuf_addf(struct strbuf *b, const char *fmt, ...)
-{
+void strbuf_addf(struct strbuf *b, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   strbuf_vaddf(b, fmt, ap);
   va_end(ap);
 }
 
-void strbuf_addl(struct strbuf *b, ...)
-{
+void strbuf_addl(struct strbuf *b, ...) {
   va_list ap;
   va_start(ap, b);
   for (const char *s = va_arg(ap, const char *); s; s = va_arg(ap, const char *)) {

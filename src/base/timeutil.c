@@ -8,9 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 
-static struct {
-  int64_t offset_sec;
-} test_clock;
+static struct { int64_t offset_sec; } test_clock;
 
 static const char day_names[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 static const char month_names[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
@@ -22,40 +20,34 @@ static const struct {
   int64_t sec;
 } units[] = {{'w', 604800}, {'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
 
-void time_set_offset_sec(int64_t offset_sec)
-{
+void time_set_offset_sec(int64_t offset_sec) {
   test_clock.offset_sec = offset_sec;
 }
 
-struct timeval time_now(void)
-{
+struct timeval time_now(void) {
   struct timespec ts;
   clock_gettime(CLOCK_REALTIME, &ts);
   return (struct timeval){.tv_sec = ts.tv_sec + test_clock.offset_sec, .tv_usec = ts.tv_nsec / 1000};
 }
 
-time_t time_sec(void)
-{
+time_t time_sec(void) {
   return time_now().tv_sec;
 }
 
-int64_t time_mono_ms(void)
-{
+int64_t time_mono_ms(void) {
   struct timespec ts;
   clock_gettime(CLOCK_MONOTONIC, &ts);
   return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-deadline_ms deadline_in_sec(int64_t timeout_sec)
-{
+deadline_ms deadline_in_sec(int64_t timeout_sec) {
   if (timeout_sec > INT64_MAX / 1000) {
     return DEADLINE_NEVER;
   }
   return deadline_in_ms(timeout_sec * 1000);
 }
 
-deadline_ms deadline_in_ms(int64_t timeout_ms)
-{
+deadline_ms deadline_in_ms(int64_t timeout_ms) {
   deadline_ms d;
   if (timeout_ms <= 0 || __builtin_add_overflow(time_mono_ms(), timeout_ms, &d)) {
     return DEADLINE_NEVER;
@@ -63,8 +55,7 @@ deadline_ms deadline_in_ms(int64_t timeout_ms)
   return d;
 }
 
-int deadline_poll_ms(deadline_ms d)
-{
+int deadline_poll_ms(deadline_ms d) {
   if (d == DEADLINE_NEVER) {
     return -1;
   }
@@ -72,16 +63,14 @@ int deadline_poll_ms(deadline_ms d)
   return d <= now ? 0 : (int)MIN(d - now, (int64_t)INT_MAX);
 }
 
-bool deadline_passed(deadline_ms d)
-{
+bool deadline_passed(deadline_ms d) {
   return d != DEADLINE_NEVER && time_mono_ms() >= d;
 }
 
 /* ----------------------------------------------------------------------------------------------------
  * Intervals */
 
-static size_t count_digits(struct str s)
-{
+static size_t count_digits(struct str s) {
   size_t n = 0;
   while (n < s.n && ch_isdigit(s.p[n])) {
     n++;
@@ -90,8 +79,7 @@ static size_t count_digits(struct str s)
 }
 
 /* The fraction behind the dot, in milliseconds; digits beyond the third are dropped. */
-static int64_t fraction_ms(struct str s)
-{
+static int64_t fraction_ms(struct str s) {
   int64_t ms = 0;
   for (size_t i = 0; i < 3; i++) {
     ms = ms * 10 + (i < s.n ? s.p[i] - '0' : 0);
@@ -100,8 +88,7 @@ static int64_t fraction_ms(struct str s)
 }
 
 /* Take number, optional fraction and unit from *s and add them to *total_ms. */
-static bool take_part(struct str *s, bool want_ms, int64_t *total_ms)
-{
+static bool take_part(struct str *s, bool want_ms, int64_t *total_ms) {
   size_t n = count_digits(*s);
   int64_t value, ms = 0;
   if (n == 0 || !str_parse_i64(str_n(s->p, n), &value)) {
@@ -124,13 +111,13 @@ static bool take_part(struct str *s, bool want_ms, int64_t *total_ms)
     }
     *s = str_n(rest.p + 1, rest.n - 1);
     return !__builtin_mul_overflow(value, units[i].sec * 1000, &value) &&
-           !__builtin_add_overflow(*total_ms, value, total_ms) && !__builtin_add_overflow(*total_ms, ms, total_ms);
+           !__builtin_add_overflow(*total_ms, value, total_ms) &&
+           !__builtin_add_overflow(*total_ms, ms, total_ms);
   }
   return false;
 }
 
-bool time_parse_interval(struct str s, bool want_ms, int64_t *ret)
-{
+bool time_parse_interval(struct str s, bool want_ms, int64_t *ret) {
   int64_t total_ms = 0;
   if (s.n == 0) {
     return false;
@@ -144,8 +131,7 @@ bool time_parse_interval(struct str s, bool want_ms, int64_t *ret)
   return true;
 }
 
-char *time_format_interval(int64_t sec, char *buf, size_t size)
-{
+char *time_format_interval(int64_t sec, char *buf, size_t size) {
   INVARIANT(size >= 48);
   char *p = buf;
   *p = 0;
@@ -171,8 +157,7 @@ char *time_format_interval(int64_t sec, char *buf, size_t size)
  * Dates */
 
 /* Broken-down time whose fields may be printed with fixed widths whatever the clock says. */
-static struct tm break_down(time_t t, bool utc)
-{
+static struct tm break_down(time_t t, bool utc) {
   struct tm tm = {.tm_mday = 1, .tm_year = 70};
   struct tm *done = utc ? gmtime_r(&t, &tm) : localtime_r(&t, &tm);
   if (!done || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
@@ -181,8 +166,7 @@ static struct tm break_down(time_t t, bool utc)
   return tm;
 }
 
-static void format_zone(const struct tm *tm, char *buf, size_t size)
-{
+static void format_zone(const struct tm *tm, char *buf, size_t size) {
   long minutes = tm->tm_gmtoff / 60;
   char sign = minutes < 0 ? '-' : '+';
   if (minutes < 0) {
@@ -192,8 +176,8 @@ static void format_zone(const struct tm *tm, char *buf, size_t size)
 }
 
 /* "2025-03-04 10:11:12[.mmm][ zone]" */
-static void format_log(const struct tm *tm, const char *zone, long usec, struct time_opts o, char *buf, size_t size)
-{
+static void format_log(const struct tm *tm, const char *zone, long usec, struct time_opts o, char *buf,
+                       size_t size) {
   char msec[8] = "";
   if (o.want_msec) {
     snprintf(msec, sizeof msec, ".%03u", (unsigned)(usec / 1000) % 1000u);
@@ -202,8 +186,7 @@ static void format_log(const struct tm *tm, const char *zone, long usec, struct 
            tm->tm_hour, tm->tm_min, tm->tm_sec, msec, o.want_zone ? " " : "", o.want_zone ? zone : "");
 }
 
-char *time_format(struct timeval tv, enum time_style style, struct time_opts o, char *buf, size_t size)
-{
+char *time_format(struct timeval tv, enum time_style style, struct time_opts o, char *buf, size_t size) {
   INVARIANT(size >= 48);
   struct tm tm = break_down(tv.tv_sec, o.utc || style == TIME_ZULU);
   char zone[24];
@@ -219,12 +202,12 @@ char *time_format(struct timeval tv, enum time_style style, struct time_opts o, 
     format_log(&tm, zone, tv.tv_usec, o, buf, size);
     break;
   case TIME_FULL:
-    snprintf(buf, size, "%s, %02d %s %04d %02d:%02d:%02d %s", day, tm.tm_mday, month, year, tm.tm_hour, tm.tm_min,
-             tm.tm_sec, zone);
+    snprintf(buf, size, "%s, %02d %s %04d %02d:%02d:%02d %s", day, tm.tm_mday, month, year, tm.tm_hour,
+             tm.tm_min, tm.tm_sec, zone);
     break;
   case TIME_BSD_INBOX:
-    snprintf(buf, size, "%s %s %2d %02d:%02d:%02d %04d", day, month, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-             year);
+    snprintf(buf, size, "%s %s %2d %02d:%02d:%02d %04d", day, month, tm.tm_mday, tm.tm_hour, tm.tm_min,
+             tm.tm_sec, year);
     break;
   case TIME_ZULU:
     snprintf(buf, size, "%04d%02d%02d%02d%02d%02dZ", year, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,

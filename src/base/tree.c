@@ -7,8 +7,7 @@
 
 #include <string.h>
 
-struct tree_node *tree_find(const struct tree *t, const char *name)
-{
+struct tree_node *tree_find(const struct tree *t, const char *name) {
   struct tree_node *node = t->root;
   while (node) {
     int c = strcmp(name, node->name);
@@ -20,18 +19,15 @@ struct tree_node *tree_find(const struct tree *t, const char *name)
   return NULL;
 }
 
-static int height(const struct tree_node *node)
-{
+static int height(const struct tree_node *node) {
   return node ? node->height : 0;
 }
 
-static void update(struct tree_node *node)
-{
+static void update(struct tree_node *node) {
   node->height = 1 + MAX(height(node->left), height(node->right));
 }
 
-static struct tree_node *rotate_right(struct tree_node *node)
-{
+static struct tree_node *rotate_right(struct tree_node *node) {
   struct tree_node *top = node->left;
   node->left = top->right;
   top->right = node;
@@ -40,8 +36,7 @@ static struct tree_node *rotate_right(struct tree_node *node)
   return top;
 }
 
-static struct tree_node *rotate_left(struct tree_node *node)
-{
+static struct tree_node *rotate_left(struct tree_node *node) {
   struct tree_node *top = node->right;
   node->right = top->left;
   top->left = node;
@@ -51,8 +46,7 @@ static struct tree_node *rotate_left(struct tree_node *node)
 }
 
 /* Restore the balance of node, whose subtrees are balanced; returns the new top. */
-static struct tree_node *balance(struct tree_node *node)
-{
+static struct tree_node *balance(struct tree_node *node) {
   int lean = height(node->right) - height(node->left);
   if (lean > 1) {
     if (height(node->right->left) > height(node->right->right)) {
@@ -70,8 +64,7 @@ static struct tree_node *balance(struct tree_node *node)
   return node;
 }
 
-static struct tree_node *insert_below(struct tree_node *top, struct tree_node *new_node)
-{
+static struct tree_node *insert_below(struct tree_node *top, struct tree_node *new_node) {
   if (!top) {
     return new_node;
   }
@@ -83,8 +76,7 @@ static struct tree_node *insert_below(struct tree_node *top, struct tree_node *n
   return balance(top);
 }
 
-struct tree_node *tree_insert(struct tree *t, struct arena *a, const char *name, bool *ret_new)
-{
+struct tree_node *tree_insert(struct tree *t, struct arena *a, const char *name, bool *ret_new) {
   struct tree_node *node = tree_find(t, name);
   if (ret_new) {
     *ret_new = node == NULL;
@@ -100,12 +92,10 @@ struct tree_node *tree_insert(struct tree *t, struct arena *a, const char *name,
   return node;
 }
 
-static bool walk_below(struct tree_node *node, bool (*fn)(struct tree_node *node, void *ctx), void *ctx)
-{
+static bool walk_below(struct tree_node *node, bool (*fn)(struct tree_node *node, void *ctx), void *ctx) {
   return !node || (walk_below(node->left, fn, ctx) && fn(node, ctx) && walk_below(node->right, fn, ctx));
 }
 
-void tree_walk(const struct tree *t, bool (*fn)(struct tree_node *node, void *ctx), void *ctx)
-{
+void tree_walk(const struct tree *t, bool (*fn)(struct tree_node *node, void *ctx), void *ctx) {
   (void)walk_below(t->root, fn, ctx);
 }

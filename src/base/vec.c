@@ -5,13 +5,11 @@
 
 #include <string.h>
 
-struct vec vec_new(struct arena *a)
-{
+struct vec vec_new(struct arena *a) {
   return (struct vec){.a = a};
 }
 
-void vec_push(struct vec *v, void *item)
-{
+void vec_push(struct vec *v, void *item) {
   if (v->n == v->cap) {
     size_t cap = v->cap ? size_mul(v->cap, 2) : 8;
     if (v->v && arena_extend(v->a, v->v, v->cap * sizeof(void *), size_mul(cap, sizeof(void *)))) {
@@ -29,8 +27,7 @@ void vec_push(struct vec *v, void *item)
 }
 
 /* Merge sort of v[0..n-1] with scratch of the same size. */
-static void sort_range(void **v, void **scratch, size_t n, int (*cmp)(const void *a, const void *b))
-{
+static void sort_range(void **v, void **scratch, size_t n, int (*cmp)(const void *a, const void *b)) {
   if (n < 2) {
     return;
   }
@@ -48,8 +45,7 @@ static void sort_range(void **v, void **scratch, size_t n, int (*cmp)(const void
   memcpy(v + out, scratch + left, (half - left) * sizeof(void *));
 }
 
-void vec_sort(struct vec *v, int (*cmp)(const void *a, const void *b))
-{
+void vec_sort(struct vec *v, int (*cmp)(const void *a, const void *b)) {
   if (v->n < 2) {
     return;
   }

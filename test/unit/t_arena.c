@@ -10,8 +10,7 @@
 #include "base/str.h"
 #include "base/vec.h"
 
-static void test_alloc_is_zeroed_and_aligned(void **state)
-{
+static void test_alloc_is_zeroed_and_aligned(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   for (size_t n = 0; n < 40000; n = n * 2 + 1) {
@@ -29,8 +28,7 @@ static void test_alloc_is_zeroed_and_aligned(void **state)
   arena_free(NULL);
 }
 
-static void test_mark_and_release(void **state)
-{
+static void test_mark_and_release(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   char *kept = arena_strdup(a, "kept");
@@ -53,8 +51,7 @@ static void test_mark_and_release(void **state)
   arena_free(a);
 }
 
-static void test_release_to_empty(void **state)
-{
+static void test_release_to_empty(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   struct arena_mark mark = arena_mark(a);
@@ -67,8 +64,7 @@ static void test_release_to_empty(void **state)
   arena_free(a);
 }
 
-static void test_tainted_chunks_are_recycled(void **state)
-{
+static void test_tainted_chunks_are_recycled(void **state) {
   (void)state;
   /* Far more than the whole range, were nothing given back. */
   for (int i = 0; i < 2000; i++) {
@@ -83,8 +79,7 @@ static void test_tainted_chunks_are_recycled(void **state)
   }
 }
 
-static void test_extend(void **state)
-{
+static void test_extend(void **state) {
   (void)state;
 #ifdef EXIM_ARENA_DEBUG
   skip(); /* allocations never grow in place there */
@@ -102,8 +97,7 @@ static void test_extend(void **state)
   arena_free(a);
 }
 
-static void test_copies_keep_taint(void **state)
-{
+static void test_copies_keep_taint(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   char *clean = arena_strdup(a, "clean");
@@ -126,8 +120,7 @@ static void test_copies_keep_taint(void **state)
   arena_free(a);
 }
 
-static void test_printf(void **state)
-{
+static void test_printf(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   char *dirty = arena_strdup_t(a, "dirty", TAINTED);
@@ -139,9 +132,11 @@ static void test_printf(void **state)
       {arena_printf(a, "plain"), "plain", false},
       {arena_printf(a, "%s", "x"), "x", false},
       {arena_printf(a, "%s", dirty), "dirty", true},
-      {arena_printf(a, "%d %5u %-5lu| %lld %zu %s", 1, 2u, 3ul, 4ll, (size_t)5, dirty), "1     2 3    | 4 5 dirty", true},
+      {arena_printf(a, "%d %5u %-5lu| %lld %zu %s", 1, 2u, 3ul, 4ll, (size_t)5, dirty),
+       "1     2 3    | 4 5 dirty", true},
       {arena_printf(a, "%c%x%X%o%%%hhu", 'a', 255u, 255u, 8u, (unsigned char)3), "affFF10%3", false},
-      {arena_printf(a, "%f %g %.3e %*d %s", 1.5, 2.5, 100.0, 4, 7, dirty), "1.500000 2.5 1.000e+02    7 dirty", true},
+      {arena_printf(a, "%f %g %.3e %*d %s", 1.5, 2.5, 100.0, 4, 7, dirty),
+       "1.500000 2.5 1.000e+02    7 dirty", true},
       {arena_printf(a, "%.*s-%-*s-", 2, dirty, 3, "ab"), "di-ab -", true},
       {arena_printf(a, "%.*s %s", 0, "", "x"), " x", false},
       {arena_printf(a, "%%s %+d %05d %#x", 3, 42, 10u), "%s +3 00042 0xa", false},
@@ -160,8 +155,7 @@ static void test_printf(void **state)
 }
 
 /* Run fn in a child; returns its wait status. */
-static int status_of(void (*fn)(void))
-{
+static int status_of(void (*fn)(void)) {
   pid_t pid = fork();
   if (pid == 0) {
     if (!freopen("/dev/null", "w", stderr)) {
@@ -175,23 +169,19 @@ static int status_of(void (*fn)(void))
   return status;
 }
 
-static void overflow_mul(void)
-{
+static void overflow_mul(void) {
   (void)size_mul(SIZE_MAX / 2, 3);
 }
 
-static void overflow_add(void)
-{
+static void overflow_add(void) {
   (void)size_add(SIZE_MAX, 1);
 }
 
-static void break_invariant(void)
-{
+static void break_invariant(void) {
   INVARIANT(1 == 2);
 }
 
-static void test_overflow_ends_the_process(void **state)
-{
+static void test_overflow_ends_the_process(void **state) {
   (void)state;
   assert_int_equal(size_mul(6, 7), 42);
   assert_int_equal(size_add(6, 7), 13);
@@ -200,13 +190,11 @@ static void test_overflow_ends_the_process(void **state)
   assert_true(WIFSIGNALED(status_of(break_invariant)));
 }
 
-static int by_first_letter(const void *a, const void *b)
-{
+static int by_first_letter(const void *a, const void *b) {
   return ((const char *)a)[0] - ((const char *)b)[0];
 }
 
-static void test_vec(void **state)
-{
+static void test_vec(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   struct vec v = vec_new(a);
@@ -222,8 +210,7 @@ static void test_vec(void **state)
   arena_free(a);
 }
 
-int main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_alloc_is_zeroed_and_aligned),
       cmocka_unit_test(test_mark_and_release),

@@ -4,8 +4,7 @@
 
 #include "base/ip.h"
 
-static void test_kind(void **state)
-{
+static void test_kind(void **state) {
   (void)state;
   static const struct {
     const char *text;
@@ -13,12 +12,29 @@ static void test_kind(void **state)
     int masked_kind; /* with */
     int mask;
   } rows[] = {
-      {"1.2.3.4", 4, 4, -1},     {"01.2.3.4", 0, 0, 0},       {"1.2.3", 0, 0, 0},       {"1.2.3.256", 0, 0, 0},
-      {"::1", 6, 6, -1},         {"::ffff:1.2.3.4", 6, 6, -1}, {"1::2::3", 0, 0, 0},     {"fe80::1%eth0", 6, 6, -1},
-      {"fe80::1%", 0, 0, 0},     {"1.2.3.4%lo", 0, 0, 0},     {"1.2.3.4/24", 0, 4, 24}, {"1.2.3.4/33", 0, 0, 0},
-      {"::1/128", 0, 6, 128},    {"::1/129", 0, 0, 0},        {"1.2.3.4/", 0, 0, 0},    {"1.2.3.4/-1", 0, 0, 0},
-      {"1.2.3.4/ 4", 0, 0, 0},   {"12345::1", 0, 0, 0},       {"", 0, 0, 0},            {"1.2.3.4 ", 0, 0, 0},
-      {"1:2:3:4:5:6:7:8:9", 0, 0, 0}, {"1:2:3:4:5:6:7::", 6, 6, -1}, {"0.0.0.0/0", 0, 4, 0},
+      {"1.2.3.4", 4, 4, -1},
+      {"01.2.3.4", 0, 0, 0},
+      {"1.2.3", 0, 0, 0},
+      {"1.2.3.256", 0, 0, 0},
+      {"::1", 6, 6, -1},
+      {"::ffff:1.2.3.4", 6, 6, -1},
+      {"1::2::3", 0, 0, 0},
+      {"fe80::1%eth0", 6, 6, -1},
+      {"fe80::1%", 0, 0, 0},
+      {"1.2.3.4%lo", 0, 0, 0},
+      {"1.2.3.4/24", 0, 4, 24},
+      {"1.2.3.4/33", 0, 0, 0},
+      {"::1/128", 0, 6, 128},
+      {"::1/129", 0, 0, 0},
+      {"1.2.3.4/", 0, 0, 0},
+      {"1.2.3.4/-1", 0, 0, 0},
+      {"1.2.3.4/ 4", 0, 0, 0},
+      {"12345::1", 0, 0, 0},
+      {"", 0, 0, 0},
+      {"1.2.3.4 ", 0, 0, 0},
+      {"1:2:3:4:5:6:7:8:9", 0, 0, 0},
+      {"1:2:3:4:5:6:7::", 6, 6, -1},
+      {"0.0.0.0/0", 0, 4, 0},
       {"::1%lo/64", 0, 6, 64},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -29,14 +45,15 @@ static void test_kind(void **state)
   }
 }
 
-static void test_parse_and_format(void **state)
-{
+static void test_parse_and_format(void **state) {
   (void)state;
   static const struct {
     const char *text;
     const char *want;
   } rows[] = {
-      {"192.0.2.1", "192.0.2.1"}, {"2001:0DB8:0:0:0:0:0:1", "2001:db8::1"}, {"::ffff:1.2.3.4", "::ffff:1.2.3.4"},
+      {"192.0.2.1", "192.0.2.1"},
+      {"2001:0DB8:0:0:0:0:0:1", "2001:db8::1"},
+      {"::ffff:1.2.3.4", "::ffff:1.2.3.4"},
       {"::", "::"},
   };
   char buf[IP_TEXT_SIZE];
@@ -56,20 +73,25 @@ static void test_parse_and_format(void **state)
   assert_string_equal(ip_format(&none, buf), "");
 }
 
-static void test_networks(void **state)
-{
+static void test_networks(void **state) {
   (void)state;
   static const struct {
     const char *ip, *net;
     int bits;
     bool inside;
   } rows[] = {
-      {"192.0.2.77", "192.0.2.0", 24, true},  {"192.0.3.77", "192.0.2.0", 24, false},
-      {"192.0.3.77", "192.0.2.0", 23, true},  {"1.2.3.4", "1.2.3.4", 32, true},
-      {"1.2.3.5", "1.2.3.4", 32, false},      {"1.2.3.5", "1.2.3.4", 31, true},
-      {"1.2.3.4", "0.0.0.0", 0, true},        {"::1", "0.0.0.0", 0, false},
-      {"2001:db8::1", "2001:db8::", 32, true}, {"2001:db9::1", "2001:db8::", 32, false},
-      {"::1", "::1", 128, true},              {"1.2.3.4", "1.2.3.4", 33, false},
+      {"192.0.2.77", "192.0.2.0", 24, true},
+      {"192.0.3.77", "192.0.2.0", 24, false},
+      {"192.0.3.77", "192.0.2.0", 23, true},
+      {"1.2.3.4", "1.2.3.4", 32, true},
+      {"1.2.3.5", "1.2.3.4", 32, false},
+      {"1.2.3.5", "1.2.3.4", 31, true},
+      {"1.2.3.4", "0.0.0.0", 0, true},
+      {"::1", "0.0.0.0", 0, false},
+      {"2001:db8::1", "2001:db8::", 32, true},
+      {"2001:db9::1", "2001:db8::", 32, false},
+      {"::1", "::1", 128, true},
+      {"1.2.3.4", "1.2.3.4", 33, false},
       {"1.2.3.4", "1.2.3.4", -1, false},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -79,8 +101,7 @@ static void test_networks(void **state)
   }
 }
 
-static void test_reverse_and_unmap(void **state)
-{
+static void test_reverse_and_unmap(void **state) {
   (void)state;
   char buf[80];
   struct ip ip, other;
@@ -100,8 +121,7 @@ static void test_reverse_and_unmap(void **state)
   assert_false(ip_equal(&ip, &other));
 }
 
-int main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_kind),
       cmocka_unit_test(test_parse_and_format),

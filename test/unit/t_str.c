@@ -6,8 +6,7 @@
 #include "base/rand.h"
 #include "base/str.h"
 
-static void test_compare(void **state)
-{
+static void test_compare(void **state) {
   (void)state;
   assert_true(str_eq(STR("abc"), STR("abc")));
   assert_false(str_eq(STR("abc"), STR("abd")));
@@ -35,8 +34,7 @@ static void test_compare(void **state)
   assert_string_equal(strstric("one", ""), "one");
 }
 
-static void test_cut_and_trim(void **state)
-{
+static void test_cut_and_trim(void **state) {
   (void)state;
   struct str s = STR("a:b::c");
   struct str part = str_cut(&s, ':');
@@ -65,8 +63,7 @@ static void test_cut_and_trim(void **state)
   assert_int_equal(str_word(&s).n, 0);
 }
 
-static void test_copies(void **state)
-{
+static void test_copies(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   assert_string_equal(str_dup(a, str_n("hello", 4)), "hell");
@@ -75,8 +72,7 @@ static void test_copies(void **state)
   arena_free(a);
 }
 
-static void test_numbers(void **state)
-{
+static void test_numbers(void **state) {
   (void)state;
   static const struct {
     const char *text;
@@ -128,18 +124,21 @@ static void test_numbers(void **state)
 }
 
 /* Values as exim -bP header_maxsize shows them. */
-static void test_size(void **state)
-{
+static void test_size(void **state) {
   (void)state;
   static const struct {
     const char *text;
     bool ok;
     int64_t want;
   } rows[] = {
-      {"10", true, 10},      {"10K", true, 10240},  {"10k", true, 10240}, {"2M", true, 2097152},
-      {"1G", true, 1 << 30}, {"0x10", true, 16},    {"010", true, 8},     {"-3K", true, -3072},
-      {"0", true, 0},        {"3.5K", false, 0},    {"5x", false, 0},     {"08", false, 0},
-      {"", false, 0},        {"K", false, 0},       {"0x", false, 0},     {"9223372036854775807K", false, 0},
+      {"10", true, 10},      {"10K", true, 10240},
+      {"10k", true, 10240},  {"2M", true, 2097152},
+      {"1G", true, 1 << 30}, {"0x10", true, 16},
+      {"010", true, 8},      {"-3K", true, -3072},
+      {"0", true, 0},        {"3.5K", false, 0},
+      {"5x", false, 0},      {"08", false, 0},
+      {"", false, 0},        {"K", false, 0},
+      {"0x", false, 0},      {"9223372036854775807K", false, 0},
       {" 1", false, 0},      {"+0x1fM", true, 31 << 20},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -149,8 +148,7 @@ static void test_size(void **state)
   }
 }
 
-static void test_rand(void **state)
-{
+static void test_rand(void **state) {
   (void)state;
   for (int i = 0; i < 1000; i++) {
     assert_true(rand_below(7) < 7);
@@ -166,8 +164,7 @@ static void test_rand(void **state)
   assert_int_equal(rand_below(1000), (3397979675u >> 16) % 1000);
 }
 
-int main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_compare), cmocka_unit_test(test_cut_and_trim), cmocka_unit_test(test_copies),
       cmocka_unit_test(test_numbers), cmocka_unit_test(test_size),         cmocka_unit_test(test_rand),

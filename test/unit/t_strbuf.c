@@ -4,8 +4,7 @@
 
 #include "base/strbuf.h"
 
-static void test_grow(void **state)
-{
+static void test_grow(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   struct strbuf b = strbuf_new(a);
@@ -30,8 +29,7 @@ static void test_grow(void **state)
   arena_free(a);
 }
 
-static void test_interleaved(void **state)
-{
+static void test_interleaved(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   struct strbuf one = strbuf_new(a), two = strbuf_new_t(a, UNTAINTED, 10);
@@ -46,8 +44,7 @@ static void test_interleaved(void **state)
   arena_free(a);
 }
 
-static void test_long_printf(void **state)
-{
+static void test_long_printf(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   struct strbuf b = strbuf_new(a);
@@ -59,8 +56,7 @@ static void test_long_printf(void **state)
   arena_free(a);
 }
 
-static void test_append_own_text(void **state)
-{
+static void test_append_own_text(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   struct strbuf b = strbuf_new(a);
@@ -73,8 +69,7 @@ static void test_append_own_text(void **state)
   arena_free(a);
 }
 
-static void test_taint(void **state)
-{
+static void test_taint(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   const char *dirty = arena_strdup_t(a, "dirty", TAINTED);
@@ -108,11 +103,11 @@ static void test_taint(void **state)
   arena_free(a);
 }
 
-int main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_grow),            cmocka_unit_test(test_interleaved), cmocka_unit_test(test_long_printf),
-      cmocka_unit_test(test_append_own_text), cmocka_unit_test(test_taint),
+      cmocka_unit_test(test_grow),        cmocka_unit_test(test_interleaved),
+      cmocka_unit_test(test_long_printf), cmocka_unit_test(test_append_own_text),
+      cmocka_unit_test(test_taint),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,8 +4,7 @@
 
 #include "base/timeutil.h"
 
-static void test_parse_interval(void **state)
-{
+static void test_parse_interval(void **state) {
   (void)state;
   static const struct {
     const char *text;
@@ -49,14 +48,14 @@ static void test_parse_interval(void **state)
   }
 }
 
-static void test_format_interval(void **state)
-{
+static void test_format_interval(void **state) {
   (void)state;
   static const struct {
     int64_t sec;
     const char *want;
-  } rows[] = {{59, "59s"},   {0, "0s"},      {60, "1m"},           {3600, "1h"},         {604800, "1w"},
-              {694861, "1w1d1h1m1s"}, {1209600, "2w"}, {90061, "1d1h1m1s"}, {-90, "-1m30s"}};
+  } rows[] = {{59, "59s"},     {0, "0s"},           {60, "1m"},
+              {3600, "1h"},    {604800, "1w"},      {694861, "1w1d1h1m1s"},
+              {1209600, "2w"}, {90061, "1d1h1m1s"}, {-90, "-1m30s"}};
   char buf[48];
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
     CHECK_STR("interval", time_format_interval(rows[i].sec, buf, sizeof buf), rows[i].want);
@@ -65,8 +64,7 @@ static void test_format_interval(void **state)
   assert_non_null(time_format_interval(INT64_MIN, buf, sizeof buf));
 }
 
-static void test_format_dates(void **state)
-{
+static void test_format_dates(void **state) {
   (void)state;
   static const struct {
     const char *zone;
@@ -99,8 +97,7 @@ static void test_format_dates(void **state)
   assert_non_null(time_format(odd, TIME_FULL, (struct time_opts){0}, buf, sizeof buf));
 }
 
-static void test_clocks(void **state)
-{
+static void test_clocks(void **state) {
   (void)state;
   time_t before = time(NULL);
   assert_true(time_sec() - before <= 1);
@@ -117,8 +114,7 @@ static void test_clocks(void **state)
   assert_false(deadline_passed(deadline_in_sec(100)) || deadline_passed(DEADLINE_NEVER));
 }
 
-int main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_parse_interval),
       cmocka_unit_test(test_format_interval),

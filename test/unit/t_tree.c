@@ -4,8 +4,7 @@
 
 #include "base/tree.h"
 
-static int check_height(const struct tree_node *node)
-{
+static int check_height(const struct tree_node *node) {
   if (!node) {
     return 0;
   }
@@ -21,8 +20,7 @@ struct walk {
   size_t stop_after;
 };
 
-static bool check_order(struct tree_node *node, void *ctx)
-{
+static bool check_order(struct tree_node *node, void *ctx) {
   struct walk *w = ctx;
   assert_true(!w->last || strcmp(w->last, node->name) < 0);
   w->last = node->name;
@@ -30,8 +28,7 @@ static bool check_order(struct tree_node *node, void *ctx)
   return w->seen != w->stop_after;
 }
 
-static void fill_and_check(unsigned step)
-{
+static void fill_and_check(unsigned step) {
   enum { COUNT = 1009 };
   struct arena *a = arena_new("test");
   struct tree t = {0};
@@ -62,26 +59,22 @@ static void fill_and_check(unsigned step)
   arena_free(a);
 }
 
-static void test_ascending(void **state)
-{
+static void test_ascending(void **state) {
   (void)state;
   fill_and_check(1);
 }
 
-static void test_descending(void **state)
-{
+static void test_descending(void **state) {
   (void)state;
   fill_and_check(1008);
 }
 
-static void test_scattered(void **state)
-{
+static void test_scattered(void **state) {
   (void)state;
   fill_and_check(617);
 }
 
-static void test_empty_and_copies(void **state)
-{
+static void test_empty_and_copies(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   struct tree t = {0};
@@ -99,8 +92,7 @@ static void test_empty_and_copies(void **state)
   arena_free(a);
 }
 
-int main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_ascending),
       cmocka_unit_test(test_descending),
