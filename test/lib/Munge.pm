@@ -266,22 +266,18 @@ sub remaining_numbers {
 
 sub ephemeral_ports {
   my ($self) = @_;
-  s/(Port: |\(port=)(\d+)/$1 . $self->unless_known_port($2)/e;
+  s/(Port: |\(port=)(\d+)/$1 . $self->port_number($2)/e;
   s/(Connection request from \S+ port )(\d+)/$1 . $self->port_number($2)/e;
-  s/(-host_address \S*[.:\]])\d+$/${1}9999/;
-  s/^(-host_address .*[.:])\d+$/${1}9999/;
   if (defined $self->{port_dynamic}) {
     s/(Connecting to 127\.0\.0\.1 port )$self->{port_dynamic}\b/$1<dynamic port>/;
   }
+  if (/^-(?:host|interface)_address /) {
+    s/([.:])(\d+)$/$1 . $self->port_number($2)/e;
+    s/^(-host_address .*[.:])\d+$/${1}9999/;
+    return;
+  }
   return if /listening for SMTP on|Connecting to|=>|->|\*>|==|\*\*|Connection refused|in response to|T:|Transport:/;
-  s/(\[[0-9a-fA-F.:%]+\]:)(\d+)/$1 . $self->unless_known_port($2)/e;
-}
-
-# The ports of the suite keep their numbers here; the rules of each kind name them where they may.
-sub unless_known_port {
-  my ($self, $n) = @_;
-  return $n if defined $self->{port_name}{$n};
-  return $self->port_number($n);
+  s/(?<!I=)(\[[0-9a-fA-F.:%]+\]:)(\d+)/$1 . $self->port_number($2)/e;
 }
 
 sub addresses {
