@@ -88,6 +88,8 @@ struct conn {
   const char *smtp_command_argument;
   struct tree acl_c;             /* connection ACL variables; data const char * value; val unused */
   const char *acl_where_message;
+  bool log_reject_target_set;    /* log_reject_target = in the ACL that ran last */
+  unsigned log_reject_target;    /* LOG_* bits, 0 nowhere */
 
   /* local caller */
   const char *login;

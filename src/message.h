@@ -82,6 +82,14 @@ struct message {
 
   int rcpt_count, rcpt_fail_count, rcpt_defer_count; /* of this transaction */
   int received_count;
+
+  /* reception only */
+  struct tree warnings_logged;   /* texts of ACL warnings written for this message: each is logged once */
+  bool freeze_no_tell;           /* control = freeze/no_tell */
+  bool sender_verify_done;       /* verify = sender ran: result and texts below */
+  int sender_verify_result;      /* enum outcome */
+  const char *sender_verify_user, *sender_verify_log;
+  bool sender_verify_reported;   /* the "sender verify fail" line was written and the details were sent */
 };
 
 /* data_fd is -1; all else zero. */

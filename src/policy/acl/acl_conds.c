@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The table of ACL conditions and modifiers, and the plain conditions.
+ *
+ * Floor: policy.  One sorted table says where each may stand and who handles it.  Known names without a
+ * subsystem in this build are refused when the configuration is read.  Manual ch. 44 "ACL conditions". */
+#include "os/debug.h"
+#include "policy/acl/acl_priv.h"
+#include "policy/match.h"
+#include "policy/narrate.h"
+
+static enum outcome cond_acl(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  struct expand_ctx *x = r->x;
+  struct expand_scope saved = x->s;
+  struct acl_run inner = {.x = x, .env = r->env, .where = r->where, .recipient = r->recipient, .depth = r->depth + 1};
+  const char *text = arg;
+  struct str rest = str_c(arg), name = str_word(&rest);
+  const char *first = str_dup(x->a, name);
+  if (config_acl(x->cfg, first) || (*first == '/' && !is_tainted(first))) {
+    text = first;
+    x->s.acl_narg = 0;
+    for (struct str w; x->s.acl_narg < ACL_MAX_ARGS && (w = str_word(&rest)).n > 0;)
+      x->s.acl_args[x->s.acl_narg++] = str_dup(x->a, w);
+    for (int i = x->s.acl_narg; i < ACL_MAX_ARGS; i++) x->s.acl_args[i] = NULL;
+  }
+  narrate_indent(1);
+  enum outcome o = acl_run_text(&inner, text);
+  narrate_indent(-1);
+  x->s = saved;
+  r->user_text = inner.user_text;
+  r->log_text = inner.log_text;
+  if (o == OUTCOME_FAIL_DROP) {
+    r->nested_drop = true;
+    return OUTCOME_FAIL;
+  }
+  if (o == OUTCOME_DISCARD && r->stmt->verb != ACL_ACCEPT && r->stmt->verb != ACL_DISCARD) {
+    r->log_text = arena_printf(x->a, "nested ACL returned \"discard\" for \"%s\" command (only allowed with "
+                               "\"accept\" or \"discard\")", acl_verb_names[r->stmt->verb]);
+    return OUTCOME_ERROR;
+  }
+  return o;
+}
+
+static enum outcome cond_authenticated(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  const char *name = r->x->conn ? r->x->conn->from.auth_name : NULL;
+  return name ? match_string_list(r->x, name, arg, true, NULL) : OUTCOME_FAIL;
+}
+
+static enum outcome cond_condition(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  struct str s = str_c(arg);
+  int64_t n;
+  struct str digits = s.n > 0 && s.p[0] == '-' ? str_n(s.p + 1, s.n - 1) : s;
+  bool numeric = digits.n > 0;
+  for (size_t i = 0; i < digits.n; i++) numeric = numeric && ch_isdigit(digits.p[i]);
+  if (numeric) return str_parse_i64(s, &n) && n == 0 ? OUTCOME_FAIL : OUTCOME_OK;
+  if (s.n == 0 || str_eqic(s, STR("no")) || str_eqic(s, STR("false"))) return OUTCOME_FAIL;
+  if (str_eqic(s, STR("yes")) || str_eqic(s, STR("true"))) return OUTCOME_OK;
+  r->log_text = arena_printf(r->x->a, "invalid \"condition\" value \"%s\"", arg);
+  return OUTCOME_DEFER;
+}
+
+static enum outcome cond_domains(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  return match_domain(r->x, r->x->domain_override ? r->x->domain_override : "", arg, &r->x->match.domain_data);
+}
+
+static enum outcome cond_encrypted(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  const struct tls_info *t = r->x->conn ? &r->x->conn->from.tls : NULL;
+  if (!t || !t->active) return OUTCOME_FAIL;
+  return strcmp(arg, "*") == 0 ? OUTCOME_OK : match_string_list(r->x, t->cipher ? t->cipher : "", arg, true, NULL);
+}
+
+static enum outcome cond_hosts(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  return match_sender_host(r->x, NULL, arg);
+}
+
+static enum outcome cond_local_parts(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  const char *local = r->x->local_part_override ? r->x->local_part_override : "";
+  return match_local_part(r->x, local, arg, true, &r->x->match.local_part_data);
+}
+
+static enum outcome cond_recipients(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  return match_address(r->x, r->recipient ? r->recipient : "", arg, true, &r->x->match.recipient_data);
+}
+
+static const char *sender_of(const struct acl_run *r) {
+  return r->x->msg && r->x->msg->sender ? r->x->msg->sender : "";
+}
+
+static enum outcome cond_senders(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  return match_address(r->x, sender_of(r), arg, true, &r->x->match.sender_data);
+}
+
+static enum outcome cond_sender_domains(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  struct str local, domain;
+  const char *d = addr_split(sender_of(r), &local, &domain) ? str_dup(r->x->a, domain) : "";
+  return match_domain(r->x, d, arg, NULL);
+}
+
+#define NO_SENDER_BITS                                                                                          \
+  (ACL_BIT(AUTH) | ACL_BIT(CONNECT) | ACL_BIT(ETRN) | ACL_BIT(EXPN) | ACL_BIT(HELO) | ACL_BIT(MAILAUTH) |          \
+   ACL_BIT(QUIT) | ACL_BIT(STARTTLS) | ACL_BIT(VRFY))
+#define ONLY_RCPT_PRDR_VRFY (~(ACL_BIT(RCPT) | ACL_BIT(PRDR) | ACL_BIT(VRFY)))
+#define ONLY_RECEIVING                                                                                          \
+  (~(ACL_BIT(RCPT) | ACL_BIT(MAIL) | ACL_BIT(PREDATA) | ACL_BIT(MIME) | ACL_BIT(DKIM) | ACL_BIT(DATA) |            \
+     ACL_BIT(PRDR) | ACL_NOTSMTP_BITS))
+#define MOD ACL_COND_MODIFIER
+#define EXP ACL_COND_EXPAND
+#define UNBUILT ACL_COND_UNBUILT
+
+/* Sorted by name. */
+const struct acl_cond_type acl_cond_types[] = {
+  {"acl", EXP, 0, cond_acl, "run another ACL; true when it accepts"},
+  {"add_header", MOD | EXP, ONLY_RECEIVING, acl_mod_add_header, "add header lines when the message is accepted"},
+  {"atrn_domains", UNBUILT, 0, NULL, "domains of an ATRN command"},
+  {"authenticated", 0, ACL_NOTSMTP_BITS | ACL_BIT(CONNECT) | ACL_BIT(HELO), cond_authenticated,
+   "name of the authenticator is in the list"},
+  {"condition", EXP, 0, cond_condition, "expanded text is true"},
+  {"continue", MOD | EXP, 0, acl_mod_continue, "expand for side effects"},
+  {"control", MOD | EXP, 0, acl_mod_control, "switch something for the session or the message"},
+  {"dcc", UNBUILT, 0, NULL, "DCC check"},
+  {"decode", UNBUILT, 0, NULL, "decode a MIME part"},
+  {"delay", MOD | EXP, ACL_BIT(NOTQUIT), acl_mod_delay, "wait"},
+  {"dkim_signers", UNBUILT, 0, NULL, "DKIM signer is in the list"},
+  {"dkim_status", UNBUILT, 0, NULL, "DKIM verification result"},
+  {"dmarc_status", UNBUILT, 0, NULL, "DMARC result"},
+  {"dnslists", UNBUILT, 0, NULL, "DNS lists"},
+  {"domains", 0, ONLY_RCPT_PRDR_VRFY, cond_domains, "domain of the recipient is in the list"},
+  {"encrypted", 0, ACL_NOTSMTP_BITS | ACL_BIT(CONNECT), cond_encrypted, "cipher of the session is in the list"},
+  {"endpass", MOD | ACL_COND_NOARG | ACL_COND_SILENT, 0, NULL, "from here on a false condition denies"},
+  {"hosts", 0, ACL_NOTSMTP_BITS, cond_hosts, "calling host is in the list"},
+  {"local_parts", 0, ONLY_RCPT_PRDR_VRFY, cond_local_parts, "local part of the recipient is in the list"},
+  {"log_message", MOD | ACL_COND_SILENT, 0, NULL, "text for the log"},
+  {"log_reject_target", MOD | EXP, 0, acl_mod_log_reject_target, "logs that get rejections"},
+  {"logwrite", MOD | EXP, 0, acl_mod_logwrite, "write a log line now"},
+  {"malware", UNBUILT, 0, NULL, "virus scanner"},
+  {"message", MOD | ACL_COND_SILENT, 0, NULL, "text of the reply"},
+  {"mime_regex", UNBUILT, 0, NULL, "regular expressions over a MIME part"},
+  {"queue", MOD | EXP, ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_BIT(NOTSMTP), acl_mod_queue, "named queue of the message"},
+  {"ratelimit", UNBUILT, 0, NULL, "rate of the sender"},
+  {"recipients", 0, ~ACL_BIT(RCPT), cond_recipients, "recipient is in the address list"},
+  {"regex", UNBUILT, 0, NULL, "regular expressions over the message"},
+  {"remove_header", MOD | EXP, ONLY_RECEIVING, acl_mod_remove_header, "remove header lines at acceptance"},
+  {"seen", UNBUILT, 0, NULL, "was this key seen before"},
+  {"sender_domains", 0, NO_SENDER_BITS, cond_sender_domains, "domain of the sender is in the list"},
+  {"senders", 0, NO_SENDER_BITS, cond_senders, "sender is in the address list"},
+  {"set", MOD | EXP, 0, acl_mod_set, "set a variable"},
+  {"spam", UNBUILT, 0, NULL, "spam scanner"},
+  {"spf", UNBUILT, 0, NULL, "SPF result"},
+  {"spf_guess", UNBUILT, 0, NULL, "SPF best guess"},
+  {"udpsend", MOD | UNBUILT, 0, NULL, "send a datagram"},
+  {"verify", EXP, 0, acl_cond_verify, "verification of addresses, headers, HELO, host name"},
+};
+const size_t acl_cond_type_count = ARRAY_SIZE(acl_cond_types);
+
+const struct acl_cond_type *acl_find_cond_type(struct str name) {
+  size_t lo = 0, hi = acl_cond_type_count;
+  while (lo < hi) {
+    size_t mid = (lo + hi) / 2;
+    int cmp = str_cmpic(name, str_c(acl_cond_types[mid].name));
+    if (cmp == 0) return &acl_cond_types[mid];
+    if (cmp < 0) hi = mid;
+    else lo = mid + 1;
+  }
+  return NULL;
+}

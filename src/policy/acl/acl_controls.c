@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* control = ...: one sorted table of names, where they may stand, and what they set.
+ *
+ * Floor: policy.  Session controls act on struct conn, message controls on struct message.  Names whose subsystem is
+ * not built are refused when the configuration is read.  Manual ch. 44 "Use of the control modifier". */
+#include "policy/acl/acl_priv.h"
+#include "policy/match.h"
+
+enum { TAKES_OPTION = 1, CONTROL_UNBUILT = 2 };
+
+struct control {
+  const char *name;
+  unsigned flags, forbidden;
+  /* opts: text behind the first slash, "" none.  Error text or NULL. */
+  const char *(*set)(struct acl_run *r, const char *opts);
+};
+
+#define ONLY(bits) (~(bits))
+#define MESSAGE_BITS (ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_BIT(MIME) | ACL_BIT(DATA) | ACL_BIT(NOTSMTP))
+#define FAKE_BITS (ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_BIT(MIME) | ACL_BIT(DATA) | ACL_BIT(PRDR))
+
+static const char *set_allow_auth(struct acl_run *r, const char *o) {
+  (void)o;
+  r->x->conn->allow_auth_unadvertised = true;
+  return NULL;
+}
+
+static void set_caseful(struct acl_run *r, bool on) {
+  struct str local, domain;
+  r->x->conn->caseful_local_part = on;
+  if (r->recipient && addr_split(r->recipient, &local, &domain))
+    r->x->local_part_override = on ? str_dup(r->x->a, local) : str_dup_lower(r->x->a, local);
+}
+static const char *set_caseful_on(struct acl_run *r, const char *o) { return (void)o, set_caseful(r, true), NULL; }
+static const char *set_caseful_off(struct acl_run *r, const char *o) { return (void)o, set_caseful(r, false), NULL; }
+static const char *set_sync(struct acl_run *r, const char *o) { return (void)o, r->x->conn->enforce_sync = true, NULL; }
+static const char *set_no_sync(struct acl_run *r, const char *o) { return (void)o, r->x->conn->enforce_sync = false, NULL; }
+static const char *set_no_multiline(struct acl_run *r, const char *o) {
+  return (void)o, r->x->conn->no_multiline = true, NULL;
+}
+static const char *set_no_pipelining(struct acl_run *r, const char *o) {
+  (void)o;
+  r->x->conn->pipelining_enabled = false;
+  r->x->conn->early_acceptable = false;
+  return NULL;
+}
+static const char *set_nothing(struct acl_run *r, const char *o) { return (void)r, (void)o, NULL; }
+
+static const char *set_fake(struct acl_run *r, const char *o, bool reject) {
+  struct message *m = r->x->msg;
+  m->fake_reject = reject;
+  m->fake_defer = !reject;
+  m->fake_response_text = *o ? arena_strdup(m->arena, o) : NULL;
+  return NULL;
+}
+static const char *set_fakereject(struct acl_run *r, const char *o) { return set_fake(r, o, true); }
+static const char *set_fakedefer(struct acl_run *r, const char *o) { return set_fake(r, o, false); }
+
+static const char *set_freeze(struct acl_run *r, const char *o) {
+  struct message *m = r->x->msg;
+  if (*o && strcmp(o, "no_tell") != 0) return "syntax";
+  m->frozen = true;
+  m->frozen_at = time_sec();
+  m->freeze_no_tell = *o != 0;
+  const char *who = r->x->conn && r->x->conn->from.host_address ? arena_printf(m->arena, "%s", acl_where_name(r->where))
+                                                                : acl_where_name(r->where);
+  m->frozen_reason = who;
+  return NULL;
+}
+
+static const char *set_queue(struct acl_run *r, const char *o) {
+  if (strcmp(o, "first_pass_route") == 0) return "unbuilt";
+  r->x->msg->queue_only_policy = true;
+  r->x->msg->queue_reason = "ACL";
+  return NULL;
+}
+
+static const char *set_submission(struct acl_run *r, const char *opts) {
+  struct message *m = r->x->msg;
+  struct str rest = str_c(opts);
+  m->submission_mode = true;
+  while (rest.n > 0) {
+    struct str o = str_cut(&rest, '/');
+    if (str_eq(o, STR("sender_retain"))) {
+      m->active_local_from_check = false;
+      m->local_sender_retain = true;
+    } else if (str_starts(o, STR("domain="))) {
+      m->submission_domain = str_dup(m->arena, str_n(o.p + 7, o.n - 7));
+    } else if (str_starts(o, STR("name="))) { /* the rest: a name may hold slashes */
+      m->submission_name = arena_strdup(m->arena, o.p + 5);
+      break;
+    } else {
+      return "syntax";
+    }
+  }
+  return NULL;
+}
+
+static const char *set_suppress_fixups(struct acl_run *r, const char *o) {
+  return (void)o, r->x->msg->suppress_local_fixups = true, NULL;
+}
+
+/* Sorted by name. */
+static const struct control controls[] = {
+  {"allow_auth_unadvertised", 0, ONLY(ACL_BIT(CONNECT) | ACL_BIT(HELO)), set_allow_auth},
+  {"caseful_local_part", 0, ONLY(ACL_BIT(RCPT)), set_caseful_on},
+  {"caselower_local_part", 0, ONLY(ACL_BIT(RCPT)), set_caseful_off},
+  {"cutthrough_delivery", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
+  {"debug", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
+  {"dkim_disable_verify", 0, ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_NOTSMTP_BITS, set_nothing},
+  {"dmarc_disable_verify", 0, ACL_BIT(DATA) | ACL_NOTSMTP_BITS, set_nothing},
+  {"dmarc_enable_forensic", CONTROL_UNBUILT, 0, NULL},
+  {"dscp", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
+  {"enforce_sync", 0, ACL_NOTSMTP_BITS, set_sync},
+  {"fakedefer", TAKES_OPTION, ONLY(FAKE_BITS), set_fakedefer},
+  {"fakereject", TAKES_OPTION, ONLY(FAKE_BITS), set_fakereject},
+  {"freeze", TAKES_OPTION, ONLY(MESSAGE_BITS), set_freeze},
+  {"no_callout_flush", 0, ACL_NOTSMTP_BITS, set_nothing},
+  {"no_delay_flush", 0, ACL_NOTSMTP_BITS, set_nothing},
+  {"no_enforce_sync", 0, ACL_NOTSMTP_BITS, set_no_sync},
+  {"no_mbox_unspool", CONTROL_UNBUILT, 0, NULL},
+  {"no_multiline_responses", 0, ACL_NOTSMTP_BITS, set_no_multiline},
+  {"no_pipelining", 0, ACL_NOTSMTP_BITS, set_no_pipelining},
+  {"queue", TAKES_OPTION, ONLY(MESSAGE_BITS), set_queue},
+  {"queue_only", TAKES_OPTION, ONLY(MESSAGE_BITS), set_queue},
+  {"submission", TAKES_OPTION, ONLY(ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA)), set_submission},
+  {"suppress_local_fixups", 0, ONLY(ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_BIT(NOTSMTP_START)),
+   set_suppress_fixups},
+  {"utf8_downconvert", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
+  {"wellknown", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
+};
+
+/* The control named at the start of text (up to the slash); *ret_opts behind it. */
+static const struct control *find_control(struct str text, struct str *ret_opts) {
+  size_t n = str_index(text, '/');
+  struct str name = str_n(text.p, n);
+  *ret_opts = n < text.n ? str_n(text.p + n + 1, text.n - n - 1) : str_n(text.p + n, 0);
+  for (size_t i = 0; i < ARRAY_SIZE(controls); i++)
+    if (str_eq_c(name, controls[i].name)) return &controls[i];
+  return NULL;
+}
+
+const char *acl_control_refusal(struct arena *a, const char *arg) {
+  struct str opts;
+  if (strchr(arg, '$')) return NULL;
+  const struct control *c = find_control(str_c(arg), &opts);
+  if (c && c->flags & CONTROL_UNBUILT) return arena_printf(a, "ACL control \"%s\" is not supported by this build", c->name);
+  return NULL;
+}
+
+enum outcome acl_mod_control(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  struct str opts;
+  const struct control *k = find_control(str_c(arg), &opts);
+  const char *error = NULL;
+  if (!k || (opts.p > arg + strlen(k->name) && !(k->flags & TAKES_OPTION))) {
+    error = "syntax";
+  } else if (k->flags & CONTROL_UNBUILT) {
+    error = "unbuilt";
+  } else if (k->forbidden >> r->where & 1) {
+    r->log_text = arena_printf(r->x->a, "cannot use \"control=%s\" in %s ACL", k->name, acl_where_name(r->where));
+    return OUTCOME_ERROR;
+  } else if (r->x->conn && r->x->msg) {
+    error = k->set(r, opts.p);
+  }
+  if (!error) return OUTCOME_OK;
+  r->log_text = *error == 's' ? arena_printf(r->x->a, "syntax error in \"control=%s\"", arg)
+                              : arena_printf(r->x->a, "ACL control \"%s\" is not supported by this build", arg);
+  return OUTCOME_ERROR;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ACL modifiers: header changes, variables, log lines, delays, named queues.
+ *
+ * Floor: policy.  Header changes are kept with the message and take effect when it is accepted.  Manual ch. 44
+ * "ACL modifiers", "Adding header lines in ACLs". */
+#include <unistd.h>
+
+#include "base/strbuf.h"
+#include "os/log.h"
+#include "policy/acl/acl_priv.h"
+#include "policy/match.h"
+
+/* ---- headers ---- */
+
+/* Letters kept in header_line.type of msg->added_headers: where the line goes. */
+static struct str take_place(struct str s, char *ret_place) {
+  static const struct {
+    const char *text;
+    char place;
+  } places[] = {{":after_received:", 'R'}, {":at_start_rfc:", 'F'}, {":at_start:", 'S'}, {":at_end:", 'E'}};
+  *ret_place = 'E';
+  for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+    struct str p = str_c(places[i].text);
+    if (!str_startsic(s, p)) continue;
+    *ret_place = places[i].place;
+    return str_ltrim(str_n(s.p + p.n, s.n - p.n));
+  }
+  return s;
+}
+
+static void add_one_header(struct message *m, struct str line, char place) {
+  struct strbuf b = strbuf_new(m->arena);
+  if (!header_is_valid_start(line)) strbuf_adds(&b, "X-ACL-Warn: ");
+  strbuf_addstr(&b, line);
+  strbuf_addc(&b, '\n');
+  struct header_line **tail = &m->added_headers;
+  for (; *tail; tail = &(*tail)->next)
+    if (strcmp((*tail)->text, b.p) == 0) return;
+  struct header_line *h = ARENA_NEW(m->arena, struct header_line);
+  h->text = b.p;
+  h->n = b.n;
+  h->type = place;
+  *tail = h;
+}
+
+void acl_add_header_text(struct acl_run *r, const char *text) {
+  struct message *m = r->x->msg;
+  struct str s = str_c(text);
+  if (!m) return;
+  while (s.n > 0 && s.p[s.n - 1] == '\n') s.n--;
+  while (s.n > 0 && s.p[0] == '\n') s = str_n(s.p + 1, s.n - 1);
+  while (s.n > 0) {
+    char place;
+    s = take_place(s, &place);
+    size_t n = str_index(s, '\n'); /* a line break before white space continues the header */
+    while (n + 1 < s.n && ch_isblank(s.p[n + 1])) n += 1 + str_index(str_n(s.p + n + 1, s.n - n - 1), '\n');
+    if (n > s.n) n = s.n;
+    if (n > 0) add_one_header(m, str_n(s.p, n), place);
+    s = n < s.n ? str_n(s.p + n + 1, s.n - n - 1) : str_n(s.p + n, 0);
+  }
+}
+
+enum outcome acl_mod_add_header(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  acl_add_header_text(r, arg);
+  return OUTCOME_OK;
+}
+
+enum outcome acl_mod_remove_header(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  struct message *m = r->x->msg;
+  if (!m || !*arg) return OUTCOME_OK;
+  if (!m->removed_headers.a) m->removed_headers = vec_new(m->arena);
+  vec_push(&m->removed_headers, arena_strdup(m->arena, arg));
+  return OUTCOME_OK;
+}
+
+/* ---- logs ---- */
+
+void acl_log_warning(struct acl_run *r, const char *text) {
+  struct message *m = r->x->msg;
+  const char *host = r->x->conn ? origin_host_ident(r->x->a, r->x->conn, true, true) : "";
+  const char *line = arena_printf(r->x->a, "%s%sWarning: %s", host, *host ? " " : "", text);
+  bool is_new = true;
+  if (m) tree_insert(&m->warnings_logged, m->arena, line, &is_new);
+  if (is_new) log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
+}
+
+/* "main,reject" to log bits; unknown names are reported and skipped. */
+static unsigned parse_log_names(struct acl_run *r, const char *list, char sep, const char *modifier, const char *whole) {
+  unsigned dest = 0;
+  struct str s = str_c(list);
+  while (s.n > 0) {
+    struct str name = str_trim(str_cut(&s, sep));
+    if (str_eq(name, STR("main"))) dest |= LOG_MAIN;
+    else if (str_eq(name, STR("panic"))) dest |= LOG_PANIC;
+    else if (str_eq(name, STR("reject"))) dest |= LOG_REJECT;
+    else if (name.n > 0)
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "unknown log name %s%.*s%s in \"%s\" in %s ACL",
+                whole ? "in \"" : "\"", whole ? (int)strlen(whole) : (int)name.n, whole ? whole : name.p, "\"",
+                modifier, acl_where_name(r->where));
+  }
+  return dest;
+}
+
+enum outcome acl_mod_log_reject_target(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  unsigned dest = parse_log_names(r, arg, ':', "log_reject_target", NULL);
+  if (r->x->conn) {
+    r->x->conn->log_reject_target = dest;
+    r->x->conn->log_reject_target_set = true;
+  }
+  return OUTCOME_OK;
+}
+
+enum outcome acl_mod_logwrite(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  unsigned dest = 0;
+  struct str s = str_ltrim(str_c(arg));
+  if (s.n > 0 && s.p[0] == ':') {
+    struct str rest = str_n(s.p + 1, s.n - 1), names = str_cut(&rest, ':');
+    dest = parse_log_names(r, str_dup(r->x->a, names), ',', "logwrite", arg);
+    s = str_ltrim(rest);
+  }
+  if (dest == 0) dest = LOG_MAIN;
+  log_write(LS_ALWAYS, dest, "%s", str_dup(r->x->a, s));
+  return OUTCOME_OK;
+}
+
+/* ---- the rest ---- */
+
+enum outcome acl_mod_continue(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)r, (void)c, (void)arg;
+  return OUTCOME_OK;
+}
+
+enum outcome acl_mod_delay(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  int64_t seconds;
+  if (!time_parse_interval(str_trim(str_c(arg)), false, &seconds) || seconds < 0 || seconds > INT32_MAX) {
+    r->log_text = arena_printf(r->x->a, "syntax error in argument for \"delay\" modifier: \"%s\" is not a time value", arg);
+    return OUTCOME_ERROR;
+  }
+  if (r->env->delay) r->env->delay(r->env, r->x, (int)seconds);
+  return OUTCOME_OK;
+}
+
+enum outcome acl_mod_queue(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  if (strchr(arg, '/')) {
+    r->log_text = arena_printf(r->x->a, "Directory separator not permitted in queue name: '%s'", arg);
+    return OUTCOME_ERROR;
+  }
+  if (is_tainted(arg)) {
+    r->log_text = arena_printf(r->x->a, "Tainted name '%s' for queue not permitted", arg);
+    return OUTCOME_ERROR;
+  }
+  if (r->x->msg) r->x->msg->queue_name = arena_strdup(r->x->msg->arena, arg);
+  return OUTCOME_OK;
+}
+
+enum outcome acl_mod_set(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  acl_var_set(r->x, c->var, arg);
+  return OUTCOME_OK;
+}

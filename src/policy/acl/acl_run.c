@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Running ACLs: statement after statement, condition after condition.
+ *
+ * Floor: policy.  A statement's conditions and modifiers are obeyed in order until one fails; the verb then decides.
+ * A condition that cannot be tested never accepts and never denies for good: the answer is DEFER or ERROR.
+ * Results live in the arena of the expansion context.  Manual ch. 44. */
+#include <fcntl.h>
+
+#include "os/debug.h"
+#include "os/log.h"
+#include "os/sys.h"
+#include "policy/acl/acl_priv.h"
+#include "policy/match.h"
+#include "policy/narrate.h"
+
+static const char *const where_names[ACL_WHERE_COUNT] = {
+  [ACL_WHERE_CONNECT] = "connection", [ACL_WHERE_HELO] = "EHLO or HELO", [ACL_WHERE_MAIL] = "MAIL",
+  [ACL_WHERE_RCPT] = "RCPT", [ACL_WHERE_PREDATA] = "DATA", [ACL_WHERE_DATA] = "DATA", [ACL_WHERE_PRDR] = "PRDR",
+  [ACL_WHERE_MIME] = "MIME", [ACL_WHERE_DKIM] = "DKIM", [ACL_WHERE_AUTH] = "AUTH", [ACL_WHERE_ETRN] = "ETRN",
+  [ACL_WHERE_ATRN] = "ATRN", [ACL_WHERE_EXPN] = "EXPN", [ACL_WHERE_VRFY] = "VRFY",
+  [ACL_WHERE_MAILAUTH] = "MAILAUTH", [ACL_WHERE_NOTQUIT] = "not-QUIT", [ACL_WHERE_QUIT] = "QUIT",
+  [ACL_WHERE_STARTTLS] = "STARTTLS", [ACL_WHERE_WELLKNOWN] = "WELLKNOWN", [ACL_WHERE_NOTSMTP] = "non-SMTP",
+  [ACL_WHERE_NOTSMTP_START] = "non-SMTP-start", [ACL_WHERE_UNKNOWN] = "unknown",
+};
+
+const char *acl_where_name(enum acl_where w) { return w < ACL_WHERE_COUNT ? where_names[w] : "unknown"; }
+
+/* ---- finding the ACL ---- */
+
+struct text_reader {
+  struct acl_reader r;
+  struct arena *a;
+  const char *next, *file;
+  int line;
+};
+
+static const char *next_text_line(struct acl_reader *r, struct conf_pos *ret_pos) {
+  struct text_reader *t = r->ctx;
+  for (;;) {
+    while (*t->next == '\n' || *t->next == ' ' || *t->next == '\t') {
+      if (*t->next == '\n') t->line++;
+      t->next++;
+    }
+    if (!*t->next) return NULL;
+    size_t n = strcspn(t->next, "\n");
+    const char *line = t->next;
+    t->next += n;
+    ret_pos->file = t->file;
+    ret_pos->line = t->line;
+    if (t->file && *line == '#') continue;
+    return arena_strndup(t->a, line, n);
+  }
+}
+
+/* Text of an ACL in a file.  NULL with *ret_error. */
+static const char *read_acl_file(struct arena *a, const char *path, const char **ret_error) {
+  char *text = NULL;
+  size_t n;
+  int fd = sys_open(path, O_RDONLY, 0), rc = fd;
+  if (fd >= 0) {
+    rc = sys_read_file(fd, a, 1 << 20, &text, &n);
+    if (sys_close(fd) < 0) rc = rc < 0 ? rc : 0; /* read only: nothing can be lost */
+  }
+  if (rc >= 0) return text;
+  *ret_error = arena_printf(a, "failed to open ACL file \"%s\": %s", path, strerror(-rc));
+  return NULL;
+}
+
+static const struct acl *find_acl(struct acl_run *r, const char *text, bool *ret_inline) {
+  struct expand_ctx *x = r->x;
+  const struct acl *acl = config_acl(x->cfg, text);
+  *ret_inline = false;
+  if (acl) return acl;
+  if (is_tainted(text)) {
+    r->log_text = arena_printf(x->a, "Tainted ACL text refused: \"%s\"", text);
+    return NULL;
+  }
+  const char *source = text;
+  if (*text == '/' && !(source = read_acl_file(x->a, text, &r->log_text))) return NULL;
+  struct text_reader t = {.a = x->a, .next = source, .line = 1, .file = *text == '/' ? text : NULL};
+  t.r = (struct acl_reader){.next_line = next_text_line, .ctx = &t};
+  *ret_inline = *text != '/';
+  return acl_parse(x->a, &t.r, *text == '/' ? text : NULL, &r->log_text, NULL);
+}
+
+/* ---- messages ---- */
+
+/* Which outcome of the conditions makes this verb's message count? */
+static bool message_applies(const struct acl_run *r, enum acl_verb verb, enum outcome conds) {
+  switch (verb) {
+  case ACL_ACCEPT: case ACL_DISCARD: return r->endpass_seen ? conds == OUTCOME_FAIL : conds == OUTCOME_OK;
+  case ACL_REQUIRE: return conds == OUTCOME_FAIL;
+  case ACL_DEFER: case ACL_DENY: case ACL_DROP: case ACL_WARN: return conds == OUTCOME_OK;
+  case ACL_VERB_COUNT: break;
+  }
+  return false;
+}
+
+static const char *expand_message(struct acl_run *r, const char *raw, const char *what) {
+  const char *s = expand_string(r->x, raw);
+  if (s || r->x->forced_fail) return s && *s ? s : NULL;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand ACL %s \"%s\": %s", what, raw,
+            r->x->error ? r->x->error : "");
+  return NULL;
+}
+
+static void apply_messages(struct acl_run *r, enum acl_verb verb, enum outcome conds) {
+  if (!message_applies(r, verb, conds)) return;
+  const char *underlying = r->log_text ? r->log_text : r->user_text;
+  if (r->user_text) r->x->acl_verify_message = r->user_text;
+  bool warn = verb == ACL_WARN;
+  if (r->message) {
+    const char *s = expand_message(r, r->message, "message");
+    if (s && warn) acl_add_header_text(r, s);
+    else if (s) r->user_text = s;
+  }
+  if (r->log_message) {
+    const char *s = expand_message(r, r->log_message, "log_message");
+    if (s && warn) acl_log_warning(r, s);
+    else if (s) r->log_text = underlying && strcmp(s, underlying) != 0
+                                ? arena_printf(r->x->a, "%s: %s", s, underlying) : s;
+  }
+  if (!r->log_text && !warn) r->log_text = underlying ? underlying : r->user_text;
+}
+
+/* ---- conditions ---- */
+
+static void narrate_cond(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  struct expand_ctx *x = r->x;
+  const char *head = arena_printf(x->a, "check %s%s%s%s ", c->negated ? "!" : "", c->type->name, c->var ? " " : "",
+                                  c->var ? c->var : "");
+  narrate(x, D_ACL, "%s= %s", head, c->arg);
+  if (arg != c->arg && strcmp(arg, c->arg) != 0) narrate(x, D_ACL, "%*s= %s", (int)strlen(head), "", arg);
+}
+
+static bool is_named(const struct acl_cond *c, const char *name) { return strcmp(c->type->name, name) == 0; }
+
+static enum outcome run_silent(struct acl_run *r, const struct acl_cond *c) {
+  if (is_named(c, "message")) {
+    narrate(r->x, D_ACL, "  message: %s", c->arg);
+    r->message = c->arg;
+  } else if (is_named(c, "log_message")) {
+    narrate(r->x, D_ACL, "l_message: %s", c->arg);
+    r->log_message = c->arg;
+  } else {
+    r->endpass_seen = true;
+    r->message = NULL;
+  }
+  return OUTCOME_OK;
+}
+
+static enum outcome run_cond(struct acl_run *r, const struct acl_cond *c) {
+  struct expand_ctx *x = r->x;
+  if (c->type->flags & ACL_COND_SILENT) return run_silent(r, c);
+  const char *arg = c->arg;
+  if (c->type->flags & ACL_COND_EXPAND) {
+    arg = expand_string(x, c->arg);
+    if (!arg) {
+      if (x->forced_fail) return OUTCOME_OK; /* the item is as if it were not there */
+      r->log_text = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", c->arg, x->error ? x->error : "");
+      return x->lookup_deferred ? OUTCOME_DEFER : OUTCOME_ERROR;
+    }
+  }
+  narrate_cond(r, c, arg);
+  if (c->type->forbidden >> r->where & 1) {
+    r->log_text = arena_printf(x->a, "cannot %s %s condition in %s ACL",
+                               c->type->flags & ACL_COND_MODIFIER ? "use" : "test", c->type->name,
+                               acl_where_name(r->where));
+    return OUTCOME_ERROR;
+  }
+  enum outcome o = c->type->run(r, c, arg);
+  if (!c->negated) return o;
+  if (o == OUTCOME_OK) return OUTCOME_FAIL;
+  return o == OUTCOME_FAIL ? OUTCOME_OK : o;
+}
+
+static const char *condition_word(enum outcome o) {
+  switch (o) {
+  case OUTCOME_OK: return "succeeded";
+  case OUTCOME_FAIL: case OUTCOME_FAIL_DROP: return "failed";
+  case OUTCOME_DEFER: return "deferred";
+  case OUTCOME_DISCARD: return "succeeded";
+  case OUTCOME_ERROR: break;
+  }
+  return "error";
+}
+
+static enum outcome run_conditions(struct acl_run *r, const struct acl_stmt *s) {
+  enum outcome o = OUTCOME_OK;
+  r->stmt = s;
+  r->message = r->log_message = r->user_text = r->log_text = NULL;
+  r->endpass_seen = r->nested_drop = false;
+  for (const struct acl_cond *c = s->conds; c && o == OUTCOME_OK; c = c->next) o = run_cond(r, c);
+  narrate(r->x, D_ACL, "%s: condition test %s in %s", acl_verb_names[s->verb], condition_word(o), r->label);
+  return o;
+}
+
+/* ---- statements ---- */
+
+static void log_skipped_warn(struct acl_run *r, const struct acl_stmt *s, const char *acl_name) {
+  const char *host = r->x->conn ? origin_host_ident(r->x->a, r->x->conn, true, true) : "";
+  const char *at = s->pos.line > 0 ? arena_printf(r->x->a, " at line %d of %s", s->pos.line,
+                                                  s->pos.file ? s->pos.file : "inline ACL") : "";
+  log_write(LS_ACL_WARN_SKIPPED, LOG_MAIN, "%s%sWarning: ACL 'warn' statement skipped (in %s%s): condition test deferred%s%s",
+            host, *host ? " " : "", acl_name ? arena_printf(r->x->a, "ACL %s", acl_name) : "inline ACL", at,
+            r->log_text ? ": " : "", r->log_text ? r->log_text : "");
+}
+
+static void narrate_statement(struct acl_run *r, const struct acl_stmt *s) {
+  if (s->pos.line > 0 && s->pos.file)
+    narrate(r->x, D_ACL, "processing %s \"%s\" (%s %d)", r->label, acl_verb_names[s->verb], s->pos.file, s->pos.line);
+  else
+    narrate(r->x, D_ACL, "processing %s \"%s\"", r->label, acl_verb_names[s->verb]);
+}
+
+enum step { STEP_NEXT, STEP_DONE };
+
+static enum step finish(struct acl_run *r, const char *word, enum outcome o, enum outcome *ret) {
+  narrate(r->x, D_ACL, "end of %s: %s", r->label, word);
+  *ret = o;
+  return STEP_DONE;
+}
+
+/* What one statement decides; conditions have been run with outcome o (OK or FAIL). */
+static enum step decide(struct acl_run *r, const struct acl_stmt *s, enum outcome o, enum outcome *ret) {
+  enum outcome deny = r->nested_drop ? OUTCOME_FAIL_DROP : OUTCOME_FAIL;
+  bool yes = o == OUTCOME_OK;
+  switch (s->verb) {
+  case ACL_ACCEPT:
+  case ACL_DISCARD:
+    if (yes) return finish(r, s->verb == ACL_ACCEPT ? "ACCEPT" : "DISCARD",
+                           s->verb == ACL_ACCEPT ? OUTCOME_OK : OUTCOME_DISCARD, ret);
+    if (!r->endpass_seen) return STEP_NEXT;
+    narrate(r->x, D_ACL, "%s: endpass encountered - denying access", acl_verb_names[s->verb]);
+    *ret = deny;
+    return STEP_DONE;
+  case ACL_DEFER: return yes ? finish(r, "DEFER", OUTCOME_DEFER, ret) : STEP_NEXT;
+  case ACL_DENY: return yes ? finish(r, "DENY", deny, ret) : STEP_NEXT;
+  case ACL_DROP: return yes ? finish(r, "DROP", OUTCOME_FAIL_DROP, ret) : STEP_NEXT;
+  case ACL_REQUIRE: return yes ? STEP_NEXT : finish(r, "not OK", deny, ret);
+  case ACL_WARN: return STEP_NEXT;
+  case ACL_VERB_COUNT: break;
+  }
+  return STEP_NEXT;
+}
+
+static enum outcome run_statements(struct acl_run *r, const struct acl *acl) {
+  for (const struct acl_stmt *s = acl->stmts; s; s = s->next) {
+    enum outcome result;
+    narrate_statement(r, s);
+    enum outcome o = run_conditions(r, s);
+    if (o == OUTCOME_DISCARD || o == OUTCOME_FAIL_DROP) return o;
+    if (o == OUTCOME_DEFER && s->verb == ACL_WARN) {
+      log_skipped_warn(r, s, acl->name);
+      continue;
+    }
+    if (o == OUTCOME_DEFER || o == OUTCOME_ERROR) {
+      if (o == OUTCOME_ERROR) r->user_text = NULL;
+      if (!r->log_text) r->log_text = r->user_text;
+      return o;
+    }
+    apply_messages(r, s->verb, o);
+    if (decide(r, s, o, &result) == STEP_DONE) return result;
+  }
+  r->user_text = r->log_text = NULL;
+  narrate(r->x, D_ACL, "end of %s: implicit DENY", r->label);
+  return OUTCOME_FAIL;
+}
+
+enum outcome acl_run_text(struct acl_run *r, const char *text) {
+  bool is_inline;
+  if (r->depth > ACL_MAX_NESTING) {
+    r->log_text = "ACL nested too deep: possible loop";
+    return OUTCOME_ERROR;
+  }
+  const struct acl *acl = find_acl(r, text, &is_inline);
+  if (!acl) return OUTCOME_ERROR;
+  r->label = is_inline ? "inline ACL" : arena_printf(r->x->a, "ACL %s", acl->name);
+  if (!is_inline) narrate(r->x, D_ACL, "using ACL \"%s\"", acl->name);
+  return run_statements(r, acl);
+}
+
+/* ---- entry ---- */
+
+static void set_recipient(struct expand_ctx *x, const char *recipient) {
+  struct str local, domain;
+  x->local_part_override = x->domain_override = NULL;
+  if (!recipient) return;
+  if (!addr_split(recipient, &local, &domain)) {
+    local = str_c(recipient);
+    domain = str_n(recipient + local.n, 0);
+  }
+  bool caseful = x->conn && x->conn->caseful_local_part;
+  x->local_part_override = caseful ? str_dup(x->a, local) : str_dup_lower(x->a, local);
+  x->domain_override = str_dup_lower(x->a, domain);
+}
+
+struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_where where, const char *recipient,
+                            const char *acl_text) {
+  struct acl_env none = {.session = NULL};
+  struct acl_run r = {.x = x, .env = env ? env : &none, .where = where, .recipient = recipient};
+  struct acl_result res = {.outcome = OUTCOME_ERROR};
+  const char *outer_where = x->acl_where;
+  void *outer_env = x->acl_env;
+  if (x->conn) x->conn->log_reject_target_set = false;
+  x->acl_where = acl_where_name(where);
+  x->acl_env = env;
+  set_recipient(x, recipient);
+  const char *text = expand_string(x, acl_text);
+  if (!text) {
+    if (x->forced_fail) res.outcome = OUTCOME_OK;
+    else res.log_message = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", acl_text, x->error ? x->error : "");
+  } else {
+    res.outcome = acl_run_text(&r, str_dup(x->a, str_trim(str_c(text))));
+    res.user_message = r.user_text;
+    res.log_message = r.log_text;
+  }
+  x->local_part_override = x->domain_override = NULL;
+  x->acl_where = outer_where;
+  x->acl_env = outer_env;
+  return res;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* verify = ...: what can be checked here, and the calls to the flows (struct acl_env) for the rest.
+ *
+ * Floor: policy.  The result for the message's sender is kept with the message.  Header texts are hostile.
+ * Manual ch. 44 "Address verification". */
+#include "os/log.h"
+#include "policy/acl/acl_priv.h"
+#include "policy/match.h"
+
+static const char expected_text[] =
+  "expected \"sender[=address]\", \"recipient\", \"helo\", \"header_syntax\", \"header_sender\", "
+  "\"header_names_ascii\" or \"reverse_host_lookup\" at start of ACL condition \"verify %s\"";
+
+static enum outcome not_here(struct acl_run *r, const char *what) {
+  r->log_text = arena_printf(r->x->a, "cannot verify %s in ACL for %s", what, acl_where_name(r->where));
+  return OUTCOME_ERROR;
+}
+
+static enum outcome not_built(struct acl_run *r, const char *what) {
+  r->log_text = arena_printf(r->x->a, "ACL condition \"verify = %s\" is not supported by this build", what);
+  return OUTCOME_ERROR;
+}
+
+/* ---- sender and recipient ---- */
+
+static bool has_option(struct str opts, const char *name) {
+  while (opts.n > 0)
+    if (str_eq_c(str_trim(str_cut(&opts, '/')), name)) return true;
+  return false;
+}
+
+static enum outcome verify_sender(struct acl_run *r, const char *address, struct str opts) {
+  struct message *m = r->x->msg;
+  bool own = address == NULL;
+  if (!m || !m->sender) return OUTCOME_ERROR;
+  if (!r->env->verify_address) return not_built(r, "sender");
+  if (own) address = m->sender;
+  if (!*address) return OUTCOME_OK;
+  const char *user = NULL, *log = NULL;
+  enum outcome o;
+  if (own && m->sender_verify_done) {
+    o = (enum outcome)m->sender_verify_result;
+    user = m->sender_verify_user;
+    log = m->sender_verify_log;
+  } else {
+    o = r->env->verify_address(r->env, r->x, true, address, opts.p, &user, &log);
+    if (own && (o == OUTCOME_OK || o == OUTCOME_FAIL)) {
+      m->sender_verify_done = true;
+      m->sender_verify_result = o;
+      m->sender_verify_user = user ? arena_strdup(m->arena, user) : NULL;
+      m->sender_verify_log = log ? arena_strdup(m->arena, log) : NULL;
+      m->sender_verify_reported = has_option(opts, "no_details");
+    }
+  }
+  if (o == OUTCOME_OK) return o;
+  if (o == OUTCOME_DEFER && has_option(opts, "defer_ok")) {
+    r->x->acl_verify_message = user ? user : log;
+    return OUTCOME_OK;
+  }
+  r->x->acl_verify_message = user ? user : log;
+  r->user_text = o == OUTCOME_FAIL ? "Sender verify failed" : "Could not complete sender verify";
+  r->log_text = NULL;
+  return o;
+}
+
+static enum outcome verify_recipient(struct acl_run *r, struct str opts) {
+  if (!r->env->verify_address) return not_built(r, "recipient");
+  if (!r->recipient) return OUTCOME_OK;
+  const char *user = NULL, *log = NULL;
+  enum outcome o = r->env->verify_address(r->env, r->x, false, r->recipient, opts.p, &user, &log);
+  if (o == OUTCOME_OK) return o;
+  if (o == OUTCOME_DEFER && has_option(opts, "defer_ok")) return OUTCOME_OK;
+  r->user_text = user ? user : log;
+  r->log_text = log ? log : user;
+  if (o == OUTCOME_DEFER && !r->user_text) r->user_text = "Could not complete recipient verify";
+  r->x->acl_verify_message = r->user_text;
+  return o;
+}
+
+/* ---- headers ---- */
+
+static enum outcome header_names_ascii(struct acl_run *r) {
+  for (const struct header_line *h = r->x->msg ? r->x->msg->headers : NULL; h; h = h->next) {
+    size_t n = str_index(str_n(h->text, h->n), ':');
+    if (h->type == '*') continue;
+    for (size_t i = 0; i < n; i++) {
+      if (ch_isgraph((unsigned char)h->text[i]) || ch_isblank(h->text[i])) continue;
+      r->user_text = "Invalid character in header";
+      r->log_text = arena_printf(r->x->a, "Invalid character in header \"%.*s\" found", (int)n, h->text);
+      return OUTCOME_FAIL;
+    }
+  }
+  return OUTCOME_OK;
+}
+
+/* Call fn for each address of a header line until it returns true. */
+static bool each_address(struct acl_run *r, const struct header_line *h,
+                         bool (*fn)(struct acl_run *r, const char *address, void *ctx), void *ctx) {
+  struct str name, value;
+  if (!header_split(str_n(h->text, h->n), &name, &value)) return false;
+  struct addr_opts o = {.allow_empty = true, .allow_domain_literal = r->x->cfg->o.allow_domain_literals};
+  while (value.n > 0) {
+    size_t n = rfc5322_find_address_end(value);
+    size_t domain;
+    const char *error, *address = rfc5322_extract_address(r->x->a, str_n(value.p, n), o, &domain, &error);
+    if (address && *address && fn(r, address, ctx)) return true;
+    if (n >= value.n) break;
+    value = str_n(value.p + n + 1, value.n - n - 1);
+  }
+  return false;
+}
+
+static bool same_address(struct acl_run *r, const char *address, void *ctx) {
+  (void)r;
+  struct { const char *want; bool caseless; } *w = ctx;
+  struct str l1, d1, l2, d2;
+  if (!addr_split(address, &l1, &d1) || !addr_split(w->want, &l2, &d2)) return false;
+  return str_eqic(d1, d2) && (w->caseless ? str_eqic(l1, l2) : str_eq(l1, l2));
+}
+
+static enum outcome not_blind(struct acl_run *r, struct str opts) {
+  struct message *m = r->x->msg;
+  for (size_t i = 0; m && i < m->recipient_count; i++) {
+    struct { const char *want; bool caseless; } w = {m->recipients[i].address, has_option(opts, "case_insensitive")};
+    bool found = false;
+    for (const struct header_line *h = m->headers; h && !found; h = h->next)
+      if (h->type == 'T' || h->type == 'C') found = each_address(r, h, same_address, &w);
+    if (found) continue;
+    r->user_text = r->log_text = "bcc recipient detected";
+    return OUTCOME_FAIL;
+  }
+  return OUTCOME_OK;
+}
+
+struct sender_search {
+  struct str opts;
+  bool deferred;
+  const char *text;
+};
+
+static bool sender_verifies(struct acl_run *r, const char *address, void *ctx) {
+  struct sender_search *s = ctx;
+  const char *user = NULL, *log = NULL;
+  enum outcome o = r->env->verify_address(r->env, r->x, true, address, s->opts.p, &user, &log);
+  if (o == OUTCOME_DEFER || o == OUTCOME_ERROR) s->deferred = true;
+  if (o != OUTCOME_OK) s->text = user ? user : log;
+  return o == OUTCOME_OK;
+}
+
+static enum outcome header_sender(struct acl_run *r, struct str opts) {
+  static const char *const names[] = {"Sender", "Reply-To", "From"};
+  struct sender_search s = {.opts = opts};
+  if (!r->env->verify_address) return not_built(r, "header_sender");
+  for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+    for (struct header_line *h = NULL; r->x->msg && (h = message_find_header(r->x->msg, names[i], h));)
+      if (each_address(r, h, sender_verifies, &s)) return OUTCOME_OK;
+  if (s.deferred && has_option(opts, "defer_ok")) return OUTCOME_OK;
+  r->user_text = s.text;
+  r->log_text = "there is no valid sender in any header line";
+  return s.deferred ? OUTCOME_DEFER : OUTCOME_FAIL;
+}
+
+static enum outcome header_syntax(struct acl_run *r) {
+  if (!r->env->verify_header_syntax) return not_built(r, "header_syntax");
+  enum outcome o = r->env->verify_header_syntax(r->env, r->x, &r->user_text, &r->log_text);
+  if (o != OUTCOME_OK) r->x->acl_verify_message = r->user_text ? r->user_text : r->log_text;
+  return o;
+}
+
+static enum outcome reverse_lookup(struct acl_run *r, struct str opts) {
+  if (!r->x->conn || !r->x->conn->from.host_address) return OUTCOME_OK;
+  if (!r->env->verify_reverse) return not_built(r, "reverse_host_lookup");
+  enum outcome o = r->env->verify_reverse(r->env, r->x, &r->log_text);
+  return o == OUTCOME_DEFER && has_option(opts, "defer_ok") ? OUTCOME_OK : o;
+}
+
+enum outcome acl_cond_verify(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  struct str rest = str_trim(str_c(arg)), word = str_trim(str_cut(&rest, '/'));
+  rest = str_n(rest.n > 0 ? rest.p : "", rest.n);
+  unsigned here = 1u << r->where;
+  bool have_data = here & ACL_HAVE_DATA_BITS;
+  if (str_eqic(word, STR("reverse_host_lookup"))) return reverse_lookup(r, rest);
+  if (str_eqic(word, STR("certificate")))
+    return r->x->conn && r->x->conn->from.tls.certificate_verified ? OUTCOME_OK : OUTCOME_FAIL;
+  if (str_eqic(word, STR("helo"))) {
+    if (!r->x->conn || !r->x->conn->from.host_address) return OUTCOME_OK;
+    return r->env->verify_helo ? r->env->verify_helo(r->env, r->x) : not_built(r, "helo");
+  }
+  if (str_eqic(word, STR("csa")) || str_eqic(word, STR("arc"))) return not_built(r, arg);
+  if (str_eqic(word, STR("header_syntax"))) return have_data ? header_syntax(r) : not_here(r, "header_syntax");
+  if (str_eqic(word, STR("header_sender"))) return have_data ? header_sender(r, rest) : not_here(r, "header_sender");
+  if (str_eqic(word, STR("header_names_ascii"))) return have_data ? header_names_ascii(r) : not_here(r, "header_names_ascii");
+  if (str_eqic(word, STR("not_blind"))) return have_data ? not_blind(r, rest) : not_here(r, "not_blind");
+  if (str_eqic(word, STR("recipient")))
+    return r->where == ACL_WHERE_RCPT ? verify_recipient(r, rest) : not_here(r, "recipient");
+  if (str_startsic(word, STR("sender"))) {
+    struct str after = str_ltrim(str_n(word.p + 6, word.n - 6));
+    if (after.n > 0 && after.p[0] != '=') goto bad;
+    if (!(here & (ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_HAVE_DATA_BITS)))
+      return not_here(r, "sender");
+    return verify_sender(r, after.n > 0 ? str_dup(r->x->a, str_trim(str_n(after.p + 1, after.n - 1))) : NULL, rest);
+  }
+bad:
+  r->log_text = arena_printf(r->x->a, expected_text, arg);
+  return OUTCOME_ERROR;
+}
