@@ -348,7 +348,7 @@ sub maildir_and_rest {
   if (/^\d+S,\d+C\s*$/) {
     $file->{is_maildirsize} = 1;
   } elsif ($file->{is_maildirsize}) {
-    s/^ *-?\d+ +(-?\d+)\s*$/ddd d\n/ and chomp;
+    s/^ *-?\d+ +-?\d+\s*$/ddd d/;
   }
   s/SRS0=[^=\s]{4}=[^=\s]{0,2}=([^=]+)=([^@]+)@([^ >,\s]+)/SRS0=ZZZZ=YY=$1=$2\@$3/gi;
   s/max fd = \d+/max fd = dddd/;
