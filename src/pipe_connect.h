@@ -55,7 +55,35 @@ struct pipe_need {
   uint32_t fingerprint;              /* of authenticators, HELO template, interface */
 };
 
+/* What can become of an early attempt.  F numbers: the failure classes in doc/experimental-spec.txt. */
+enum pipe_event {
+  PIPE_EV_NONE,                /* nothing went wrong */
+  PIPE_EV_CONNECT_FAILED,      /* F1 */
+  PIPE_EV_GREETING_5XX,        /* F2 */
+  PIPE_EV_GREETING_4XX,        /* F3 */
+  PIPE_EV_EHLO_5XX,            /* F4 */
+  PIPE_EV_EHLO_4XX,            /* F5 */
+  PIPE_EV_CLOSED,              /* F6, F25: connection lost before the EHLO reply was complete */
+  PIPE_EV_TIMEOUT,             /* F7 */
+  PIPE_EV_GARBAGE,             /* F8 */
+  PIPE_EV_GONE_ACCEPTED,       /* F9, F12: promise or feature withdrawn, all replies positive */
+  PIPE_EV_GONE_REFUSED,        /* F10, F11: withdrawn, and something was refused or the connection ended */
+  PIPE_EV_TLS_ADDED,           /* F14: STARTTLS is new and we would use it */
+  PIPE_EV_GENUINE,             /* F22: promise confirmed; the refusal means what it says */
+  PIPE_EV_LOST_AFTER_CONTENT,  /* F24: the server may have the message */
+  PIPE_EVENTS
+};
+struct pipe_failure_rule {
+  enum pipe_event event;
+  const char *classes;         /* "F2" */
+  bool drop_record;            /* count a failure: record gone, suspended */
+  bool replain;                /* reconnect once to the same address without early talk */
+  bool believe;                /* replies may decide the fate of an address, host or verdict cache */
+};
+
 #ifdef EXPERIMENTAL_PIPE_CONNECT
+/* The rule of an event; the table has exactly one row per event. */
+const struct pipe_failure_rule *pipe_connect_rule(enum pipe_event event);
 struct pipe_plan pipe_connect_plan(struct expand_ctx *x, const struct pipe_need *need);
 /* A plain attempt saw this EHLO reply; write or delete the record as it deserves.  in_tls: the crypted half. */
 void pipe_connect_learn(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need,
@@ -78,6 +106,11 @@ const char *pipe_connect_server_mark(const struct conn *c);
 /* Text of a dump line of a record ("helo/ehlo HOST:PORT clr ...") or NULL when it is none. */
 const char *pipe_connect_dump(struct arena *a, const char *key, const struct hints_ehlo *r);
 #else
+static inline const struct pipe_failure_rule *pipe_connect_rule(enum pipe_event event) {
+  static const struct pipe_failure_rule genuine = {PIPE_EV_GENUINE, "F22", false, false, true};
+  (void)event;
+  return &genuine;
+}
 static inline struct pipe_plan pipe_connect_plan(struct expand_ctx *x, const struct pipe_need *need) {
   (void)x; (void)need;
   return (struct pipe_plan){.why_not = PIPE_NOT_BUILT};

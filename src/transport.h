@@ -86,6 +86,13 @@ typedef int (*write_fn)(void *ctx, const void *p, size_t n);
 int transport_write_message(struct delivery *d, const struct write_opts *o, write_fn fn, void *ctx, int64_t *ret_bytes);
 /* Size in bytes after header changes, for SIZE= and BDAT (with line endings as in o). -errno on failure. */
 int64_t transport_message_size(struct delivery *d, const struct write_opts *o);
+/* The two halves of transport_write_message(), for a sender that must know the size before the first byte (BDAT): the header lines are made once (expansions may
+ * give other text the second time), then counted and sent.  0 or -errno, -EPROTO: an expansion failed (d->x->error). */
+int transport_prepare_headers(struct delivery *d, const struct write_opts *o, struct strbuf *ret_headers);
+int transport_write_prepared(struct delivery *d, const struct write_opts *o, struct str headers, write_fn fn, void *ctx,
+                             int64_t *ret_bytes);
+/* write_opts as the generic options of the transport say; the caller adds line ends, stuffing and strings. */
+struct write_opts transport_write_opts(const struct transport *t);
 /* Set the result of all addresses of a batch. */
 void transport_set_results(struct address *addrs, enum outcome result, int basic_errno, const char *message);
 

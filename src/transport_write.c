@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Writing a message out: header changes, line ends, stuffing.  Floor: drivers.  Manual ch. 24 (generic transport options), 46.
+ *
+ * The header lines are few and are built in the delivery's arena; the body is read from the -D file with pread in pieces of 16 KiB and never
+ * held whole.  Bytes of the message are hostile: what leaves here with crlf set contains CR only in front of LF.  A CR of the body that is not
+ * part of a line end becomes a blank on the wire, because receivers disagree on whether it ends a line; local files get it as it is.
+ * A body without a final newline is given one, or the end-of-data mark would not stand on a line of its own. */
+#include "transport.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "os/sys.h"
+#include "policy/match.h"
+#include "policy/rewrite.h"
+
+enum { PIECE_BYTES = 16 * 1024 };
+
+/* ---- header lines ----------------------------------------------------------------------------------------- */
+
+static bool name_matches(struct str name, const char *item) {
+  struct str pattern = str_trim(str_c(item));
+  if (pattern.n && pattern.p[pattern.n - 1] == '*')
+    return str_startsic(name, str_n(pattern.p, pattern.n - 1));
+  return str_eqic(name, pattern);
+}
+
+/* Names to be left out, collected once: the transport's items are expanded one by one. */
+static int collect_removals(struct delivery *d, const char *list, bool expand, struct vec *names) {
+  int sep = -':';
+  const char *item;
+  while ((item = list_next(d->arena, &list, &sep))) {
+    if (expand) {
+      const char *text = expand_option(d->x, "headers_remove", item);
+      if (!text && d->x->forced_fail) continue;
+      if (!text) return -EPROTO;
+      const char *pos = text;
+      int inner = -':';
+      while ((item = list_next(d->arena, &pos, &inner))) vec_push(names, arena_strdup(d->arena, item));
+    } else {
+      vec_push(names, arena_strdup(d->arena, item));
+    }
+  }
+  return 0;
+}
+
+static bool is_removed(const struct header_line *h, const struct vec *names) {
+  struct str name, value;
+  if (!names->n || !header_split(str_n(h->text, h->n), &name, &value)) return false;
+  for (size_t i = 0; i < names->n; i++)
+    if (name_matches(name, names->v[i])) return true;
+  return false;
+}
+
+static void add_block(struct strbuf *out, const char *text) {
+  struct str rest = str_c(text);
+  while (rest.n) {
+    struct str line = str_cut(&rest, '\n');
+    if (!str_trim(line).n) continue; /* an empty line would end the header */
+    strbuf_addstr(out, line);
+    strbuf_addc(out, '\n');
+  }
+}
+
+/* headers_add: newline-separated unless a separator is given. */
+static int add_transport_headers(struct delivery *d, const char *list, struct strbuf *out) {
+  if (!list || !*list) return 0;
+  if (list[0] != '<') {
+    const char *text = expand_option(d->x, "headers_add", list);
+    if (!text) return d->x->forced_fail ? 0 : -EPROTO;
+    add_block(out, text);
+    return 0;
+  }
+  int sep = 0;
+  const char *item;
+  while ((item = list_next(d->arena, &list, &sep))) {
+    const char *text = expand_option(d->x, "headers_add", item);
+    if (text)
+      add_block(out, text);
+    else if (!d->x->forced_fail)
+      return -EPROTO;
+  }
+  return 0;
+}
+
+static const char *outermost_address(const struct address *addr) {
+  while (addr->parent) addr = addr->parent;
+  return addr->onetime_parent ? addr->onetime_parent : addr->address;
+}
+
+static void add_envelope_to(const struct delivery *d, struct strbuf *out) {
+  strbuf_adds(out, "Envelope-to: ");
+  bool first = true;
+  for (const struct address *a = d->addrs; a; a = a->next) {
+    const char *text = outermost_address(a);
+    bool seen = false;
+    for (const struct address *b = d->addrs; b != a && !seen; b = b->next)
+      seen = strcmp(outermost_address(b), text) == 0;
+    if (seen) continue;
+    strbuf_addl(out, first ? "" : ",\n ", text, NULL);
+    first = false;
+  }
+  strbuf_addc(out, '\n');
+}
+
+static void add_trace_headers(const struct delivery *d, const struct write_opts *o, struct strbuf *out) {
+  if (o->add_return_path) strbuf_addl(out, "Return-path: <", d->return_path ? d->return_path : "", ">\n", NULL);
+  if (o->add_envelope_to) add_envelope_to(d, out);
+  if (o->add_delivery_date) {
+    char stamp[64];
+    struct time_opts to = {.utc = false};
+    strbuf_addl(out, "Delivery-date: ", time_format(time_now(), TIME_FULL, to, stamp, sizeof stamp), "\n", NULL);
+  }
+}
+
+static void add_message_headers(struct delivery *d, const struct write_opts *o, const struct vec *removed, struct strbuf *out) {
+  for (const struct header_line *h = d->msg->headers; h; h = h->next) {
+    if (h->type == '*' || is_removed(h, removed)) continue;
+    const char *changed = o->rewrite_rules ? rewrite_header(d->x, h, o->rewrite_rules) : NULL;
+    if (changed)
+      strbuf_adds(out, changed);
+    else
+      strbuf_add(out, h->text, h->n);
+  }
+}
+
+int transport_prepare_headers(struct delivery *d, const struct write_opts *o, struct strbuf *ret_headers) {
+  struct vec removed = vec_new(d->arena);
+  int r = 0;
+  if (o->body_only) return 0;
+  if (d->addrs && d->addrs->prop.remove_headers)
+    r = collect_removals(d, d->addrs->prop.remove_headers, false, &removed);
+  if (r == 0 && o->remove_headers) r = collect_removals(d, o->remove_headers, true, &removed);
+  if (r < 0) return r;
+  add_trace_headers(d, o, ret_headers);
+  add_message_headers(d, o, &removed, ret_headers);
+  for (const struct header_line *h = d->addrs ? d->addrs->prop.extra_headers : NULL; h; h = h->next)
+    if (h->type != '*') strbuf_add(ret_headers, h->text, h->n);
+  r = add_transport_headers(d, o->add_headers, ret_headers);
+  if (r < 0) return r;
+  strbuf_addc(ret_headers, '\n');
+  return 0;
+}
+
+/* ---- bytes ------------------------------------------------------------------------------------------------ */
+
+struct writer {
+  write_fn fn;
+  void *ctx;
+  bool crlf;
+  struct str check, escape; /* check.n == 0: no stuffing */
+  bool at_line_start;
+  bool input_has_crlf;      /* body kept in wire form */
+  int64_t bytes;
+  size_t n;
+  char buf[PIECE_BYTES];
+};
+
+static int writer_flush(struct writer *w) {
+  if (w->n == 0) return 0;
+  int r = w->fn(w->ctx, w->buf, w->n);
+  if (r < 0) return r;
+  w->bytes += (int64_t)w->n;
+  w->n = 0;
+  return 0;
+}
+
+static int writer_put(struct writer *w, const char *p, size_t n) {
+  while (n) {
+    size_t part = MIN(n, sizeof w->buf - w->n);
+    memcpy(w->buf + w->n, p, part);
+    w->n += part;
+    p += part;
+    n -= part;
+    if (w->n == sizeof w->buf) {
+      int r = writer_flush(w);
+      if (r < 0) return r;
+    }
+  }
+  return 0;
+}
+
+/* Text of one line (or part of one) without its newline. */
+static int writer_text(struct writer *w, struct str s) {
+  if (!w->crlf) return writer_put(w, s.p, s.n);
+  while (s.n) {
+    size_t i = str_index(s, '\r');
+    int r = writer_put(w, s.p, i);
+    if (r == 0 && i < s.n) r = writer_put(w, " ", 1);
+    if (r < 0) return r;
+    s = i < s.n ? str_n(s.p + i + 1, s.n - i - 1) : str_n(s.p + i, 0);
+  }
+  return 0;
+}
+
+/* Write what can be judged of s: *ret_used may be short when the rest must be seen together with what follows. */
+static int writer_feed(struct writer *w, struct str s, bool is_last, size_t *ret_used) {
+  size_t used = 0;
+  while (used < s.n) {
+    struct str rest = str_n(s.p + used, s.n - used);
+    size_t len = str_index(rest, '\n');
+    bool has_end = len < rest.n;
+    if (!has_end && !is_last && w->at_line_start && rest.n < w->check.n) break;
+    struct str text = str_n(rest.p, len);
+    if (w->at_line_start && w->check.n && str_starts(has_end ? str_n(rest.p, len + 1) : rest, w->check)) {
+      int r = writer_put(w, w->escape.p, w->escape.n);
+      if (r < 0) return r;
+      size_t cut = MIN(w->check.n, rest.n);
+      w->at_line_start = rest.p[cut - 1] == '\n';
+      used += cut;
+      continue;
+    }
+    bool hold_cr = !has_end && !is_last && text.n && text.p[text.n - 1] == '\r';
+    bool drop_cr = has_end && text.n && text.p[text.n - 1] == '\r' && (w->crlf || w->input_has_crlf);
+    if (hold_cr || drop_cr) text.n--;
+    int r = writer_text(w, text);
+    if (r == 0 && has_end) r = w->crlf ? writer_put(w, "\r\n", 2) : writer_put(w, "\n", 1);
+    if (r < 0) return r;
+    if (text.n || has_end) w->at_line_start = has_end;
+    used += has_end ? len + 1 : text.n;
+    if (hold_cr) break;
+  }
+  *ret_used = used;
+  return 0;
+}
+
+static int write_body(struct writer *w, const struct message *m) {
+  char piece[PIECE_BYTES];
+  off_t at = m->data_start;
+  if (m->data_fd < 0) return 0;
+  for (;;) {
+    ssize_t n = sys_pread(m->data_fd, piece, sizeof piece, at);
+    if (n < 0) return (int)n;
+    bool is_last = (size_t)n < sizeof piece;
+    if (is_last && n > 0) { /* a short read may also be chance: only nothing more is the end */
+      char one;
+      ssize_t more = sys_pread(m->data_fd, &one, 1, at + n);
+      if (more < 0) return (int)more;
+      is_last = more == 0;
+    }
+    size_t used = 0;
+    int r = writer_feed(w, str_n(piece, (size_t)n), is_last, &used);
+    if (r < 0) return r;
+    at += (off_t)used;
+    if (is_last) break;
+  }
+  if (w->at_line_start) return 0;
+  w->at_line_start = true;
+  return w->crlf ? writer_put(w, "\r\n", 2) : writer_put(w, "\n", 1);
+}
+
+int transport_write_prepared(struct delivery *d, const struct write_opts *o, struct str headers, write_fn fn, void *ctx,
+                             int64_t *ret_bytes) {
+  struct writer *w = ARENA_NEW(d->arena, struct writer);
+  w->fn = fn;
+  w->ctx = ctx;
+  w->crlf = o->crlf;
+  w->at_line_start = true;
+  if (o->dot_stuff) {
+    w->check = STR(".");
+    w->escape = STR("..");
+  } else if (o->check_string && *o->check_string && o->escape_string) {
+    w->check = str_c(o->check_string);
+    w->escape = str_c(o->escape_string);
+  }
+  size_t used;
+  int r = o->body_only ? 0 : writer_feed(w, headers, true, &used);
+  w->input_has_crlf = d->msg->spool_wireformat;
+  w->at_line_start = true;
+  if (r == 0 && !o->headers_only) r = write_body(w, d->msg);
+  if (r == 0 && o->end_dot) r = w->crlf ? writer_put(w, ".\r\n", 3) : writer_put(w, ".\n", 2);
+  if (r == 0) r = writer_flush(w);
+  if (r == 0 && ret_bytes) *ret_bytes = w->bytes;
+  return r;
+}
+
+int transport_write_message(struct delivery *d, const struct write_opts *o, write_fn fn, void *ctx, int64_t *ret_bytes) {
+  struct strbuf headers = strbuf_new(d->arena);
+  int r = transport_prepare_headers(d, o, &headers);
+  return r < 0 ? r : transport_write_prepared(d, o, strbuf_str(&headers), fn, ctx, ret_bytes);
+}
+
+static int count_only(void *ctx, const void *p, size_t n) {
+  (void)ctx;
+  (void)p;
+  (void)n;
+  return 0;
+}
+
+int64_t transport_message_size(struct delivery *d, const struct write_opts *o) {
+  int64_t bytes = 0;
+  struct arena_mark mark = arena_mark(d->arena);
+  int r = transport_write_message(d, o, count_only, NULL, &bytes);
+  if (r == 0) arena_release(d->arena, mark);
+  return r < 0 ? r : bytes;
+}
+
+struct write_opts transport_write_opts(const struct transport *t) {
+  return (struct write_opts){
+    .body_only = t->o.body_only,
+    .headers_only = t->o.headers_only,
+    .add_return_path = t->o.return_path_add,
+    .add_envelope_to = t->o.envelope_to_add,
+    .add_delivery_date = t->o.delivery_date_add,
+    .add_headers = t->o.headers_add,
+    .remove_headers = t->o.headers_remove,
+    .rewrite_rules = t->rewrite_rules,
+  };
+}
+
+void transport_set_results(struct address *addrs, enum outcome result, int basic_errno, const char *message) {
+  for (struct address *a = addrs; a; a = a->next) {
+    a->result = result;
+    a->basic_errno = basic_errno;
+    a->message = message;
+  }
+}

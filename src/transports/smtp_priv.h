@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shared by the phases of the smtp transport; nobody else includes this.  Floor: drivers.  Manual ch. 30 and 49.
+ *
+ * One struct smtp_attempt is one TCP connection to one host.  Commands go out through smtp_send(), which notes what reply is owed; replies are
+ * read in strict order by smtp_reap() and handed to the phase that owns the command.  Codes and texts never decide which command a reply
+ * belongs to (RFC 2920 section 3.1).  The greeting is the first reply owed, so that a first flight written before it needs no special reader.
+ * All replies are hostile: bounded lines, bounded count, tainted text. */
+#ifndef TRANSPORTS_SMTP_PRIV_H
+#define TRANSPORTS_SMTP_PRIV_H
+
+#include "os/net.h"
+#include "os/stream.h"
+#include "pipe_connect.h"
+#include "policy/config.h"
+#include "transport.h"
+
+struct smtp_opts {
+#define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
+#include "transports/smtp_options.def"
+#undef OPT_ROW
+};
+
+enum { SMTP_MAX_AWAITED = 256, SMTP_REPLY_LINE_MAX = 4096, SMTP_REPLY_MAX = 16384, SMTP_FLIGHT_MAX = 14000 };
+
+enum smtp_at { AT_GREETING, AT_EHLO, AT_HELO, AT_MAIL, AT_RCPT, AT_DATA, AT_BLOCK, AT_END, AT_RSET, AT_QUIT };
+
+/* What became of a recipient during this delivery. */
+enum rcpt_state { RCPT_PENDING, RCPT_SENT, RCPT_ACCEPTED, RCPT_DONE };
+struct smtp_rcpt {
+  struct address *addr;
+  enum rcpt_state state;
+  bool deferred_by_reply; /* a 4xx to RCPT or a message error is recorded in addr */
+};
+
+/* A reply that is still owed. */
+struct smtp_awaited {
+  enum smtp_at at;
+  bool pipelined;        /* the command left before an earlier reply was read */
+  struct smtp_rcpt *rcpt;
+  const char *command;   /* as texts show it: "MAIL FROM:<a@b>" */
+};
+
+struct smtp_reply {
+  int code;
+  const char *text;      /* all lines with their codes, joined by newlines; tainted */
+};
+
+enum smtp_trouble { TROUBLE_NONE, TROUBLE_REPLY, TROUBLE_TIMEOUT, TROUBLE_CLOSED, TROUBLE_FORMAT, TROUBLE_CONNECT, TROUBLE_LOCAL };
+
+/* The first thing that went wrong; what later commands of the same flight get as a consequence is not kept. */
+struct smtp_failure {
+  enum smtp_trouble trouble;
+  enum smtp_at at;
+  bool pipelined;
+  int code;
+  int err;               /* errno of TROUBLE_CONNECT, TROUBLE_LOCAL */
+  const char *command;
+  const char *reply;     /* reply text or the malformed line */
+  int64_t bytes_sent;    /* of the content, at AT_BLOCK */
+};
+
+struct smtp_job {                 /* one host list worked through for one delivery */
+  struct delivery *d;
+  struct smtp_opts *ob;
+  struct smtp_rcpt *rcpts;
+  size_t rcpt_count;
+  const char *helo;               /* expanded once per host, NULL: not computable before connecting */
+  bool host_error_seen, all_expired, any_retry_skip, any_tried;
+};
+
+struct smtp_attempt {
+  struct smtp_job *job;
+  struct delivery *d;             /* message now sent: job->d, or a later one on the same connection */
+  struct smtp_opts *ob;
+  struct arena *a;
+  struct host *host;
+  int port;
+  const char *interface;          /* local address to bind, NULL */
+  const char *helo;
+  struct stream *io;              /* NULL until connected */
+  struct strbuf flight;           /* commands written before there is a connection */
+  struct smtp_awaited awaited[SMTP_MAX_AWAITED];
+  size_t awaited_head, awaited_count;
+  deadline_ms reply_deadline;
+  struct smtp_failure fail;       /* trouble TROUBLE_NONE: all well */
+  bool dead;                      /* nothing more can be sent or read */
+  bool is_lmtp;
+
+  struct ehlo_facts facts;        /* believed (early) and later real */
+  bool facts_are_real, greeting_done;
+  const char *ehlo_error;         /* reply to a refused EHLO, for texts */
+  bool pipelining;                /* may groups be sent */
+  bool mail_refused, data_refused, data_sent, bdat_used;
+
+  /* early pipelining */
+  struct pipe_plan plan;
+  struct pipe_need need;
+  bool early;                     /* this connection talked before the greeting */
+  bool promise_stands;            /* the real EHLO reply confirmed what was used */
+  uint16_t used_features;         /* EHLO_* the first flight relied on */
+  bool inconclusive;              /* something negative came that must not be believed */
+  bool content_sent;              /* the end of a message left: never replay */
+  const char *greeting, *ehlo_reply;
+  int sequence;                   /* messages on this connection */
+};
+
+/* --- smtp_reply.c --- */
+/* Queue a command (fmt ends without CRLF) and note the reply owed. shown: as texts name it, NULL: the command itself. */
+void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, const char *fmt, ...) PRINTF(4, 5);
+/* Note that a reply is owed without a command (greeting, end of data, LMTP per recipient). */
+void smtp_expect(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, const char *shown);
+/* Read the oldest owed reply.  False when the connection is no longer usable: s->fail says why, s->dead is set. */
+MUST_CHECK bool smtp_read_reply(struct smtp_attempt *s, struct smtp_awaited *ret_what, struct smtp_reply *ret_reply);
+/* Flush what is queued; false as above. */
+bool smtp_flush(struct smtp_attempt *s, deadline_ms deadline, enum smtp_at at, const char *shown, int64_t bytes_sent);
+/* Keep the first failure. */
+void smtp_note_failure(struct smtp_attempt *s, struct smtp_failure f);
+void smtp_note_reply(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *r);
+/* Pure: feed one line of a reply.  0 more lines follow, 1 complete, -1 malformed.  *code is 0 before the first line; text collects. */
+int smtp_reply_add_line(struct strbuf *text, struct str line, int *code);
+
+/* --- smtp_connect.c --- */
+/* Connect, sending s->flight (in the SYN when allowed).  False: s->fail. */
+MUST_CHECK bool smtp_connect(struct smtp_attempt *s);
+void smtp_disconnect(struct smtp_attempt *s, bool polite);
+/* EHLO name from helo_data; before_connect: NULL when it depends on the sending address.  NULL with x->error otherwise. */
+const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect);
+
+/* --- smtp_greeting.c --- */
+/* Facts in an EHLO reply (all lines with codes, joined by newlines). Pure. */
+struct ehlo_facts smtp_parse_ehlo(struct str reply);
+/* Plain: greeting, EHLO, HELO.  Early: reap greeting and EHLO reply of the first flight and compare. */
+MUST_CHECK bool smtp_greet(struct smtp_attempt *s);
+void smtp_send_ehlo(struct smtp_attempt *s);
+
+/* --- smtp_envelope.c --- */
+/* Write MAIL, RCPTs of [first, last) and DATA as far as one flight may go; *ret_sent: recipients written. */
+void smtp_write_envelope(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n, bool with_data);
+/* Read all owed replies of the envelope.  False: connection unusable. */
+MUST_CHECK bool smtp_reap_envelope(struct smtp_attempt *s);
+bool smtp_use_chunking(const struct smtp_attempt *s);
+size_t smtp_group_limit(const struct smtp_attempt *s);
+
+/* --- smtp_data.c --- */
+/* Content and its final replies for the accepted recipients among n.  False: connection unusable. */
+MUST_CHECK bool smtp_send_content(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n);
+
+/* --- smtp_result.c --- */
+enum smtp_error_class { SMTP_ERROR_HOST, SMTP_ERROR_MESSAGE, SMTP_ERROR_RECIPIENT };
+/* A row of the table of error classes (manual ch. 49 "Errors in outgoing SMTP"). */
+enum smtp_error_class smtp_classify(const struct smtp_failure *f);
+/* Text for logs and bounces; *ret_errno and *ret_more as recorded with the address. */
+const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more);
+/* Record s->fail in the pending recipients, write the log line of the host and the retry items. */
+void smtp_record_failure(struct smtp_attempt *s);
+/* A reply refused this recipient. */
+void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct smtp_awaited *what, const struct smtp_reply *reply);
+/* The message went to this recipient. */
+void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char *confirmation);
+void smtp_log_host(struct smtp_attempt *s, const char *text, int err);
+void smtp_set_facts(struct smtp_attempt *s, struct address *a);
+/* Event class of a failed early attempt, for the rules of pipe_connect. */
+enum pipe_event smtp_early_event(const struct smtp_attempt *s);
+
+#endif
