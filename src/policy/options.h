@@ -24,6 +24,7 @@ enum opt_type {
   OPT_T_BOOL_EXP,  /* struct opt_bool_exp: a boolean that may be an expanded string (more, hosts_randomize ...) */
   OPT_T_INT,       /* int64_t; decimal, 0 octal, 0x hex, K M G */
   OPT_T_INT_EXP,   /* const char *: expanded at use to an integer (smtp_accept_max_per_host ...) */
+  OPT_T_MKINT,     /* int64_t like INT; shown with K or M when it divides evenly */
   OPT_T_KINT,      /* int64_t in units of KiB; "10M" is 10240; shown with K/M */
   OPT_T_OCTAL,     /* int64_t */
   OPT_T_FIXED,     /* int64_t thousandths (1.5 is 1500); unset is -1 */
@@ -53,6 +54,7 @@ struct opt_id {
 #define OPT_FIELD_BOOL_EXP(n) struct opt_bool_exp n;
 #define OPT_FIELD_INT(n) int64_t n;
 #define OPT_FIELD_INT_EXP(n) const char *n;
+#define OPT_FIELD_MKINT(n) int64_t n;
 #define OPT_FIELD_KINT(n) int64_t n;
 #define OPT_FIELD_OCTAL(n) int64_t n;
 #define OPT_FIELD_FIXED(n) int64_t n;
@@ -80,8 +82,16 @@ enum {
   OPT_REP_LIST = 32,
   OPT_SECRET = 64,     /* value not shown to non-admins */
   OPT_ALIAS = 128,     /* old name of another option: same field; not shown by -bP all */
-  OPT_NOSHOW = 256
+  OPT_NOSHOW = 256,
+  OPT_REP_SEMI = 512   /* repeatable, joined with ";" (set) */
 };
+
+/* Options of early pipelining: unknown names in a build without it. */
+#ifdef EXPERIMENTAL_PIPE_CONNECT
+#define OPT_PIPE_CONNECT OPT_BUILT
+#else
+#define OPT_PIPE_CONNECT OPT_HIDDEN_FEATURE
+#endif
 
 struct option {
   const char *name;
@@ -97,6 +107,10 @@ struct option {
  *   #include "transports/smtp_options.def"
  *   }; */
 #define OPT_TABLE_ROW(strct, n, t, d, f) {#n, OPT_T_##t, offsetof(strct, n), (f), (d)},
+
+/* The generic tables (options_tables.c). */
+extern const struct option main_option_table[], router_option_table[], transport_option_table[], auth_option_table[];
+extern const size_t main_option_count, router_option_count, transport_option_count, auth_option_count;
 
 /* Which of an instance's options were set in the file (bit per table row), kept beside the options struct. */
 struct opt_block {
@@ -116,5 +130,10 @@ const char *opt_store(struct arena *a, struct opt_block *b, const struct option 
                       bool hide, bool ignore_repeat);
 /* "name = value" or "no_name"/"name" as -bP shows it (arena). */
 const char *opt_show(struct arena *a, const struct opt_block *b, const struct option *o, bool name_too, bool admin);
+/* The value part of a string setting: quoted text with escapes undone, or the text itself.  NULL and *ret_error (arena) when malformed. */
+const char *opt_parse_string(struct arena *a, const char *name, struct str value, const char **ret_error);
+/* User and group names or numbers. */
+bool opt_find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid);
+bool opt_find_group(const char *name, gid_t *ret);
 
 #endif
