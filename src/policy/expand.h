@@ -70,6 +70,7 @@ struct expand_ctx {
   bool in_filter;
   bool forbid_run, forbid_readfile, forbid_readsocket, forbid_lookup, forbid_exists, forbid_dlfunc, forbid_perl;
   bool want_defer_report;       /* inside -be */
+  bool queue_running;           /* delivery started by a queue runner */
   struct expand_scope s;
   /* outcome of the last expand_*() call that returned failure */
   bool forced_fail;

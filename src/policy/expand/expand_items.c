@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Table of expansion items (manual section 11.5).  Floor: policy.
+ *
+ * Each row: name, number of braced arguments, evaluation over expanded arguments, or a parser of its own, and one line of documentation.
+ * Sorted by name.  Items of features that this build does not have are refused with their own text. */
+#include "policy/expand/expand_priv.h"
+
+static bool refuse(struct expand_ctx *x, const char *what) {
+  return exp_fail(x, "\"%s\" is not supported by this build", what);
+}
+
+static bool refuse_authresults(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED,
+                               int nargs UNUSED) {
+  return refuse(x, "${authresults");
+}
+static bool refuse_dlfunc(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED, int nargs UNUSED) {
+  return refuse(x, "${dlfunc");
+}
+static bool refuse_imapfolder(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED,
+                              int nargs UNUSED) {
+  return refuse(x, "${imapfolder");
+}
+static bool refuse_perl(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED, int nargs UNUSED) {
+  return refuse(x, "${perl");
+}
+static bool refuse_srs(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED, int nargs UNUSED) {
+  return refuse(x, "${srs_encode");
+}
+
+static const struct exp_item items[] = {
+  {"acl", 1, 10, exp_item_acl, NULL, "message of an ACL run with arguments"},
+  {"authresults", 1, 1, refuse_authresults, NULL, "Authentication-Results: header text"},
+  {"certextract", 0, 0, NULL, exp_item_certextract, "field of a certificate"},
+  {"dlfunc", 2, 10, refuse_dlfunc, NULL, "function of a loadable object"},
+  {"env", 0, 0, NULL, exp_item_env, "environment variable"},
+  {"extract", 0, 0, NULL, exp_item_extract, "field by name or number; JSON member"},
+  {"filter", 0, 0, NULL, exp_item_filter, "list items for which a condition is true"},
+  {"hash", 2, 3, exp_item_hash, NULL, "textual hash"},
+  {"hmac", 3, 3, exp_item_hmac, NULL, "keyed hash (RFC 2104)"},
+  {"if", 0, 0, NULL, exp_item_if, "conditional"},
+  {"imapfolder", 1, 3, refuse_imapfolder, NULL, "folder name in modified UTF-7"},
+  {"length", 2, 2, exp_item_length, NULL, "first bytes of a string"},
+  {"listextract", 0, 0, NULL, exp_item_listextract, "list item by number"},
+  {"listquote", 2, 2, exp_item_listquote, NULL, "double the separator"},
+  {"lookup", 0, 0, NULL, exp_item_lookup, "data from files and databases"},
+  {"map", 0, 0, NULL, exp_item_map, "transform each list item"},
+  {"nhash", 2, 3, exp_item_nhash, NULL, "numeric hash"},
+  {"perl", 1, 9, refuse_perl, NULL, "embedded Perl subroutine"},
+  {"prvs", 2, 3, exp_item_prvs, NULL, "sign an address (BATV)"},
+  {"prvscheck", 0, 0, NULL, exp_item_prvscheck, "check a signed address (BATV)"},
+  {"readfile", 1, 2, exp_item_readfile, NULL, "contents of a file"},
+  {"readsocket", 0, 0, NULL, exp_item_readsocket, "answer of a socket service"},
+  {"reduce", 0, 0, NULL, exp_item_reduce, "fold a list into one value"},
+  {"run", 0, 0, NULL, exp_item_run, "output of a command"},
+  {"sg", 3, 3, exp_item_sg, NULL, "substitute matches of a regular expression"},
+  {"sort", 0, 0, NULL, exp_item_sort, "sort a list"},
+  {"srs_encode", 3, 3, refuse_srs, NULL, "SRS form of an address"},
+  {"substr", 2, 3, exp_item_substr, NULL, "part of a string"},
+  {"tr", 3, 3, exp_item_tr, NULL, "transliterate characters"},
+};
+
+const struct exp_item *exp_item_find(struct str name) {
+  size_t lo = 0, hi = ARRAY_SIZE(items);
+  while (lo < hi) {
+    size_t mid = (lo + hi) / 2;
+    size_t n = strlen(items[mid].name);
+    int c = strncmp(name.p, items[mid].name, MIN(n, name.n));
+    if (c == 0) {
+      if (name.n == n) return &items[mid];
+      c = name.n < n ? -1 : 1;
+    }
+    if (c < 0)
+      hi = mid;
+    else
+      lo = mid + 1;
+  }
+  return NULL;
+}
