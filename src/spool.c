@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The spool in Exim's file layout (spool.h).  Floor: drivers.
+ *
+ * Reception writes -D, then hdr.ID, syncs both, renames to -H and syncs the directory; only then does a message exist.  Delivery
+ * appends to -J with a sync per batch and removes -H first, -J last.  A failed sync is final: the files are removed, nothing is tried twice.
+ * The lock that says "someone works on this message" is an fcntl write lock on the first line of -D.
+ * Conversion between messages and -H bytes is in spool_convert.c. */
+#include "spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/rand.h"
+#include "os/debug.h"
+#include "os/log.h"
+#include "os/sys.h"
+#include "policy/config.h"
+#include "spool_priv.h"
+
+enum {
+  SPOOL_PATH_MAX = 1024,
+  DATA_LINE_LEN = MSGID_LEN + 3, /* "ID-D\n" */
+  WRITEBACK_STEP = 1024 * 1024,
+  HEADER_FILE_MAX = 64 * 1024 * 1024,
+  JOURNAL_FILE_MAX = 256 * 1024 * 1024
+};
+
+/* ---- ids ------------------------------------------------------------------------------------------------------ */
+
+/* Newest id time handed out by this process: each id gets a later one, so no waiting for the clock is needed. */
+static struct {
+  int64_t sec;
+  int usec_step;
+  pid_t pid;
+} last_id;
+
+void spool_new_id(const struct config *cfg, char ret_id[MSGID_SIZE]) {
+  int resolution_us = cfg->host_number >= 0 ? 2 : 1;
+  struct timeval now = time_now();
+  int step = (int)(now.tv_usec / resolution_us);
+  int64_t sec = now.tv_sec;
+  if (last_id.pid == getpid() && (sec < last_id.sec || (sec == last_id.sec && step <= last_id.usec_step))) {
+    sec = last_id.sec;
+    step = last_id.usec_step + 1;
+    if (step >= 1000000 / resolution_us) {
+      step = 0;
+      sec++;
+    }
+  }
+  last_id.sec = sec;
+  last_id.usec_step = step;
+  last_id.pid = getpid();
+  uint64_t host_part = cfg->host_number >= 0 ? (uint64_t)cfg->host_number * (1000000 / (unsigned)resolution_us) : 0;
+  base62_encode((uint64_t)sec, 6, ret_id);
+  ret_id[6] = '-';
+  base62_encode((uint64_t)getpid(), 11, ret_id + 7);
+  ret_id[18] = '-';
+  base62_encode(host_part + (uint64_t)step, 4, ret_id + 19);
+  ret_id[MSGID_LEN] = '\0';
+}
+
+/* ---- paths ---------------------------------------------------------------------------------------------------- */
+
+struct path {
+  char s[SPOOL_PATH_MAX];
+};
+
+/* which: 'H' 'D' 'J', 'h' for hdr.ID, 'L' for msglog; subdir 0 for none. */
+static struct path make_path(const struct config *cfg, const char *id, char which, char subdir) {
+  struct path p;
+  const char *area = which == 'L' ? "msglog" : "input";
+  char sub[3] = {subdir, subdir ? '/' : '\0', '\0'};
+  int n;
+  if (which == 'h')
+    n = snprintf(p.s, sizeof p.s, "%s/%s/%shdr.%s", cfg->spool_directory, area, sub, id);
+  else if (which == 'L')
+    n = snprintf(p.s, sizeof p.s, "%s/%s/%s%s", cfg->spool_directory, area, sub, id);
+  else
+    n = snprintf(p.s, sizeof p.s, "%s/%s/%s%s-%c", cfg->spool_directory, area, sub, id, which);
+  INVARIANT(n > 0 && n < (int)sizeof p.s);
+  return p;
+}
+
+/* New messages go where split_spool_directory says; the letter is the last of the time part. */
+static char subdir_for_new(const struct config *cfg, const char *id) { return cfg->o.split_spool_directory ? id[5] : 0; }
+
+/* Where an existing message lies: both layouts are searched, the configured one first. */
+static char subdir_of(const struct config *cfg, const char *id, char which) {
+  char first = subdir_for_new(cfg, id), second = first ? 0 : id[5];
+  if (access(make_path(cfg, id, which, first).s, F_OK) == 0) return first;
+  return access(make_path(cfg, id, which, second).s, F_OK) == 0 ? second : first;
+}
+
+const char *spool_path(struct arena *a, const struct config *cfg, const char *id, char which) {
+  return arena_strdup(a, make_path(cfg, id, which, subdir_of(cfg, id, 'H')).s);
+}
+
+bool spool_exists(const struct config *cfg, const char *id) {
+  return msgid_is_valid(str_c(id)) && access(make_path(cfg, id, 'H', subdir_of(cfg, id, 'H')).s, F_OK) == 0;
+}
+
+static int make_area(const struct config *cfg, const char *area, char subdir) {
+  char rel[16];
+  snprintf(rel, sizeof rel, subdir ? "%s/%c" : "%s", area, subdir);
+  return sys_mkdir_path(cfg->spool_directory, rel, 0750, cfg->exim_uid, cfg->exim_gid);
+}
+
+static int sync_input_dir(const struct config *cfg, char subdir) {
+  if (cfg->o.disable_fsync) return 0;
+  char path[SPOOL_PATH_MAX];
+  char sub[3] = {subdir ? '/' : '\0', subdir, '\0'};
+  snprintf(path, sizeof path, "%s/input%s", cfg->spool_directory, sub);
+  int fd = sys_open(path, O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0) return fd;
+  int r = sys_fsync_dir(fd);
+  int c = sys_close(fd);
+  return r < 0 ? r : c;
+}
+
+/* ---- reception: R1 - R7 ------------------------------------------------------------------------------------------ */
+
+static size_t id_line_len(const char *id) { return strlen(id) + 3; }
+
+int spool_create(struct message *m) {
+  const struct config *cfg = m->cfg;
+  for (int attempt = 0; attempt < 10; attempt++) {
+    spool_new_id(cfg, m->id);
+    char sub = subdir_for_new(cfg, m->id);
+    struct path p = make_path(cfg, m->id, 'D', sub);
+    int fd = sys_open(p.s, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0640);
+    if (fd == -ENOENT) {
+      int r = make_area(cfg, "input", sub);
+      if (r < 0) return r;
+      fd = sys_open(p.s, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0640);
+    }
+    if (fd == -EEXIST) continue; /* another host's or an older process's id */
+    if (fd < 0) return fd;
+    char line[DATA_LINE_LEN + 1];
+    int n = snprintf(line, sizeof line, "%s-D\n", m->id);
+    m->data_fd = fd;
+    m->data_start = n;
+    int r = sys_lock(fd, F_WRLCK, 0, n, false);
+    if (r == 0) r = sys_write_all(fd, line, (size_t)n);
+    if (r < 0) spool_abandon(m);
+    return r;
+  }
+  return -EEXIST;
+}
+
+int spool_append(struct message *m, const void *p, size_t n) {
+  int r = sys_write_all(m->data_fd, p, n);
+  if (r < 0) return r;
+  if ((m->body_size + (int64_t)n) / WRITEBACK_STEP != m->body_size / WRITEBACK_STEP) sys_start_writeback(m->data_fd);
+  m->body_size += (int64_t)n;
+  return 0;
+}
+
+/* Write bytes to a new file and sync it: 0 or -errno, the file is then removed. */
+static int write_synced_file(const struct config *cfg, const char *path, struct str bytes, int also_sync_fd) {
+  int fd = sys_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640);
+  if (fd < 0) return fd;
+  int r = sys_write_all(fd, bytes.p, bytes.n);
+  if (r == 0 && !cfg->o.disable_fsync) {
+    sys_start_writeback(fd);
+    if (also_sync_fd >= 0) r = sys_fdatasync(also_sync_fd);
+    if (r == 0) r = sys_fsync(fd);
+  }
+  int c = sys_close(fd);
+  if (r == 0) r = c;
+  if (r < 0 && sys_unlink(path) < 0) return r; /* the first error is the one to tell */
+  return r;
+}
+
+int spool_commit(struct message *m) {
+  char sub = subdir_for_new(m->cfg, m->id);
+  struct path tmp = make_path(m->cfg, m->id, 'h', sub), final = make_path(m->cfg, m->id, 'H', sub);
+  struct strbuf b = spool_header_bytes(m);
+  int r = write_synced_file(m->cfg, tmp.s, strbuf_str(&b), m->data_fd);
+  if (r == 0) r = sys_rename(tmp.s, final.s);
+  if (r == 0) r = sync_input_dir(m->cfg, sub);
+  if (r < 0) {
+    if (sys_unlink(tmp.s) < 0) DEBUG(D_RECEIVE) debug_printf("no %s to remove\n", tmp.s);
+    spool_abandon(m);
+  }
+  return r;
+}
+
+static int unlink_if_there(const char *path) {
+  int r = sys_unlink(path);
+  return r == -ENOENT ? 0 : r;
+}
+
+void spool_abandon(struct message *m) {
+  if (!m->id[0]) return;
+  static const char order[] = {'H', 'h', 'D', 'J'};
+  char sub = subdir_for_new(m->cfg, m->id);
+  for (size_t i = 0; i < sizeof order; i++) {
+    int r = unlink_if_there(make_path(m->cfg, m->id, order[i], sub).s);
+    if (r < 0)
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to unlink spool file %s-%c: %s", m->id, order[i], strerror(-r));
+  }
+  IGNORE_RESULT(unlink_if_there(make_path(m->cfg, m->id, 'L', sub).s)); /* a message log alone harms nothing */
+  if (m->data_fd >= 0) IGNORE_RESULT(sys_close(m->data_fd));             /* the file is gone */
+  m->data_fd = -1;
+}
+
+/* ---- delivery: D1, D2 ----------------------------------------------------------------------------------------------- */
+
+/* Move what cannot be used out of the queue's way: once reported, never deleted. */
+static void set_aside(const struct config *cfg, const char *id, char sub, const char *why) {
+  static const char which[] = {'H', 'D', 'J'};
+  int r = sys_mkdir_path(cfg->spool_directory, "input.corrupt", 0750, cfg->exim_uid, cfg->exim_gid);
+  for (size_t i = 0; r == 0 && i < sizeof which; i++) {
+    char to[SPOOL_PATH_MAX];
+    snprintf(to, sizeof to, "%s/input.corrupt/%s-%c", cfg->spool_directory, id, which[i]);
+    int moved = sys_rename(make_path(cfg, id, which[i], sub).s, to);
+    if (moved < 0 && moved != -ENOENT) r = moved;
+  }
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Format error in spool file %s-H: %s; %s%s", id, why,
+            r == 0 ? "moved to input.corrupt" : "could not be moved to input.corrupt: ", r == 0 ? "" : strerror(-r));
+}
+
+static void add_journal_line(void *ctx, const char *address) {
+  struct message *m = ctx;
+  tree_insert(&m->nonrecipients, m->arena, address, NULL);
+}
+
+/* Lines of a -J left by a stopped delivery join the non-recipients.  -errno only when the file exists and cannot be read: delivering
+ * then could deliver twice. */
+static int merge_journal(struct message *m, char sub) {
+  int fd = sys_open(make_path(m->cfg, m->id, 'J', sub).s, O_RDONLY | O_NOFOLLOW, 0);
+  if (fd == -ENOENT) return 0;
+  if (fd < 0) return fd;
+  char *p;
+  size_t n;
+  int r = sys_read_file(fd, m->arena, JOURNAL_FILE_MAX, &p, &n);
+  IGNORE_RESULT(sys_close(fd)); /* only read */
+  if (r == 0) spool_read_journal(m->arena, str_n(p, n), add_journal_line, m);
+  return r;
+}
+
+static enum spool_open_result open_data(const struct config *cfg, const char *id, char sub, bool want_lock, int *ret_fd) {
+  int fd = sys_open(make_path(cfg, id, 'D', sub).s, (want_lock ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK, 0);
+  if (fd == -ENOENT) return SPOOL_GONE;
+  if (fd < 0) return SPOOL_IO_ERROR;
+  if (want_lock) {
+    int r = sys_lock(fd, F_WRLCK, 0, (off_t)id_line_len(id), false);
+    if (r < 0) {
+      IGNORE_RESULT(sys_close(fd)); /* only looked at */
+      return r == -EAGAIN ? SPOOL_LOCKED : SPOOL_IO_ERROR;
+    }
+  }
+  *ret_fd = fd;
+  return SPOOL_OPENED;
+}
+
+/* First line of -D must name the message. */
+static bool data_file_is_ours(int fd, const char *id) {
+  char line[DATA_LINE_LEN + 1];
+  size_t n = id_line_len(id);
+  return sys_pread(fd, line, n, 0) == (ssize_t)n && strncmp(line, id, strlen(id)) == 0 &&
+         memcmp(line + n - 3, "-D\n", 3) == 0;
+}
+
+static enum spool_open_result read_header_file(struct message *m, char sub, bool envelope_only, const char **ret_why) {
+  int fd = sys_open(make_path(m->cfg, m->id, 'H', sub).s, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+  if (fd == -ENOENT) return SPOOL_GONE;
+  if (fd < 0) return SPOOL_IO_ERROR;
+  char *p;
+  size_t n;
+  int r = sys_read_file(fd, m->arena, HEADER_FILE_MAX, &p, &n);
+  IGNORE_RESULT(sys_close(fd)); /* only read */
+  if (r < 0 && r != -EFBIG) return SPOOL_IO_ERROR;
+  *ret_why = r == -EFBIG ? "too large" : spool_message_from_bytes(m, str_n(p, n), envelope_only);
+  return *ret_why ? SPOOL_BAD : SPOOL_OPENED;
+}
+
+static enum spool_open_result open_message(const struct config *cfg, const char *id, bool want_lock, bool envelope_only,
+                                           struct message **ret) {
+  if (!msgid_is_valid(str_c(id))) return SPOOL_GONE;
+  char sub = subdir_of(cfg, id, 'D');
+  struct message *m = message_new(cfg);
+  snprintf(m->id, sizeof m->id, "%s", id);
+  const char *why = NULL;
+  enum spool_open_result r = open_data(cfg, id, sub, want_lock, &m->data_fd);
+  if (r == SPOOL_OPENED) r = read_header_file(m, sub, envelope_only, &why);
+  if (r == SPOOL_OPENED && !data_file_is_ours(m->data_fd, id)) {
+    why = "the -D file does not belong to it";
+    r = SPOOL_BAD;
+  }
+  if (r == SPOOL_OPENED && merge_journal(m, sub) < 0) r = SPOOL_IO_ERROR;
+  if (r != SPOOL_OPENED) {
+    if (r == SPOOL_BAD && want_lock) set_aside(cfg, id, sub, why);
+    message_free(m);
+    return r;
+  }
+  struct stat st;
+  m->data_start = (off_t)id_line_len(id);
+  m->body_size = fstat(m->data_fd, &st) == 0 ? (int64_t)st.st_size - m->data_start : 0;
+  spool_count_message_size(m);
+  *ret = m;
+  return SPOOL_OPENED;
+}
+
+enum spool_open_result spool_open(const struct config *cfg, const char *id, bool want_lock, struct message **ret) {
+  return open_message(cfg, id, want_lock, false, ret);
+}
+
+enum spool_open_result spool_peek(const struct config *cfg, const char *id, struct message **ret) {
+  return open_message(cfg, id, false, false, ret);
+}
+
+/* ---- delivery: D4, D7, D8 ------------------------------------------------------------------------------------------ */
+
+int spool_journal(struct message *m, const char *const *unique, size_t count) {
+  if (count == 0) return 0;
+  char sub = subdir_of(m->cfg, m->id, 'D');
+  struct strbuf b = strbuf_new(m->arena);
+  for (size_t i = 0; i < count; i++) {
+    INVARIANT(!strpbrk(unique[i], "\r\n"));
+    strbuf_addl(&b, unique[i], "\n", NULL);
+  }
+  struct path path = make_path(m->cfg, m->id, 'J', sub);
+  bool is_new = access(path.s, F_OK) < 0;
+  int fd = sys_open(path.s, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0640);
+  if (fd < 0) return fd;
+  int r = sys_write_all(fd, b.p, b.n);
+  if (r == 0 && !m->cfg->o.disable_fsync) r = sys_fdatasync(fd);
+  int c = sys_close(fd);
+  if (r == 0) r = c;
+  if (r == 0 && is_new) r = sync_input_dir(m->cfg, sub);
+  return r;
+}
+
+int spool_rewrite(struct message *m, bool remove_journal) {
+  char sub = subdir_of(m->cfg, m->id, 'D');
+  struct path tmp = make_path(m->cfg, m->id, 'h', sub), final = make_path(m->cfg, m->id, 'H', sub);
+  struct strbuf b = spool_header_bytes(m);
+  int r = write_synced_file(m->cfg, tmp.s, strbuf_str(&b), -1);
+  if (r == 0) r = sys_rename(tmp.s, final.s);
+  if (r == 0) r = sync_input_dir(m->cfg, sub);
+  if (r == 0 && remove_journal) r = unlink_if_there(make_path(m->cfg, m->id, 'J', sub).s);
+  return r;
+}
+
+/* A finished message's log: removed, or kept in msglog.OLD when the administrator wants that. */
+static void finish_msglog(struct message *m, char sub) {
+  struct path log = make_path(m->cfg, m->id, 'L', sub);
+  if (m->cfg->o.preserve_message_logs && access(log.s, F_OK) == 0) {
+    char old[SPOOL_PATH_MAX];
+    snprintf(old, sizeof old, "%s/msglog.OLD/%s", m->cfg->spool_directory, m->id);
+    if (sys_mkdir_path(m->cfg->spool_directory, "msglog.OLD", 0750, m->cfg->exim_uid, m->cfg->exim_gid) == 0 &&
+        sys_rename(log.s, old) == 0)
+      return;
+  }
+  int r = unlink_if_there(log.s);
+  if (r < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to unlink %s: %s", log.s, strerror(-r));
+}
+
+int spool_remove(struct message *m) {
+  char sub = subdir_of(m->cfg, m->id, 'D');
+  int r = unlink_if_there(make_path(m->cfg, m->id, 'H', sub).s);
+  if (r < 0) return r; /* with -H still there -J must stay, or everything would be sent again */
+  finish_msglog(m, sub);
+  r = unlink_if_there(make_path(m->cfg, m->id, 'D', sub).s);
+  int j = unlink_if_there(make_path(m->cfg, m->id, 'J', sub).s);
+  return r < 0 ? r : j;
+}
+
+int spool_msglog(struct message *m) {
+  if (!m->cfg->o.message_logs) return -1;
+  char sub = subdir_of(m->cfg, m->id, 'D');
+  struct path p = make_path(m->cfg, m->id, 'L', sub);
+  const int flags = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW;
+  int fd = sys_open(p.s, flags, 0640);
+  if (fd == -ENOENT && make_area(m->cfg, "msglog", sub) == 0) fd = sys_open(p.s, flags, 0640);
+  return fd < 0 ? -1 : fd;
+}
+
+/* ---- listing --------------------------------------------------------------------------------------------------------- */
+
+/* "ID-H" gives the id's length, else 0. */
+static size_t header_file_id_len(const char *name) {
+  size_t n = msgid_prefix_len(str_c(name));
+  return n && strcmp(name + n, "-H") == 0 ? n : 0;
+}
+
+static void list_dir(struct vec *v, struct arena *a, const char *dir, char subdir) {
+  DIR *d = opendir(dir);
+  if (!d) return;
+  struct dirent *e;
+  while ((e = readdir(d))) {
+    size_t n = header_file_id_len(e->d_name);
+    if (!n) continue;
+    struct spool_item *i = ARENA_NEW(a, struct spool_item);
+    memcpy(i->id, e->d_name, n);
+    i->subdir = subdir;
+    vec_push(v, i);
+  }
+  closedir(d);
+}
+
+static int by_id(const void *x, const void *y) {
+  return strcmp(((const struct spool_item *)x)->id, ((const struct spool_item *)y)->id);
+}
+
+/* Fisher-Yates, as queue runs without queue_run_in_order want. */
+static void shuffle(struct vec *v) {
+  for (size_t i = v->n; i > 1; i--) {
+    size_t k = rand_below((unsigned)i);
+    void *t = v->v[i - 1];
+    v->v[i - 1] = v->v[k];
+    v->v[k] = t;
+  }
+}
+
+struct spool_item *spool_list(struct arena *a, const struct config *cfg, bool sorted, size_t *ret_count) {
+  char dir[SPOOL_PATH_MAX];
+  struct vec v = vec_new(a);
+  snprintf(dir, sizeof dir, "%s/input", cfg->spool_directory);
+  list_dir(&v, a, dir, 0);
+  for (const char *c = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"; *c; c++) {
+    snprintf(dir, sizeof dir, "%s/input/%c", cfg->spool_directory, *c);
+    if (access(dir, F_OK) == 0) list_dir(&v, a, dir, *c);
+  }
+  if (sorted)
+    vec_sort(&v, by_id);
+  else
+    shuffle(&v);
+  struct spool_item *head = NULL, **tail = &head;
+  for (size_t i = 0; i < v.n; i++) {
+    *tail = v.v[i];
+    tail = &(*tail)->next;
+  }
+  *tail = NULL;
+  if (ret_count) *ret_count = v.n;
+  return head;
+}
+
+/* ---- leftovers of interrupted receptions ---------------------------------------------------------------------------- */
+
+static bool is_orphan_name(const struct config *cfg, const char *name, char sub) {
+  if (strncmp(name, "hdr.", 4) == 0) return msgid_is_valid(str_c(name + 4));
+  size_t n = msgid_prefix_len(str_c(name));
+  if (!n || (strcmp(name + n, "-D") != 0 && strcmp(name + n, "-J") != 0)) return false;
+  char id[MSGID_SIZE] = {0};
+  memcpy(id, name, n);
+  return access(make_path(cfg, id, 'H', sub).s, F_OK) < 0;
+}
+
+static bool nobody_locks(const char *path) {
+  int fd = sys_open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
+  if (fd < 0) return false;
+  bool free_now = sys_lock(fd, F_WRLCK, 0, DATA_LINE_LEN, false) == 0;
+  IGNORE_RESULT(sys_close(fd)); /* only looked at */
+  return free_now;
+}
+
+static int clean_dir(const struct config *cfg, const char *dir, char sub, time_t before) {
+  DIR *d = opendir(dir);
+  struct dirent *e;
+  int removed = 0;
+  while (d && (e = readdir(d))) {
+    char path[SPOOL_PATH_MAX + 256];
+    struct stat st;
+    if (!is_orphan_name(cfg, e->d_name, sub)) continue;
+    snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+    if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_mtime > before || !nobody_locks(path)) continue;
+    if (sys_unlink(path) == 0) removed++;
+  }
+  if (d) closedir(d);
+  return removed;
+}
+
+int spool_clean_orphans(const struct config *cfg, int age_sec) {
+  char dir[SPOOL_PATH_MAX];
+  time_t before = time_sec() - age_sec;
+  snprintf(dir, sizeof dir, "%s/input", cfg->spool_directory);
+  int removed = clean_dir(cfg, dir, 0, before);
+  for (const char *c = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"; *c; c++) {
+    snprintf(dir, sizeof dir, "%s/input/%c", cfg->spool_directory, *c);
+    removed += clean_dir(cfg, dir, *c, before);
+  }
+  return removed;
+}
