@@ -107,6 +107,7 @@ struct address {
   bool homonym;                   /* same text as an ancestor: its unique form carries transport and router */
   bool hide_child;                /* bounces name the top-level address only (hide_child_in_errmsg) */
   bool pass_message;              /* message may be shown to the sender of the message */
+  bool no_more_routers;           /* continues behind an unseen router that was the last */
   bool is_one_time;               /* made by a one_time redirection */
   struct retry_item *retries;     /* to be written by the delivering process: see retry.h */
   void *host_config;

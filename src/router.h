@@ -70,12 +70,22 @@ void route_queue_add(struct route_ctx *rc, struct router *r, struct address *add
 enum route_result route_get_transport(struct route_ctx *rc, struct router *r, struct address *addr, bool required);
 enum route_result route_get_errors_address(struct route_ctx *rc, struct router *r, struct address *addr, const char **ret);
 enum route_result route_get_munge_headers(struct route_ctx *rc, struct router *r, struct address *addr);
+/* errors_to, headers_add/remove, transport, user and group, in the manual's order: what every accepting driver does before route_queue_add(). */
+enum route_result route_accept_common(struct route_ctx *rc, struct router *r, struct address *addr);
+/* init of drivers that need a transport unless verify_only is set. */
+const char *route_init_needs_transport(struct arena *a, struct config *c, struct router *r);
+/* user, group, home and current directory for local transports, from the router and check_local_user. */
+enum route_result route_get_user(struct route_ctx *rc, struct router *r, struct address *addr);
 bool route_find_user(struct arena *a, const char *name_or_number, struct passwd_entry *ret);
 bool route_find_group(const char *name_or_number, gid_t *ret);
-/* Look up the addresses of addr->host_list; how is a host_find_opts.how set; applies self= and host_find_failed=. */
+/* Look up the addresses of the hosts and put them into addr->host_list; applies self= and host_find_failed= (a word of route_failure_word() or
+ * "ignore").  byname with an empty o->how asks the system's resolver only, byname with address bits tries the DNS first, without byname only the DNS
+ * is asked.  A name that ends in /MX stands for its MX hosts.  ROUTE_OK with an empty list: all hosts were ignored. */
 struct host_find_opts;
 enum route_result route_lookup_hosts(struct route_ctx *rc, struct router *r, struct address *addr, struct host *hosts,
                                      bool byname, const char *host_find_failed, const struct host_find_opts *o);
+/* Act on a word of host_find_failed= or host_all_ignored= (decline, defer, fail, freeze, pass); addr->message is set by the caller. */
+enum route_result route_failure_word(struct address *addr, const char *word);
 /* self=: what to do when the host list starts with this host. */
 enum route_result route_self_action(struct route_ctx *rc, struct router *r, struct address *addr, struct host *host);
 

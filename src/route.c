@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Routing one address: the loop over the routers and what follows a driver's answer.  Floor: drivers.  Manual ch. 3, 15.
+ *
+ * route_address() tries the routers from addr->start_router (or the first) on.  A router is skipped for an address that an ancestor with the
+ * same text already gave to it.  Decline goes on to the next router unless "more" is false; pass always goes on; a deferral stays a
+ * deferral.  All memory comes from the arena of the context, which lives as long as the message. */
+#include "route_priv.h"
+
+#include "host.h"
+#include "message.h"
+#include "os/debug.h"
+#include "os/log.h"
+#include "policy/match.h"
+#include "transport.h"
+
+void route_set_context(struct route_ctx *rc, struct router *r, struct address *addr) {
+  struct expand_ctx *x = rc->x;
+  x->addr = addr;
+  x->router = r;
+  x->router_name = r ? r->name : NULL;
+  x->self_hostname = addr->self_hostname;
+  struct address *top = addr->parent ? address_top(addr) : NULL;
+  x->original_domain = top ? top->domain : NULL;
+  x->original_local_part = top ? top->local_part : NULL;
+  x->parent_domain = addr->parent ? addr->parent->domain : NULL;
+  x->parent_local_part = addr->parent ? addr->parent->local_part : NULL;
+  x->forced_fail = x->lookup_deferred = false;
+}
+
+enum route_result route_defer_expand(struct route_ctx *rc, struct address *addr, const char *what) {
+  struct expand_ctx *x = rc->x;
+  addr->message = arena_printf(x->a, "failed to expand %s: %s", what, x->error ? x->error : "unknown error");
+  addr->basic_errno = ERRNO_EXPANDFAIL;
+  return ROUTE_DEFER;
+}
+
+enum route_result route_bool(struct route_ctx *rc, struct router *r, struct address *addr, const char *name,
+                             const struct opt_bool_exp *o, bool *ret) {
+  if (!o->expand) {
+    *ret = o->value;
+    return ROUTE_OK;
+  }
+  const char *s = expand_option(rc->x, name, o->expand);
+  if (!s && rc->x->forced_fail) {
+    *ret = o->value;
+    return ROUTE_OK;
+  }
+  if (!s) {
+    addr->message = arena_printf(rc->x->a, "failed to expand \"%s\" option for %s router: %s", name, r->name,
+                                 rc->x->error ? rc->x->error : "");
+    addr->basic_errno = ERRNO_EXPANDFAIL;
+    return ROUTE_DEFER;
+  }
+  if (!*s || strcmpic(s, "no") == 0 || strcmpic(s, "false") == 0 || strcmp(s, "0") == 0) {
+    *ret = false;
+  } else if (strcmpic(s, "yes") == 0 || strcmpic(s, "true") == 0 || strcmp(s, "1") == 0) {
+    *ret = true;
+  } else {
+    addr->message = arena_printf(rc->x->a, "\"%s\" is not a valid value for the \"%s\" option in the %s router", s, name,
+                                 r->name);
+    addr->basic_errno = ERRNO_EXPANDFAIL;
+    return ROUTE_DEFER;
+  }
+  return ROUTE_OK;
+}
+
+/* Has an ancestor with the same address been through this router already (or any ancestor, without repeat_use)? */
+static bool route_was_here(const struct router *r, const struct address *addr) {
+  for (const struct address *p = addr->parent; p; p = p->parent) {
+    if (p->router != r) continue;
+    bool same_local = r->o.caseful_local_part ? strcmp(p->cc_local_part, addr->cc_local_part) == 0
+                                              : strcmp(p->lc_local_part, addr->lc_local_part) == 0;
+    if (same_local && strcmp(p->domain, addr->domain) == 0) return true;
+  }
+  return false;
+}
+
+static void route_reset_address(struct route_ctx *rc, struct router *r, struct address *addr) {
+  struct expand_ctx *x = rc->x;
+  addr->local_part = r->o.caseful_local_part ? addr->cc_local_part : addr->lc_local_part;
+  addr->prefix = addr->prefix_v = addr->suffix = addr->suffix_v = NULL;
+  addr->prop.domain_data = addr->prop.localpart_data = NULL;
+  addr->message = addr->user_message = NULL;
+  addr->basic_errno = addr->more_errno = 0;
+  addr->uid_set = addr->gid_set = addr->initgroups = addr->local_user = false;
+  addr->home_dir = addr->current_dir = NULL;
+  addr->host_list = NULL;
+  addr->special_action = SPECIAL_NONE;
+  x->match = (struct match_data){0};
+  x->home = x->local_user_uid_text = x->local_user_gid_text = NULL;
+  x->s = (struct expand_scope){0};
+  rc->pw = NULL;
+}
+
+/* Run the driver on addr, or with "unseen" on a copy so that routing can go on with another one. */
+static enum route_result route_run_driver(struct route_ctx *rc, struct router *r, struct address *addr, bool is_unseen) {
+  if (!is_unseen) {
+    addr->router = r;
+    return r->driver->route(rc, r, addr);
+  }
+  struct arena *a = rc->x->a;
+  struct address *copy = address_child(a, addr, addr->address);
+  struct address kept = *copy;
+  *copy = *addr;
+  copy->parent = addr;
+  copy->next = NULL;
+  copy->homonym = true;
+  copy->child_count = 0;
+  copy->dsn_flags = kept.dsn_flags;
+  copy->router = r;
+  route_set_context(rc, r, copy);
+  enum route_result res = r->driver->route(rc, r, copy);
+  route_set_context(rc, r, addr);
+  switch (res) {
+    case ROUTE_OK:
+    case ROUTE_REROUTED:
+    case ROUTE_DISCARD: {
+      addr->router = r;
+      struct address *rest = address_child(a, addr, addr->address);
+      rest->homonym = true;
+      rest->prop.extra_headers = addr->prop.extra_headers;
+      rest->prop.remove_headers = addr->prop.remove_headers;
+      rest->start_router = r->next;
+      rest->no_more_routers = !r->next;
+      if (res == ROUTE_DISCARD && rc->verify == VERIFY_NONE) {
+        copy->next = *rc->succeed;
+        *rc->succeed = copy;
+      }
+      rest->next = *rc->children;
+      *rc->children = rest;
+      return ROUTE_REROUTED;
+    }
+    case ROUTE_DECLINE:
+    case ROUTE_PASS:
+    case ROUTE_FAIL:
+    case ROUTE_DEFER:
+    case ROUTE_ERROR:
+      addr->child_count--;
+      addr->router = r;
+      addr->message = copy->message;
+      addr->user_message = copy->user_message;
+      addr->basic_errno = copy->basic_errno;
+      addr->special_action = copy->special_action;
+      addr->self_hostname = copy->self_hostname;
+      return res;
+  }
+  return ROUTE_ERROR;
+}
+
+static enum route_result route_unrouteable(struct route_ctx *rc, struct router *last, struct address *addr,
+                                           const char *why_declined) {
+  addr->router = NULL;
+  addr->message = why_declined;
+  addr->basic_errno = 0;
+  if (last && last->o.cannot_route_message) {
+    const char *s = expand_option(rc->x, "cannot_route_message", last->o.cannot_route_message);
+    if (s && *s) addr->message = s;
+    if (!s)
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand cannot_route_message in %s router: %s", last->name,
+                rc->x->error ? rc->x->error : "");
+  }
+  if (!addr->message) addr->message = "Unrouteable address";
+  if (!addr->user_message) addr->user_message = addr->message;
+  addr->pass_message = true;
+  return ROUTE_FAIL;
+}
+
+/* fail_verify_*: an accepted address that must not verify. */
+static enum route_result route_check_fail_verify(struct route_ctx *rc, const struct router *r, struct address *addr) {
+  bool fails = (rc->verify == VERIFY_SENDER && r->o.fail_verify_sender) ||
+               (rc->verify == VERIFY_RECIPIENT && r->o.fail_verify_recipient);
+  if (!fails) return ROUTE_OK;
+  addr->message = arena_printf(rc->x->a, "%s router forced verify failure", r->name);
+  return ROUTE_FAIL;
+}
+
+enum route_step { STEP_DONE, STEP_NEXT, STEP_STOP };
+
+/* One router.  STEP_DONE: *ret_result is final.  STEP_NEXT: go on; STEP_STOP: declined with no_more. */
+static enum route_step route_one(struct route_ctx *rc, struct router *r, struct address *addr, enum route_result *ret_result,
+                                 bool *ret_ran, bool *ret_passed) {
+  *ret_ran = *ret_passed = false;
+  *ret_result = ROUTE_DEFER;
+  switch (route_preconditions(rc, r, addr)) {
+    case ROUTE_PRE_SKIP: return STEP_NEXT;
+    case ROUTE_PRE_DEFER: addr->router = r; return STEP_DONE;
+    case ROUTE_PRE_OK: break;
+  }
+  DEBUG(D_ROUTE) debug_printf("calling %s router\n", r->name);
+  *ret_ran = true;
+  enum route_result res = route_set_variables(rc, r, addr);
+  bool is_unseen = false;
+  if (res == ROUTE_OK) res = route_bool(rc, r, addr, "unseen", &r->o.unseen, &is_unseen);
+  if (res == ROUTE_OK) res = route_check_fail_verify(rc, r, addr);
+  if (res == ROUTE_OK) res = route_run_driver(rc, r, addr, is_unseen);
+  addr->router = r;
+  *ret_result = res;
+  switch (res) {
+    case ROUTE_PASS: *ret_passed = true; return STEP_NEXT;
+    case ROUTE_DECLINE: break;
+    case ROUTE_OK:
+    case ROUTE_FAIL:
+    case ROUTE_DEFER:
+    case ROUTE_ERROR:
+    case ROUTE_REROUTED:
+    case ROUTE_DISCARD: return STEP_DONE;
+  }
+  bool more = true;
+  if (route_bool(rc, r, addr, "more", &r->o.more, &more) != ROUTE_OK) {
+    *ret_result = ROUTE_DEFER;
+    return STEP_DONE;
+  }
+  return more ? STEP_NEXT : STEP_STOP;
+}
+
+enum route_result route_address(struct route_ctx *rc, struct address *addr) {
+  const struct config *cfg = rc->x->cfg;
+  struct router *last_with_message = NULL, *next = NULL;
+  const char *why_declined = NULL;
+  enum route_result res = ROUTE_DECLINE;
+  struct router *first = addr->start_router ? addr->start_router : addr->no_more_routers ? NULL : cfg->routers;
+  for (struct router *r = first; r; r = next) {
+    next = r->next;
+    if (route_was_here(r, addr)) continue;
+    route_reset_address(rc, r, addr);
+    route_set_context(rc, r, addr);
+    bool ran, passed;
+    enum route_step step = route_one(rc, r, addr, &res, &ran, &passed);
+    if (step == STEP_DONE) goto done;
+    if (ran && r->o.cannot_route_message) last_with_message = r;
+    if (ran && addr->message) why_declined = addr->message;
+    if (step == STEP_STOP) break;
+    if (passed && r->pass_router) next = r->pass_router;
+  }
+  res = route_unrouteable(rc, last_with_message, addr, why_declined);
+done:
+  if (res == ROUTE_ERROR) res = ROUTE_DEFER;
+  if (res == ROUTE_DEFER && addr->basic_errno == 0) addr->basic_errno = ERRNO_UNKNOWNERROR;
+  if (res == ROUTE_FAIL && !addr->message) addr->message = "Unrouteable address";
+  if (res == ROUTE_FAIL) addr->pass_message = true;
+  rc->x->router = NULL;
+  rc->x->router_name = NULL;
+  return res;
+}
+
+void route_queue_add(struct route_ctx *rc, struct router *r, struct address *addr) {
+  struct transport *t = addr->transport;
+  addr->router = r;
+  if (t && addr->homonym) addr->unique = arena_printf(rc->x->a, "%s/%s/%s", addr->unique, t->name, r->name);
+  bool is_remote = t && !t->driver->is_local;
+  if (is_remote && r->o.fallback_hosts) addr->fallback_hosts = host_build_list(rc->x, r->o.fallback_hosts, false);
+  struct address **list = is_remote ? rc->remote : rc->local;
+  addr->next = *list;
+  *list = addr;
+}
+
+enum route_result route_get_transport(struct route_ctx *rc, struct router *r, struct address *addr, bool required) {
+  const char *name = r->o.transport;
+  struct arena *a = rc->x->a;
+  if (!name) {
+    if (!required || rc->verify != VERIFY_NONE) return ROUTE_OK;
+    addr->message = arena_printf(a, "transport not set for %s router", r->name);
+    addr->basic_errno = ERRNO_BADTRANSPORT;
+    return ROUTE_DEFER;
+  }
+  if (r->transport) {
+    addr->transport = r->transport;
+    return ROUTE_OK;
+  }
+  const char *s = expand_option(rc->x, "transport", name);
+  if (!s) {
+    addr->basic_errno = ERRNO_BADTRANSPORT;
+    addr->message = arena_printf(a, "failed to expand transport \"%s\" in %s router: %s", name, r->name,
+                                 rc->x->error ? rc->x->error : "");
+    return ROUTE_DEFER;
+  }
+  addr->transport = config_transport(rc->x->cfg, s);
+  if (addr->transport) return ROUTE_OK;
+  addr->basic_errno = ERRNO_BADTRANSPORT;
+  addr->message = arena_printf(a, "%s transport not found in %s router", s, r->name);
+  return ROUTE_DEFER;
+}
+
+/* Does an errors_to value route?  A single child is followed, several count as success. */
+static bool route_verifies(struct route_ctx *rc, const char *text) {
+  if (rc->verify == VERIFY_RECIPIENT) return true; /* errors_to inside such a check is not checked again */
+  struct expand_ctx saved = *rc->x;
+  struct expand_ctx x = *rc->x;
+  struct address *local = NULL, *remote = NULL, *succeed = NULL, *children = NULL;
+  struct route_ctx sub = {.x = &x, .local = &local, .remote = &remote, .children = &children, .succeed = &succeed,
+                          .verify = VERIFY_RECIPIENT};
+  x.verify_mode = "R";
+  struct address *addr = address_new(x.a, text);
+  bool ok = false;
+  for (int depth = 0; addr && depth < 20; depth++) {
+    children = NULL;
+    enum route_result res = route_address(&sub, addr);
+    ok = res == ROUTE_OK || res == ROUTE_REROUTED || res == ROUTE_DISCARD;
+    if (res != ROUTE_REROUTED || !children || children->next) break;
+    addr = children->is_file || children->is_pipe || children->is_reply ? NULL : children;
+  }
+  *rc->x = saved;
+  return ok;
+}
+
+enum route_result route_get_errors_address(struct route_ctx *rc, struct router *r, struct address *addr, const char **ret) {
+  *ret = addr->prop.errors_address;
+  if (!r->o.errors_to) return ROUTE_OK;
+  const char *s = expand_option(rc->x, "errors_to", r->o.errors_to);
+  if (!s) {
+    if (rc->x->forced_fail) return ROUTE_OK;
+    addr->message = arena_printf(rc->x->a, "failed to expand errors_to in %s router: %s", r->name,
+                                 rc->x->error ? rc->x->error : "");
+    return ROUTE_DEFER;
+  }
+  if (!*s || strcmp(s, "<>") == 0) {
+    *ret = "";
+    return ROUTE_OK;
+  }
+  if (rc->verify != VERIFY_NONE) return ROUTE_OK;
+  size_t domain = 0;
+  const char *err = NULL;
+  const char *text = rfc5322_extract_address(rc->x->a, str_c(s), (struct addr_opts){.allow_domain_literal = true}, &domain, &err);
+  if (text && domain == 0) text = arena_printf(rc->x->a, "%s@%s", text, rc->x->cfg->qualify_domain);
+  /* A bad value must not lose the bounces: it is ignored and they go where they went before. */
+  if (text && route_verifies(rc, text)) *ret = text;
+  return ROUTE_OK;
+}
+
+/* Items of a list option, each expanded, joined to what the address already has. */
+static enum route_result munge_list(struct route_ctx *rc, struct router *r, struct address *addr, const char *option,
+                                    const char *list, int default_sep, struct strbuf *out, bool expand) {
+  const char *pos = list, *item;
+  int sep = default_sep;
+  while ((item = list_next(rc->x->a, &pos, &sep))) {
+    const char *s = expand ? expand_option(rc->x, option, item) : item;
+    if (!s) {
+      if (rc->x->forced_fail) continue;
+      addr->message = arena_printf(rc->x->a, "%s router failed to expand %s item \"%s\": %s", r->name, option, item,
+                                   rc->x->error ? rc->x->error : "");
+      return ROUTE_DEFER;
+    }
+    if (!*s) continue;
+    if (default_sep == -'\n') {
+      strbuf_adds(out, s);
+      if (s[strlen(s) - 1] != '\n') strbuf_addc(out, '\n');
+    } else {
+      if (out->n) strbuf_addc(out, ':');
+      list_append(out, ':', s);
+    }
+  }
+  return ROUTE_OK;
+}
+
+/* Added header lines are chained as header_line structs in the order of the routers. */
+static struct header_line *headers_from_text(struct arena *a, struct header_line *old, const char *text) {
+  struct header_line *first = NULL, **tail = &first;
+  for (const struct header_line *h = old; h; h = h->next) {
+    struct header_line *c = ARENA_NEW(a, struct header_line);
+    *c = *h;
+    c->next = NULL;
+    *tail = c;
+    tail = &c->next;
+  }
+  for (const char *p = text; *p;) {
+    const char *end = p;
+    /* A line that starts with white space continues the header before it. */
+    do {
+      end = strchr(end, '\n');
+      end = end ? end + 1 : p + strlen(p);
+    } while (*end && ch_isblank(*end));
+    struct header_line *h = ARENA_NEW(a, struct header_line);
+    h->text = arena_strndup(a, p, (size_t)(end - p));
+    h->n = (size_t)(end - p);
+    bool is_resent;
+    h->type = header_type_of(str_n(h->text, h->n), &is_resent);
+    *tail = h;
+    tail = &h->next;
+    p = end;
+  }
+  return first;
+}
+
+enum route_result route_get_munge_headers(struct route_ctx *rc, struct router *r, struct address *addr) {
+  if (rc->verify != VERIFY_NONE) return ROUTE_OK;
+  struct arena *a = rc->x->a;
+  if (r->o.headers_add) {
+    struct strbuf b = strbuf_new(a);
+    enum route_result res = munge_list(rc, r, addr, "headers_add", r->o.headers_add, -'\n', &b, true);
+    if (res != ROUTE_OK) return res;
+    if (b.n) addr->prop.extra_headers = headers_from_text(a, addr->prop.extra_headers, b.p);
+  }
+  if (r->o.headers_remove) {
+    /* Each item is expanded at transport time. */
+    struct strbuf b = strbuf_new(a);
+    if (addr->prop.remove_headers) strbuf_adds(&b, addr->prop.remove_headers);
+    enum route_result res = munge_list(rc, r, addr, "headers_remove", r->o.headers_remove, 0, &b, false);
+    if (res != ROUTE_OK) return res;
+    addr->prop.remove_headers = b.p;
+  }
+  return ROUTE_OK;
+}
+
+enum route_result route_accept_common(struct route_ctx *rc, struct router *r, struct address *addr) {
+  const char *errors = NULL;
+  enum route_result res = route_get_errors_address(rc, r, addr, &errors);
+  if (res != ROUTE_OK) return res;
+  addr->prop.errors_address = errors;
+  if (r->o.errors_to && errors && !*errors) addr->prop.ignore_error = true;
+  else if (r->o.errors_to && errors) addr->prop.ignore_error = false;
+  res = route_get_munge_headers(rc, r, addr);
+  if (res == ROUTE_OK && !addr->transport) res = route_get_transport(rc, r, addr, !r->o.verify_only);
+  if (res == ROUTE_OK) res = route_get_user(rc, r, addr);
+  return res;
+}
+
+const char *route_init_needs_transport(struct arena *a, struct config *c, struct router *r) {
+  (void)c;
+  if (r->o.transport || r->o.verify_only) return NULL;
+  return arena_printf(a, "%s router:\n  a transport is required for this router", r->name);
+}

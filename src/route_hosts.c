@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Host lists of routers: looking up addresses, self=, host_find_failed=.  Floor: drivers.  Manual ch. 15 (self), 17, 20.
+ *
+ * Names come from configuration or lookups and may be hostile; what the DNS says is tainted and stays so.  A temporary lookup
+ * problem defers the address (or passes it on with pass_on_timeout), it never fails it. */
+#include "route_priv.h"
+
+#include "host.h"
+#include "os/debug.h"
+#include "os/log.h"
+
+enum route_result route_failure_word(struct address *addr, const char *word) {
+  if (strcmp(word, "decline") == 0) return ROUTE_DECLINE;
+  if (strcmp(word, "pass") == 0) return ROUTE_PASS;
+  if (strcmp(word, "fail") == 0) return ROUTE_FAIL;
+  if (strcmp(word, "freeze") == 0) addr->special_action = SPECIAL_FREEZE;
+  return ROUTE_DEFER;
+}
+
+static enum route_result self_reroute(struct route_ctx *rc, struct router *r, struct address *addr, const char *text) {
+  struct arena *a = rc->x->a;
+  struct str s = str_trim(str_c(text));
+  if (str_startsic(s, STR("rewrite:"))) {
+    addr->message = "self = reroute: rewrite: is not supported by this build";
+    return ROUTE_DEFER;
+  }
+  const char *domain = str_dup(a, s);
+  const char *local = addr_quote_local_part(a, str_c(addr->cc_local_part));
+  struct address *child = address_child(a, addr, arena_printf(a, "%s@%s", local, domain));
+  child->start_router = r->redirect_router;
+  child->next = *rc->children;
+  *rc->children = child;
+  return ROUTE_REROUTED;
+}
+
+enum route_result route_self_action(struct route_ctx *rc, struct router *r, struct address *addr, struct host *host) {
+  const char *what = host->mx >= 0 ? "lowest numbered MX record points to local host" : "remote host address is the local host";
+  const char *self = r->o.self;
+  addr->message = what;
+  if (strcmp(self, "send") == 0) {
+    addr->message = NULL;
+    return ROUTE_OK;
+  }
+  if (str_startsic(str_c(self), STR("reroute:"))) {
+    addr->message = NULL;
+    return self_reroute(rc, r, addr, self + 8);
+  }
+  if (strcmp(self, "pass") == 0) {
+    addr->message = NULL;
+    addr->self_hostname = host->name;
+    return ROUTE_PASS;
+  }
+  if (strcmp(self, "fail") == 0) return ROUTE_FAIL;
+  addr->basic_errno = ERRNO_UNKNOWNERROR;
+  if (strcmp(self, "freeze") == 0) {
+    addr->special_action = SPECIAL_FREEZE;
+    if (rc->verify == VERIFY_NONE)
+      log_write(LS_ALWAYS, LOG_MAIN, "%s: %s (while routing <%s>)", what, addr->domain, addr->address);
+  } else if (strcmp(self, "defer") != 0) {
+    addr->message = arena_printf(rc->x->a, "bad value \"%s\" of option \"self\" in %s router", self, r->name);
+  }
+  return ROUTE_DEFER;
+}
+
+/* One list item; the chain that replaces it starts with h and ends with the old rest of the list. */
+static enum host_find find_one(struct route_ctx *rc, struct host *h, bool byname, const struct host_find_opts *o,
+                               bool *ret_was_mx) {
+  struct host *rest = h->next;
+  h->next = NULL;
+  struct host_find_opts lo = *o;
+  size_t n = strlen(h->name);
+  enum host_find found;
+  const char *fqdn = NULL;
+  bool removed = false;
+  *ret_was_mx = n > 3 && strcmpic(h->name + n - 3, "/mx") == 0;
+  struct ip ip;
+  if (*ret_was_mx) {
+    h->name = arena_strndup(rc->x->a, h->name, n - 3);
+    lo.how = HOST_FIND_BY_MX | (o->how & (HOST_FIND_IPV4_ONLY | HOST_FIND_IPV4_FIRST));
+    found = host_find_bydns(rc->x, h, &lo, &fqdn, &removed);
+  } else if (ip_parse(str_c(h->name), &ip) || (byname && (o->how & (HOST_FIND_BY_A | HOST_FIND_BY_AAAA)) == 0)) {
+    found = host_find_byname(rc->x, h, &lo, &fqdn);
+  } else {
+    lo.how |= HOST_FIND_BY_A | HOST_FIND_BY_AAAA;
+    found = host_find_bydns(rc->x, h, &lo, &fqdn, &removed);
+    if (found == HOST_FIND_FAILED && byname) {
+      h->next = NULL;
+      found = host_find_byname(rc->x, h, &lo, &fqdn);
+    }
+  }
+  struct host *tail = h;
+  while (tail->next) tail = tail->next;
+  tail->next = rest;
+  return found;
+}
+
+static enum route_result find_problem(struct route_ctx *rc, struct router *r, struct address *addr, const struct host *h,
+                                      enum host_find found, const char *host_find_failed) {
+  struct arena *a = rc->x->a;
+  if (found == HOST_FIND_SECURITY) {
+    addr->message = "host lookup done insecurely";
+    return ROUTE_DEFER;
+  }
+  if (found == HOST_FIND_AGAIN) {
+    if (r->o.pass_on_timeout) return ROUTE_PASS;
+    addr->message = arena_printf(a, "host lookup for %s did not complete (DNS timeout?)", h->name);
+    addr->basic_errno = ERRNO_DNSDEFER;
+    return ROUTE_DEFER;
+  }
+  addr->message = arena_printf(a, "lookup of host \"%s\" failed in %s router", h->name, r->name);
+  addr->basic_errno = ERRNO_UNKNOWNHOST;
+  enum route_result res = route_failure_word(addr, host_find_failed);
+  if (res == ROUTE_DECLINE || res == ROUTE_PASS) addr->message = NULL;
+  return res;
+}
+
+enum route_result route_lookup_hosts(struct route_ctx *rc, struct router *r, struct address *addr, struct host *hosts,
+                                     bool byname, const char *host_find_failed, const struct host_find_opts *o) {
+  struct host *list = hosts, **link = &list;
+  bool is_first = true;
+  while (*link) {
+    struct host *h = *link, *rest = h->next;
+    bool was_mx = false;
+    enum host_find found = HOST_FOUND;
+    if (!h->address) found = find_one(rc, h, byname, o, &was_mx);
+    switch (found) {
+      case HOST_IGNORED: *link = rest; continue;
+      case HOST_FIND_FAILED:
+        if (strcmp(host_find_failed, "ignore") == 0) {
+          *link = rest;
+          continue;
+        }
+        return find_problem(rc, r, addr, h, found, host_find_failed);
+      case HOST_FIND_AGAIN:
+      case HOST_FIND_SECURITY: return find_problem(rc, r, addr, h, found, host_find_failed);
+      case HOST_FOUND_LOCAL:
+        if (!is_first) {
+          /* The local host further down: it and what follows is cut off. */
+          *link = NULL;
+          continue;
+        }
+        if (!was_mx) h->mx = -1;
+        enum route_result res = route_self_action(rc, r, addr, h);
+        if (res != ROUTE_OK) return res;
+        break;
+      case HOST_FOUND: break;
+    }
+    is_first = false;
+    while (*link != rest) link = &(*link)->next;
+  }
+  addr->host_list = list;
+  return ROUTE_OK;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Private to route*.c: one router's run split by phase. */
+#ifndef ROUTE_PRIV_H
+#define ROUTE_PRIV_H
+
+#include "router.h"
+
+enum route_pre { ROUTE_PRE_OK, ROUTE_PRE_SKIP, ROUTE_PRE_DEFER };
+
+/* Preconditions in the manual's order (ch. 3.12); on DEFER addr->message says why. */
+enum route_pre route_preconditions(struct route_ctx *rc, struct router *r, struct address *addr);
+/* set = and address_data =.  OK, DECLINE (forced failure of address_data), DEFER. */
+enum route_result route_set_variables(struct route_ctx *rc, struct router *r, struct address *addr);
+/* A boolean option that may be expanded; *ret untouched on DEFER. */
+enum route_result route_bool(struct route_ctx *rc, struct router *r, struct address *addr, const char *name,
+                             const struct opt_bool_exp *o, bool *ret);
+/* What expansions see while this router works on addr. */
+void route_set_context(struct route_ctx *rc, struct router *r, struct address *addr);
+/* File test of require_files for a user: walks the path's permission bits.  1 there, 0 not there, -errno. */
+int route_file_exists(uid_t uid, gid_t gid, bool has_user, const char *path);
+/* DEFER with the expansion error of x, FAIL-safe text included. */
+enum route_result route_defer_expand(struct route_ctx *rc, struct address *addr, const char *what);
+
+#endif

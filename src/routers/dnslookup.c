@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The dnslookup router: hosts from MX, SRV and address records of the domain.  Floor: drivers.  Manual ch. 17, RFC 5321 5.1.
+ *
+ * What the DNS says is hostile and tainted; a temporary DNS problem defers (or passes on with pass_on_timeout), it never fails.
+ * same_domain_copy_routing needs no code here: answers are cached for the life of the process. */
+#include "host.h"
+#include "policy/match.h"
+#include "router.h"
+#include "routers/routers_priv.h"
+
+struct dnslookup_options {
+#define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
+#include "routers/dnslookup_options.def"
+#undef OPT_ROW
+};
+
+#define OPT_ROW(n, t, d, f) OPT_TABLE_ROW(struct dnslookup_options, n, t, d, f)
+static const struct option dnslookup_options[] = {
+#include "routers/dnslookup_options.def"
+};
+#undef OPT_ROW
+
+/* ipv4_only, ipv4_prefer: an expanded condition; forced failure means no. */
+static enum route_result expanded_bool(struct route_ctx *rc, struct router *r, struct address *addr, const char *name,
+                                       const char *text, unsigned bit, unsigned *how) {
+  if (!text) return ROUTE_OK;
+  enum outcome o = expand_condition_lax(rc->x, text);
+  if (o == OUTCOME_OK) *how |= bit;
+  if (o == OUTCOME_OK || o == OUTCOME_FAIL || rc->x->forced_fail) return ROUTE_OK;
+  addr->message = arena_printf(rc->x->a, "failed to expand %s in %s router: %s", name, r->name,
+                               rc->x->error ? rc->x->error : "");
+  return ROUTE_DEFER;
+}
+
+static enum route_result how_to_look(struct route_ctx *rc, struct router *r, struct address *addr,
+                                     const struct dnslookup_options *ob, struct host_find_opts *o) {
+  o->how = HOST_FIND_BY_MX | HOST_FIND_BY_A | HOST_FIND_BY_AAAA;
+  if (ob->check_srv) {
+    const char *s = expand_option(rc->x, "check_srv", ob->check_srv);
+    if (!s && !rc->x->forced_fail) {
+      addr->message = arena_printf(rc->x->a, "%s router: failed to expand \"%s\": %s", r->name, ob->check_srv,
+                                   rc->x->error ? rc->x->error : "");
+      return ROUTE_DEFER;
+    }
+    if (s && *s) {
+      o->how |= HOST_FIND_BY_SRV;
+      o->srv_service = s;
+    }
+  }
+  if (ob->mx_domains) {
+    enum outcome m = match_domain(rc->x, addr->domain, ob->mx_domains, NULL);
+    if (m == OUTCOME_OK) {
+      o->how &= ~(unsigned)(HOST_FIND_BY_A | HOST_FIND_BY_AAAA);
+    } else if (m != OUTCOME_FAIL) {
+      addr->message = "lookup defer for mx_domains";
+      return ROUTE_DEFER;
+    }
+  }
+  if (ob->qualify_single) o->how |= HOST_FIND_QUALIFY_SINGLE;
+  if (ob->search_parents) o->how |= HOST_FIND_SEARCH_PARENTS;
+  enum route_result res = expanded_bool(rc, r, addr, "ipv4_only", ob->ipv4_only, HOST_FIND_IPV4_ONLY, &o->how);
+  if (res == ROUTE_OK) res = expanded_bool(rc, r, addr, "ipv4_prefer", ob->ipv4_prefer, HOST_FIND_IPV4_FIRST, &o->how);
+  return res;
+}
+
+static enum route_result lookup_failed(struct route_ctx *rc, struct address *addr, const struct dnslookup_options *ob,
+                                       const struct host *h) {
+  if (!h->name || !*h->name || strcmp(h->name, ".") == 0) {
+    addr->message = "an MX or SRV record indicated no SMTP service";
+    addr->pass_message = true;
+    return ROUTE_DECLINE;
+  }
+  if (h->mx >= 0) addr->message = "all relevant MX records point to non-existent hosts";
+  if (!ob->fail_defer_domains) return ROUTE_DECLINE;
+  enum outcome m = match_domain(rc->x, addr->domain, ob->fail_defer_domains, NULL);
+  if (m == OUTCOME_FAIL) return ROUTE_DECLINE;
+  addr->message = m == OUTCOME_OK ? "missing MX, or all MXs point to missing A records, and defer requested"
+                                  : "lookup defer for fail_defer_domains";
+  return ROUTE_DEFER;
+}
+
+static enum route_result found_hosts(struct route_ctx *rc, struct router *r, struct address *addr, struct host *h) {
+  addr->host_list = h;
+  enum route_result res = route_accept_common(rc, r, addr);
+  if (res != ROUTE_OK) return res;
+  route_queue_add(rc, r, addr);
+  return ROUTE_OK;
+}
+
+static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r, struct address *addr) {
+  const struct dnslookup_options *ob = r->ob;
+  struct arena *a = rc->x->a;
+  struct host_find_opts o = {.srv_fail_domains = ob->srv_fail_domains,
+                             .mx_fail_domains = ob->mx_fail_domains,
+                             .ignore_target_hosts = r->o.ignore_target_hosts,
+                             .dnssec_request_domains = r->o.dnssec_request_domains,
+                             .dnssec_require_domains = r->o.dnssec_require_domains};
+  enum route_result res = how_to_look(rc, r, addr, ob, &o);
+  if (res != ROUTE_OK) return res;
+  struct host *h = ARENA_NEW(a, struct host);
+  h->name = addr->domain;
+  h->mx = -1;
+  const char *fqdn = NULL;
+  bool removed = false;
+  switch (host_find_bydns(rc->x, h, &o, &fqdn, &removed)) {
+    case HOST_FIND_AGAIN:
+      if (r->o.pass_on_timeout) return ROUTE_PASS;
+      addr->message = "host lookup did not complete";
+      return ROUTE_DEFER;
+    case HOST_FIND_SECURITY:
+      addr->message = "host lookup done insecurely";
+      return ROUTE_DEFER;
+    case HOST_IGNORED: return ROUTE_DECLINE;
+    case HOST_FIND_FAILED: return lookup_failed(rc, addr, ob, h);
+    case HOST_FOUND_LOCAL:
+      if (ob->check_secondary_mx && !removed) return ROUTE_DECLINE;
+      res = route_self_action(rc, r, addr, h);
+      return res == ROUTE_OK ? found_hosts(rc, r, addr, h) : res;
+    case HOST_FOUND: break;
+  }
+  if (ob->check_secondary_mx && !removed) return ROUTE_DECLINE;
+  return found_hosts(rc, r, addr, h);
+}
+
+const struct router_driver dnslookup_router = {.name = "dnslookup",
+                                               .options = dnslookup_options,
+                                               .option_count = ARRAY_SIZE(dnslookup_options),
+                                               .ob_size = sizeof(struct dnslookup_options),
+                                               .init = route_init_needs_transport,
+                                               .route = dnslookup_route};

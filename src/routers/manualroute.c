@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The manualroute router: host lists from the configuration or a lookup.  Floor: drivers.  Manual ch. 20.
+ *
+ * A rule is "pattern hosts options" (route_list) or "hosts options" (route_data); the parts may be quoted.  The host part is expanded
+ * once more with $0.. and $value from the pattern.  Memory: the context's arena.  same_domain_copy_routing needs no code here: answers of
+ * the resolver are cached for the life of the process, so routing every address by itself gives the same lists at no cost. */
+#include "host.h"
+#include "policy/match.h"
+#include "router.h"
+#include "routers/routers_priv.h"
+#include "transport.h"
+
+struct manualroute_options {
+#define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
+#include "routers/manualroute_options.def"
+#undef OPT_ROW
+};
+
+#define OPT_ROW(n, t, d, f) OPT_TABLE_ROW(struct manualroute_options, n, t, d, f)
+static const struct option manualroute_options[] = {
+#include "routers/manualroute_options.def"
+};
+#undef OPT_ROW
+
+struct rule_options {
+  bool randomize, byname, bydns, ipv4_only, ipv4_first;
+  struct transport *transport;
+};
+
+/* The next word of a rule; double quotes with backslash escapes enclose one with spaces. */
+static const char *rule_word(struct arena *a, struct str *s) {
+  *s = str_ltrim(*s);
+  if (s->n == 0 || s->p[0] != '"') return str_dup(a, str_word(s));
+  struct strbuf b = strbuf_new(a);
+  size_t i = 1;
+  for (; i < s->n && s->p[i] != '"'; i++) {
+    if (s->p[i] == '\\' && i + 1 < s->n) i++;
+    strbuf_add(&b, s->p + i, 1);
+  }
+  if (i < s->n) i++;
+  s->p += i;
+  s->n -= i;
+  return b.p;
+}
+
+static const char *rule_options_parse(struct route_ctx *rc, struct str s, struct rule_options *o) {
+  struct arena *a = rc->x->a;
+  for (struct str w = str_word(&s); w.n; w = str_word(&s)) {
+    if (str_eq_c(w, "randomize")) o->randomize = true;
+    else if (str_eq_c(w, "no_randomize")) o->randomize = false;
+    else if (str_eq_c(w, "byname")) o->byname = true;
+    else if (str_eq_c(w, "bydns") || str_eq_c(w, "bydns_a")) o->bydns = true;
+    else if (str_eq_c(w, "bydns_mx")) return "routing option \"bydns_mx\" is obsolete: use /MX behind the host name";
+    else if (str_eq_c(w, "ipv4_only")) o->ipv4_only = true;
+    else if (str_eq_c(w, "ipv4_prefer")) o->ipv4_first = true;
+    else {
+      o->transport = config_transport(rc->x->cfg, str_dup(a, w));
+      if (!o->transport) return arena_printf(a, "unknown routing option or transport name \"%s\"", str_dup(a, w));
+    }
+  }
+  return NULL;
+}
+
+/* The rule of route_list that fits: ROUTE_OK with the text behind the pattern. */
+static enum route_result find_rule(struct route_ctx *rc, const struct manualroute_options *ob, struct address *addr,
+                                   struct str *ret) {
+  struct expand_ctx *x = rc->x;
+  const char *pos = ob->route_list, *item;
+  int sep = -';';
+  while ((item = list_next(x->a, &pos, &sep))) {
+    if (!*item) continue;
+    struct str s = str_c(item);
+    const char *pattern = rule_word(x->a, &s), *value = NULL;
+    x->s.ncaptures = 0;
+    /* One pattern, so no separator may occur in it: newline cannot. */
+    enum outcome o = match_domain(x, addr->domain, arena_printf(x->a, "<\n %s", pattern), &value);
+    if (o == OUTCOME_FAIL) continue;
+    if (o != OUTCOME_OK) {
+      addr->message = "lookup defer in route_list";
+      return ROUTE_DEFER;
+    }
+    x->s.value = value;
+    if (x->s.ncaptures == 0) {
+      x->s.captures[0] = addr->domain;
+      x->s.ncaptures = 1;
+    }
+    *ret = s;
+    return ROUTE_OK;
+  }
+  return ROUTE_DECLINE;
+}
+
+static enum route_result find_route_data(struct route_ctx *rc, struct router *r, const struct manualroute_options *ob,
+                                         struct address *addr, struct str *ret) {
+  const char *s = expand_option(rc->x, "route_data", ob->route_data);
+  if (s && *s) {
+    *ret = str_c(s);
+    return ROUTE_OK;
+  }
+  if (s || rc->x->forced_fail) return ROUTE_DECLINE;
+  addr->message = arena_printf(rc->x->a, "%s router: failed to expand \"%s\": %s", r->name, ob->route_data,
+                               rc->x->error ? rc->x->error : "");
+  return ROUTE_DEFER;
+}
+
+static enum route_result find_hosts(struct route_ctx *rc, struct router *r, const struct manualroute_options *ob,
+                                    struct address *addr, struct host *hosts, const struct rule_options *ro) {
+  struct host_find_opts ho = {.how = ro->byname && !ro->bydns ? 0u : HOST_FIND_BY_A | HOST_FIND_BY_AAAA,
+                              .ignore_target_hosts = r->o.ignore_target_hosts,
+                              .dnssec_request_domains = r->o.dnssec_request_domains,
+                              .dnssec_require_domains = r->o.dnssec_require_domains};
+  if (ro->ipv4_only) ho.how |= HOST_FIND_IPV4_ONLY;
+  if (ro->ipv4_first) ho.how |= HOST_FIND_IPV4_FIRST;
+  enum route_result res = route_lookup_hosts(rc, r, addr, hosts, !ro->bydns, ob->host_find_failed, &ho);
+  if (res != ROUTE_OK || addr->host_list) return res;
+  addr->message = arena_printf(rc->x->a, "all hosts for domain \"%s\" were ignored in %s router", addr->domain, r->name);
+  addr->basic_errno = ERRNO_UNKNOWNHOST;
+  return route_failure_word(addr, ob->host_all_ignored);
+}
+
+static enum route_result manualroute_route(struct route_ctx *rc, struct router *r, struct address *addr) {
+  const struct manualroute_options *ob = r->ob;
+  struct expand_ctx *x = rc->x;
+  struct str rule;
+  enum route_result res = ob->route_list ? find_rule(rc, ob, addr, &rule) : find_route_data(rc, r, ob, addr, &rule);
+  if (res != ROUTE_OK) return res;
+  struct rule_options ro = {.randomize = ob->hosts_randomize};
+  const char *host_text = rule_word(x->a, &rule);
+  const char *error = rule_options_parse(rc, rule, &ro);
+  if (error) {
+    addr->message = arena_printf(x->a, "%s router: %s", r->name, error);
+    return ROUTE_DEFER;
+  }
+  const char *list = expand_string(x, host_text);
+  if (!list) {
+    if (x->forced_fail) return ROUTE_DECLINE;
+    addr->message = arena_printf(x->a, "%s router: failed to expand \"%s\": %s", r->name, host_text, x->error ? x->error : "");
+    return ROUTE_DEFER;
+  }
+  if (ro.transport) addr->transport = ro.transport;
+  res = route_accept_common(rc, r, addr);
+  if (res != ROUTE_OK) return res;
+  struct host *hosts = *list ? host_build_list(x, list, ro.randomize) : NULL;
+  bool is_remote = addr->transport && !addr->transport->driver->is_local;
+  if (is_remote && !hosts) {
+    addr->message = arena_printf(x->a, "no host(s) specified for domain %s in %s router", addr->domain, r->name);
+    return ROUTE_DEFER;
+  }
+  addr->host_list = hosts;
+  if (is_remote) res = find_hosts(rc, r, ob, addr, hosts, &ro);
+  if (res != ROUTE_OK) return res;
+  route_queue_add(rc, r, addr);
+  return ROUTE_OK;
+}
+
+static bool word_is_known(const char *s, bool allow_ignore) {
+  static const char *const words[] = {"decline", "defer", "fail", "freeze", "pass"};
+  for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+    if (strcmp(s, words[i]) == 0) return true;
+  return allow_ignore && strcmp(s, "ignore") == 0;
+}
+
+static const char *manualroute_init(struct arena *a, struct config *c, struct router *r) {
+  (void)c;
+  const struct manualroute_options *ob = r->ob;
+  if ((ob->route_list != NULL) == (ob->route_data != NULL))
+    return arena_printf(a, "%s router:\n  route_list or route_data (but not both) must be specified", r->name);
+  if (!word_is_known(ob->host_find_failed, true))
+    return arena_printf(a, "%s router:\n  invalid value \"%s\" for host_find_failed", r->name, ob->host_find_failed);
+  if (!word_is_known(ob->host_all_ignored, false))
+    return arena_printf(a, "%s router:\n  invalid value \"%s\" for host_all_ignored", r->name, ob->host_all_ignored);
+  return NULL;
+}
+
+const struct router_driver manualroute_router = {.name = "manualroute",
+                                                 .options = manualroute_options,
+                                                 .option_count = ARRAY_SIZE(manualroute_options),
+                                                 .ob_size = sizeof(struct manualroute_options),
+                                                 .init = manualroute_init,
+                                                 .route = manualroute_route};

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The redirect router: aliases and forward files.  Floor: drivers.  Manual ch. 22.
+ *
+ * The list comes from data= (expanded) or from a file, which is opened as the user it belongs to and checked for owner and mode on the
+ * open descriptor.  Its text is hostile.  An error in it defers the address (so that a typing error bounces nothing) unless
+ * skip_syntax_errors is set.  A text that says it is an Exim or Sieve filter is never taken for a list: it is refused with a deferral.
+ * Memory: the context's arena. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "host.h"
+#include "message.h"
+#include "os/debug.h"
+#include "os/log.h"
+#include "os/priv.h"
+#include "os/sys.h"
+#include "policy/match.h"
+#include "policy/rewrite.h"
+#include "router.h"
+#include "routers/redirect_list.h"
+#include "routers/routers_priv.h"
+#include "transport.h"
+
+struct redirect_options {
+#define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
+#include "routers/redirect_options.def"
+#undef OPT_ROW
+};
+
+#define OPT_ROW(n, t, d, f) OPT_TABLE_ROW(struct redirect_options, n, t, d, f)
+static const struct option redirect_options[] = {
+#include "routers/redirect_options.def"
+};
+#undef OPT_ROW
+
+enum { REDIRECT_FILE_MAX_BYTES = 16 << 20, REDIRECT_INCLUDE_DEPTH = 10 };
+
+/* One run of the router. */
+struct redirect_run {
+  struct route_ctx *rc;
+  struct router *r;
+  const struct redirect_options *ob;
+  struct address *addr;
+  bool is_file;
+  struct address *generated, **tail; /* children in order */
+  unsigned made, bad;
+};
+
+static struct arena *run_arena(const struct redirect_run *run) { return run->rc->x->a; }
+
+static enum route_result redirect_defer(struct redirect_run *run, int basic_errno, const char *message) {
+  run->addr->message = message;
+  run->addr->basic_errno = basic_errno;
+  return ROUTE_DEFER;
+}
+
+static enum route_result list_error(struct redirect_run *run, const char *what) {
+  return redirect_defer(run, ERRNO_BADREDIRECT,
+                        arena_printf(run_arena(run), "error in redirect %s: %s", run->is_file ? "file" : "data", what));
+}
+
+/* --- the file -------------------------------------------------------------------------------------- */
+
+static bool id_in_list(struct arena *a, const char *list, bool is_group, uint32_t id) {
+  const char *pos = list, *item;
+  int sep = 0;
+  while (list && (item = list_next(a, &pos, &sep))) {
+    struct passwd_entry pw;
+    gid_t gid;
+    if (is_group ? route_find_group(item, &gid) && gid == id : route_find_user(a, item, &pw) && pw.uid == id) return true;
+  }
+  return false;
+}
+
+static enum route_result check_file(struct redirect_run *run, const struct stat *st, const char *path) {
+  struct arena *a = run_arena(run);
+  const struct redirect_options *ob = run->ob;
+  const struct passwd_entry *pw = run->rc->pw;
+  if (!S_ISREG(st->st_mode)) return redirect_defer(run, ERRNO_NOTREGULAR, arena_printf(a, "%s is not a regular file", path));
+  unsigned bad = (unsigned)st->st_mode & (unsigned)ob->modemask & 07777;
+  if (bad)
+    return redirect_defer(run, ERRNO_BADMODE, arena_printf(a, "bad mode (0%o) for %s: 0%o bit(s) unexpected",
+                                                           (unsigned)st->st_mode, path, bad));
+  const struct opt_block *b = run->r->ob_block;
+  bool check_owner = opt_was_set(b, "check_owner") ? ob->check_owner : ob->owners || pw;
+  if (check_owner && !(pw && pw->uid == st->st_uid) && !id_in_list(a, ob->owners, false, st->st_uid))
+    return redirect_defer(run, ERRNO_BADUGID, arena_printf(a, "bad owner for %s", path));
+  bool check_group = opt_was_set(b, "check_group") ? ob->check_group : ob->owngroups || (pw && (ob->modemask & 020) == 0);
+  if (check_group && !(pw && pw->gid == st->st_gid) && !id_in_list(a, ob->owngroups, true, st->st_gid))
+    return redirect_defer(run, ERRNO_BADUGID, arena_printf(a, "bad group for %s", path));
+  return ROUTE_OK;
+}
+
+/* The file is not there: believe it only when its directory is, an unmounted file system must not look like "no forward file". */
+static enum route_result file_missing(struct redirect_run *run, uid_t uid, gid_t gid, const char *path) {
+  struct arena *a = run_arena(run);
+  if (run->ob->ignore_enotdir) return ROUTE_DECLINE;
+  const char *slash = strrchr(path, '/');
+  const char *dir = slash == path ? "/." : arena_printf(a, "%s/.", arena_strndup(a, path, (size_t)(slash - path)));
+  int rc = priv_access_as(uid, gid, dir, 0);
+  if (rc == 0 || rc == -EACCES) return ROUTE_DECLINE;
+  return redirect_defer(run, ERRNO_BADREDIRECT, arena_printf(a, "failed to stat %s (%s)", dir, strerror(-rc)));
+}
+
+static enum route_result read_file(struct redirect_run *run, const char *path, uid_t uid, gid_t gid, struct str *ret) {
+  struct arena *a = run_arena(run);
+  int fd = priv_open_as(uid, gid, path, O_RDONLY | O_NONBLOCK, 0);
+  if (fd == -ENOENT) return file_missing(run, uid, gid, path);
+  if (fd == -ENOTDIR && run->ob->ignore_enotdir) return ROUTE_DECLINE;
+  if (fd == -EACCES && run->ob->ignore_eacces) return ROUTE_DECLINE;
+  if (fd < 0)
+    return redirect_defer(run, -fd, arena_printf(a, "failed to open %s for redirection by %s router: %s", path, run->r->name,
+                                                 strerror(-fd)));
+  struct stat st;
+  enum route_result res = ROUTE_OK;
+  char *p = NULL;
+  size_t n = 0;
+  if (fstat(fd, &st) < 0) res = redirect_defer(run, errno, arena_printf(a, "failed to fstat %s", path));
+  if (res == ROUTE_OK) res = check_file(run, &st, path);
+  if (res == ROUTE_OK) {
+    int rc = sys_read_file(fd, a, REDIRECT_FILE_MAX_BYTES, &p, &n);
+    if (rc < 0) res = redirect_defer(run, -rc, arena_printf(a, "error reading %s: %s", path, strerror(-rc)));
+  }
+  (void)!sys_close(fd);
+  if (res == ROUTE_OK && n == 0) res = ROUTE_DECLINE;
+  if (res == ROUTE_OK) *ret = str_c(arena_strndup_t(a, p, n, TAINTED));
+  if (res == ROUTE_OK && ret->n != n) res = list_error(run, "the file contains a NUL byte");
+  return res;
+}
+
+/* Whose rights the file is read with. */
+static enum route_result file_user(struct redirect_run *run, uid_t *ret_uid, gid_t *ret_gid) {
+  struct address *addr = run->addr;
+  const struct config *cfg = run->rc->x->cfg;
+  *ret_uid = addr->uid_set ? addr->uid : cfg->exim_uid;
+  *ret_gid = addr->gid_set ? addr->gid : cfg->exim_gid;
+  return ROUTE_OK;
+}
+
+static enum route_result get_text(struct redirect_run *run, struct str *ret) {
+  struct expand_ctx *x = run->rc->x;
+  const struct redirect_options *ob = run->ob;
+  const char *option = ob->data ? "data" : "file", *in = ob->data ? ob->data : ob->file;
+  const char *s = expand_option(x, option, in);
+  if (!s) {
+    if (x->forced_fail) return ROUTE_DECLINE;
+    return redirect_defer(run, ERRNO_EXPANDFAIL, arena_printf(x->a, "error in redirect %s: expansion of \"%s\" failed: %s",
+                                                              option, in, x->error ? x->error : ""));
+  }
+  if (!run->is_file) {
+    *ret = str_c(s);
+    return str_trim(*ret).n ? ROUTE_OK : ROUTE_DECLINE;
+  }
+  while (ch_isspace(*s)) s++;
+  if (*s != '/') return redirect_defer(run, 0, arena_printf(x->a, "\"%s\" is not an absolute path", s));
+  if (expand_taint_refused(x, s, "filename for \"file\" option")) return redirect_defer(run, ERRNO_TAINT, x->error);
+  uid_t uid;
+  gid_t gid;
+  enum route_result res = file_user(run, &uid, &gid);
+  return res == ROUTE_OK ? read_file(run, s, uid, gid, ret) : res;
+}
+
+/* --- items ----------------------------------------------------------------------------------------- */
+
+static void add_child(struct redirect_run *run, struct address *child) {
+  child->start_router = run->r->redirect_router;
+  child->is_one_time = run->ob->one_time;
+  child->hide_child = child->hide_child || run->ob->hide_child_in_errmsg;
+  if (run->ob->one_time) {
+    struct address *top = address_top(run->addr);
+    child->onetime_parent = top->onetime_parent ? top->onetime_parent : top->address;
+  }
+  *run->tail = child;
+  run->tail = &child->next;
+  run->made++;
+}
+
+static enum route_result qualify_domain(struct redirect_run *run, const struct redirect_item *it, const char **ret) {
+  const struct redirect_options *ob = run->ob;
+  *ret = run->rc->x->cfg->qualify_recipient;
+  if (it->keep_domain || ob->qualify_preserve_domain) *ret = run->addr->domain;
+  else if (ob->qualify_domain) {
+    *ret = expand_option(run->rc->x, "qualify_domain", ob->qualify_domain);
+    if (!*ret)
+      return redirect_defer(run, ERRNO_EXPANDFAIL, arena_printf(run_arena(run), "failed to expand \"%s\" in %s router: %s",
+                                                                ob->qualify_domain, run->r->name,
+                                                                run->rc->x->error ? run->rc->x->error : ""));
+  }
+  return ROUTE_OK;
+}
+
+static enum route_result item_address(struct redirect_run *run, const struct redirect_item *it) {
+  struct arena *a = run_arena(run);
+  struct expand_ctx *x = run->rc->x;
+  const char *text = it->text;
+  if (!it->is_qualified) {
+    const char *domain;
+    enum route_result res = qualify_domain(run, it, &domain);
+    if (res != ROUTE_OK) return res;
+    text = arena_printf(a, "%s@%s", text, domain);
+  }
+  if (run->ob->rewrite && x->cfg->rewrite_rules) text = rewrite_address(x, text, REWRITE_ENVTO, x->cfg->rewrite_rules);
+  bool is_self = strcmpic(text, run->addr->address) == 0;
+  if (run->ob->check_ancestor && !is_self)
+    for (const struct address *p = run->addr->parent; p; p = p->parent)
+      if (strcmpic(p->address, text) == 0) {
+        text = run->addr->address;
+        break;
+      }
+  add_child(run, address_child(a, run->addr, text));
+  return ROUTE_OK;
+}
+
+/* A pipe or file: the transport is found now, problems with it stay with the child (deliver.c acts on its basic_errno). */
+static enum route_result item_pseudo(struct redirect_run *run, const struct redirect_item *it) {
+  struct arena *a = run_arena(run);
+  struct expand_ctx *x = run->rc->x;
+  const struct redirect_options *ob = run->ob;
+  bool is_pipe = it->kind == REDIRECT_PIPE;
+  size_t n = strlen(it->text);
+  bool is_directory = !is_pipe && n > 1 && it->text[n - 1] == '/';
+  const char *option = is_pipe ? "pipe_transport" : is_directory ? "directory_transport" : "file_transport";
+  const char *name = is_pipe ? ob->pipe_transport : is_directory ? ob->directory_transport : ob->file_transport;
+  struct address *parent = run->addr, *child = address_pseudo_child(a, parent, it->text);
+  child->router = run->r;
+  child->uid = parent->uid;
+  child->gid = parent->gid;
+  child->uid_set = parent->uid_set;
+  child->gid_set = parent->gid_set;
+  child->initgroups = parent->initgroups;
+  child->home_dir = parent->home_dir;
+  child->current_dir = parent->current_dir;
+  add_child(run, child);
+  if (is_pipe ? ob->forbid_pipe || ob->one_time : ob->forbid_file || ob->one_time) {
+    child->basic_errno = is_pipe ? ERRNO_FORBIDPIPE : ERRNO_FORBIDFILE;
+    child->message = is_pipe ? "delivery to pipe forbidden" : "delivery to file forbidden";
+    return ROUTE_OK;
+  }
+  child->basic_errno = ERRNO_BADTRANSPORT;
+  if (!name) {
+    child->message = arena_printf(a, "%s unset in %s router", option, run->r->name);
+    return ROUTE_OK;
+  }
+  x->address_pipe = is_pipe ? it->text + 1 : NULL;
+  x->address_file = is_pipe ? NULL : it->text;
+  const char *s = expand_option(x, option, name);
+  x->address_pipe = x->address_file = NULL;
+  child->transport = s ? config_transport(x->cfg, s) : NULL;
+  if (child->transport) child->basic_errno = 0;
+  else if (s) child->message = arena_printf(a, "%s transport not found in %s router", s, run->r->name);
+  else child->message = arena_printf(a, "failed to expand transport \"%s\" in %s router: %s", name, run->r->name,
+                                     x->error ? x->error : "");
+  return ROUTE_OK;
+}
+
+static enum route_result run_list(struct redirect_run *run, struct str text, int depth);
+
+static enum route_result item_include(struct redirect_run *run, const struct redirect_item *it, int depth) {
+  struct arena *a = run_arena(run);
+  const struct redirect_options *ob = run->ob;
+  const char *path = it->text;
+  if (ob->forbid_include) return list_error(run, "included files not permitted");
+  if (depth >= REDIRECT_INCLUDE_DEPTH) return list_error(run, "included files are nested too deeply");
+  if (*path != '/') return list_error(run, arena_printf(a, "included file \"%s\" is not an absolute path", path));
+  /* The name stands in the administrator's data or the user's own file, but text from a message must not choose files. */
+  if (!run->is_file && expand_taint_refused(run->rc->x, path, "filename for included file"))
+    return list_error(run, run->rc->x->error);
+  if (ob->include_directory) {
+    size_t n = strlen(ob->include_directory);
+    if (strncmp(path, ob->include_directory, n) != 0 || path[n] != '/' || strstr(path, "/../"))
+      return list_error(run, arena_printf(a, "included file %s is not in directory %s", path, ob->include_directory));
+  }
+  uid_t uid;
+  gid_t gid;
+  enum route_result res = file_user(run, &uid, &gid);
+  if (res != ROUTE_OK) return res;
+  int fd = priv_open_as(uid, gid, path, O_RDONLY | O_NONBLOCK, 0);
+  if (fd < 0) return list_error(run, arena_printf(a, "failed to open included file %s: %s", path, strerror(-fd)));
+  struct stat st;
+  char *p = NULL;
+  size_t n = 0;
+  int rc = fstat(fd, &st) < 0 ? -errno : 0;
+  if (rc == 0 && !S_ISREG(st.st_mode)) rc = -EINVAL;
+  if (rc == 0) rc = sys_read_file(fd, a, REDIRECT_FILE_MAX_BYTES, &p, &n);
+  (void)!sys_close(fd);
+  if (rc < 0) return list_error(run, arena_printf(a, "failed to read included file %s: %s", path, strerror(-rc)));
+  if (run->is_file || run->rc->pw) {
+    res = check_file(run, &st, path);
+    if (res != ROUTE_OK) return res;
+  }
+  return run_list(run, str_n(arena_strndup_t(a, p, n, TAINTED), strlen(p)), depth + 1);
+}
+
+static enum route_result item_final(struct redirect_run *run, const struct redirect_item *it) {
+  struct arena *a = run_arena(run);
+  bool is_fail = it->kind == REDIRECT_FAIL;
+  if (is_fail ? !run->ob->allow_fail : !run->ob->allow_defer)
+    return list_error(run, arena_printf(a, "\":%s: %s\" is not permitted", is_fail ? "fail" : "defer", it->text));
+  struct address *addr = run->addr;
+  addr->message = addr->user_message = it->text;
+  addr->basic_errno = is_fail ? 0 : ERRNO_UNKNOWNERROR;
+  addr->pass_message = true;
+  if (run->ob->forbid_smtp_code) {
+    /* A code in the text would decide the reply: it is dropped. */
+    const char *s = it->text;
+    if (ch_isdigit(s[0]) && ch_isdigit(s[1]) && ch_isdigit(s[2]) && ch_isspace(s[3])) addr->user_message = s + 4;
+  }
+  return is_fail ? ROUTE_FAIL : ROUTE_DEFER;
+}
+
+static enum route_result item_bad(struct redirect_run *run, const struct redirect_item *it) {
+  if (!run->ob->skip_syntax_errors) return list_error(run, it->text);
+  run->bad++;
+  log_write(LS_ALWAYS, LOG_MAIN, "%s router: skipped error: %s", run->r->name, it->text);
+  return ROUTE_OK;
+}
+
+static enum route_result run_item(struct redirect_run *run, const struct redirect_item *it, int depth) {
+  switch (it->kind) {
+    case REDIRECT_ADDRESS: return item_address(run, it);
+    case REDIRECT_PIPE:
+    case REDIRECT_FILE: return item_pseudo(run, it);
+    case REDIRECT_INCLUDE: return item_include(run, it, depth);
+    case REDIRECT_UNKNOWN: return ROUTE_DECLINE;
+    case REDIRECT_DEFER:
+    case REDIRECT_FAIL: return item_final(run, it);
+    case REDIRECT_BAD: return item_bad(run, it);
+    case REDIRECT_BLACKHOLE:
+      return run->ob->forbid_blackhole ? list_error(run, "\":blackhole:\" is not permitted") : ROUTE_DISCARD;
+  }
+  return ROUTE_DEFER;
+}
+
+static enum route_result run_list(struct redirect_run *run, struct str text, int depth) {
+  const struct config *cfg = run->rc->x->cfg;
+  struct redirect_item *list =
+      redirect_list_parse(run_arena(run), text, cfg->o.allow_domain_literals, cfg->o.allow_utf8_domains);
+  for (const struct redirect_item *it = list; it; it = it->next) {
+    enum route_result res = run_item(run, it, depth);
+    if (res != ROUTE_OK) return res;
+  }
+  return ROUTE_OK;
+}
+
+static enum route_result refuse_filter(struct redirect_run *run, enum redirect_filter kind) {
+  const struct redirect_options *ob = run->ob;
+  const char *name = kind == REDIRECT_EXIM_FILTER ? "Exim" : "Sieve", *why = "not supported by this build";
+  bool forbidden = kind == REDIRECT_EXIM_FILTER ? ob->forbid_exim_filter : ob->forbid_sieve_filter;
+  struct arena *a = run_arena(run);
+  if (!ob->allow_filter) why = "filtering not enabled";
+  else why = arena_printf(a, forbidden ? "%s filtering not enabled" : "%s filters are not supported by this build", name);
+  return redirect_defer(run, ERRNO_BADREDIRECT, arena_printf(a, "error in filter %s: %s", run->is_file ? "file" : "data", why));
+}
+
+/* The children get the properties of the address as they are after errors_to, headers_add and headers_remove. */
+static void hand_over_children(struct redirect_run *run) {
+  if (!run->generated) return;
+  for (struct address *c = run->generated; c; c = c->next) c->prop = run->addr->prop;
+  *run->tail = *run->rc->children;
+  *run->rc->children = run->generated;
+}
+
+static bool was_ancestor_router(const struct redirect_run *run) {
+  for (const struct address *p = run->addr->parent; p; p = p->parent)
+    if (p->router == run->r) return true;
+  return false;
+}
+
+static enum route_result redirect_route(struct route_ctx *rc, struct router *r, struct address *addr) {
+  const struct redirect_options *ob = r->ob;
+  struct redirect_run run = {.rc = rc, .r = r, .ob = ob, .addr = addr, .is_file = ob->file != NULL};
+  run.tail = &run.generated;
+  if (!ob->repeat_use && was_ancestor_router(&run)) return ROUTE_DECLINE;
+  struct addr_prop saved = addr->prop;
+  int saved_children = addr->child_count;
+  const char *errors = NULL;
+  enum route_result res = route_get_user(rc, r, addr);
+  if (res == ROUTE_OK) res = route_get_errors_address(rc, r, addr, &errors);
+  if (res == ROUTE_OK) res = route_get_munge_headers(rc, r, addr);
+  struct str text;
+  if (res == ROUTE_OK) res = get_text(&run, &text);
+  if (res == ROUTE_OK) {
+    enum redirect_filter kind = redirect_filter_kind(text);
+    res = kind == REDIRECT_NO_FILTER ? run_list(&run, text, 0) : refuse_filter(&run, kind);
+  }
+  if (res == ROUTE_OK && run.made == 0) res = ROUTE_DECLINE;
+  if (res != ROUTE_OK) {
+    addr->prop = saved;
+    addr->child_count = saved_children;
+    return res;
+  }
+  addr->prop.errors_address = errors;
+  if (r->o.errors_to && errors) addr->prop.ignore_error = !*errors;
+  hand_over_children(&run);
+  return ROUTE_REROUTED;
+}
+
+static const char *redirect_init(struct arena *a, struct config *c, struct router *r) {
+  (void)c;
+  const struct redirect_options *ob = r->ob;
+  if ((ob->data != NULL) == (ob->file != NULL))
+    return arena_printf(a, "%s router:\n  %s one of \"file\" or \"data\" must be specified", r->name,
+                        ob->data ? "only" : "either");
+  if (ob->one_time && (r->o.headers_add || r->o.headers_remove || r->o.unseen.value || r->o.unseen.expand))
+    return arena_printf(a, "%s router:\n  \"headers_add\", \"headers_remove\" and \"unseen\" are not permitted with \"one_time\"",
+                        r->name);
+  if (ob->file && r->o.check_local_user == false && (ob->check_owner && !ob->owners))
+    return arena_printf(a, "%s router:\n  \"check_owner\" requires \"owners\" or \"check_local_user\"", r->name);
+  return NULL;
+}
+
+const struct router_driver redirect_router = {.name = "redirect",
+                                              .options = redirect_options,
+                                              .option_count = ARRAY_SIZE(redirect_options),
+                                              .ob_size = sizeof(struct redirect_options),
+                                              .init = redirect_init,
+                                              .route = redirect_route};
