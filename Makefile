@@ -95,9 +95,11 @@ objects: $(LIB_OBJECTS)
 testprogs:
 	@if [ -f test/src/Makefile ]; then $(MAKE) -C test/src BUILD=$(BUILD_ABS); fi
 
-# make V=1 shows the commands.
+# make V=1 shows the commands, make -s nothing.
 ifdef V
 say :=
+else ifneq ($(findstring s,$(firstword -$(MAKEFLAGS))),)
+say := @
 else
 say = @echo "  $(1)";
 endif
@@ -207,7 +209,7 @@ check-long: fuzz-run
 # ---------------------------------------------------------------------------------------------------------
 # Installing
 
-install: all
+install: exim utils
 	@DESTDIR='$(DESTDIR)' scripts/install-exim $(BUILD)
 
 clean:

@@ -3,7 +3,7 @@
 # N skipped" as its last line.
 cd "$(dirname "$0")/../.." || exit 1
 jobs=$(nproc 2>/dev/null || echo 1)
-make="make --no-print-directory"
+make="make -s --no-print-directory"
 passed=0 failed=0 skipped=0
 
 # try NAME COMMAND...: one test; its output is shown when it fails.
