@@ -12,8 +12,6 @@
 
 #include "os/sys.h"
 
-extern char **environ;
-
 struct child_pipes {
   int in[2], out[2], err[2]; /* err carries errno of a failed exec; closed by a good one */
 };

@@ -60,7 +60,8 @@ static int identity_take(uid_t uid, gid_t gid) {
   if (r < 0) return uid == geteuid() ? 0 : r;
   if (setgroups(1, &gid) < 0 || setegid(gid) < 0 || seteuid(uid) < 0) {
     r = -errno;
-    (void)seteuid(0);
+    bool is_back = seteuid(0) == 0; /* going on with a mixed identity is worse than ending */
+    INVARIANT(is_back);
     priv_lower();
     return r;
   }
