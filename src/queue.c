@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Queue runs and the queue manager (queue.h).  Floor: flows.
+ *
+ * The spool is the truth; what is remembered here is a list of ids somebody just told us about.  Losing it (a kill, a full socket) delays
+ * those messages to the next run and loses nothing.  Delivery processes are forked, never exec'd; one process delivers a batch of ids when
+ * more are waiting than processes may run. */
+#include "queue.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "deliver.h"
+#include "os/debug.h"
+#include "os/log.h"
+#include "os/sys.h"
+#include "policy/config.h"
+#include "policy/expand.h"
+#include "policy/match.h"
+#include "spool.h"
+
+enum { MAX_DELIVERY_PROCESSES = 20, MAX_BATCH = 64, MAX_PENDING = 100000 };
+
+static int notify_fd_of_process = -1;
+void queue_set_notify_fd(int fd) { notify_fd_of_process = fd; }
+int queue_get_notify_fd(void) { return notify_fd_of_process; }
+
+bool queue_notify(int notify_fd, const char *id) {
+  if (notify_fd < 0) return false;
+  ssize_t r;
+  do r = send(notify_fd, id, strlen(id) + 1, MSG_NOSIGNAL);
+  while (r < 0 && errno == EINTR);
+  return r > 0;
+}
+
+/* ---- one run ------------------------------------------------------------------------------------------------------ */
+
+static struct deliver_opts deliver_opts_of(const struct queue_run_opts *o) {
+  return (struct deliver_opts){.forced = o->forced, .thaw = o->force_thaw, .in_queue_run = true,
+                               .local_only = o->local_only, .dont_deliver = o->dont_deliver};
+}
+
+/* "-qqff" and the selections, as the Start/End lines show them; "" for a plain run. */
+static const char *run_flags(struct arena *a, const struct queue_run_opts *o) {
+  struct strbuf b = strbuf_new(a);
+  if (o->two_stage || o->first_only || o->forced || o->local_only)
+    strbuf_addl(&b, " -q", o->two_stage ? "q" : "", o->first_only ? "i" : "", o->force_thaw ? "ff" : o->forced ? "f" : "",
+                o->local_only ? "l" : "", NULL);
+  if (o->match_recipient) strbuf_addf(&b, " -R%s %s", o->recipient_is_regex ? "r" : "", o->match_recipient);
+  if (o->match_sender) strbuf_addf(&b, " -S%s %s", o->sender_is_regex ? "r" : "", o->match_sender);
+  return b.p;
+}
+
+static bool text_matches(struct expand_ctx *x, const char *text, const char *pattern, bool is_regex) {
+  if (is_regex) return regex_match(x, pattern, true, str_c(text), false) == OUTCOME_OK;
+  return strstric(text, pattern) != NULL;
+}
+
+/* -R/-S and "first attempt only": needs a look into the message. */
+static bool is_selected(const struct config *cfg, const char *id, const struct queue_run_opts *o) {
+  if (!o->match_sender && !o->match_recipient && !o->first_only) return true;
+  struct message *m;
+  if (spool_peek(cfg, id, &m) != SPOOL_OPENED) return !o->first_only; /* deliver_message reports what is wrong */
+  struct expand_ctx x = expand_ctx_new(m->arena, cfg);
+  bool ok = !o->first_only || m->deliver_firsttime;
+  if (ok && o->match_sender) ok = text_matches(&x, m->sender, o->match_sender, o->sender_is_regex);
+  if (ok && o->match_recipient) {
+    ok = false;
+    for (size_t i = 0; i < m->recipient_count && !ok; i++)
+      ok = !tree_find(&m->nonrecipients, m->recipients[i].address) &&
+           text_matches(&x, m->recipients[i].address, o->match_recipient, o->recipient_is_regex);
+  }
+  message_free(m);
+  return ok;
+}
+
+/* Deliver in a child, so that whatever goes wrong there stops one message only. */
+static void deliver_in_child(const struct config *cfg, const char *id, const struct deliver_opts *d) {
+  pid_t pid = sys_fork("qrun-delivery");
+  if (pid == 0) _exit(deliver_message(cfg, id, d) == DELIVER_DONE ? 0 : 1);
+  if (pid < 0) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "fork of delivery process failed in queue run: %s", strerror((int)-pid));
+    return;
+  }
+  int status;
+  if (sys_waitpid(pid, &status, 0) == pid && WIFSIGNALED(status))
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "queue run: process %d crashed with signal %d while delivering %s", (int)pid,
+              WTERMSIG(status), id);
+}
+
+void queue_run(const struct config *cfg, const struct queue_run_opts *o) {
+  struct arena *a = arena_new("queue_run");
+  struct deliver_opts d = deliver_opts_of(o);
+  const char *flags = run_flags(a, o);
+  bool is_selection = o->start_id || o->match_sender || o->match_recipient;
+  int pid = (int)getpid();
+  log_write(LS_QUEUE_RUN, LOG_MAIN, "Start queue run: pid=%d%s", pid, flags);
+  struct spool_item *i = spool_list(a, cfg, cfg->o.queue_run_in_order || is_selection, NULL);
+  for (; i; i = i->next) {
+    if (o->start_id && strcmp(i->id, o->start_id) < 0) continue;
+    if (o->stop_id && strcmp(i->id, o->stop_id) > 0) break;
+    if (is_selected(cfg, i->id, o)) deliver_in_child(cfg, i->id, &d);
+  }
+  log_write(LS_QUEUE_RUN, LOG_MAIN, "End queue run: pid=%d%s", pid, flags);
+  arena_free(a);
+}
+
+/* ---- the queue manager ------------------------------------------------------------------------------------------- */
+
+struct manager {
+  const struct config *cfg;
+  int notify_fd, interval_sec, max_runs;
+  const struct queue_run_opts *run;
+  char (*pending)[MSGID_SIZE]; /* ring */
+  size_t head, count;
+  int deliveries, runs;        /* children */
+  pid_t *run_pids;
+  deadline_ms next_run;
+};
+
+static volatile sig_atomic_t manager_stop, manager_child;
+static void on_term(int sig) {
+  (void)sig;
+  manager_stop = 1;
+}
+static void on_child(int sig) {
+  (void)sig;
+  manager_child = 1;
+}
+
+static void manager_signals(sigset_t *ret_wait_mask) {
+  sigset_t block;
+  sigemptyset(&block);
+  sigaddset(&block, SIGCHLD);
+  sigaddset(&block, SIGTERM);
+  sigaddset(&block, SIGINT);
+  sigprocmask(SIG_BLOCK, &block, ret_wait_mask);
+  sigdelset(ret_wait_mask, SIGCHLD);
+  sigdelset(ret_wait_mask, SIGTERM);
+  sigdelset(ret_wait_mask, SIGINT);
+  struct sigaction sa = {.sa_handler = on_term};
+  sigaction(SIGTERM, &sa, NULL);
+  sigaction(SIGINT, &sa, NULL);
+  sa.sa_handler = on_child;
+  sigaction(SIGCHLD, &sa, NULL);
+  signal(SIGHUP, SIG_IGN);
+}
+
+/* A child of the manager: default signals, nothing blocked. */
+static void child_signals(const struct manager *m) {
+  sigset_t none;
+  sigemptyset(&none);
+  signal(SIGCHLD, SIG_DFL);
+  signal(SIGTERM, SIG_DFL);
+  signal(SIGINT, SIG_DFL);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  prctl(PR_SET_PDEATHSIG, 0);
+  (void)m;
+}
+
+static bool is_run_pid(struct manager *m, pid_t pid) {
+  for (int i = 0; i < m->runs; i++)
+    if (m->run_pids[i] == pid) {
+      m->run_pids[i] = m->run_pids[--m->runs];
+      return true;
+    }
+  return false;
+}
+
+static void reap(struct manager *m) {
+  int status;
+  pid_t pid;
+  manager_child = 0;
+  while ((pid = sys_waitpid(-1, &status, WNOHANG)) > 0) {
+    if (!is_run_pid(m, pid)) m->deliveries--;
+    if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM)
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "delivery process %d died of signal %d", (int)pid, WTERMSIG(status));
+  }
+}
+
+static void push_pending(struct manager *m, const char *id) {
+  if (m->count == MAX_PENDING) return; /* the next run finds it */
+  snprintf(m->pending[(m->head + m->count) % MAX_PENDING], MSGID_SIZE, "%s", id);
+  m->count++;
+}
+
+static void read_notifications(struct manager *m) {
+  char buf[64];
+  ssize_t n;
+  while ((n = recv(m->notify_fd, buf, sizeof buf - 1, MSG_DONTWAIT)) > 0) {
+    buf[n] = '\0';
+    if (msgid_is_valid(str_c(buf))) push_pending(m, buf);
+  }
+}
+
+static void start_delivery(struct manager *m) {
+  /* as many ids per process as keep all processes equally busy */
+  size_t batch = MIN(MAX(m->count / MAX_DELIVERY_PROCESSES, (size_t)1), (size_t)MAX_BATCH);
+  pid_t pid = sys_fork("delivery");
+  if (pid == 0) {
+    child_signals(m);
+    struct deliver_opts d = {0};
+    for (size_t i = 0; i < batch; i++) (void)deliver_message(m->cfg, m->pending[(m->head + i) % MAX_PENDING], &d);
+    _exit(0);
+  }
+  if (pid < 0) { /* no process to be had: the ids stay pending; try again when a child ends or in a second */
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "fork of delivery process failed: %s", strerror((int)-pid));
+    return;
+  }
+  m->deliveries++;
+  m->head = (m->head + batch) % MAX_PENDING;
+  m->count -= batch;
+}
+
+static void start_run(struct manager *m) {
+  m->next_run = deadline_in_sec(m->interval_sec);
+  if (m->runs >= m->max_runs) return;
+  pid_t pid = sys_fork("queue-runner");
+  if (pid == 0) {
+    child_signals(m);
+    queue_run(m->cfg, m->run);
+    (void)spool_clean_orphans(m->cfg, 3600);
+    _exit(0);
+  }
+  if (pid > 0) m->run_pids[m->runs++] = pid;
+}
+
+static int wait_ms(const struct manager *m) {
+  bool stuck = m->count > 0 && m->deliveries == 0; /* fork failed: try again soon */
+  int ms = m->interval_sec > 0 ? deadline_poll_ms(m->next_run) : -1;
+  return stuck && (ms < 0 || ms > 1000) ? 1000 : ms;
+}
+
+static int max_runs_of(const struct config *cfg) {
+  struct arena *a = arena_new("queue_run_max");
+  struct expand_ctx x = expand_ctx_new(a, cfg);
+  int64_t n = 5;
+  const char *text = cfg->o.queue_run_max;
+  if (text && !expand_int(&x, text, &n)) n = 5;
+  arena_free(a);
+  return n <= 0 ? 1000 : (int)MIN(n, INT64_C(1000));
+}
+
+void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, const struct queue_run_opts *o) {
+  struct manager m = {.cfg = cfg, .notify_fd = notify_fd, .interval_sec = interval_sec, .run = o};
+  sigset_t wait_mask;
+  manager_signals(&wait_mask);
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  m.max_runs = max_runs_of(cfg);
+  m.pending = calloc(MAX_PENDING, MSGID_SIZE);
+  m.run_pids = calloc((size_t)m.max_runs, sizeof *m.run_pids);
+  INVARIANT(m.pending && m.run_pids);
+  m.next_run = deadline_in_ms(0);
+  while (!manager_stop) {
+    if (manager_child) reap(&m);
+    while (m.count > 0 && m.deliveries < MAX_DELIVERY_PROCESSES) {
+      size_t before = m.count;
+      start_delivery(&m);
+      if (m.count == before) break;
+    }
+    if (interval_sec > 0 && deadline_passed(m.next_run)) start_run(&m);
+    struct pollfd p = {notify_fd, POLLIN, 0};
+    int ms = wait_ms(&m);
+    struct timespec ts = {ms / 1000, (ms % 1000) * 1000000L};
+    if (ppoll(&p, 1, ms < 0 ? NULL : &ts, &wait_mask) > 0) read_notifications(&m);
+  }
+  _exit(0);
+}
