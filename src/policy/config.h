@@ -52,6 +52,10 @@ struct retry_step { /* F,2h,15m or G,16h,1h,1.5 or H,... */
   int64_t timeout_sec, interval_sec;
   int factor_thousandths;
 };
+/* What a rule's error name asks for.  basic_errno 0: anything.  more_errno for refused and timeout: 'A' or 'M' (host from an A or MX record) or 0
+ * for either, plus RETRY_TIMEOUT_CONNECT when the timeout must be of connecting; for 4xx errors the last two digits of the code << 8, a whole
+ * ten written as 100 + first digit * 10, any code as 255; for quota the seconds since the mailbox was last read. */
+enum { RETRY_TIMEOUT_CONNECT = 0x100 };
 struct retry_rule {
   struct retry_rule *next;
   const char *pattern;    /* domain or address pattern */
@@ -81,6 +85,7 @@ struct config {
   const char *file;                 /* the main file read */
   const char *dir;                  /* its directory */
   struct main_options o;
+  struct opt_block *main_block;     /* of o */
   struct tree named_lists[LIST_KINDS]; /* data: struct named_list * */
   struct tree acls;                 /* data: struct acl * */
   struct router *routers;           /* in order, linked by next */
@@ -108,5 +113,7 @@ const struct named_list *config_named_list(const struct config *c, enum list_kin
 const struct acl *config_acl(const struct config *c, const char *name);
 struct transport *config_transport(const struct config *c, const char *name);
 struct router *config_router(const struct config *c, const char *name);
+/* Is uid in never_users or FIXED_NEVER_USERS? */
+bool config_user_is_never(const struct config *c, uid_t uid);
 
 #endif

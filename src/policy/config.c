@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Finding things in a finished configuration.  Floor: policy. */
+#include "policy/config.h"
+
+#include "base/buildinfo.h"
+#include "router.h"
+#include "transport.h"
+
+const struct named_list *config_named_list(const struct config *c, enum list_kind kind, const char *name)
+{
+  const struct tree_node *t = tree_find(&c->named_lists[kind], name);
+  return t ? t->data : NULL;
+}
+
+const struct acl *config_acl(const struct config *c, const char *name)
+{
+  const struct tree_node *t = tree_find(&c->acls, name);
+  return t ? t->data : NULL;
+}
+
+struct transport *config_transport(const struct config *c, const char *name)
+{
+  struct transport *t = c->transports;
+  while (t && strcmp(t->name, name) != 0) t = t->next;
+  return t;
+}
+
+struct router *config_router(const struct config *c, const char *name)
+{
+  struct router *r = c->routers;
+  while (r && strcmp(r->name, name) != 0) r = r->next;
+  return r;
+}
+
+static bool user_in_list(const char *list, uid_t uid)
+{
+  struct str rest = str_c(list);
+  while (rest.n) {
+    struct str item = str_trim(str_cut(&rest, ':'));
+    char name[128];
+    uid_t got;
+    if (!item.n || item.n >= sizeof(name)) continue;
+    memcpy(name, item.p, item.n);
+    name[item.n] = 0;
+    if (opt_find_user(name, &got, NULL) && got == uid) return true;
+  }
+  return false;
+}
+
+bool config_user_is_never(const struct config *c, uid_t uid)
+{
+  return user_in_list(build_info()->fixed_never_users, uid) || user_in_list(c->o.never_users, uid);
+}

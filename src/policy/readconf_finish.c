@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is worked out once the main section is read: names, users, paths, log selection, and checks between options.  Floor: policy.  Manual ch. 14. */
+#include "base/buildinfo.h"
+#include "buildconfig.h"
+#include "os/log.h"
+#include "os/net.h"
+#include "policy/expand.h"
+#include "policy/readconf_priv.h"
+
+/* Values decided when the program was built stand where the file said nothing. */
+static void build_defaults(struct config *c)
+{
+  const struct build_info *b = build_info();
+  struct main_options *o = &c->o;
+  if (!o->spool_directory) o->spool_directory = b->spool_directory;
+  if (!o->log_file_path && *b->log_file_path) o->log_file_path = b->log_file_path;
+  if (!o->pid_file_path && *b->pid_file_path) o->pid_file_path = b->pid_file_path;
+  if (!o->headers_charset) o->headers_charset = b->headers_charset;
+  if (!o->pipelining_connect_keywords) o->pipelining_connect_keywords = b->pipe_connect_keywords;
+  if (!opt_was_set(c->main_block, "timezone") && *b->timezone_default) o->timezone = b->timezone_default;
+  if (!o->exim_path) o->exim_path = arena_printf(c->arena, "%s/exim", b->bin_directory);
+  if (!o->exim_version) o->exim_version = build_version();
+}
+
+static bool resolve_users(struct readconf *r)
+{
+  struct config *c = r->cfg;
+  const struct build_info *b = build_info();
+  gid_t login_gid = (gid_t)-1, gid;
+  uid_t uid;
+  if (c->o.exim_user.is_set) {
+    uid = c->o.exim_user.id;
+    (void)opt_find_user(c->o.exim_user.text, &uid, &login_gid);
+  } else if (!opt_find_user(b->exim_user, &uid, &login_gid)) {
+    return rc_fail_plain(r, "user %s was not found: set exim_user", b->exim_user);
+  }
+  if (c->o.exim_group.is_set) gid = c->o.exim_group.id;
+  else if (!*b->exim_group || !opt_find_group(b->exim_group, &gid)) gid = login_gid;
+  if (gid == (gid_t)-1) return rc_fail_plain(r, "cannot find a group for the Exim user: set exim_group");
+  c->exim_uid = uid;
+  c->exim_gid = gid;
+  if (!c->o.exim_user.is_set) c->o.exim_user = (struct opt_id){.is_set = true, .id = uid, .text = b->exim_user};
+  if (!c->o.exim_group.is_set)
+    c->o.exim_group = (struct opt_id){.is_set = true, .id = gid, .text = arena_printf(c->arena, "%u", gid)};
+  return true;
+}
+
+/* Expand an option whose failure ends the program; Exim's wording has no position here. */
+static bool expand_now(struct readconf *r, const char *name, const char *value, const char **ret)
+{
+  struct expand_ctx x = expand_ctx_new(r->a, r->cfg);
+  if (!value || (!strchr(value, '$') && !strchr(value, '\\'))) {
+    *ret = value;
+    return true;
+  }
+  const char *text = expand_string(&x, value);
+  if (!text) {
+    r->error = arena_printf(r->a, "failed to expand %s \"%s\": %s", name, value, x.error ? x.error : "forced failure");
+    return false;
+  }
+  *ret = text;
+  return true;
+}
+
+/* Each item may hold one %s and one date escape. */
+static bool check_log_path(struct readconf *r, const char *path)
+{
+  int names = 0, dates = 0;
+  for (const char *s = path ? path : ""; *s; s++) {
+    if (*s == ':') names = dates = 0;
+    if (*s != '%') continue;
+    s++;
+    if (*s == 's' && !names++) continue;
+    if ((*s == 'D' || *s == 'M') && !dates++) continue;
+    if (*s == '%') continue;
+    r->error = arena_printf(r->a, "log_file_path \"%s\" contains unexpected \"%%\" character", path);
+    return false;
+  }
+  return true;
+}
+
+static bool set_names(struct readconf *r)
+{
+  struct config *c = r->cfg;
+  c->primary_hostname = c->o.primary_hostname;
+  if (!c->primary_hostname) c->primary_hostname = net_host_name(r->a);
+  if (!c->primary_hostname || !*c->primary_hostname) c->primary_hostname = "localhost";
+  c->o.primary_hostname = c->primary_hostname;
+  c->qualify_domain = c->o.qualify_domain ? c->o.qualify_domain : c->primary_hostname;
+  c->qualify_recipient = c->o.qualify_recipient ? c->o.qualify_recipient : c->qualify_domain;
+  c->o.qualify_domain = c->qualify_domain;
+  c->o.qualify_recipient = c->qualify_recipient;
+  return true;
+}
+
+static bool set_host_number(struct readconf *r)
+{
+  const char *text;
+  int n;
+  if (!r->cfg->o.localhost_number) return true;
+  if (!expand_now(r, "localhost_number", r->cfg->o.localhost_number, &text)) return false;
+  struct str s = str_trim(str_c(text));
+  if (!str_parse_int(s, &n) || n < 0) return rc_fail_plain(r, "localhost_number value is not a number: %s", text);
+  if (n > CFG_MAX_LOCALHOST_NUMBER)
+    return rc_fail_plain(r, "localhost_number is greater than the maximum allowed value (%d)", CFG_MAX_LOCALHOST_NUMBER);
+  r->cfg->host_number = n;
+  return true;
+}
+
+static bool check_combinations(struct readconf *r)
+{
+  const struct main_options *o = &r->cfg->o;
+  if (o->smtp_accept_max == 0 && (o->smtp_accept_queue > 0 || o->smtp_accept_max_per_host))
+    return rc_fail_plain(r, "smtp_accept_max must be set if smtp_accept_queue or smtp_accept_max_per_host is set");
+  if (o->errors_reply_to && !strchr(o->errors_reply_to, '@'))
+    return rc_fail_plain(r, "errors_reply_to (%s) does not contain a domain", o->errors_reply_to);
+  return true;
+}
+
+bool rc_finish_main(struct readconf *r)
+{
+  struct config *c = r->cfg;
+  const char *err = NULL;
+  if (r->error) return false;
+  build_defaults(c);
+  if (!resolve_users(r) || !set_names(r)) return false;
+  if (!log_selector_parse(r->a, c->o.log_selector, &c->log_selector, &err)) return rc_fail_plain(r, "%s", err);
+  if (!expand_now(r, "spool_directory", c->o.spool_directory, &c->spool_directory)) return false;
+  if (!expand_now(r, "log_file_path", c->o.log_file_path, &c->log_file_path)) return false;
+  if (!expand_now(r, "pid_file_path", c->o.pid_file_path, &c->o.pid_file_path)) return false;
+  c->o.spool_directory = c->spool_directory;
+  if (!c->log_file_path) c->log_file_path = arena_printf(r->a, "%s/log/%%slog", c->spool_directory);
+  if (!c->o.process_log_path) c->o.process_log_path = arena_printf(r->a, "%s/exim-process.info", c->spool_directory);
+  c->o.log_file_path = c->log_file_path;
+  return check_log_path(r, c->log_file_path) && set_host_number(r) && check_combinations(r);
+}
