@@ -71,7 +71,8 @@ ALL_LIBS = $(LIBS) $(FEATURE_LIBS) $(EXTRA_LIBS)
 
 SOURCES := $(sort $(shell find src -name '*.c'))
 PROGRAM_SOURCES := $(wildcard src/exim.c src/utils/exi*.c)
-LIB_SOURCES := $(filter-out $(PROGRAM_SOURCES),$(SOURCES))
+# Drivers that need a library nobody asked for are left out (LEFT_OUT_SOURCES is in build.mk).
+LIB_SOURCES := $(filter-out $(PROGRAM_SOURCES) $(LEFT_OUT_SOURCES),$(SOURCES))
 LIB_OBJECTS := $(LIB_SOURCES:src/%.c=$(BUILD)/obj/%.o)
 PROGRAM_OBJECTS := $(PROGRAM_SOURCES:src/%.c=$(BUILD)/obj/%.o)
 EXIM := $(if $(wildcard src/exim.c),$(BUILD)/exim)
