@@ -190,6 +190,44 @@ static void test_overflow_ends_the_process(void **state) {
   assert_true(WIFSIGNALED(status_of(break_invariant)));
 }
 
+#ifdef __has_feature
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
+static void write_behind(enum taint t) {
+  struct arena *a = arena_new("test");
+  volatile char *p = arena_alloc_t(a, 33, t);
+  p[33] = 1;
+}
+
+static void write_after_release(enum taint t) {
+  struct arena *a = arena_new("test");
+  struct arena_mark mark = arena_mark(a);
+  volatile char *p = arena_alloc_t(a, 33, t);
+  arena_release(a, mark);
+  p[0] = 1;
+}
+
+UNUSED static void overrun_clean(void) { write_behind(UNTAINTED); }
+UNUSED static void overrun_tainted(void) { write_behind(TAINTED); }
+UNUSED static void use_released_clean(void) { write_after_release(UNTAINTED); }
+UNUSED static void use_released_tainted(void) { write_after_release(TAINTED); }
+
+/* The sanitizer build is worth its time only if it sees faults inside arenas. */
+static void test_sanitizer_sees_faults(void **state) {
+  (void)state;
+#if defined(EXIM_ARENA_DEBUG) && defined(__SANITIZE_ADDRESS__)
+  assert_int_not_equal(status_of(overrun_clean), 0);
+  assert_int_not_equal(status_of(overrun_tainted), 0);
+  assert_int_not_equal(status_of(use_released_clean), 0);
+  assert_int_not_equal(status_of(use_released_tainted), 0);
+#else
+  skip();
+#endif
+}
+
 static int by_first_letter(const void *a, const void *b) {
   return ((const char *)a)[0] - ((const char *)b)[0];
 }
@@ -220,6 +258,7 @@ int main(void) {
       cmocka_unit_test(test_copies_keep_taint),
       cmocka_unit_test(test_printf),
       cmocka_unit_test(test_overflow_ends_the_process),
+      cmocka_unit_test(test_sanitizer_sees_faults),
       cmocka_unit_test(test_vec),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
