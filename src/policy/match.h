@@ -20,7 +20,13 @@ struct match_opts {
   bool no_expand;      /* the list was expanded already */
   bool allow_named;    /* +name */
   const char **ret_value; /* lookup data or NULL */
+  const char *name;    /* option name, for narration; NULL: the list text is shown */
 };
+
+/* The general form behind the functions below, which expand the list text (a tainted list text is never expanded: it cannot be
+ * configuration text).  Text that was expanded already must come here with no_expand.  kind LIST_HOST is not for here. */
+enum outcome match_list(struct expand_ctx *x, enum list_kind kind, const char *subject, const char *list,
+                        const struct match_opts *o);
 
 /* Is domain in the domain list?  list NULL or empty: FAIL. */
 enum outcome match_domain(struct expand_ctx *x, const char *domain, const char *list, const char **ret_value);
@@ -31,6 +37,19 @@ enum outcome match_address(struct expand_ctx *x, const char *address, const char
 enum outcome match_string_list(struct expand_ctx *x, const char *s, const char *list, bool caseless, const char **ret_value);
 /* One pattern against one string with Exim's pattern forms (exact, *suffix, ^regex, lookup;): for retry, rewrite. */
 enum outcome match_pattern(struct expand_ctx *x, const char *s, const char *pattern, bool caseless, bool is_domain, const char **ret_value);
+
+/* What lists need from the drivers' floor; put in at start-up by host_init().  Without them names of hosts are unknown. */
+struct match_hooks {
+  /* Name of x->conn's peer, filled into conn->from.  OK, FAIL none, DEFER. */
+  enum outcome (*sender_name)(struct expand_ctx *x);
+  /* Addresses of a host name: const char * pushed to ret. */
+  enum outcome (*host_addresses)(struct expand_ctx *x, const char *name, struct vec *ret);
+  /* Has the domain an MX pointing here?  which: 'a' any, 'p' primary, 's' secondary.  ignore: host list or NULL. */
+  enum outcome (*mx)(struct expand_ctx *x, const char *domain, char which, const char *ignore);
+};
+void match_set_hooks(const struct match_hooks *h);
+/* Forget the cached results of named lists (end of a message; lookup_tidy() does it too). */
+void match_cache_clear(void);
 
 /* Host being matched.  name_lookup: called when an item needs the host's name (may be NULL: then unknown). */
 struct match_host {
@@ -45,6 +64,8 @@ enum outcome match_host(struct expand_ctx *x, struct match_host *h, const char *
 enum outcome match_sender_host(struct expand_ctx *x, const char *option_name, const char *list);
 /* Simple test of name+ip against a host list (smtp transport's hosts_* options). */
 enum outcome match_this_host(struct expand_ctx *x, const char *option_name, const char *list, const char *name, const char *address);
+/* Host lists whose text was expanded already. */
+enum outcome match_host_expanded(struct expand_ctx *x, struct match_host *h, const char *list, const char **ret_value);
 /* IP address against "ip[/len]" or named forms in a list: match_ip condition, local_interfaces. */
 enum outcome match_ip(struct expand_ctx *x, const char *address, const char *list);
 

@@ -13,6 +13,7 @@ struct lookup_result {
   bool no_cache;
   uint32_t ttl_sec;        /* UINT32_MAX: no limit */
   const char *error;       /* for DEFER/ERROR */
+  const char *wild, *fixed; /* after a partial lookup: the two parts of the key ("" and the whole for an exact match), else NULL */
 };
 
 /* ABI of a lookup driver.  open returns a handle in ret_handle (NULL allowed for query types). */

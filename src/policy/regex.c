@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Regular expressions: PCRE2 with JIT, limits, and a cache of compiled patterns.  Floor: policy.  Manual ch. 8.
+ *
+ * The subject is hostile, and so may the pattern be; both the number of match steps and the heap of one match are bounded, and
+ * running into a bound is an error (a temporary failure for the caller), never a silent "no".
+ * Memory of compiled patterns belongs to PCRE2.  Only patterns that are not tainted are kept, so that foreign text cannot push out the
+ * administrator's patterns.  The cache is on the list of allowed writable globals. */
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdlib.h>
+
+#include "os/debug.h"
+#include "policy/match.h"
+
+enum { CACHE_SLOTS = 256, MATCH_LIMIT = 2000000, HEAP_LIMIT_KIB = 20480 };
+
+struct cached_regex {
+  char *pattern; /* malloc'ed with the code */
+  bool caseless;
+  pcre2_code *code;
+};
+
+static struct {
+  struct cached_regex slot[CACHE_SLOTS];
+  pcre2_match_context *limits;
+} regexes;
+
+static unsigned slot_of(const char *pattern, bool caseless) {
+  uint32_t h = caseless ? 2166136261u : 2166136263u;
+  for (const char *p = pattern; *p; p++) h = (h ^ (unsigned char)*p) * 16777619u;
+  return h % CACHE_SLOTS;
+}
+
+static pcre2_code *compile(struct expand_ctx *x, const char *pattern, bool caseless) {
+  int err;
+  PCRE2_SIZE offset;
+  pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, caseless ? PCRE2_CASELESS : 0, &err, &offset, NULL);
+  if (!code) {
+    char text[128];
+    (void)pcre2_get_error_message(err, (PCRE2_UCHAR *)text, sizeof text);
+    x->error = arena_printf(x->a, "regular expression error in \"%s\": %s at offset %ld", pattern, text, (long)offset);
+    return NULL;
+  }
+  (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
+  return code;
+}
+
+/* The compiled pattern; *ret_owned when the caller has to free it. */
+static pcre2_code *get_code(struct expand_ctx *x, const char *pattern, bool caseless, bool *ret_owned) {
+  *ret_owned = is_tainted(pattern);
+  if (*ret_owned) return compile(x, pattern, caseless);
+  struct cached_regex *c = &regexes.slot[slot_of(pattern, caseless)];
+  if (c->code && c->caseless == caseless && strcmp(c->pattern, pattern) == 0) return c->code;
+  pcre2_code *code = compile(x, pattern, caseless);
+  char *copy = code ? strdup(pattern) : NULL;
+  if (!copy) {
+    *ret_owned = code != NULL;
+    return code;
+  }
+  if (c->code) {
+    pcre2_code_free(c->code);
+    free(c->pattern);
+  }
+  *c = (struct cached_regex){copy, caseless, code};
+  return code;
+}
+
+static void set_captures(struct expand_ctx *x, struct str subject, const pcre2_match_data *md, int count) {
+  const PCRE2_SIZE *ov = pcre2_get_ovector_pointer((pcre2_match_data *)md);
+  x->s.ncaptures = MIN(count, EXPAND_MAX_CAPTURES);
+  for (int i = 0; i < EXPAND_MAX_CAPTURES; i++) {
+    x->s.captures[i] = NULL;
+    if (i >= x->s.ncaptures) continue;
+    if (ov[2 * i] == PCRE2_UNSET || ov[2 * i + 1] < ov[2 * i]) x->s.captures[i] = "";
+    else x->s.captures[i] = arena_strndup(x->a, subject.p + ov[2 * i], ov[2 * i + 1] - ov[2 * i]);
+  }
+}
+
+/* The match context with the limits, made at the first use; NULL when there is no memory. */
+static pcre2_match_context *match_limits(void) {
+  if (!regexes.limits && (regexes.limits = pcre2_match_context_create(NULL)) != NULL) {
+    (void)pcre2_set_match_limit(regexes.limits, MATCH_LIMIT);
+    (void)pcre2_set_heap_limit(regexes.limits, HEAP_LIMIT_KIB);
+  }
+  return regexes.limits;
+}
+
+enum outcome regex_match_from(struct expand_ctx *x, const char *pattern, bool caseless, struct str subject, size_t start,
+                              bool nonempty_here, bool want_captures, size_t ret_span[2]) {
+  bool owned;
+  pcre2_code *code = get_code(x, pattern, caseless, &owned);
+  if (!code) return OUTCOME_ERROR;
+  pcre2_match_data *md = pcre2_match_data_create_from_pattern(code, NULL);
+  pcre2_match_context *limits = match_limits();
+  uint32_t options = nonempty_here ? PCRE2_NOTEMPTY_ATSTART | PCRE2_ANCHORED : 0;
+  int rc = PCRE2_ERROR_NOMEMORY;
+  if (md && limits) rc = pcre2_match(code, (PCRE2_SPTR)(subject.p ? subject.p : ""), subject.n, start, options, md, limits);
+  enum outcome result = OUTCOME_OK;
+  if (rc == PCRE2_ERROR_NOMATCH) {
+    result = OUTCOME_FAIL;
+  } else if (rc < 0) {
+    char text[128];
+    (void)pcre2_get_error_message(rc, (PCRE2_UCHAR *)text, sizeof text);
+    x->error = arena_printf(x->a, "regular expression \"%s\" could not be applied: %s", pattern, text);
+    result = OUTCOME_ERROR;
+  } else {
+    const PCRE2_SIZE *ov = pcre2_get_ovector_pointer(md);
+    if (want_captures) set_captures(x, subject, md, rc == 0 ? (int)pcre2_get_ovector_count(md) : rc);
+    if (ret_span) {
+      ret_span[0] = MIN(ov[0], ov[1]); /* \K may put the start behind the end */
+      ret_span[1] = ov[1];
+    }
+  }
+  pcre2_match_data_free(md);
+  if (owned) pcre2_code_free(code);
+  return result;
+}
+
+enum outcome regex_match(struct expand_ctx *x, const char *pattern, bool caseless, struct str subject, bool want_captures) {
+  return regex_match_from(x, pattern, caseless, subject, 0, false, want_captures, NULL);
+}
