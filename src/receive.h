@@ -28,6 +28,12 @@ struct receive_reply {
 struct receive_reply receive_message(struct conn *c, struct message *m, struct expand_ctx *x, struct acl_env *env,
                                      struct body_source *src);
 
+/* Write a rejection line to the logs of dest; the reject log also gets the envelope and the headers of m. */
+void receive_log_reject(const struct message *m, unsigned dest, const char *line);
+
+/* Is there room on the spool and log partitions for a message of that size (check_spool_space and friends)?  Logs when not. */
+bool receive_space_available(const struct config *cfg, int64_t message_bytes);
+
 /* -bm, -t and friends: read a message from fd 0.  Exit status for the process. */
 struct submit_opts {
   const char *const *recipients;

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The SMTP server session: its start, the command loop and the table of verbs.
+ *
+ * Floor: flows.  Everything read is hostile.  A command line is at most 16 KiB; every wait has a deadline; replies leave
+ * before the session waits for input or starts something slow.  Early pipelining rules are numbered S1..S13 in
+ * doc/experimental-spec.txt.  RFC 5321, 2920, 3030; manual ch. 48. */
+#include "smtp_in.h"
+
+#include <sys/stat.h>
+#include <stdio.h>
+
+#include "host.h"
+#include "os/debug.h"
+#include "policy/match.h"
+#include "smtp_in_priv.h"
+#include "verify.h"
+
+/* ---- helpers of all phases ---- */
+
+int64_t smtp_int_option(struct smtp_session *s, const char *name, const char *value, int64_t dflt) {
+  int64_t n;
+  if (!value) return dflt;
+  if (expand_int(&s->x, value, &n)) return n;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand %s: %s", name, s->x.error ? s->x.error : "");
+  return dflt;
+}
+
+bool smtp_host_in(struct smtp_session *s, const char *option, const char *list) {
+  return match_sender_host(&s->x, option, list) == OUTCOME_OK;
+}
+
+struct acl_result smtp_run_acl(struct smtp_session *s, enum acl_where where, const char *recipient, const char *acl,
+                               enum outcome dflt) {
+  if (!acl) return (struct acl_result){.outcome = dflt};
+  struct acl_result r = acl_check(&s->x, &s->env, where, recipient, acl);
+  return r;
+}
+
+deadline_ms smtp_deadline(const struct smtp_session *s) {
+  int64_t t = s->opt->smtp_receive_timeout;
+  return t > 0 ? deadline_in_sec(t) : DEADLINE_NEVER;
+}
+
+void smtp_reset(struct smtp_session *s) {
+  message_free(s->m);
+  s->m = message_new(s->c->cfg);
+  s->m->from = &s->c->from;
+  s->m->login = s->c->login;
+  s->m->uid = s->c->uid;
+  s->m->gid = s->c->gid;
+  s->m->allow_unqualified_sender = s->unqualified_sender_ok;
+  s->m->allow_unqualified_recipient = s->unqualified_recipient_ok;
+  s->x.msg = s->m;
+  s->last_rcpt_error = NULL;
+  s->rcpt_errors_differ = s->recipients_max_exceeded = false;
+  s->c->recipients_discarded = s->c->caseful_local_part = false;
+  memset(&s->x.match, 0, sizeof(s->x.match));
+  s->x.acl_verify_message = NULL;
+  log_set_message_id(NULL);
+}
+
+const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_sender) {
+  const struct main_options *o = s->opt;
+  struct addr_opts ao = {.allow_empty = is_sender, .allow_domain_literal = o->allow_domain_literals,
+                         .allow_utf8 = s->m->smtputf8, .strip_angle_excess = o->strip_excess_angle_brackets,
+                         .strip_trailing_dot = o->strip_trailing_dot};
+  size_t domain = 0;
+  const char *error = NULL, *a = rfc5322_extract_address(s->tmp, text, ao, &domain, &error);
+  if (!a) {
+    smtp_synprot_error(s, true, 501, arena_printf(s->tmp, "%.*s: %s", STR_FMT(text), error));
+    return NULL;
+  }
+  if (domain || (is_sender && !*a)) return a;
+  bool ok = is_sender ? s->unqualified_sender_ok : s->unqualified_recipient_ok;
+  if (!is_sender && strcmpic(a, "postmaster") == 0) ok = true; /* RFC 5321 §4.5.1 */
+  if (ok) return arena_printf(s->tmp, "%s@%s", a, is_sender ? s->c->cfg->qualify_domain : s->c->cfg->qualify_recipient);
+  const char *what = is_sender ? "sender" : "recipient";
+  smtp_replyf(s, "501 %.*s: %s address must contain a domain", STR_FMT(text), what);
+  log_write(LS_SMTP_SYNTAX_ERROR, LOG_MAIN | LOG_REJECT, "unqualified %s rejected: <%s> %s", what, a, smtp_ident(s));
+  return NULL;
+}
+
+/* ---- synchronisation (S1-S4) ---- */
+
+static bool last_of_group(enum smtp_verb v) {
+  return v != VERB_MAIL && v != VERB_RCPT && v != VERB_RSET && v != VERB_BDAT && v != VERB_QUIT;
+}
+
+bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb) {
+  struct conn *c = s->c;
+  if (!c->enforce_sync || !s->is_socket || c->is_batched) return true;
+  if (verb == VERB_EHLO && c->early_acceptable) return true; /* what follows is checked when its turn comes */
+  if (!last_of_group(verb) && (c->pipelining_advertised || verb == VERB_QUIT)) return true;
+  if (stream_input_ready(c->io, 0) != STREAM_DATA) return true;
+  smtp_log_sync_error(s, false);
+  return false;
+}
+
+/* ---- reading commands ---- */
+
+static void note_command(struct smtp_session *s, enum smtp_verb v) {
+  static const char *const unknown = "?";
+  const char *name = v == VERB_UNKNOWN ? unknown : smtp_verb_name(v);
+  if (v != VERB_UNKNOWN) vec_push(&s->c->command_names, (void *)(uintptr_t)name);
+}
+
+bool smtp_read_command(struct smtp_session *s) {
+  struct str line;
+  bool bare_lf = false;
+  enum stream_status st;
+  do {
+    st = stream_read_line(s->c->io, SMTP_LINE_MAX, true, smtp_deadline(s), &line, &bare_lf);
+    s->line_number++;
+    /* Empty lines and lines of only a dot are nothing in a batch; in a session a bare dot is an unknown command. */
+  } while (st == STREAM_OK && s->c->is_batched && line.n == 0);
+  if (st == STREAM_TOOLONG) {
+    s->line = STR("(line too long)");
+    smtp_synprot_error(s, true, 500, "Line too long");
+    return !s->done && smtp_read_command(s);
+  }
+  if (st != STREAM_OK) {
+    if (s->c->is_batched && st == STREAM_EOF && !s->m->sender) s->done = true;
+    else smtp_log_lost(s, st);
+    return false;
+  }
+  char *copy = arena_strndup_t(s->tmp, line.p, line.n, TAINTED);
+  bool has_nul = memchr(line.p, 0, line.n) != NULL;
+  for (size_t i = 0; has_nul && i < line.n; i++)
+    if (!copy[i]) copy[i] = '?';
+  s->line = str_trim(str_n(copy, line.n));
+  copy[(size_t)(s->line.p - copy) + s->line.n] = 0;
+  s->c->smtp_command = s->line.p;
+  DEBUG(D_V | D_RECEIVE) debug_printf("SMTP<< %s\n", s->line.p);
+  if (!has_nul) return true;
+  log_write(LS_SMTP_SYNTAX_ERROR, LOG_MAIN, "SMTP syntax error in \"%s\" %s NUL character(s) present (shown as '?')", s->line.p,
+            smtp_ident(s));
+  s->c->synprot_errors++;
+  smtp_replyf(s, "501 NUL characters are not allowed in SMTP commands");
+  return smtp_read_command(s);
+}
+
+/* ---- dispatch ---- */
+
+static void do_ehlo(struct smtp_session *s, struct str arg) { smtp_do_helo(s, arg, true); }
+static void do_helo(struct smtp_session *s, struct str arg) { smtp_do_helo(s, arg, false); }
+
+static void do_auth(struct smtp_session *s, struct str arg) {
+  (void)arg;
+  smtp_synprot_error(s, false, 503, "AUTH command used when not advertised");
+}
+
+static void do_starttls(struct smtp_session *s, struct str arg) {
+  (void)arg;
+  smtp_synprot_error(s, false, 503, "STARTTLS command used when not advertised");
+}
+
+enum {
+  CMD_NONMAIL = 1,      /* counts against smtp_accept_max_nonmail */
+  CMD_NEEDS_HELO = 2,
+  CMD_IN_BATCH = 4,
+  CMD_WHEN_BROKEN = 8   /* allowed after an interrupted chunked message */
+};
+
+static const struct command {
+  void (*handle)(struct smtp_session *s, struct str arg);
+  unsigned flags;
+} commands[VERB_COUNT] = {
+  [VERB_HELO] = {do_helo, CMD_NONMAIL | CMD_IN_BATCH},
+  [VERB_EHLO] = {do_ehlo, CMD_NONMAIL | CMD_IN_BATCH},
+  [VERB_MAIL] = {smtp_do_mail, CMD_IN_BATCH},
+  [VERB_RCPT] = {smtp_do_rcpt, CMD_IN_BATCH},
+  [VERB_DATA] = {smtp_do_data, CMD_IN_BATCH},
+  [VERB_BDAT] = {smtp_do_bdat, CMD_WHEN_BROKEN},
+  [VERB_RSET] = {smtp_do_rset, CMD_NONMAIL | CMD_IN_BATCH | CMD_WHEN_BROKEN},
+  [VERB_NOOP] = {smtp_do_noop, CMD_NONMAIL | CMD_IN_BATCH},
+  [VERB_QUIT] = {smtp_do_quit, CMD_IN_BATCH | CMD_WHEN_BROKEN},
+  [VERB_VRFY] = {smtp_do_vrfy, CMD_NONMAIL},
+  [VERB_EXPN] = {smtp_do_expn, CMD_NONMAIL},
+  [VERB_HELP] = {smtp_do_help, CMD_NONMAIL | CMD_IN_BATCH},
+  [VERB_ETRN] = {smtp_do_etrn, CMD_NONMAIL},
+  [VERB_AUTH] = {do_auth, CMD_NONMAIL},
+  [VERB_STARTTLS] = {do_starttls, CMD_NONMAIL},
+};
+
+/* smtp_accept_max_nonmail: true when the session has to end. */
+static bool too_many_nonmail(struct smtp_session *s, enum smtp_verb v) {
+  bool *is_free = v == VERB_HELO ? &s->helo_is_free : v == VERB_EHLO ? &s->ehlo_is_free
+                  : v == VERB_RSET ? &s->rset_is_free : NULL;
+  if (is_free && *is_free) {
+    *is_free = false;
+    return false;
+  }
+  if (s->opt->smtp_accept_max_nonmail < 0 || ++s->c->nonmail_count <= s->opt->smtp_accept_max_nonmail) return false;
+  if (!s->is_socket && !s->c->from.host_address && s->c->is_batched) return false;
+  if (s->c->from.host_address && !smtp_host_in(s, "smtp_accept_max_nonmail_hosts", s->opt->smtp_accept_max_nonmail_hosts))
+    return false;
+  smtp_replyf(s, "554 Too many nonmail commands");
+  struct str rest = s->line, name = str_word(&rest);
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many nonmail commands (last was \"%.*s\")",
+            smtp_host_text(s), STR_FMT(name));
+  s->done = s->drop = true;
+  s->exit_status = 1;
+  return true;
+}
+
+static void unknown_command(struct smtp_session *s) {
+  if (s->o->mode == SMTP_MODE_BATCH) {
+    smtp_batch_error(s, "500 Command unrecognized");
+    return;
+  }
+  if (!smtp_check_sync(s, VERB_UNKNOWN)) return;
+  if (s->c->unknown_commands++ >= s->opt->smtp_max_unknown_commands) {
+    log_write(LS_SMTP_SYNTAX_ERROR, LOG_MAIN, "SMTP syntax error in \"%s\" %s unrecognized command", s->line.p, smtp_ident(s));
+    smtp_replyf(s, "500 Too many unrecognized commands");
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many unrecognized commands (last was \"%s\")",
+              smtp_host_text(s), s->line.p);
+    s->done = s->drop = true;
+    return;
+  }
+  smtp_synprot_error(s, true, 500, "unrecognized command");
+}
+
+static void dispatch(struct smtp_session *s) {
+  struct str arg;
+  bool bad_form;
+  enum smtp_verb v = smtp_parse_verb(s->line, &arg, &bad_form);
+  const struct command *k = &commands[v];
+  bool batch = s->o->mode == SMTP_MODE_BATCH;
+  if (s->early_pending) { /* S1: whoever talks before the greeting starts with EHLO */
+    s->early_pending = false;
+    if (v != VERB_EHLO && s->c->enforce_sync) {
+      smtp_log_sync_error(s, false);
+      return;
+    }
+  }
+  if (s->bdat_broken && !(k->flags & CMD_WHEN_BROKEN)) {
+    smtp_synprot_error(s, false, 503, "only RSET accepted now");
+    return;
+  }
+  if (!k->handle || (batch && !(k->flags & CMD_IN_BATCH))) {
+    unknown_command(s);
+    return;
+  }
+  arg.p = arg.n ? arg.p : "";
+  s->c->smtp_command_argument = arg.p;
+  note_command(s, v);
+  if (k->flags & CMD_NONMAIL && !batch && too_many_nonmail(s, v)) return;
+  if (!smtp_check_sync(s, v)) return;
+  k->handle(s, arg);
+}
+
+static void command_loop(struct smtp_session *s) {
+  while (!s->done) {
+    struct arena_mark mark = arena_mark(s->tmp);
+    if (smtp_read_command(s)) dispatch(s);
+    s->x.acl_verify_message = NULL;
+    memset(&s->x.match, 0, sizeof(s->x.match));
+    memset(&s->x.s, 0, sizeof(s->x.s));
+    s->last_rcpt_error = s->last_rcpt_error ? arena_strdup(s->m->arena, s->last_rcpt_error) : NULL;
+    s->c->smtp_command = s->c->smtp_command_argument = NULL;
+    arena_release(s->tmp, mark);
+  }
+}
+
+/* ---- start and end ---- */
+
+static void env_flush(struct acl_env *env) {
+  struct smtp_session *s = env->session;
+  if (stream_flush(s->c->io, smtp_deadline(s)) != STREAM_OK) s->done = true;
+}
+
+static void env_delay(struct acl_env *env, struct expand_ctx *x, int seconds) {
+  (void)x;
+  struct smtp_session *s = env->session;
+  if (s->c->host_checking) {
+    fprintf(stderr, "%s%d-second delay requested by ACL\n", ">>> ", seconds);
+    return;
+  }
+  env_flush(env);
+  deadline_ms end = deadline_in_sec(seconds);
+  while (seconds > 0 && !deadline_passed(end) && !(s->is_socket && stream_peer_gone(s->c->io))) {
+    struct timespec nap = {0, 200 * 1000000L};
+    int left = deadline_poll_ms(end);
+    if (left < 200) nap.tv_nsec = left * 1000000L;
+    (void)nanosleep(&nap, NULL);
+  }
+}
+
+static enum outcome env_verify_helo(struct acl_env *env, struct expand_ctx *x) {
+  (void)env;
+  if (x->conn->from.helo_verified) return OUTCOME_OK;
+  if (x->conn->from.helo_verify_failed) return OUTCOME_FAIL;
+  return host_verify_helo(x) ? OUTCOME_OK : OUTCOME_FAIL;
+}
+
+static enum outcome env_verify_reverse(struct acl_env *env, struct expand_ctx *x, const char **ret_log) {
+  (void)env;
+  if (x->conn->from.host_name) return OUTCOME_OK;
+  const char *msg = NULL;
+  enum outcome o = host_name_lookup(x, &msg);
+  if (o != OUTCOME_OK) *ret_log = arena_printf(x->a, "host lookup failed for reverse lookup check%s", msg ? msg : "");
+  return o;
+}
+
+static enum outcome run_acl_hook(struct expand_ctx *x, const char *name, const char **ret_message) {
+  enum acl_where where = ACL_WHERE_UNKNOWN;
+  struct acl_result r = acl_check(x, x->acl_env, where, NULL, name);
+  *ret_message = r.user_message;
+  return r.outcome;
+}
+
+static bool fd_is_socket(const struct stream *io) {
+  struct stat st;
+  int fd = stream_fd(io);
+  return fd < 0 || (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode));
+}
+
+static void session_start(struct smtp_session *s, struct conn *c, const struct smtp_opts *o) {
+  static const struct expand_hooks hooks = {.acl = run_acl_hook};
+  *s = (struct smtp_session){.c = c, .o = o, .opt = &c->cfg->o, .tmp = arena_new("smtp command")};
+  s->x = expand_ctx_new(s->tmp, c->cfg);
+  s->x.conn = c;
+  s->env = (struct acl_env){.verify_helo = env_verify_helo, .verify_reverse = env_verify_reverse, .delay = env_delay,
+                            .flush = env_flush, .session = s};
+  verify_fill_acl_env(&s->env);
+  s->env.session = s;
+  s->x.acl_env = &s->env;
+  expand_set_hooks(&hooks);
+  if (!c->command_names.a) c->command_names = vec_new(c->arena);
+  if (c->started.tv_sec == 0) c->started = time_now();
+  c->is_smtp_input = true;
+  c->is_batched = o->mode == SMTP_MODE_BATCH;
+  c->host_checking = o->mode == SMTP_MODE_CHECK;
+  s->is_socket = !c->host_checking && !c->is_batched && !c->is_local_caller && fd_is_socket(c->io);
+  s->helo_is_free = s->ehlo_is_free = s->rset_is_free = true;
+  if (!c->from.protocol) c->from.protocol = c->from.host_address ? "smtp" : c->is_batched ? "local-bsmtp" : "local-smtp";
+  smtp_reset(s);
+}
+
+static void batch_report(const struct smtp_session *s) {
+  const char *line = arena_printf(s->tmp, "%.*s", STR_FMT(s->line));
+  fprintf(stderr, "An error was detected while processing a file of BSMTP input.\n"
+          "The error message was:\n\n  %s\n\nThe SMTP transaction started in line %d.\n"
+          "The error was detected in line %d.\n", s->batch_error, s->transaction_line, s->line_number);
+  fprintf(stderr, "The SMTP command at fault was:\n\n   %s\n\n", line);
+  fprintf(stderr, "%d previous message%s successfully processed.\nThe rest of the batch was abandoned.\n", s->batch_messages,
+          s->batch_messages == 1 ? " was" : "s were");
+  printf("%s\nTransaction started in line %d\nError detected in line %d\n%s\n", s->batch_error, s->transaction_line,
+         s->line_number, line);
+  (void)fflush(stdout);
+}
+
+void smtp_batch_error(struct smtp_session *s, const char *text) {
+  if (s->batch_error) return;
+  s->batch_error = text;
+  s->done = true;
+  s->exit_status = s->batch_messages > 0 ? 1 : 2;
+  batch_report(s);
+}
+
+static void session_end(struct smtp_session *s) {
+  struct stream *io = s->c->io;
+  if (stream_flush(io, deadline_in_sec(10)) == STREAM_OK && s->drop && s->is_socket)
+    stream_linger_close(io, SMTP_LINGER_BYTES, SMTP_LINGER_MS); /* S5: no reset while our reply is on its way */
+  message_free(s->m);
+  log_set_message_id(NULL);
+  arena_free(s->tmp);
+}
+
+int smtp_session_run(struct conn *c, const struct smtp_opts *o) {
+  struct smtp_session s;
+  session_start(&s, c, o);
+  if (smtp_greet(&s)) command_loop(&s);
+  if (s.c->is_smtp_input && s.drop) smtp_log_end(&s, NULL);
+  session_end(&s);
+  return s.exit_status;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* HELO and EHLO: the argument, its verification, the ACL, and the list of extensions.
+ *
+ * Floor: flows.  The argument is foreign text: unless a host is allowed junk it is restricted to host name characters.
+ * The early pipelining keywords stand directly behind PIPELINING and only when it is there.  RFC 5321 §4.1.1.1;
+ * manual ch. 48, doc/experimental-spec.txt. */
+#include "host.h"
+#include "policy/match.h"
+#include "smtp_in_priv.h"
+
+static bool is_ip_literal(struct smtp_session *s, struct str a) {
+  if (a.n < 3 || a.p[0] != '[' || a.p[a.n - 1] != ']') return false;
+  struct str ip = str_n(a.p + 1, a.n - 2);
+  if (str_startsic(ip, STR("IPv6:"))) ip = str_n(ip.p + 5, ip.n - 5);
+  return ip_text_kind(str_dup(s->tmp, ip), NULL) != 0;
+}
+
+static bool helo_is_valid(struct smtp_session *s, struct str a) {
+  if (a.n > 0 && s->helo_junk_ok) return true;
+  if (is_ip_literal(s, a)) return true;
+  const char *extra = s->opt->helo_allow_chars ? s->opt->helo_allow_chars : "";
+  for (size_t i = 0; i < a.n; i++)
+    if (!ch_isalnum(a.p[i]) && a.p[i] != '.' && a.p[i] != '-' && !strchr(extra, a.p[i])) return false;
+  return a.n > 0;
+}
+
+static void reject_syntax(struct smtp_session *s, struct str arg) {
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected %.4s from %s: syntactically invalid argument(s): %s", s->line.p,
+            smtp_host_text(s), arg.n ? arg.p : "(no argument given)");
+  smtp_replyf(s, "501 Syntactically invalid HELO argument(s)");
+  if (++s->c->synprot_errors <= s->opt->smtp_max_synprot_errors) return;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many syntax or protocol errors (last command was "
+            "\"%.*s\", %s)", smtp_host_text(s), STR_FMT(s->line), smtp_command_list(s));
+  s->done = s->drop = true;
+  s->exit_status = 1;
+}
+
+static void set_protocol(struct smtp_session *s, bool esmtp) {
+  struct conn *c = s->c;
+  if (c->is_batched) return;
+  c->from.protocol = arena_printf(c->arena, "%s%ssmtp%s%s", c->from.host_address ? "" : "local-", esmtp ? "e" : "",
+                                  c->from.tls.active ? "s" : "", esmtp && c->from.auth_name ? "a" : "");
+}
+
+/* ---- extensions ---- */
+
+static void add_keyword(void *ctx, const char *keyword) {
+  struct strbuf *b = ctx;
+  strbuf_addf(b, "\n%s", keyword);
+}
+
+/* Lines "\nKEYWORD..." in Exim's order. */
+static void add_extensions(struct smtp_session *s, struct strbuf *b) {
+  struct conn *c = s->c;
+  const struct main_options *o = s->opt;
+  if (s->size_limit > 0) strbuf_addf(b, "\nSIZE %lld", (long long)s->size_limit);
+  else strbuf_adds(b, "\nSIZE");
+  if (o->accept_8bitmime) strbuf_adds(b, "\n8BITMIME");
+  c->dsn_advertised = smtp_host_in(s, "dsn_advertise_hosts", o->dsn_advertise_hosts);
+  if (c->dsn_advertised) strbuf_adds(b, "\nDSN");
+  if (o->acl_smtp_etrn) strbuf_adds(b, "\nETRN");
+  if (o->acl_smtp_vrfy) strbuf_adds(b, "\nVRFY");
+  if (o->acl_smtp_expn) strbuf_adds(b, "\nEXPN");
+  c->pipe_connect_advertised = false;
+  c->pipelining_advertised =
+    c->pipelining_enabled && smtp_host_in(s, "pipelining_advertise_hosts", o->pipelining_advertise_hosts);
+  if (c->pipelining_advertised) {
+    strbuf_adds(b, "\nPIPELINING");
+    if (c->early_acceptable && c->from.host_address) {
+      size_t before = b->n;
+      pipe_connect_advertise(&s->x, add_keyword, b);
+      c->pipe_connect_advertised = b->n > before;
+    }
+  }
+  c->chunking_advertised = smtp_host_in(s, "chunking_advertise_hosts", o->chunking_advertise_hosts);
+  if (c->chunking_advertised) strbuf_adds(b, "\nCHUNKING");
+  strbuf_adds(b, "\nHELP");
+}
+
+static void send_reply(struct smtp_session *s, bool esmtp, const struct acl_result *acl) {
+  struct conn *c = s->c;
+  struct strbuf b = strbuf_new(s->tmp);
+  int code = 250;
+  if (acl->user_message && *acl->user_message) {
+    strbuf_adds(&b, smtp_message_code(acl->user_message, &code, true));
+  } else {
+    strbuf_addf(&b, "%s Hello %s%s%s", c->from.active_hostname, c->from.ident ? c->from.ident : "",
+                c->from.ident ? " at " : "", c->from.helo_name);
+    if (c->from.host_address) strbuf_addf(&b, " [%s]", c->from.host_address);
+  }
+  if (esmtp) {
+    add_extensions(s, &b);
+    if (s->is_socket && c->pipe_connect_advertised && !c->early_used && stream_input_ready(c->io, 0) == STREAM_DATA)
+      c->early_used = true; /* a group behind an unanswered EHLO is what the extension grants */
+  }
+  bool no_multiline = c->no_multiline;
+  if (esmtp) c->no_multiline = false;
+  smtp_reply_text(s, code, b.p);
+  c->no_multiline = no_multiline;
+}
+
+/* ---- verification ---- */
+
+static bool verify(struct smtp_session *s) {
+  struct conn *c = s->c;
+  if (!s->helo_verify || !c->from.host_address) return true;
+  bool ok = host_verify_helo(&s->x);
+  c->from.helo_verified = ok;
+  c->from.helo_verify_failed = !ok;
+  if (ok || !s->helo_verify_required) return true;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected \"%.*s\" from %s: %.4s argument does not match calling host",
+            STR_FMT(s->line), smtp_host_text(s), s->line.p);
+  smtp_replyf(s, "550 %.4s argument does not match calling host", s->line.p);
+  return false;
+}
+
+static void forget_helo(struct smtp_session *s) {
+  s->c->from.helo_name = NULL;
+  s->c->helo_seen = false;
+  s->c->esmtp = false;
+  origin_set_fullhost(s->c->arena, &s->c->from, log_selects(LS_INCOMING_PORT));
+}
+
+void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
+  struct conn *c = s->c;
+  if (!helo_is_valid(s, arg)) {
+    reject_syntax(s, arg);
+    return;
+  }
+  c->from.helo_name = arena_strdup(c->arena, arg.p);
+  c->from.helo_verified = c->from.helo_verify_failed = false;
+  c->esmtp = esmtp;
+  origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
+  c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = false;
+  if (!verify(s)) {
+    forget_helo(s);
+    return;
+  }
+  struct acl_result acl = smtp_run_acl(s, ACL_WHERE_HELO, NULL, s->opt->acl_smtp_helo, OUTCOME_OK);
+  if (acl.outcome != OUTCOME_OK) {
+    forget_helo(s);
+    smtp_acl_failed(s, ACL_WHERE_HELO, &acl, arena_printf(s->tmp, "EHLO or HELO %s", arg.p));
+    return;
+  }
+  if (s->m->sender) {
+    smtp_log_incomplete(s, "EHLO/HELO");
+    smtp_reset(s);
+  }
+  c->helo_seen = true;
+  set_protocol(s, esmtp);
+  send_reply(s, esmtp, &acl);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The start of a session: limits of the connection, host checks, the connect ACL, the greeting.
+ *
+ * Floor: flows.  A refusal answers only the greeting and closes with a linger (S5, S6).  Manual ch. 14, 48. */
+#include <stdio.h>
+
+#include "host.h"
+#include "policy/match.h"
+#include "smtp_in_priv.h"
+
+static void set_active_hostname(struct smtp_session *s) {
+  struct conn *c = s->c;
+  const char *name = c->cfg->primary_hostname;
+  if (s->opt->smtp_active_hostname) {
+    const char *e = expand_option(&s->x, "smtp_active_hostname", s->opt->smtp_active_hostname);
+    if (e && *e) name = e;
+    else if (!e && !s->x.forced_fail)
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand \"%s\" (smtp_active_hostname): %s",
+                s->opt->smtp_active_hostname, s->x.error ? s->x.error : "");
+  }
+  c->from.active_hostname = arena_strdup(c->arena, name);
+}
+
+static void refuse(struct smtp_session *s, const char *reply) {
+  if (s->o->mode == SMTP_MODE_BATCH) smtp_batch_error(s, reply);
+  else smtp_replyf(s, "%s", reply);
+  s->done = s->drop = true;
+}
+
+/* Lists that are looked at once per connection. */
+static bool check_host(struct smtp_session *s) {
+  struct conn *c = s->c;
+  const struct main_options *o = s->opt;
+  if (!c->from.host_address) {
+    s->unqualified_sender_ok = s->unqualified_recipient_ok = true;
+    return true;
+  }
+  if (smtp_host_in(s, "host_lookup", o->host_lookup)) (void)host_name_lookup(&s->x, NULL);
+  origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
+  enum outcome rejected = match_sender_host(&s->x, "host_reject_connection", o->host_reject_connection);
+  if (rejected == OUTCOME_OK) {
+    log_write(LS_CONNECTION_REJECT, LOG_MAIN | LOG_REJECT, "refused connection from %s (host_reject_connection)",
+              smtp_host_text(s));
+    refuse(s, "554 SMTP service not available");
+    return false;
+  }
+  s->unqualified_sender_ok = smtp_host_in(s, "sender_unqualified_hosts", o->sender_unqualified_hosts);
+  s->unqualified_recipient_ok = smtp_host_in(s, "recipient_unqualified_hosts", o->recipient_unqualified_hosts);
+  s->helo_verify_required = smtp_host_in(s, "helo_verify_hosts", o->helo_verify_hosts);
+  s->helo_verify = s->helo_verify_required || smtp_host_in(s, "helo_try_verify_hosts", o->helo_try_verify_hosts);
+  s->helo_junk_ok = smtp_host_in(s, "helo_accept_junk_hosts", o->helo_accept_junk_hosts);
+  c->early_acceptable = pipe_connect_host_acceptable(&s->x);
+  return true;
+}
+
+static bool connect_acl(struct smtp_session *s, const char **ret_banner, int *ret_code) {
+  if (!s->opt->acl_smtp_connect) return true;
+  struct acl_result r = smtp_run_acl(s, ACL_WHERE_CONNECT, NULL, s->opt->acl_smtp_connect, OUTCOME_OK);
+  if (r.outcome != OUTCOME_OK) {
+    smtp_acl_failed(s, ACL_WHERE_CONNECT, &r, "connection in \"connect\" ACL");
+    return false;
+  }
+  if (r.user_message) *ret_banner = smtp_message_code(r.user_message, ret_code, true);
+  return true;
+}
+
+static void check_narration_head(const struct conn *c) {
+  printf("\n**** SMTP testing session as if from host %s\n**** but without any ident (RFC 1413) callback.\n"
+         "**** This is not for real!\n\n", c->from.host_address);
+  (void)fflush(stdout);
+}
+
+/* Input before the greeting: a promise kept (S1) or an error (S3). */
+static bool check_early_input(struct smtp_session *s) {
+  struct conn *c = s->c;
+  if (!s->is_socket || !c->enforce_sync || !c->from.host_address) return true;
+  if (stream_input_ready(c->io, 0) != STREAM_DATA) return true;
+  if (!c->early_acceptable) {
+    smtp_log_sync_error(s, true);
+    return false;
+  }
+  c->early_used = s->early_pending = true;
+  return true;
+}
+
+static void send_banner(struct smtp_session *s, const char *banner, int code) {
+  if (!banner) {
+    banner = expand_option(&s->x, "smtp_banner", s->opt->smtp_banner);
+    if (!banner) {
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Expansion of \"%s\" (smtp_banner) failed: %s", s->opt->smtp_banner,
+                s->x.error ? s->x.error : "");
+      banner = arena_printf(s->tmp, "%s ESMTP", s->c->from.active_hostname);
+    }
+  }
+  /* A banner must be at least the code; an empty one still gives a well-formed line. */
+  smtp_reply_text(s, code, banner);
+}
+
+bool smtp_greet(struct smtp_session *s) {
+  struct conn *c = s->c;
+  const char *banner = NULL;
+  int code = 220;
+  set_active_hostname(s);
+  c->enforce_sync = s->opt->smtp_enforce_sync;
+  c->pipelining_enabled = true;
+  s->size_limit = smtp_int_option(s, "message_size_limit", s->opt->message_size_limit, 50 << 20);
+  s->recipients_max = (int)s->opt->recipients_max;
+  if (c->host_checking) check_narration_head(c);
+  if (c->from.host_address && !c->from.fullhost) origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
+  if (c->host_checking || !c->from.host_address || !s->is_socket)
+    log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s", smtp_host_text(s));
+  if (c->is_batched) {
+    s->unqualified_sender_ok = s->unqualified_recipient_ok = true;
+    s->helo_required = false;
+    smtp_reset(s);
+    return true;
+  }
+  if (!check_host(s)) return false;
+  s->m->allow_unqualified_sender = s->unqualified_sender_ok;
+  s->m->allow_unqualified_recipient = s->unqualified_recipient_ok;
+  if (!connect_acl(s, &banner, &code)) return false;
+  if (!check_early_input(s)) return false;
+  send_banner(s, banner, code);
+  if (s->is_socket && c->early_acceptable && stream_input_ready(c->io, 0) == STREAM_DATA)
+    c->early_used = s->early_pending = true;
+  return true;
+}

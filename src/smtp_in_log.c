@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Replies, and the log lines of the SMTP server: refusals, errors, lost connections, ends.
+ *
+ * Floor: flows.  Everything a client sent is hostile; the log service escapes it.  Reply text from ACLs may hold
+ * newlines and becomes a multi-line reply; a bare CR in it is dropped.  Manual ch. 53, surface of log lines. */
+#include <stdio.h>
+
+#include "smtp_in_priv.h"
+
+/* ---- replies ---- */
+
+static void put_reply_line(struct smtp_session *s, const char *text, size_t n) {
+  if (s->o->mode == SMTP_MODE_BATCH) return;
+  stream_put(s->c->io, text, n);
+  stream_put(s->c->io, "\r\n", 2);
+}
+
+void smtp_replyf(struct smtp_session *s, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  const char *text = arena_vprintf(s->tmp, fmt, ap);
+  va_end(ap);
+  if (s->o->mode == SMTP_MODE_BATCH) {
+    if (*text == '4' || *text == '5') smtp_batch_error(s, text);
+    return;
+  }
+  put_reply_line(s, text, strlen(text));
+}
+
+const char *smtp_message_code(const char *text, int *code, bool check_class) {
+  struct str t = str_c(text);
+  if (t.n < 4 || !ch_isdigit(t.p[0]) || !ch_isdigit(t.p[1]) || !ch_isdigit(t.p[2]) || t.p[3] != ' ') return text;
+  int given = (t.p[0] - '0') * 100 + (t.p[1] - '0') * 10 + (t.p[2] - '0');
+  if (check_class && given / 100 != *code / 100) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "configured error code starts with incorrect digit (expected %d) in \"%s\"",
+              *code / 100, text);
+    size_t extended = smtp_enhanced_code_len(str_n(t.p + 4, t.n - 4), given / 100);
+    return text + 4 + extended;
+  }
+  *code = given;
+  return text + 4;
+}
+
+void smtp_reply_text(struct smtp_session *s, int code, const char *text) {
+  struct str rest = str_c(smtp_message_code(text, &code, true));
+  while (rest.n > 0 && ch_isspace(rest.p[rest.n - 1])) rest.n--;
+  if (s->o->mode == SMTP_MODE_BATCH) {
+    if (code >= 400) smtp_batch_error(s, arena_printf(s->tmp, "%d %.*s", code, STR_FMT(rest)));
+    return;
+  }
+  struct str prefix = str_n(rest.p, smtp_enhanced_code_len(rest, code / 100));
+  bool first = true;
+  do {
+    struct str line = str_cut(&rest, '\n');
+    bool more = rest.n > 0;
+    if (line.n > 0 && line.p[line.n - 1] == '\r') line.n--;
+    if (more && s->c->no_multiline) {
+      if (first) rest.n = 0, more = false;
+    }
+    const char *out = arena_printf(s->tmp, "%d%c%.*s%.*s", code, more ? '-' : ' ', first ? 0 : (int)prefix.n, prefix.p,
+                                   STR_FMT(line));
+    put_reply_line(s, out, strlen(out));
+    first = false;
+  } while (rest.n > 0);
+}
+
+/* ---- parts of lines ---- */
+
+const char *smtp_ident(const struct smtp_session *s) { return origin_host_ident(s->tmp, s->c, true, true); }
+
+/* "HOST" of connection lines: full host name, else the caller. */
+const char *smtp_host_text(const struct smtp_session *s) { return origin_host_ident(s->tmp, s->c, false, false); }
+
+const char *smtp_duration(const struct smtp_session *s, struct timeval since) {
+  char buf[64];
+  struct timeval now = time_now();
+  int64_t usec = (int64_t)(now.tv_sec - since.tv_sec) * 1000000 + now.tv_usec - since.tv_usec;
+  if (usec < 0) usec = 0;
+  if (log_selects(LS_MILLISEC) && usec < INT64_C(60000000))
+    return arena_printf(s->tmp, "%d.%03ds", (int)(usec / 1000000), (int)(usec / 1000 % 1000));
+  return arena_printf(s->tmp, "%s", time_format_interval(usec / 1000000, buf, sizeof(buf)));
+}
+
+
+/* "C=EHLO,QUIT"; the last twenty, with "..." when there were more. */
+const char *smtp_command_list(const struct smtp_session *s) {
+  struct strbuf b = strbuf_new(s->tmp);
+  const struct vec *v = &s->c->command_names;
+  size_t first = v->n > 20 ? v->n - 20 : 0;
+  strbuf_adds(&b, "C=");
+  if (first > 0) strbuf_adds(&b, "...,");
+  for (size_t i = first; i < v->n; i++) strbuf_addf(&b, "%s%s", i > first ? "," : "", (const char *)v->v[i]);
+  return b.p;
+}
+
+/* ---- errors of the client ---- */
+
+void smtp_synprot_error(struct smtp_session *s, bool syntax, int code, const char *text) {
+  struct conn *c = s->c;
+  log_write(syntax ? LS_SMTP_SYNTAX_ERROR : LS_SMTP_PROTOCOL_ERROR, LOG_MAIN, "SMTP %s error in \"%.*s\" %s %s",
+            syntax ? "syntax" : "protocol", STR_FMT(s->line), smtp_ident(s), text);
+  bool too_many = ++c->synprot_errors > s->opt->smtp_max_synprot_errors && s->o->mode != SMTP_MODE_BATCH;
+  if (!too_many) {
+    smtp_replyf(s, "%d %s", code, text);
+    return;
+  }
+  smtp_replyf(s, "%d-%s", code, text);
+  smtp_replyf(s, "%d Too many syntax or protocol errors", code);
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many syntax or protocol errors (last command was "
+            "\"%.*s\", %s)", smtp_host_text(s), STR_FMT(s->line), c->command_names.n ? smtp_command_list(s) : "NULL");
+  s->done = s->drop = true;
+  s->exit_status = 1;
+}
+
+void smtp_log_sync_error(struct smtp_session *s, bool greeting) {
+  struct str in = stream_buffered(s->c->io);
+  size_t shown = MIN(in.n, greeting ? (size_t)128 : (size_t)32);
+  const char *text = log_escape(s->tmp, str_n(in.p, shown));
+  if (greeting)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (input sent without waiting for greeting): "
+              "rejected connection from %s input=\"%s\"", smtp_ident(s), text);
+  else if (shown < in.n)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (next input sent too soon: pipelining was "
+              "%sadvertised): rejected \"%.*s\" %s next input=\"%s\"...", s->c->pipelining_advertised ? "" : "not ",
+              STR_FMT(s->line), smtp_ident(s), text);
+  else
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (next input sent too soon: pipelining was "
+              "%sadvertised): rejected \"%.*s\" %s next input=\"%s\" (%d bytes)", s->c->pipelining_advertised ? "" : "not ",
+              STR_FMT(s->line), smtp_ident(s), text, (int)in.n);
+  smtp_replyf(s, "554 SMTP synchronization error");
+  s->done = s->drop = true;
+  s->exit_status = 1;
+}
+
+/* ---- ACL results ---- */
+
+static const struct {
+  int deny, defer;
+} acl_codes[ACL_WHERE_COUNT] = {
+  [ACL_WHERE_CONNECT] = {550, 450}, [ACL_WHERE_HELO] = {550, 450},  [ACL_WHERE_MAIL] = {550, 450},
+  [ACL_WHERE_RCPT] = {550, 451},    [ACL_WHERE_PREDATA] = {550, 451}, [ACL_WHERE_DATA] = {550, 451},
+  [ACL_WHERE_AUTH] = {503, 451},    [ACL_WHERE_ETRN] = {458, 451},  [ACL_WHERE_EXPN] = {550, 451},
+  [ACL_WHERE_VRFY] = {252, 451},    [ACL_WHERE_STARTTLS] = {550, 451},
+};
+
+static void log_refusal(struct smtp_session *s, enum acl_where where, bool temporary, const char *log, const char *what) {
+  unsigned dest = s->c->log_reject_target_set ? s->c->log_reject_target : LOG_MAIN | LOG_REJECT;
+  if (dest == 0) return;
+  const char *from = "";
+  bool envelope = where == ACL_WHERE_RCPT || where == ACL_WHERE_PREDATA || where == ACL_WHERE_DATA;
+  if (envelope && s->m->sender) from = arena_printf(s->tmp, "F=<%s> ", s->m->sender);
+  const char *auth = "";
+  if (*from && s->c->from.auth_name)
+    auth = arena_printf(s->tmp, "A=%s%s%s ", s->c->from.auth_name, s->c->from.auth_id ? ":" : "",
+                        s->c->from.auth_id ? s->c->from.auth_id : "");
+  int n = log ? (int)strcspn(log, "\n") : 0;
+  const char *ident = smtp_ident(s);
+  const char *line = arena_printf(s->tmp, "%s%s%s%s%srejected %s%s%.*s", ident, *ident ? " " : "", from, auth,
+                                  temporary ? "temporarily " : "", what, n > 0 ? ": " : "", n, log ? log : "");
+  if (where == ACL_WHERE_DATA || where == ACL_WHERE_PRDR || where == ACL_WHERE_MIME)
+    receive_log_reject(s->m, dest, line);
+  else
+    log_write(LS_ALWAYS, dest, "%s", line);
+}
+
+/* A sender that did not verify is explained once per message. */
+static void explain_sender(struct smtp_session *s, int code) {
+  struct message *m = s->m;
+  if (!m->sender_verify_done || m->sender_verify_result != OUTCOME_FAIL || m->sender_verify_reported) return;
+  m->sender_verify_reported = true;
+  const char *log = m->sender_verify_log ? m->sender_verify_log : m->sender_verify_user;
+  log_write(LS_SENDER_VERIFY_FAIL, LOG_MAIN | LOG_REJECT, "%s sender verify fail for <%s>%s%s", smtp_ident(s), m->sender,
+            log ? ": " : "", log ? log : "");
+  if (s->o->mode == SMTP_MODE_BATCH || s->c->no_multiline) return;
+  struct strbuf b = strbuf_new(s->tmp);
+  strbuf_addf(&b, "%d-Verification failed for <%s>", code, m->sender);
+  put_reply_line(s, b.p, b.n);
+  struct str rest = str_c(m->sender_verify_user);
+  while (rest.n > 0) {
+    struct str line = str_cut(&rest, '\n');
+    strbuf_clear(&b);
+    strbuf_addf(&b, "%d-%.*s", code, STR_FMT(line));
+    put_reply_line(s, b.p, b.n);
+  }
+}
+
+void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct acl_result *r, const char *what) {
+  bool denied = r->outcome == OUTCOME_FAIL || r->outcome == OUTCOME_FAIL_DROP;
+  int code = denied ? acl_codes[where].deny : acl_codes[where].defer;
+  const char *user = r->user_message;
+  if (r->outcome == OUTCOME_ERROR || (!denied && !user)) {
+    user = "Temporary local problem - please try later";
+    code = 451;
+  }
+  log_refusal(s, where, !denied, r->log_message ? r->log_message : r->user_message, what);
+  if (denied && where != ACL_WHERE_MAIL) explain_sender(s, code);
+  if (!user) user = "Administrative prohibition";
+  smtp_reply_text(s, code, user);
+  if (r->outcome != OUTCOME_FAIL_DROP && where != ACL_WHERE_CONNECT) return;
+  if (where != ACL_WHERE_CONNECT)
+    log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s closed by DROP in %s", smtp_host_text(s),
+              acl_where_name(where));
+  s->done = s->drop = true;
+}
+
+void smtp_acl_accepted(struct smtp_session *s, const struct acl_result *r, int code, const char *text) {
+  if (r->user_message && *r->user_message) smtp_reply_text(s, code, r->user_message);
+  else smtp_replyf(s, "%d %s", code, text);
+}
+
+/* ---- ends ---- */
+
+void smtp_log_incomplete(struct smtp_session *s, const char *how) {
+  if (!s->m->sender || !log_selects(LS_SMTP_INCOMPLETE_TRANSACTION)) return;
+  struct strbuf b = strbuf_new(s->tmp);
+  for (size_t i = 0; i < s->m->recipient_count; i++)
+    strbuf_addf(&b, "%s%s", i ? " " : " for ", s->m->recipients[i].address);
+  const char *ident = smtp_ident(s);
+  log_write(LS_SMTP_INCOMPLETE_TRANSACTION, LOG_MAIN, "%s%sincomplete transaction (%s) from <%s>%s", ident, *ident ? " " : "",
+            how, s->m->sender, b.p);
+}
+
+void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
+  const char *d = smtp_duration(s, s->c->started);
+  const char *name = s->c->from.active_hostname ? s->c->from.active_hostname : s->c->cfg->primary_hostname;
+  if (st == STREAM_TIMEOUT) {
+    smtp_log_incomplete(s, "command timeout");
+    log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP command timeout on connection from %s D=%s", smtp_host_text(s), d);
+    if (s->o->mode == SMTP_MODE_BATCH) smtp_batch_error(s, "421 SMTP command timeout");
+    else smtp_replyf(s, "421 %s: SMTP command timeout - closing connection", name);
+  } else {
+    if (s->m->sender) {
+      smtp_log_incomplete(s, "connection lost");
+      log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "unexpected %s while reading SMTP command from %s D=%s",
+                s->is_socket ? "disconnection" : "EOF", smtp_host_text(s), d);
+    } else {
+      log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s lost D=%s", smtp_host_text(s), d);
+    }
+    smtp_replyf(s, "421 %s lost input connection", name);
+  }
+  s->done = true;
+  s->exit_status = 1;
+}
+
+void smtp_log_end(struct smtp_session *s, const char *how) {
+  const char *d = smtp_duration(s, s->c->started);
+  if (how) log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s D=%s %s", smtp_host_text(s), d, how);
+  if (s->c->is_batched || s->mail_seen || !log_selects(LS_SMTP_NO_MAIL)) return;
+  const struct origin *o = &s->c->from;
+  const char *auth = o->auth_name ? arena_printf(s->tmp, " A=%s%s%s", o->auth_name, o->auth_id ? ":" : "",
+                                                 o->auth_id ? o->auth_id : "") : "";
+  const char *tls = o->tls.active && o->tls.cipher ? arena_printf(s->tmp, " X=%s", o->tls.cipher) : "";
+  log_write(LS_SMTP_NO_MAIL, LOG_MAIN, "no MAIL in SMTP connection from %s D=%s%s%s%s%s", smtp_host_text(s), d, auth, tls,
+            s->c->command_names.n ? " " : "", s->c->command_names.n ? smtp_command_list(s) : "");
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* MAIL: its parameters, the limits that apply to a transaction's start, and the ACL.
+ *
+ * Floor: flows.  Parameters are only taken when the extension was offered.  RFC 5321 §4.1.1.2, 1870, 6152, 3461;
+ * manual ch. 48. */
+#include "policy/rewrite.h"
+#include "smtp_in_priv.h"
+
+struct mail_params {
+  uint64_t size;
+  bool has_size;
+  int body_type;
+  int dsn_ret;
+  const char *envid;
+};
+
+/* One parameter.  NULL when taken, "" when unknown here, else an error text (501). */
+static const char *take_param(struct smtp_session *s, struct str key, struct str value, bool has, struct mail_params *p) {
+  struct conn *c = s->c;
+  if (str_eqic(key, STR("SIZE"))) {
+    p->has_size = true;
+    for (size_t i = 0; i < value.n; i++)
+      if (!ch_isdigit(value.p[i])) return "";
+    if (!has || value.n == 0) return "";
+    if (!str_parse_u64(value, &p->size)) p->size = UINT64_MAX;
+    return NULL;
+  }
+  if (str_eqic(key, STR("BODY")) && s->opt->accept_8bitmime) {
+    if (str_eqic(value, STR("8BITMIME"))) p->body_type = 8;
+    else if (str_eqic(value, STR("7BIT"))) p->body_type = 7;
+    else return "invalid data for BODY";
+    return NULL;
+  }
+  if (str_eqic(key, STR("RET")) && c->dsn_advertised) {
+    if (p->dsn_ret) return "RET can be specified once only";
+    if (str_eqic(value, STR("HDRS"))) p->dsn_ret = DSN_RET_HDRS;
+    else if (str_eqic(value, STR("FULL"))) p->dsn_ret = DSN_RET_FULL;
+    else return "invalid data for RET";
+    return NULL;
+  }
+  if (str_eqic(key, STR("ENVID")) && c->dsn_advertised) {
+    if (p->envid) return "ENVID can be specified once only";
+    if (!xtext_decode(s->tmp, value)) return "invalid data for ENVID";
+    p->envid = str_dup(s->m->arena, value);
+    return NULL;
+  }
+  return "";
+}
+
+static bool take_params(struct smtp_session *s, struct str arg, size_t path, struct mail_params *p) {
+  struct str rest = str_n(arg.p + path, arg.n - path), key, value;
+  bool has;
+  while (str_trim(rest).n > 0) {
+    const char *error = "";
+    if (s->c->esmtp && smtp_next_param(&rest, &key, &value, &has)) error = take_param(s, key, value, has, p);
+    if (!error) continue;
+    if (!*error)
+      error = arena_printf(s->tmp, "%.*s: malformed address: %.*s may not follow %.*s ", STR_FMT(arg),
+                           STR_FMT(str_trim(str_n(arg.p + path, arg.n - path))), (int)path, arg.p);
+    smtp_synprot_error(s, true, 501, error);
+    return false;
+  }
+  return true;
+}
+
+static bool size_is_fine(struct smtp_session *s, const struct mail_params *p, const char *sender) {
+  if (!p->has_size) return true;
+  if (s->size_limit > 0 && p->size > (uint64_t)s->size_limit) {
+    bool huge = p->size > INT32_MAX;
+    smtp_replyf(s, "552 Message size exceeds maximum permitted");
+    log_write(LS_SIZE_REJECT, LOG_MAIN | LOG_REJECT, "rejected MAIL FROM:<%s> %s: message too big: size%s=%d max=%lld", sender,
+              smtp_ident(s), huge ? ">" : "", huge ? INT32_MAX : (int)p->size, (long long)s->size_limit);
+    return false;
+  }
+  return true;
+}
+
+/* State and limits.  False: refused, the reply was given. */
+static bool may_start(struct smtp_session *s, struct str arg) {
+  struct conn *c = s->c;
+  if (!c->helo_seen && !c->is_batched && c->from.host_address &&
+      smtp_host_in(s, "hosts_require_helo", s->opt->hosts_require_helo)) {
+    smtp_replyf(s, "503 HELO or EHLO required");
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected MAIL from %s: no HELO/EHLO given", smtp_host_text(s));
+    return false;
+  }
+  if (s->m->sender) {
+    smtp_synprot_error(s, false, 503, "sender already given");
+    return false;
+  }
+  if (arg.n == 0) {
+    smtp_synprot_error(s, false, 501, "MAIL must have an address operand");
+    return false;
+  }
+  int64_t max = s->opt->smtp_accept_max_per_connection;
+  if (!c->is_batched && max > 0 && c->messages_received >= max) {
+    smtp_replyf(s, "421 too many messages in this connection");
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected MAIL command %s: too many messages in one connection", smtp_ident(s));
+    s->done = s->drop = true;
+    return false;
+  }
+  return true;
+}
+
+static bool space_is_there(struct smtp_session *s, const struct mail_params *p) {
+  int64_t want = p->has_size && p->size < INT64_MAX / 2 ? (int64_t)p->size : 0;
+  if (!s->opt->smtp_check_spool_space || receive_space_available(s->c->cfg, want)) return true;
+  smtp_replyf(s, "452 space shortage, please try later");
+  return false;
+}
+
+void smtp_note_pipelining(struct smtp_session *s) {
+  struct conn *c = s->c;
+  if (!c->pipelining_used && c->pipelining_advertised && c->enforce_sync && s->is_socket &&
+      stream_input_ready(c->io, 0) == STREAM_DATA)
+    c->pipelining_used = true;
+}
+
+void smtp_do_mail(struct smtp_session *s, struct str arg) {
+  struct mail_params p = {0};
+  s->mail_seen = s->rset_is_free = true;
+  s->transaction_line = s->line_number;
+  if (!may_start(s, arg)) return;
+  size_t path = smtp_path_len(arg);
+  if (!take_params(s, arg, path, &p)) return;
+  struct str text = str_n(arg.p, path);
+  if (s->c->cfg->smtp_rewrite_rules)
+    text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP, s->c->cfg->smtp_rewrite_rules));
+  const char *sender = smtp_take_address(s, text, true);
+  if (!sender) return;
+  if (*sender && s->c->cfg->rewrite_rules)
+    sender = rewrite_address(&s->x, sender, REWRITE_ENVFROM, s->c->cfg->rewrite_rules);
+  if (!size_is_fine(s, &p, sender) || !space_is_there(s, &p)) return;
+  struct message *m = s->m;
+  m->sender = arena_strdup(m->arena, sender);
+  m->message_size = p.has_size ? (int64_t)MIN(p.size, (uint64_t)INT64_MAX) : -1;
+  m->body_type = p.body_type;
+  m->dsn_ret = p.dsn_ret;
+  m->dsn_envid = p.envid;
+  if (s->o->mode == SMTP_MODE_BATCH) return;
+  struct acl_result r = smtp_run_acl(s, ACL_WHERE_MAIL, NULL, s->opt->acl_smtp_mail, OUTCOME_OK);
+  if (r.outcome == OUTCOME_DISCARD) m->discarded = s->c->recipients_discarded = true;
+  if (r.outcome != OUTCOME_OK && r.outcome != OUTCOME_DISCARD) {
+    m->sender = NULL;
+    smtp_acl_failed(s, ACL_WHERE_MAIL, &r, arena_printf(s->tmp, "MAIL <%s>", sender));
+    return;
+  }
+  smtp_acl_accepted(s, &r, 250, "OK");
+  smtp_note_pipelining(s);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shared by the smtp_in*.c files: the session object and the reply functions.  Floor: flows.
+ *
+ * A session owns the current transaction (struct message, always present, sender NULL before MAIL) and an arena that is
+ * released after each command.  Replies are collected in the stream and leave when the session is about to wait. */
+#ifndef SMTP_IN_PRIV_H
+#define SMTP_IN_PRIV_H
+
+#include "formats/smtp_grammar.h"
+#include "os/log.h"
+#include "os/stream.h"
+#include "pipe_connect.h"
+#include "receive.h"
+#include "smtp_in.h"
+
+enum {
+  SMTP_LINE_MAX = 16384,       /* longest command line that is read */
+  SMTP_LINGER_BYTES = 65536, SMTP_LINGER_MS = 2000
+};
+
+struct smtp_session {
+  struct conn *c;
+  const struct smtp_opts *o;
+  const struct main_options *opt;
+  struct message *m;           /* current transaction; c->from is its origin */
+  struct expand_ctx x;
+  struct acl_env env;
+  struct arena *tmp;           /* released after each command */
+  struct str line;             /* current command */
+  int line_number, transaction_line; /* -bS */
+  bool done;                   /* leave the loop */
+  bool drop;                   /* close with a linger, because unread input may be there */
+  int exit_status;
+  bool is_socket;              /* a real peer: strict line ends, synchronisation checks */
+  bool unqualified_sender_ok, unqualified_recipient_ok;
+  bool helo_required, helo_verify_required, helo_verify, helo_junk_ok;
+  bool recipients_max_exceeded;
+  bool bdat_broken;            /* a chunked message was interrupted: only RSET, QUIT, BDAT (thrown away) */
+  bool rset_is_free, helo_is_free, ehlo_is_free;
+  bool early_pending;          /* input came before the greeting; the first command must be EHLO */
+  bool nonmail_limited;
+  int nonmail_checked;
+  int recipients_max;
+  int64_t size_limit;
+  const char *last_rcpt_error; /* reply text of the last refused RCPT when all were refused alike, else "" */
+  bool rcpt_errors_differ;
+  int batch_messages;
+  const char *batch_error;
+  bool mail_seen;
+};
+
+/* ---- smtp_in.c ---- */
+/* End the transaction: free it and start a fresh one. */
+void smtp_reset(struct smtp_session *s);
+deadline_ms smtp_deadline(const struct smtp_session *s);
+/* The line reader (used between BDAT chunks too).  False: the session is over (reason logged). */
+bool smtp_read_command(struct smtp_session *s);
+/* After a command that is the last of a group (or any, without pipelining): unread input is an error, false then. */
+bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb);
+
+/* ---- smtp_in_log.c ---- */
+/* One reply line with code. */
+void smtp_replyf(struct smtp_session *s, const char *fmt, ...) PRINTF(2, 3);
+/* code and text, which may hold newlines; the text's own code overrides when its first digit fits. */
+void smtp_reply_text(struct smtp_session *s, int code, const char *text);
+/* Split a leading code off a message: *ret_code changed when it is of the same class. */
+const char *smtp_message_code(const char *text, int *code, bool check_class);
+/* 5xx for a syntax or protocol error, counted; logs when selected.  text is the reply without code. */
+void smtp_synprot_error(struct smtp_session *s, bool syntax, int code, const char *text);
+/* A refusal by an ACL: reply and log line.  what: "MAIL <x@y>", "after DATA", ...  */
+void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct acl_result *r, const char *what);
+/* Text of an accepting ACL's message or the default: 250 default by code. */
+void smtp_acl_accepted(struct smtp_session *s, const struct acl_result *r, int code, const char *text);
+const char *smtp_host_text(const struct smtp_session *s);
+const char *smtp_ident(const struct smtp_session *s);
+const char *smtp_duration(const struct smtp_session *s, struct timeval since);
+/* " A=..." and " X=..." parts of reject lines (leading blank) or "". */
+const char *smtp_command_list(const struct smtp_session *s);
+void smtp_log_lost(struct smtp_session *s, enum stream_status st);
+void smtp_log_sync_error(struct smtp_session *s, bool greeting);
+void smtp_log_incomplete(struct smtp_session *s, const char *how);
+void smtp_log_end(struct smtp_session *s, const char *how);
+
+/* ---- phases ---- */
+bool smtp_greet(struct smtp_session *s);             /* false: refused, closed */
+void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp);
+void smtp_do_mail(struct smtp_session *s, struct str arg);
+void smtp_do_rcpt(struct smtp_session *s, struct str arg);
+void smtp_do_data(struct smtp_session *s, struct str arg);
+void smtp_do_bdat(struct smtp_session *s, struct str arg);
+void smtp_do_vrfy(struct smtp_session *s, struct str arg);
+void smtp_do_expn(struct smtp_session *s, struct str arg);
+void smtp_do_etrn(struct smtp_session *s, struct str arg);
+void smtp_do_help(struct smtp_session *s, struct str arg);
+void smtp_do_noop(struct smtp_session *s, struct str arg);
+void smtp_do_rset(struct smtp_session *s, struct str arg);
+void smtp_do_quit(struct smtp_session *s, struct str arg);
+/* More input behind an accepted MAIL or RCPT: the client pipelines. */
+void smtp_note_pipelining(struct smtp_session *s);
+/* -bS: report an error in the batch and end. */
+void smtp_batch_error(struct smtp_session *s, const char *text);
+
+/* Expand an INT_EXP style option; dflt when unset or broken (broken is logged). */
+int64_t smtp_int_option(struct smtp_session *s, const char *name, const char *value, int64_t dflt);
+/* Run the ACL of an option; NULL option text gives dflt. */
+struct acl_result smtp_run_acl(struct smtp_session *s, enum acl_where where, const char *recipient, const char *acl,
+                               enum outcome dflt);
+bool smtp_host_in(struct smtp_session *s, const char *option, const char *list);
+/* Parse and qualify the address of MAIL or RCPT; NULL after the error reply was sent. */
+const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_sender);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* RCPT: parameters, limits, the ACL, and what becomes of the recipient.
+ *
+ * Floor: flows.  Without acl_smtp_rcpt every recipient is refused; in a batch no ACL runs.  RFC 5321 §4.1.1.3, 3461;
+ * manual ch. 44, 48. */
+#include "policy/rewrite.h"
+#include "smtp_in_priv.h"
+
+static void note_failure(struct smtp_session *s, const char *text) {
+  if (!s->last_rcpt_error) s->last_rcpt_error = arena_strdup(s->tmp, text);
+  else if (strcmp(s->last_rcpt_error, text) != 0) s->rcpt_errors_differ = true;
+}
+
+static bool parse_notify(struct str value, unsigned *ret) {
+  unsigned flags = 0;
+  while (value.n > 0) {
+    struct str word = str_cut(&value, ',');
+    if (str_eqic(word, STR("NEVER"))) flags |= DSN_NEVER;
+    else if (str_eqic(word, STR("SUCCESS"))) flags |= DSN_SUCCESS;
+    else if (str_eqic(word, STR("FAILURE"))) flags |= DSN_FAILURE;
+    else if (str_eqic(word, STR("DELAY"))) flags |= DSN_DELAY;
+    else return false;
+  }
+  if (flags & DSN_NEVER && flags != DSN_NEVER) return false;
+  *ret = flags;
+  return flags != 0;
+}
+
+static bool take_params(struct smtp_session *s, struct str arg, size_t path, unsigned *ret_dsn, const char **ret_orcpt) {
+  struct str rest = str_n(arg.p + path, arg.n - path), key, value;
+  bool has;
+  while (str_trim(rest).n > 0) {
+    const char *error = NULL;
+    bool ok = s->c->esmtp && s->c->dsn_advertised && smtp_next_param(&rest, &key, &value, &has);
+    if (ok && str_eqic(key, STR("ORCPT"))) {
+      if (*ret_orcpt) error = "ORCPT can be specified once only";
+      else *ret_orcpt = str_dup(s->tmp, value);
+    } else if (ok && str_eqic(key, STR("NOTIFY"))) {
+      if (*ret_dsn) error = "NOTIFY can be specified once only";
+      else if (!parse_notify(value, ret_dsn)) error = "Invalid parameter for NOTIFY";
+    } else {
+      error = arena_printf(s->tmp, "%.*s: malformed address: %.*s may not follow %.*s", STR_FMT(arg),
+                           STR_FMT(str_trim(str_n(arg.p + path, arg.n - path))), (int)path, arg.p);
+    }
+    if (!error) continue;
+    smtp_synprot_error(s, true, 501, error);
+    return false;
+  }
+  return true;
+}
+
+static bool too_many(struct smtp_session *s) {
+  struct message *m = s->m;
+  if (s->recipients_max <= 0 || m->rcpt_count + 1 <= s->recipients_max) return false;
+  if (s->opt->recipients_max_reject) {
+    m->rcpt_fail_count++;
+    smtp_replyf(s, "552 too many recipients");
+    if (!s->recipients_max_exceeded)
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "too many recipients: message rejected: sender=<%s> %s", m->sender,
+                smtp_ident(s));
+  } else {
+    m->rcpt_defer_count++;
+    smtp_replyf(s, "452 too many recipients");
+    if (!s->recipients_max_exceeded)
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "too many recipients: excess temporarily rejected: sender=<%s> %s",
+                m->sender, smtp_ident(s));
+  }
+  s->recipients_max_exceeded = true;
+  return true;
+}
+
+static void refused(struct smtp_session *s, const struct acl_result *r, const char *recipient) {
+  bool temporary = r->outcome == OUTCOME_DEFER || r->outcome == OUTCOME_ERROR;
+  if (temporary) s->m->rcpt_defer_count++;
+  else s->m->rcpt_fail_count++;
+  note_failure(s, r->user_message && r->outcome != OUTCOME_ERROR ? r->user_message
+                  : temporary ? "Temporary local problem - please try later" : "Administrative prohibition");
+  smtp_acl_failed(s, ACL_WHERE_RCPT, r, arena_printf(s->tmp, "RCPT <%s>", recipient));
+}
+
+static void add_recipient(struct smtp_session *s, const char *recipient, unsigned dsn, const char *orcpt) {
+  struct recipient *r = message_add_recipient(s->m, recipient);
+  r->dsn_flags = dsn;
+  r->orcpt = orcpt ? arena_strdup(s->m->arena, orcpt) : NULL;
+}
+
+void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
+  struct message *m = s->m;
+  unsigned dsn = 0;
+  const char *orcpt = NULL;
+  if (!m->sender) {
+    smtp_synprot_error(s, false, 503, "sender not yet given");
+    note_failure(s, "503 sender not yet given");
+    return;
+  }
+  if (arg.n == 0) {
+    smtp_synprot_error(s, true, 501, "RCPT must have an address operand");
+    m->rcpt_fail_count++;
+    return;
+  }
+  size_t path = smtp_path_len(arg);
+  if (!take_params(s, arg, path, &dsn, &orcpt)) return;
+  struct str text = str_n(arg.p, path);
+  if (s->c->cfg->smtp_rewrite_rules)
+    text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP, s->c->cfg->smtp_rewrite_rules));
+  const char *recipient = smtp_take_address(s, text, false);
+  if (!recipient) {
+    m->rcpt_fail_count++;
+    return;
+  }
+  if (s->c->cfg->rewrite_rules) recipient = rewrite_address(&s->x, recipient, REWRITE_ENVTO, s->c->cfg->rewrite_rules);
+  if (too_many(s)) return;
+  m->rcpt_count++;
+  s->c->rcpt_count_session++;
+  if (s->o->mode == SMTP_MODE_BATCH) {
+    add_recipient(s, recipient, dsn, orcpt);
+    return;
+  }
+  struct acl_result r = smtp_run_acl(s, ACL_WHERE_RCPT, recipient, s->opt->acl_smtp_rcpt, OUTCOME_FAIL);
+  if (r.outcome == OUTCOME_OK && !m->discarded) {
+    add_recipient(s, recipient, dsn, orcpt);
+  } else if (r.outcome == OUTCOME_OK || r.outcome == OUTCOME_DISCARD) {
+    const char *ident = smtp_ident(s);
+    s->c->recipients_discarded = true;
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s%sF=<%s> RCPT <%s>: discarded by %s ACL%s%s", ident, *ident ? " " : "",
+              m->sender, recipient, m->discarded ? "MAIL" : "RCPT", r.log_message ? ": " : "",
+              r.log_message ? r.log_message : "");
+  } else {
+    refused(s, &r, recipient);
+    return;
+  }
+  smtp_acl_accepted(s, &r, 250, "Accepted");
+  smtp_note_pipelining(s);
+}
