@@ -20,7 +20,7 @@ struct smtp_opts {
 #undef OPT_ROW
 };
 
-enum { SMTP_MAX_AWAITED = 256, SMTP_REPLY_LINE_MAX = 4096, SMTP_REPLY_MAX = 16384, SMTP_FLIGHT_MAX = 14000 };
+enum { SMTP_MAX_AWAITED = 256, SMTP_REPLY_LINE_MAX = 4096, SMTP_REPLY_MAX = 16384 };
 
 enum smtp_at { AT_GREETING, AT_EHLO, AT_HELO, AT_MAIL, AT_RCPT, AT_DATA, AT_BLOCK, AT_END, AT_RSET, AT_QUIT };
 
@@ -64,8 +64,9 @@ struct smtp_job {                 /* one host list worked through for one delive
   struct smtp_opts *ob;
   struct smtp_rcpt *rcpts;
   size_t rcpt_count;
-  const char *helo;               /* expanded once per host, NULL: not computable before connecting */
-  bool host_error_seen, all_expired, any_retry_skip, any_tried;
+  bool host_error_seen, any_expired, any_retry_skip, any_tried;
+  const char *host_key;           /* retry record of the host now tried that a success deletes, NULL none */
+  const char *message_key;
 };
 
 struct smtp_attempt {

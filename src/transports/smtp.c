@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The smtp transport: hosts, attempts, transactions.  Floor: drivers.  Manual ch. 30, 49.
+ *
+ * A delivery works down a host list until every recipient is settled.  Each host gets one attempt; when that attempt talked early (pipe_connect)
+ * and ended in a way that may only be due to a stale record, the same host gets exactly one plain attempt before anything is recorded, logged or
+ * decided (rule K6).  The outcome of the plain attempt is the one that counts.
+ * The phases are in smtp_connect, smtp_greeting, smtp_envelope, smtp_data; replies in smtp_reply; meanings in smtp_result.
+ * All memory is the delivery's arena: texts of replies end in addresses. */
+#include "transports/smtp_priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "host.h"
+#include "os/debug.h"
+#include "os/log.h"
+#include "policy/match.h"
+#include "retry.h"
+#include "transports/drivers.h"
+
+#define OPT_ROW(n, t, d, f) OPT_TABLE_ROW(struct smtp_opts, n, t, d, f)
+static const struct option smtp_options[] = {
+#include "transports/smtp_options.def"
+};
+#undef OPT_ROW
+
+static const char *smtp_init(struct arena *a, struct config *c, struct transport *t) {
+  struct smtp_opts *ob = t->ob;
+  (void)c;
+  if (ob->protocol && strcmp(ob->protocol, "smtp") != 0 && strcmp(ob->protocol, "lmtp") != 0)
+    return arena_printf(a, "protocol \"%s\" is not supported by this build: use smtp or lmtp (%s transport)", ob->protocol, t->name);
+  if (ob->command_timeout <= 0 || ob->data_timeout <= 0 || ob->final_timeout <= 0)
+    return arena_printf(a, "command, data, or final timeout value is zero for %s transport", t->name);
+  return NULL;
+}
+
+static bool is_lmtp(const struct smtp_opts *ob) { return ob->protocol && strcmp(ob->protocol, "lmtp") == 0; }
+
+static bool any_pending(const struct smtp_job *job) {
+  for (size_t i = 0; i < job->rcpt_count; i++)
+    if (job->rcpts[i].state != RCPT_DONE) return true;
+  return false;
+}
+
+/* ---- one attempt ------------------------------------------------------------------------------------------ */
+
+static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
+  return match_this_host(s->d->x, name, list, s->host->name, s->host->address) == OUTCOME_OK;
+}
+
+static void gather_need(struct smtp_attempt *s, bool already_failed) {
+  s->need = (struct pipe_need){
+    .cfg = s->d->cfg,
+    .hosts_pipe_connect = s->ob->hosts_pipe_connect,
+    .host_name = s->host->name,
+    .host_address = s->host->address,
+    .port = s->port,
+    .is_lmtp = s->is_lmtp,
+    .avoid_esmtp = listed(s, "hosts_avoid_esmtp", s->ob->hosts_avoid_esmtp),
+    .avoid_pipelining = listed(s, "hosts_avoid_pipelining", s->ob->hosts_avoid_pipelining),
+    .helo_unknown = s->helo == NULL,
+    .utf8_needed = s->d->msg->smtputf8,
+    .already_failed = already_failed,
+    .fingerprint = pipe_connect_fingerprint(s->d->cfg, s->ob->helo_data, s->ob->interface),
+  };
+}
+
+/* First group of recipients not settled yet: *ret_n of them (settled ones in between are skipped when sending). */
+static struct smtp_rcpt *next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
+  struct smtp_job *job = s->job;
+  size_t limit = smtp_group_limit(s), start = *at, found = 0;
+  while (*at < job->rcpt_count && found < limit) {
+    struct smtp_rcpt *r = &job->rcpts[(*at)++];
+    if (r->state == RCPT_PENDING && !r->deferred_by_reply) found++;
+  }
+  *ret_n = *at - start;
+  return found ? &job->rcpts[start] : NULL;
+}
+
+static void plan_first_flight(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
+  s->early = true;
+  s->facts = s->plan.clear;
+  s->pipelining = true;
+  smtp_expect(s, AT_GREETING, NULL, "initial connection");
+  smtp_send_ehlo(s);
+  struct smtp_rcpt *first = next_group(s, at, ret_n);
+  /* With CHUNKING the chunk waits for the EHLO reply (a server that lost the extension would read the message as commands), and needs no
+   * 354: as many round trips as DATA here.  Without it DATA rides along. */
+  if (first) smtp_write_envelope(s, first, *ret_n, !smtp_use_chunking(s));
+}
+
+static bool finish_transaction(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
+  if (!smtp_reap_envelope(s)) return false;
+  bool any = false;
+  for (size_t i = 0; i < n; i++) any = any || first[i].state == RCPT_ACCEPTED;
+  if (any && !s->mail_refused && !s->data_sent && !smtp_use_chunking(s)) {
+    smtp_send(s, AT_DATA, NULL, "DATA");
+    s->data_sent = true;
+    if (!smtp_reap_envelope(s)) return false;
+  }
+  return smtp_send_content(s, first, n);
+}
+
+/* A failed transaction leaves the server in the middle of one. */
+static bool reset_server(struct smtp_attempt *s) {
+  struct smtp_awaited what;
+  struct smtp_reply r;
+  if (s->dead) return false;
+  smtp_send(s, AT_RSET, NULL, "RSET");
+  s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
+  return smtp_read_reply(s, &what, &r) && r.code / 100 == 2;
+}
+
+static void begin_transaction(struct smtp_attempt *s) {
+  s->mail_refused = s->data_refused = s->data_sent = s->bdat_used = false;
+}
+
+/* All groups of one message.  True: the connection can take another message. */
+static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_flight) {
+  size_t from = 0;
+  struct smtp_rcpt *first = in_flight ? &s->job->rcpts[0] : NULL;
+  bool clean = true;
+  if (s->d->msg->smtputf8 && !(s->facts.features & EHLO_SMTPUTF8)) {
+    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_MAIL, .err = 0,
+                                               .reply = "utf8 support required but not offered for forwarding"});
+    return false;
+  }
+  if (!in_flight) first = next_group(s, &at, &n);
+  while (first) {
+    if (!in_flight) {
+      begin_transaction(s);
+      smtp_write_envelope(s, first, n, !smtp_use_chunking(s));
+      if (s->dead) return false;
+    }
+    in_flight = false;
+    if (!finish_transaction(s, first, n)) return false;
+    bool sent = s->content_sent;
+    clean = sent && s->fail.trouble == TROUBLE_NONE;
+    if (s->fail.trouble != TROUBLE_NONE) return false;
+    if (s->inconclusive) return false;
+    from = at;
+    first = next_group(s, &at, &n);
+    if (first && !clean && !reset_server(s)) return false;
+  }
+  (void)from;
+  return clean;
+}
+
+/* ---- further messages on the same connection -------------------------------------------------------------- */
+
+static struct smtp_job *job_new(struct delivery *d) {
+  struct smtp_job *job = ARENA_NEW(d->arena, struct smtp_job);
+  job->d = d;
+  job->ob = d->transport->ob;
+  for (struct address *a = d->addrs; a; a = a->next) job->rcpt_count++;
+  job->rcpts = ARENA_NEW_N(d->arena, struct smtp_rcpt, job->rcpt_count);
+  size_t i = 0;
+  for (struct address *a = d->addrs; a; a = a->next) {
+    job->rcpts[i++].addr = a;
+    a->result = OUTCOME_DEFER;
+    a->basic_errno = a->more_errno = 0;
+    a->message = NULL;
+  }
+  return job;
+}
+
+static void continue_connection(struct smtp_attempt *s) {
+  int64_t max = s->ob->connection_max_messages;
+  if (s->facts.limit_mailmax && (max == 0 || (int64_t)s->facts.limit_mailmax < max)) max = s->facts.limit_mailmax;
+  struct delivery *d = s->d;
+  while (!s->dead && d->next_for_host && (max == 0 || s->sequence < max)) {
+    struct delivery *next = d->next_for_host(d, s->host->name, s->host->address);
+    if (!next) return;
+    s->d = next;
+    s->a = next->arena;
+    s->job = job_new(next);
+    s->sequence++;
+    next->sequence = s->sequence;
+    s->content_sent = false;
+    next->x->host = s->host;
+    bool again = run_message(s, 0, 0, false);
+    if (s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
+    for (size_t i = 0; i < s->job->rcpt_count; i++)
+      if (s->job->rcpts[i].state != RCPT_DONE && !s->job->rcpts[i].addr->message && !s->job->rcpts[i].addr->basic_errno)
+        s->job->rcpts[i].addr->basic_errno = ERRNO_UNKNOWNERROR;
+    if (next->one_done) next->one_done(next);
+    d = next;
+    if (!again) return;
+  }
+}
+
+/* ---- one host --------------------------------------------------------------------------------------------- */
+
+/* The interface option: the first address of the host's family. */
+static bool choose_interface(struct smtp_attempt *s, const char **ret_error) {
+  if (!s->ob->interface) return true;
+  const char *list = expand_string(s->d->x, s->ob->interface);
+  if (!list && s->d->x->forced_fail) return true;
+  if (!list) {
+    *ret_error = arena_printf(s->a, "failed to expand \"interface\" option for %s transport: %s", s->d->transport->name, s->d->x->error);
+    return false;
+  }
+  int sep = -':';
+  const char *item;
+  int family = ip_text_kind(s->host->address, NULL);
+  while ((item = list_next(s->a, &list, &sep))) {
+    int kind = ip_text_kind(item, NULL);
+    if (kind == 0) {
+      *ret_error = arena_printf(s->a, "\"%s\" is not a valid IP address for the \"interface\" option for %s transport", item,
+                                s->d->transport->name);
+      return false;
+    }
+    if (kind == family) {
+      s->interface = item;
+      return true;
+    }
+  }
+  return true;
+}
+
+static struct smtp_attempt *attempt_new(struct smtp_job *job, struct host *h, int port) {
+  struct smtp_attempt *s = ARENA_NEW(job->d->arena, struct smtp_attempt);
+  s->job = job;
+  s->d = job->d;
+  s->ob = job->ob;
+  s->a = job->d->arena;
+  s->host = h;
+  s->port = port;
+  s->is_lmtp = is_lmtp(job->ob);
+  s->flight = strbuf_new(s->a);
+  s->sequence = 1;
+  return s;
+}
+
+static void reopen_recipients(struct smtp_job *job) {
+  for (size_t i = 0; i < job->rcpt_count; i++)
+    if (job->rcpts[i].state != RCPT_DONE) job->rcpts[i].state = RCPT_PENDING;
+}
+
+/* Connect, greet, send.  The meaning is left to the caller: s->fail. */
+static void run_attempt(struct smtp_attempt *s, bool allow_early) {
+  struct expand_ctx *x = s->d->x;
+  size_t at = 0, n = 0;
+  x->host = s->host;
+  x->sending_ip_address = NULL;
+  x->sending_port = 0;
+  s->helo = smtp_expand_helo(s, true);
+  gather_need(s, !allow_early);
+  s->plan = pipe_connect_plan(x, &s->need);
+  DEBUG(D_TRANSPORT) if (!s->plan.use) debug_printf("no early pipelining: %s\n", pipe_refusal_text(s->plan.why_not));
+  if (s->plan.use) plan_first_flight(s, &at, &n);
+  if (!smtp_connect(s) || !smtp_greet(s)) return;
+  bool again = run_message(s, at, n, s->early && n > 0);
+  if (again && !s->inconclusive) continue_connection(s);
+}
+
+/* One host: at most one early attempt, then at most one plain one. */
+static void try_host(struct smtp_job *job, struct host *h, int port) {
+  const char *error = NULL;
+  bool allow_early = true;
+  for (;;) {
+    struct smtp_attempt *s = attempt_new(job, h, port);
+    if (!choose_interface(s, &error)) {
+      for (size_t i = 0; i < job->rcpt_count; i++)
+        if (job->rcpts[i].state != RCPT_DONE) job->rcpts[i].addr->message = error, job->rcpts[i].addr->basic_errno = ERRNO_UNKNOWNERROR;
+      return;
+    }
+    run_attempt(s, allow_early);
+    bool first_message = s->job == job;
+    const struct pipe_failure_rule *rule = pipe_connect_rule(first_message ? smtp_early_event(s) : PIPE_EV_GENUINE);
+    if (s->early) {
+      DEBUG(D_TRANSPORT) debug_printf("early attempt ended as %s%s\n", rule->classes, rule->replain ? ": plain attempt follows" : "");
+      if (rule->drop_record) pipe_connect_failed(job->d->x, &s->plan, &s->need);
+    }
+    if (rule->replain && any_pending(job)) {
+      smtp_disconnect(s, !s->dead);
+      reopen_recipients(job);
+      allow_early = false;
+      continue;
+    }
+    if (first_message && s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
+    smtp_disconnect(s, s->greeting_done && s->fail.trouble != TROUBLE_TIMEOUT);
+    return;
+  }
+}
+
+/* ---- the host list ---------------------------------------------------------------------------------------- */
+
+static int default_port(struct smtp_job *job, const char **ret_error) {
+  struct expand_ctx *x = job->d->x;
+  if (!job->ob->port) return is_lmtp(job->ob) ? 24 : 25;
+  const char *text = expand_option(x, "port", job->ob->port);
+  if (!text) {
+    *ret_error = arena_printf(job->d->arena, "%s", x->error ? x->error : "port option failed to expand");
+    return -1;
+  }
+  int port = net_service_port(text);
+  if (port < 0)
+    *ret_error = arena_printf(job->d->arena, "TCP port \"%s\" is not defined for %s transport", text, job->d->transport->name);
+  return port;
+}
+
+/* Addresses for a host that came by name only.  False: unusable, reason noted in the pending recipients. */
+static bool look_up_host(struct smtp_job *job, struct host *h) {
+  struct delivery *d = job->d;
+  unsigned how = HOST_FIND_BY_A | HOST_FIND_BY_AAAA;
+  if (job->ob->dns_qualify_single) how |= HOST_FIND_QUALIFY_SINGLE;
+  if (job->ob->dns_search_parents) how |= HOST_FIND_SEARCH_PARENTS;
+  struct host_find_opts o = {.how = how, .dnssec_request_domains = job->ob->dnssec_request_domains,
+                             .dnssec_require_domains = job->ob->dnssec_require_domains};
+  const char *fqdn = NULL;
+  bool by_name = job->ob->gethostbyname || ip_text_kind(h->name, NULL) != 0;
+  enum host_find r = by_name ? host_find_byname(d->x, h, &o, &fqdn) : host_find_bydns(d->x, h, &o, &fqdn, NULL);
+  if (r == HOST_FOUND || (r == HOST_FOUND_LOCAL && job->ob->allow_localhost)) return true;
+  const char *text;
+  int err = ERRNO_UNKNOWNHOST;
+  if (r == HOST_FOUND_LOCAL) {
+    text = arena_printf(d->arena, "%s transport found host %s to be local", d->transport->name, h->name);
+    err = ERRNO_HOST_IS_LOCAL;
+  } else if (r == HOST_FIND_AGAIN || r == HOST_FIND_SECURITY) {
+    text = arena_printf(d->arena, "lookup of host \"%s\" did not complete in %s transport", h->name, d->transport->name);
+    err = ERRNO_DNSDEFER;
+  } else {
+    text = arena_printf(d->arena, "failed to lookup IP address for %s", h->name);
+  }
+  for (size_t i = 0; i < job->rcpt_count; i++) {
+    struct address *a = job->rcpts[i].addr;
+    if (job->rcpts[i].state == RCPT_DONE || job->rcpts[i].deferred_by_reply) continue;
+    a->basic_errno = err;
+    a->message = text;
+  }
+  h->status = HOST_UNUSABLE;
+  h->why = r == HOST_FIND_AGAIN ? HOST_WHY_DEFERRED : HOST_WHY_FAILED;
+  return false;
+}
+
+/* Does a later host of the list have a higher MX value? */
+static struct host *higher_mx(struct host *h) {
+  for (struct host *n = h->next; n; n = n->next)
+    if (n->mx > h->mx) return n;
+  return NULL;
+}
+
+static bool retry_allows(struct smtp_job *job, struct host *h, int port, bool *ret_expired) {
+  struct delivery *d = job->d;
+  struct hints_db *db = hints_open(d->cfg->spool_directory, "retry", false);
+  job->host_key = job->message_key = NULL;
+  *ret_expired = false;
+  if (!db) return true;
+  *ret_expired = retry_check_host(d->x, db, d->addrs->domain, h, port, job->ob->retry_include_ip_address, NULL, d->msg, &job->host_key,
+                                  &job->message_key);
+  hints_close(db);
+  if (h->status == HOST_UNUSABLE_EXPIRED) job->any_expired = true;
+  if (h->status == HOST_UNUSABLE) job->any_retry_skip = true;
+  return h->status == HOST_USABLE || h->status == HOST_USABLE_UNKNOWN;
+}
+
+/* Recipients that this host deferred may try the next one; say why the first one did not serve. */
+static void reopen_deferred(struct smtp_job *job) {
+  for (size_t i = 0; i < job->rcpt_count; i++) {
+    struct smtp_rcpt *r = &job->rcpts[i];
+    if (r->state == RCPT_DONE || !r->deferred_by_reply) continue;
+    const struct address *a = r->addr;
+    if (a->host_used) log_write(LS_ALWAYS, LOG_MAIN, "H=%s [%s] %s", a->host_used->name, a->host_used->address, a->message);
+    r->deferred_by_reply = false;
+    r->state = RCPT_PENDING;
+  }
+}
+
+static void work_hosts(struct smtp_job *job, struct host *list) {
+  const char *error = NULL;
+  int port = default_port(job, &error);
+  if (port < 0) {
+    transport_set_results(job->d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, error);
+    return;
+  }
+  int counted = 0, tried = 0;
+  for (struct host *h = list; h && any_pending(job); h = h->next) {
+    if (!h->address && !look_up_host(job, h)) continue;
+    int host_port = h->port ? h->port : port;
+    bool expired;
+    if (!retry_allows(job, h, host_port, &expired)) continue;
+    if (tried >= job->ob->hosts_max_try_hardlimit) break;
+    if (counted >= job->ob->hosts_max_try) {
+      struct host *up = higher_mx(h);
+      if (!up && !expired) break;
+      if (up) h = up;
+      if (!h->address && !look_up_host(job, h)) continue;
+      if (up && !retry_allows(job, h, h->port ? h->port : port, &expired)) continue;
+      host_port = h->port ? h->port : port;
+    } else if (!expired) {
+      counted++;
+    }
+    tried++;
+    if (job->any_tried) reopen_deferred(job);
+    job->any_tried = true;
+    try_host(job, h, host_port);
+  }
+}
+
+static struct host *own_host_list(struct smtp_job *job, const char **ret_error) {
+  struct delivery *d = job->d;
+  if (!job->ob->hosts) {
+    *ret_error = arena_printf(d->arena, "%s transport called with no hosts set", d->transport->name);
+    return NULL;
+  }
+  const char *list = expand_string(d->x, job->ob->hosts);
+  if (!list) {
+    *ret_error = arena_printf(d->arena, "failed to expand list of hosts \"%s\" in %s transport: %s", job->ob->hosts, d->transport->name,
+                              d->x->error ? d->x->error : "");
+    return NULL;
+  }
+  struct host *hosts = host_build_list(d->x, list, job->ob->hosts_randomize);
+  if (!hosts) *ret_error = arena_printf(d->arena, "%s transport called with no hosts set", d->transport->name);
+  return hosts;
+}
+
+static void explain_untried(struct smtp_job *job) {
+  struct arena *a = job->d->arena;
+  for (size_t i = 0; i < job->rcpt_count; i++) {
+    struct address *addr = job->rcpts[i].addr;
+    if (job->rcpts[i].state == RCPT_DONE || addr->message || addr->basic_errno) continue;
+    addr->result = OUTCOME_DEFER;
+    addr->basic_errno = job->any_retry_skip || job->any_expired ? ERRNO_HRETRY : ERRNO_UNKNOWNERROR;
+    if (job->any_retry_skip)
+      addr->message = arena_printf(a, "retry time not reached for any host for '%s'", addr->domain);
+    else if (job->any_expired)
+      addr->message = arena_printf(a, "all hosts for '%s' have been failing for a long time (and retry time not reached)", addr->domain);
+    else
+      addr->message = "no host could be tried";
+  }
+}
+
+static bool lines_too_long(const struct smtp_job *job) {
+  int64_t limit = job->ob->message_linelength_limit;
+  return limit > 0 && job->d->msg->max_received_linelength > limit;
+}
+
+static void pretend(struct smtp_job *job, struct host *list) {
+  for (size_t i = 0; i < job->rcpt_count; i++) {
+    job->rcpts[i].addr->host_used = list;
+    job->rcpts[i].addr->result = OUTCOME_OK;
+    job->rcpts[i].addr->message = "delivery bypassed by -N option";
+  }
+}
+
+static bool smtp_deliver(struct delivery *d) {
+  struct smtp_job *job = job_new(d);
+  struct host *list = d->addrs->host_list;
+  const char *error = NULL;
+  if (transport_size_refused(d)) return true;
+  if (lines_too_long(job)) {
+    transport_set_results(d->addrs, OUTCOME_FAIL, 0, "message has lines too long for transport");
+    return true;
+  }
+  if (!list || (job->ob->hosts && job->ob->hosts_override)) list = own_host_list(job, &error);
+  if (!list) {
+    transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, error);
+    return true;
+  }
+  if (d->dont_deliver) {
+    pretend(job, list);
+    return true;
+  }
+  work_hosts(job, list);
+  struct host *fallback = d->addrs->fallback_hosts;
+  if (!fallback && job->ob->fallback_hosts) fallback = host_build_list(d->x, job->ob->fallback_hosts, job->ob->hosts_randomize);
+  if (fallback && any_pending(job)) {
+    reopen_recipients(job);
+    work_hosts(job, fallback);
+  }
+  explain_untried(job);
+  if (job->host_error_seen && any_pending(job)) wait_add(d->cfg, d->transport->name, list, d->msg->id);
+  return true;
+}
+
+const struct transport_driver smtp_transport = {
+  .name = "smtp",
+  .options = smtp_options,
+  .option_count = ARRAY_SIZE(smtp_options),
+  .ob_size = sizeof(struct smtp_opts),
+  .is_local = false,
+  .init = smtp_init,
+  .deliver = smtp_deliver,
+};

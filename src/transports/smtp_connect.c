@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The connection: local address, EHLO name, first flight, closing.  Floor: drivers.  Manual ch. 30; RFC 7413.
+ *
+ * With TCP Fast Open the kernel may report "connected" before the handshake; refusals then show at the first read.  A failure of the first
+ * read with such an errno is therefore a failure to connect (rule T2).  Only commands ever travel in the SYN, never content. */
+#include "transports/smtp_priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "os/debug.h"
+#include "policy/match.h"
+
+const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect) {
+  struct expand_ctx *x = s->d->x;
+  x->sending_ip_was_read = false;
+  x->sending_ip_unavailable = before_connect && !s->interface;
+  if (before_connect && s->interface) x->sending_ip_address = s->interface;
+  const char *name = expand_option(x, "helo_data", s->ob->helo_data);
+  bool was_read = x->sending_ip_was_read || (before_connect && strstr(s->ob->helo_data, "sending_port"));
+  x->sending_ip_unavailable = false;
+  x->sending_ip_was_read = false;
+  if (was_read && before_connect && (!s->interface || strstr(s->ob->helo_data, "sending_port"))) return NULL;
+  if (!name) return NULL;
+  /* the name goes out as one word of a command line */
+  for (const char *p = name; *p; p++)
+    if (*p == '\r' || *p == '\n') {
+      x->error = "helo_data contains a line end";
+      return NULL;
+    }
+  return name;
+}
+
+static bool connect_failed(struct smtp_attempt *s, int err) {
+  smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_CONNECT, .at = AT_GREETING, .err = -err});
+  s->dead = true;
+  return false;
+}
+
+static enum net_tfo wanted_tfo(struct smtp_attempt *s) {
+  if (match_this_host(s->d->x, "hosts_try_fastopen", s->ob->hosts_try_fastopen, s->host->name, s->host->address) != OUTCOME_OK)
+    return NET_TFO_OFF;
+  return s->flight.n ? NET_TFO_DATA : NET_TFO_COOKIE;
+}
+
+static void learn_local_end(struct smtp_attempt *s) {
+  struct net_end local;
+  if (net_local(stream_fd(s->io), &local) < 0) return;
+  char text[IP_TEXT_SIZE];
+  struct ip ip = ip_unmap(local.ip);
+  s->d->x->sending_ip_address = arena_strdup(s->a, ip_format(&ip, text));
+  s->d->x->sending_port = local.port;
+}
+
+bool smtp_connect(struct smtp_attempt *s) {
+  struct net_end to = {.port = s->port};
+  if (!ip_parse(str_c(s->host->address), &to.ip)) return connect_failed(s, -EAFNOSUPPORT);
+  struct net_connect_opts o = {.keepalive = s->ob->keepalive, .tfo = wanted_tfo(s), .first_bytes = strbuf_str(&s->flight)};
+  if (s->interface && !ip_parse(str_c(s->interface), &o.source)) return connect_failed(s, -EADDRNOTAVAIL);
+  DEBUG(D_TRANSPORT | D_V)
+    debug_printf("Connecting to %s [%s]:%d%s ... \n", s->host->name, s->host->address, s->port, s->early ? " talking early" : "");
+  size_t sent = 0;
+  int fd = net_connect(&to, &o, deadline_in_sec(s->ob->connect_timeout), &sent);
+  if (fd < 0) return connect_failed(s, fd);
+  s->io = stream_new(s->a, fd, fd, true);
+  learn_local_end(s);
+  if (sent < s->flight.n) stream_put(s->io, s->flight.p + sent, s->flight.n - sent);
+  strbuf_clear(&s->flight);
+  s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
+  return true;
+}
+
+void smtp_disconnect(struct smtp_attempt *s, bool polite) {
+  if (!s->io) return;
+  if (polite && !s->dead && s->awaited_count == 0) {
+    stream_puts(s->io, "QUIT\r\n");
+    DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> QUIT\n");
+    if (stream_flush(s->io, deadline_in_sec(5)) == STREAM_OK) {
+      /* the outcome is known; the 221 is only awaited so that the peer does not see a reset */
+      stream_linger_close(s->io, 8192, 1000);
+      s->io = NULL;
+      s->dead = true;
+      return;
+    }
+  }
+  stream_close(s->io);
+  s->io = NULL;
+  s->dead = true;
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The content: DATA or one BDAT LAST, and the final replies.  Floor: drivers.  RFC 5321 section 4.1.1.4, RFC 3030, RFC 2033.
+ *
+ * The end of DATA is CRLF.CRLF and nothing else can look like it: lines are dot-stuffed, only LF of the spool file becomes CRLF, and a stray CR
+ * does not leave.  For BDAT the size is counted first over exactly the bytes that follow; should the count then differ, the connection is cut
+ * before the server can take the chunk for complete.  Each block of output has its own data_timeout, the last reply final_timeout. */
+#include "transports/smtp_priv.h"
+
+#include <errno.h>
+
+#include "os/debug.h"
+
+struct sink {
+  struct smtp_attempt *s;
+  int64_t bytes;
+  int64_t limit; /* BDAT size announced, -1 none */
+};
+
+static int sink_write(void *ctx, const void *p, size_t n) {
+  struct sink *k = ctx;
+  if (k->limit >= 0 && k->bytes + (int64_t)n > k->limit) return -EMSGSIZE;
+  stream_put(k->s->io, p, n);
+  if (!smtp_flush(k->s, deadline_in_sec(k->s->ob->data_timeout), AT_BLOCK, "data block", k->bytes)) return -EPIPE;
+  k->bytes += (int64_t)n;
+  return 0;
+}
+
+static int count_bytes(void *ctx, const void *p, size_t n) {
+  (void)p;
+  *(int64_t *)ctx += (int64_t)n;
+  return 0;
+}
+
+/* Something on our side failed while the server waits for content: it must not get an end mark. */
+static bool abandon(struct smtp_attempt *s, int err) {
+  if (!s->dead) {
+    const char *text = err == -EPROTO && s->d->x->error ? s->d->x->error : NULL;
+    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_BLOCK, .err = -err, .reply = text});
+  }
+  s->dead = true;
+  return false;
+}
+
+static struct write_opts content_opts(const struct smtp_attempt *s, bool bdat) {
+  struct write_opts o = transport_write_opts(s->d->transport);
+  o.crlf = true;
+  o.dot_stuff = !bdat;
+  o.end_dot = !bdat;
+  return o;
+}
+
+static bool write_content(struct smtp_attempt *s, bool bdat) {
+  struct write_opts o = content_opts(s, bdat);
+  struct strbuf headers = strbuf_new(s->a);
+  struct sink k = {.s = s, .limit = -1};
+  int r = transport_prepare_headers(s->d, &o, &headers);
+  if (r < 0) return abandon(s, r);
+  if (bdat) {
+    int64_t size = 0;
+    r = transport_write_prepared(s->d, &o, strbuf_str(&headers), count_bytes, &size, NULL);
+    if (r < 0) return abandon(s, r);
+    smtp_send(s, AT_END, NULL, "BDAT %lld LAST", (long long)size);
+    s->awaited[(s->awaited_head + s->awaited_count - 1) % SMTP_MAX_AWAITED].command = "end of data";
+    s->bdat_used = true;
+    k.limit = size;
+  }
+  int64_t sent = 0;
+  DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> writing message\n");
+  r = transport_write_prepared(s->d, &o, strbuf_str(&headers), sink_write, &k, &sent);
+  s->content_sent = true;
+  if (r == 0 && bdat && sent != k.limit) r = -EMSGSIZE;
+  if (r < 0) return abandon(s, r);
+  s->d->addrs->delivered_size = sent;
+  return smtp_flush(s, deadline_in_sec(s->ob->data_timeout), AT_BLOCK, "data block", sent);
+}
+
+static void take_final(struct smtp_attempt *s, struct smtp_rcpt *r, const struct smtp_awaited *what, const struct smtp_reply *reply) {
+  if (reply->code / 100 == 2)
+    smtp_record_success(s, r, reply->text);
+  else {
+    r->state = RCPT_PENDING;
+    smtp_record_rcpt(s, r, what, reply);
+  }
+}
+
+/* LMTP: one reply for each accepted recipient, in order. */
+static bool reap_lmtp(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (first[i].state == RCPT_ACCEPTED) smtp_expect(s, AT_END, &first[i], "end of data");
+  while (s->awaited_count) {
+    struct smtp_awaited what;
+    struct smtp_reply r;
+    if (!smtp_read_reply(s, &what, &r)) return false;
+    take_final(s, what.rcpt, &what, &r);
+  }
+  return true;
+}
+
+static bool reap_final(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
+  struct smtp_awaited what;
+  struct smtp_reply r;
+  if (s->awaited_count == 0) smtp_expect(s, AT_END, NULL, "end of data");
+  if (!smtp_read_reply(s, &what, &r)) return false;
+  if (r.code / 100 != 2) {
+    if (s->early && !s->promise_stands) s->inconclusive = true;
+    smtp_note_reply(s, &what, &r);
+    return true;
+  }
+  for (size_t i = 0; i < n; i++)
+    if (first[i].state == RCPT_ACCEPTED) smtp_record_success(s, &first[i], r.text);
+  return true;
+}
+
+/* Nobody was accepted but the server asked for content: an empty message ends the transaction. */
+static bool send_lone_dot(struct smtp_attempt *s) {
+  struct smtp_awaited what;
+  struct smtp_reply r;
+  stream_puts(s->io, ".\r\n");
+  if (s->is_lmtp) { /* no accepted recipient, no reply: the state is unclear, so do not go on */
+    s->dead = true;
+    return false;
+  }
+  smtp_expect(s, AT_END, NULL, "end of data");
+  return smtp_read_reply(s, &what, &r);
+}
+
+bool smtp_send_content(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
+  bool any = false;
+  for (size_t i = 0; i < n; i++) any = any || first[i].state == RCPT_ACCEPTED;
+  if (s->data_sent && !s->data_refused && (!any || s->mail_refused)) return send_lone_dot(s);
+  if (!any || s->mail_refused || s->data_refused) return true;
+  if (!write_content(s, !s->data_sent)) return false;
+  s->reply_deadline = deadline_in_sec(s->ob->final_timeout);
+  return s->is_lmtp ? reap_lmtp(s, first, n) : reap_final(s, first, n);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* MAIL, RCPT and DATA, one by one or as a pipelined group.  Floor: drivers.  RFC 5321, 1870, 2920, 3461.
+ *
+ * Each RCPT reply belongs to one recipient by position.  When MAIL is refused, the replies to the rest of the group are read and forgotten:
+ * they are consequences.  A refusal on an early connection whose promise was withdrawn is not believed (rule K5): the recipient
+ * stays pending and the plain attempt decides. */
+#include "transports/smtp_priv.h"
+
+#include "formats/smtp_grammar.h"
+#include "os/debug.h"
+#include "policy/match.h"
+
+size_t smtp_group_limit(const struct smtp_attempt *s) {
+  int64_t max = s->ob->max_rcpt;
+  if (max <= 0 || max > SMTP_MAX_AWAITED - 8) max = SMTP_MAX_AWAITED - 8;
+  if (s->facts.limit_rcptmax && (int64_t)s->facts.limit_rcptmax < max) max = s->facts.limit_rcptmax;
+  return (size_t)max;
+}
+
+bool smtp_use_chunking(const struct smtp_attempt *s) {
+  return (s->facts.features & EHLO_CHUNKING) && !s->is_lmtp &&
+         match_this_host(s->d->x, "hosts_try_chunking", s->ob->hosts_try_chunking, s->host->name, s->host->address) == OUTCOME_OK;
+}
+
+static const char *dsn_mail_params(struct smtp_attempt *s) {
+  const struct message *m = s->d->msg;
+  if (!(s->facts.features & EHLO_DSN)) return "";
+  struct strbuf b = strbuf_new(s->a);
+  if (m->dsn_ret == DSN_RET_HDRS) strbuf_adds(&b, " RET=HDRS");
+  if (m->dsn_ret == DSN_RET_FULL) strbuf_adds(&b, " RET=FULL");
+  if (m->dsn_envid) strbuf_addl(&b, " ENVID=", m->dsn_envid, NULL);
+  return b.p;
+}
+
+static const char *dsn_rcpt_params(struct smtp_attempt *s, const struct address *addr) {
+  if (!(s->facts.features & EHLO_DSN)) return "";
+  struct strbuf b = strbuf_new(s->a);
+  if (addr->dsn_flags) {
+    strbuf_adds(&b, " NOTIFY=");
+    if (addr->dsn_flags & DSN_NEVER) {
+      strbuf_adds(&b, "NEVER");
+    } else {
+      const char *comma = "";
+      static const struct { unsigned bit; const char *name; } names[] = {
+        {DSN_SUCCESS, "SUCCESS"}, {DSN_FAILURE, "FAILURE"}, {DSN_DELAY, "DELAY"}};
+      for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (addr->dsn_flags & names[i].bit) {
+          strbuf_addl(&b, comma, names[i].name, NULL);
+          comma = ",";
+        }
+    }
+  }
+  if (addr->orcpt) strbuf_addl(&b, " ORCPT=", addr->orcpt, NULL);
+  return b.p;
+}
+
+static void send_mail(struct smtp_attempt *s) {
+  const char *sender = s->d->return_path ? s->d->return_path : "";
+  const char *size = "";
+  if ((s->facts.features & EHLO_SIZE) && s->ob->size_addition >= 0) {
+    int64_t bytes = s->d->msg->message_size + s->ob->size_addition;
+    size = arena_printf_t(s->a, UNTAINTED, " SIZE=%lld", (long long)bytes);
+    s->used_features |= EHLO_SIZE;
+  }
+  const char *dsn = dsn_mail_params(s);
+  if (*dsn) s->used_features |= EHLO_DSN;
+  const char *utf8 = s->d->msg->smtputf8 && (s->facts.features & EHLO_SMTPUTF8) ? " SMTPUTF8" : "";
+  if (*utf8) s->used_features |= EHLO_SMTPUTF8;
+  smtp_send(s, AT_MAIL, NULL, "MAIL FROM:<%s>%s%s%s", sender, size, utf8, dsn);
+}
+
+static void send_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r) {
+  const char *dsn = dsn_rcpt_params(s, r->addr);
+  const char *quota = s->is_lmtp && s->ob->lmtp_ignore_quota && (s->facts.features & EHLO_IGNOREQUOTA) ? " IGNOREQUOTA" : "";
+  if (*dsn) s->used_features |= EHLO_DSN;
+  r->addr->dsn_aware = (s->facts.features & EHLO_DSN) != 0;
+  smtp_send(s, AT_RCPT, r, "RCPT TO:<%s>%s%s", r->addr->address, quota, dsn);
+  /* texts name the recipient without parameters */
+  s->awaited[(s->awaited_head + s->awaited_count - 1) % SMTP_MAX_AWAITED].command =
+    arena_printf(s->a, "RCPT TO:<%s>", r->addr->address);
+  r->state = RCPT_SENT;
+}
+
+void smtp_write_envelope(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n, bool with_data) {
+  if (s->pipelining) s->used_features |= EHLO_PIPELINING;
+  send_mail(s);
+  if (!s->pipelining && !smtp_reap_envelope(s)) return;
+  for (size_t i = 0; i < n && !s->dead && !s->mail_refused; i++) {
+    if (first[i].state != RCPT_PENDING) continue;
+    send_rcpt(s, &first[i]);
+    if (!s->pipelining && !smtp_reap_envelope(s)) return;
+  }
+  if (!with_data || s->dead || s->mail_refused) return;
+  if (!s->pipelining) {
+    bool any = false;
+    for (size_t i = 0; i < n; i++) any = any || first[i].state == RCPT_ACCEPTED;
+    if (!any) return;
+  }
+  smtp_send(s, AT_DATA, NULL, "DATA");
+  s->data_sent = true;
+}
+
+/* The server took back what the flight relied on: its refusals say nothing. */
+static bool doubtful(const struct smtp_attempt *s) { return s->early && !s->promise_stands; }
+
+static void take_mail_reply(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *r) {
+  if (r->code / 100 == 2) return;
+  s->mail_refused = true;
+  if (doubtful(s)) s->inconclusive = true;
+  smtp_note_reply(s, what, r);
+}
+
+static void take_rcpt_reply(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *r) {
+  struct smtp_rcpt *rcpt = what->rcpt;
+  if (!s->mail_refused && r->code / 100 == 2) {
+    rcpt->state = RCPT_ACCEPTED;
+    return;
+  }
+  rcpt->state = RCPT_PENDING;
+  if (s->mail_refused) return;
+  if (doubtful(s))
+    s->inconclusive = true;
+  else
+    smtp_record_rcpt(s, rcpt, what, r);
+}
+
+static void take_data_reply(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *r) {
+  if (r->code == 354) return;
+  s->data_refused = true;
+  bool any = false;
+  for (size_t i = 0; i < s->job->rcpt_count; i++) any = any || s->job->rcpts[i].state == RCPT_ACCEPTED;
+  if (s->mail_refused || !any) return; /* a consequence */
+  if (doubtful(s)) s->inconclusive = true;
+  smtp_note_reply(s, what, r);
+}
+
+bool smtp_reap_envelope(struct smtp_attempt *s) {
+  s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
+  while (s->awaited_count) {
+    struct smtp_awaited what;
+    struct smtp_reply r;
+    if (!smtp_read_reply(s, &what, &r)) {
+      if (doubtful(s)) s->inconclusive = true;
+      return false;
+    }
+    if (what.at == AT_MAIL) take_mail_reply(s, &what, &r);
+    if (what.at == AT_RCPT) take_rcpt_reply(s, &what, &r);
+    if (what.at == AT_DATA) take_data_reply(s, &what, &r);
+  }
+  return true;
+}

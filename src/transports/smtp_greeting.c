@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Greeting, EHLO and HELO, and what an EHLO reply says.  Floor: drivers.  RFC 5321 section 4.1.1.1.
+ *
+ * On a plain connection each step waits for the one before.  On an early connection the same replies come in the same order, only the
+ * commands left long ago; then the real EHLO reply is compared with what was believed, before any other reply is looked at.
+ * Hostile input: the EHLO reply; a malformed keyword line is skipped and disturbs no other line. */
+#include "transports/smtp_priv.h"
+
+#include "formats/smtp_grammar.h"
+#include "os/debug.h"
+
+/* ---- EHLO reply ------------------------------------------------------------------------------------------- */
+
+static const struct {
+  const char *keyword;
+  uint16_t bit;
+} keywords[] = {
+  {"STARTTLS", EHLO_TLS},     {"IGNOREQUOTA", EHLO_IGNOREQUOTA}, {"PRDR", EHLO_PRDR},
+  {"SMTPUTF8", EHLO_SMTPUTF8}, {"DSN", EHLO_DSN},                 {"PIPELINING", EHLO_PIPELINING},
+  {"SIZE", EHLO_SIZE},        {"CHUNKING", EHLO_CHUNKING},
+};
+
+static void parse_limits(struct str rest, struct ehlo_facts *f) {
+  for (;;) {
+    struct str word = str_word(&rest);
+    if (!word.n) return;
+    struct str name = str_cut(&word, '=');
+    uint64_t v;
+    if (!str_parse_u64(word, &v) || v > UINT32_MAX) continue;
+    if (str_eqic_c(name, "MAILMAX")) f->limit_mailmax = (uint32_t)v;
+    if (str_eqic_c(name, "RCPTMAX")) f->limit_rcptmax = (uint32_t)v;
+    if (str_eqic_c(name, "RCPTDOMAINMAX")) f->limit_rcptdommax = (uint32_t)v;
+  }
+}
+
+static void parse_keyword_line(struct str line, struct ehlo_facts *f) {
+  struct str word = str_word(&line);
+  if (pipe_connect_is_keyword(word)) f->features |= EHLO_PIPE_CONNECT; /* one spelling of it is no legal keyword */
+  if (!smtp_is_keyword(word)) return;
+  if (str_eqic_c(word, "LIMITS")) parse_limits(line, f);
+  for (size_t i = 0; i < ARRAY_SIZE(keywords); i++) {
+    if (!str_eqic_c(word, keywords[i].keyword)) continue;
+    f->features |= keywords[i].bit;
+    int64_t limit;
+    if (keywords[i].bit == EHLO_SIZE && str_parse_i64(str_trim(line), &limit) && limit > 0) f->size_limit = limit;
+  }
+}
+
+struct ehlo_facts smtp_parse_ehlo(struct str reply) {
+  struct ehlo_facts f = {0};
+  bool first = true;
+  while (reply.n) {
+    struct str line = str_cut(&reply, '\n');
+    if (!first && line.n > 4) parse_keyword_line(str_n(line.p + 4, line.n - 4), &f);
+    first = false;
+  }
+  /* the promise is only worth something together with PIPELINING */
+  return f;
+}
+
+/* ---- dialogue --------------------------------------------------------------------------------------------- */
+
+
+void smtp_send_ehlo(struct smtp_attempt *s) { smtp_send(s, AT_EHLO, NULL, "%s %s", s->is_lmtp ? "LHLO" : "EHLO", s->helo); }
+
+static void take_facts(struct smtp_attempt *s, const struct smtp_reply *r) {
+  s->facts = smtp_parse_ehlo(str_c(r->text));
+  s->facts_are_real = true;
+  s->ehlo_reply = r->text;
+  s->pipelining = (s->facts.features & EHLO_PIPELINING) && !s->need.avoid_pipelining;
+}
+
+/* The greeting is the first reply in every case. */
+static bool reap_greeting(struct smtp_attempt *s) {
+  struct smtp_awaited what;
+  struct smtp_reply r;
+  if (!smtp_read_reply(s, &what, &r)) return false;
+  s->greeting = r.text;
+  s->greeting_done = true;
+  if (r.code / 100 == 2) return true;
+  smtp_note_reply(s, &what, &r);
+  return false;
+}
+
+static bool try_helo(struct smtp_attempt *s) {
+  struct smtp_awaited what;
+  struct smtp_reply r;
+  smtp_send(s, AT_HELO, NULL, "HELO %s", s->helo);
+  s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
+  if (!smtp_read_reply(s, &what, &r)) return false;
+  s->ehlo_reply = r.text;
+  s->facts_are_real = true;
+  s->pipelining = false;
+  if (r.code / 100 == 2) return true;
+  smtp_note_reply(s, &what, &r);
+  return false;
+}
+
+static bool greet_plain(struct smtp_attempt *s) {
+  struct smtp_awaited what;
+  struct smtp_reply r;
+  smtp_expect(s, AT_GREETING, NULL, "initial connection");
+  if (!reap_greeting(s)) return false;
+  if (!s->helo && !(s->helo = smtp_expand_helo(s, false))) {
+    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_EHLO, .err = 0,
+                                               .reply = arena_printf(s->a, "failed to expand helo_data: %s",
+                                                                     s->d->x->error ? s->d->x->error : "forced failure")});
+    return false;
+  }
+  if (!s->is_lmtp && s->need.avoid_esmtp) return try_helo(s);
+  smtp_send_ehlo(s);
+  s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
+  if (!smtp_read_reply(s, &what, &r)) return false;
+  if (r.code / 100 == 2) {
+    take_facts(s, &r);
+    pipe_connect_learn(s->d->x, &s->plan, &s->need, &s->facts, false);
+    return true;
+  }
+  if (r.code / 100 == 5 && !s->is_lmtp) {
+    s->ehlo_error = r.text;
+    return try_helo(s);
+  }
+  smtp_note_reply(s, &what, &r);
+  return false;
+}
+
+/* F14: a plain attempt would have encrypted what this one is about to send. */
+static bool tls_now_offered(const struct smtp_attempt *s, uint16_t believed) {
+  (void)s;
+  (void)believed;
+  return false; /* this build has no client TLS: a plain attempt would go on in clear too */
+}
+
+static bool greet_early(struct smtp_attempt *s) {
+  struct smtp_awaited what;
+  struct smtp_reply r;
+  if (!reap_greeting(s)) return false;
+  s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
+  if (!smtp_read_reply(s, &what, &r)) return false;
+  if (r.code / 100 != 2) {
+    smtp_note_reply(s, &what, &r);
+    return false;
+  }
+  uint16_t believed = s->facts.features;
+  take_facts(s, &r);
+  bool promised = pipe_connect_verify(s->d->x, &s->plan, &s->need, &s->facts, false);
+  s->promise_stands = promised && (s->facts.features & s->used_features) == s->used_features;
+  DEBUG(D_TRANSPORT) debug_printf("EHLO reply %s\n", s->promise_stands ? "as remembered" : "differs from what was used");
+  s->pipelining = s->pipelining || s->awaited_count > 0; /* the group is on its way whatever was said */
+  return !tls_now_offered(s, believed);
+}
+
+bool smtp_greet(struct smtp_attempt *s) {
+  return s->early ? greet_early(s) : greet_plain(s);
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a failure means: error classes, texts, retry items.  Floor: drivers.  Manual ch. 49 "Errors in outgoing SMTP".
+ *
+ * A host error delays the host for all messages, a message error only this message at this host, a recipient error only that address.
+ * A permanent reply (5xx) fails what it was about; everything else defers, and codes outside 2xx-5xx count as temporary.
+ * Nothing here is called for an outcome that an early attempt must not believe; the driver asks pipe_connect_rule() first. */
+#include "transports/smtp_priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "os/debug.h"
+#include "os/log.h"
+#include "retry.h"
+
+/* First matching row; AT_ANY matches all stages. */
+enum { AT_ANY = -1 };
+static const struct {
+  enum smtp_trouble trouble;
+  int at;
+  enum smtp_error_class class;
+} classes[] = {
+  {TROUBLE_REPLY, AT_GREETING, SMTP_ERROR_HOST},
+  {TROUBLE_REPLY, AT_EHLO, SMTP_ERROR_HOST},
+  {TROUBLE_REPLY, AT_HELO, SMTP_ERROR_HOST},
+  {TROUBLE_REPLY, AT_RCPT, SMTP_ERROR_RECIPIENT},
+  {TROUBLE_REPLY, AT_ANY, SMTP_ERROR_MESSAGE},
+  {TROUBLE_TIMEOUT, AT_MAIL, SMTP_ERROR_MESSAGE},
+  {TROUBLE_TIMEOUT, AT_RCPT, SMTP_ERROR_RECIPIENT},
+  {TROUBLE_TIMEOUT, AT_END, SMTP_ERROR_MESSAGE},
+  {TROUBLE_CLOSED, AT_END, SMTP_ERROR_MESSAGE},
+  {TROUBLE_LOCAL, AT_ANY, SMTP_ERROR_MESSAGE},
+  {TROUBLE_NONE, AT_ANY, SMTP_ERROR_HOST},
+};
+
+enum smtp_error_class smtp_classify(const struct smtp_failure *f) {
+  for (size_t i = 0; i < ARRAY_SIZE(classes) - 1; i++)
+    if (classes[i].trouble == f->trouble && (classes[i].at == AT_ANY || classes[i].at == (int)f->at)) return classes[i].class;
+  return SMTP_ERROR_HOST;
+}
+
+static int host_kind(const struct smtp_attempt *s) { return s->host->mx >= 0 ? 'M' : 'A'; }
+
+static int errno_of_reply(const struct smtp_failure *f) {
+  if (f->code / 100 == 5) return 0;
+  if (f->code / 100 != 4 && f->at != AT_RCPT) return 0;
+  switch (f->at) {
+    case AT_MAIL: return ERRNO_MAIL4XX;
+    case AT_RCPT: return ERRNO_RCPT4XX;
+    case AT_DATA:
+    case AT_END: return ERRNO_DATA4XX;
+    default: return 0;
+  }
+}
+
+const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more) {
+  bool named = f->at == AT_MAIL || f->at == AT_DATA || (f->at == AT_RCPT && f->trouble == TROUBLE_FORMAT);
+  const char *pipelined = f->pipelined && named ? "pipelined " : "";
+  const char *command = f->command ? f->command : "";
+  *ret_more = host_kind(s);
+  switch (f->trouble) {
+    case TROUBLE_NONE: break;
+    case TROUBLE_CONNECT: *ret_errno = f->err; return NULL;
+    case TROUBLE_LOCAL:
+      *ret_errno = f->err ? f->err : ERRNO_UNKNOWNERROR;
+      if (f->err == EPROTO) *ret_errno = ERRNO_CHHEADER_FAIL;
+      return f->reply ? f->reply : f->command;
+    case TROUBLE_TIMEOUT:
+      *ret_errno = ETIMEDOUT;
+      if (f->at == AT_BLOCK) return arena_printf(s->a, "SMTP timeout after sending data block (%lld bytes written)", (long long)f->bytes_sent);
+      return arena_printf(s->a, "SMTP timeout after %s%s", pipelined, command);
+    case TROUBLE_CLOSED:
+      *ret_errno = ERRNO_SMTPCLOSED;
+      if (f->at == AT_HELO && s->ehlo_error)
+        return arena_printf(s->a, "Remote host closed connection in response to %s (EHLO response was: %s)", command, s->ehlo_error);
+      return arena_printf(s->a, "Remote host closed connection in response to %s%s%s", f->at == AT_BLOCK ? "sending " : "", pipelined,
+                          command);
+    case TROUBLE_FORMAT:
+      *ret_errno = ERRNO_SMTPFORMAT;
+      if (!f->reply || !*f->reply)
+        return arena_printf(s->a, "Malformed SMTP reply (an empty line) in response to %s%s", pipelined, command);
+      return arena_printf(s->a, "Malformed SMTP reply in response to %s%s: %s", pipelined, command, f->reply);
+    case TROUBLE_REPLY:
+      *ret_errno = errno_of_reply(f);
+      *ret_more = host_kind(s) | (f->code % 100) << 8;
+      if (s->is_lmtp && f->at == AT_END) return arena_printf(s->a, "LMTP error after DATA: %s", f->reply);
+      return arena_printf(s->a, "SMTP error from remote mail server after %s%s: %s", pipelined, command, f->reply);
+  }
+  *ret_errno = ERRNO_UNKNOWNERROR;
+  return "unexpected end of the SMTP dialogue";
+}
+
+void smtp_log_host(struct smtp_attempt *s, const char *text, int err) {
+  const char *port = log_selects(LS_OUTGOING_PORT) ? arena_printf_t(s->a, UNTAINTED, ":%d", s->port) : "";
+  const char *why = err > 0 ? strerror(err) : "";
+  log_write(LS_ALWAYS, LOG_MAIN, "H=%s [%s]%s%s%s%s%s", s->host->name, s->host->address, port, text ? ": " : "", text ? text : "",
+            err > 0 ? (text ? ": " : " ") : "", why);
+}
+
+void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
+  a->host_used = s->host;
+  a->smtp_greeting = s->greeting;
+  a->helo_response = s->ehlo_reply;
+  a->continued_connection = s->sequence > 1;
+  a->pipelining_used = s->pipelining;
+  a->early_pipe_used = s->early && s->promise_stands && s->sequence == 1;
+  a->chunking_used = s->bdat_used;
+  if (s->io) {
+    enum net_tfo_mark mark = net_tfo_mark(stream_fd(s->io), true);
+    a->tfo_used = mark == NET_TFO_USED;
+    a->tfo_data_used = mark == NET_TFO_DATA_ACKED;
+    if (s->d->x->sending_ip_address)
+      a->local_interface = arena_printf(s->a, "[%s]:%d", s->d->x->sending_ip_address, s->d->x->sending_port);
+  }
+}
+
+static void set_result(struct smtp_attempt *s, struct smtp_rcpt *r, bool permanent, int err, int more, const char *text, bool connected) {
+  struct address *a = r->addr;
+  a->result = permanent ? OUTCOME_FAIL : OUTCOME_DEFER;
+  a->basic_errno = err;
+  a->more_errno = more;
+  a->message = text;
+  a->timedout = err == ETIMEDOUT;
+  if (connected)
+    smtp_set_facts(s, a);
+  else
+    a->host_used = NULL;
+  r->state = permanent ? RCPT_DONE : RCPT_PENDING;
+}
+
+static const char *address_key(struct smtp_attempt *s, const struct address *a) {
+  const char *key = a->address_retry_key ? a->address_retry_key : arena_printf(s->a, "R:%s", a->address);
+  if (!s->ob->address_retry_include_sender) return key;
+  return arena_printf(s->a, "%s:<%s>", key, s->d->msg->sender ? s->d->msg->sender : "");
+}
+
+static const char *with_host(struct smtp_attempt *s, const char *text) {
+  return arena_printf(s->a, "H=%s [%s]: %s", s->host->name, s->host->address, text);
+}
+
+void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct smtp_awaited *what, const struct smtp_reply *reply) {
+  struct smtp_failure f = {.trouble = TROUBLE_REPLY, .at = what->at, .pipelined = what->pipelined, .code = reply->code,
+                           .command = what->command, .reply = reply->text};
+  int err, more;
+  const char *text = smtp_failure_text(s, &f, &err, &more);
+  bool permanent = reply->code / 100 == 5;
+  if (what->at == AT_END && !permanent) err = 0; /* LMTP: about this recipient, not about the data */
+  set_result(s, r, permanent, err, more, text, true);
+  if (permanent) return;
+  r->deferred_by_reply = true;
+  retry_add_item(s->a, r->addr, address_key(s, r->addr), with_host(s, text), 0);
+}
+
+void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char *confirmation) {
+  struct address *a = r->addr;
+  a->result = OUTCOME_OK;
+  a->basic_errno = a->more_errno = 0;
+  a->message = a->user_message = NULL;
+  a->timedout = false;
+  a->confirmation = confirmation;
+  smtp_set_facts(s, a);
+  r->state = RCPT_DONE;
+  if (s->job->host_key) retry_add_item(s->a, a, s->job->host_key, NULL, RETRY_HOST | RETRY_DELETE);
+  if (s->job->message_key) retry_add_item(s->a, a, s->job->message_key, NULL, RETRY_HOST | RETRY_DELETE);
+  s->job->host_key = s->job->message_key = NULL;
+}
+
+/* Which recipients a failure of the connection or the message is about. */
+static bool is_concerned(const struct smtp_rcpt *r) {
+  return r->state != RCPT_DONE && !(r->state == RCPT_PENDING && r->deferred_by_reply);
+}
+
+static void add_retry_items(struct smtp_attempt *s, enum smtp_error_class class, struct address *first, const char *text) {
+  const char *key = retry_host_key_build(s->a, s->host, s->port, s->ob->retry_include_ip_address, s->interface);
+  const char *noted = text ? with_host(s, text) : NULL;
+  if (class == SMTP_ERROR_HOST)
+    retry_add_item(s->a, first, key, noted, RETRY_HOST);
+  else if (class == SMTP_ERROR_MESSAGE)
+    retry_add_item(s->a, first, arena_printf(s->a, "%s:%s", key, s->d->msg->id), noted, RETRY_HOST);
+  else
+    retry_add_item(s->a, first, address_key(s, first), noted, 0);
+}
+
+void smtp_record_failure(struct smtp_attempt *s) {
+  const struct smtp_failure *f = &s->fail;
+  enum smtp_error_class class = smtp_classify(f);
+  bool permanent = f->trouble == TROUBLE_REPLY && f->code / 100 == 5;
+  bool connected = f->trouble != TROUBLE_CONNECT;
+  int err, more;
+  const char *text = smtp_failure_text(s, f, &err, &more);
+  struct address *first = NULL, *timed_out = NULL;
+  for (size_t i = 0; i < s->job->rcpt_count; i++) {
+    struct smtp_rcpt *r = &s->job->rcpts[i];
+    if (!is_concerned(r)) continue;
+    bool waiting = r->state == RCPT_SENT;
+    set_result(s, r, permanent, err, more, text, connected);
+    if (!first) first = r->addr;
+    if (waiting && !timed_out) timed_out = r->addr; /* the oldest RCPT without a reply */
+  }
+  if (!first) return;
+  if (!permanent || class == SMTP_ERROR_HOST) smtp_log_host(s, text, err);
+  if (permanent) return;
+  if (class == SMTP_ERROR_HOST) s->job->host_error_seen = true;
+  add_retry_items(s, class, class == SMTP_ERROR_RECIPIENT && timed_out ? timed_out : first, text);
+}
+
+enum pipe_event smtp_early_event(const struct smtp_attempt *s) {
+  const struct smtp_failure *f = &s->fail;
+  if (!s->early) return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
+  if (f->trouble == TROUBLE_CONNECT) return PIPE_EV_CONNECT_FAILED;
+  if (!s->facts_are_real) switch (f->trouble) {
+      case TROUBLE_REPLY:
+        if (f->at == AT_GREETING) return f->code / 100 == 5 ? PIPE_EV_GREETING_5XX : PIPE_EV_GREETING_4XX;
+        return f->code / 100 == 5 ? PIPE_EV_EHLO_5XX : PIPE_EV_EHLO_4XX;
+      case TROUBLE_TIMEOUT: return PIPE_EV_TIMEOUT;
+      case TROUBLE_FORMAT: return PIPE_EV_GARBAGE;
+      case TROUBLE_CLOSED: return PIPE_EV_CLOSED;
+      case TROUBLE_NONE:
+      case TROUBLE_CONNECT:
+      case TROUBLE_LOCAL: return PIPE_EV_GENUINE;
+    }
+  bool lost = f->trouble == TROUBLE_CLOSED || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_FORMAT;
+  if (s->content_sent && lost) return PIPE_EV_LOST_AFTER_CONTENT;
+  if (f->trouble == TROUBLE_LOCAL) return PIPE_EV_GENUINE;
+  if (!s->promise_stands)
+    return s->inconclusive || f->trouble != TROUBLE_NONE ? PIPE_EV_GONE_REFUSED : PIPE_EV_GONE_ACCEPTED;
+  return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
+}
