@@ -155,7 +155,7 @@ sub host_and_place {
 sub fixed_wordings {
   my ($self) = @_;
   s/\.lock\.[-\w]+(?:\.[-\w]+)*\.[0-9a-f]{8}\.[0-9a-f]{8}\b/.lock.test.ex.dddddddd.pppppppp/g;
-  s/(listening for SMTPS? on port \S+) \([^)]*\)/$1/g unless $self->{is_ipv6_case};
+  s/( port \d+) \([^)]*\)/$1/g if /listening for SMTPS? on port/ && !$self->{is_ipv6_case};
   s/TlRMTVNTUAACAAAAAAAAAAAoAAABgg\S*/TlRMTVNTUAACAAAAAAAAAAAoAAABggAAAEbBRwqFwwIAAAAAAAAAAAAt1sgAAAAA/;
   s/prvs=([^\/\s]+)\/[0-9a-f]{10}@/prvs=$1\/xxxxxxxxxx@/g;
   s/prvs=[0-9a-f]{10}=([^@\s]+)@/prvs=xxxxxxxxxx=$1@/g;
@@ -277,7 +277,7 @@ sub ephemeral_ports {
     return;
   }
   return if /listening for SMTP on|Connecting to|=>|->|\*>|==|\*\*|Connection refused|in response to|T:|Transport:/;
-  s/(?<!I=)(\[[0-9a-fA-F.:%]+\]:)(\d+)/$1 . $self->port_number($2)/e;
+  s/((?<!I=)|I=(?!\[[^\]]*\]:$self->{re_port_d} ))(\[[0-9a-fA-F.:%]+\]:)(\d+)/$1 . $2 . $self->port_number($3)/e;
 }
 
 sub addresses {
@@ -485,7 +485,7 @@ sub rules_log {
     s/(\bport )($re)/$1$name->{$2}/g;
     s/(\]:)($re)/$1$name->{$2}/g;
   }
-  s/( I=\[[^\]]*\]:)($re_d)/$1$name->{$2}/;
+  s/( I=\[[^\]]*\]:)($re_d)(?= )/$1$name->{$2}/;
   s/((?:\[127\.0\.0\.1\]|\[ip4\.ip4\.ip4\.ip4\]|\[[^\]]*\]):)($re)(?= Connection refused)/$1$name->{$2}/;
   s/((?:=>|->|==) .*?\[[^\]]*\]:)($re_d)/$1$name->{$2}/;
   s/(\]:)$s\b/$1PORT_S/g;

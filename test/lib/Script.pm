@@ -161,7 +161,7 @@ my @DISPATCH = (
   [qr/^server\b\s*(.*)/, \&do_server],
   [qr/^(?:cat)?write\s/, \&do_write],
   [qr/^background\b/, \&do_background],
-  [qr/^(?:[A-Z_]+=\S*\s+)*(?:\d+\s+)?(?:sudo\s+)?exim(?:_\w+)?(?:\s|$)/, \&do_exim],
+  [qr/^(?:[A-Z][A-Z0-9_]*=\S*\s+)*(?:\d+\s+)?(?:sudo\s+)?exim(?:_\w+)?(?:\s|$)/, \&do_exim],
 );
 
 # Handlers get the command, the wanted status and what their pattern captured. They return the exit
@@ -481,7 +481,7 @@ sub with_message_ids {
 sub do_exim {
   my ($self, $command, $want) = @_;
   my ($env, $hold, $sudo, $suffix, $args) =
-    $command =~ /^((?:[A-Z_]+=\S*\s+)*)(?:(\d+)\s+)?(sudo\s+)?exim(_\w+)?(?:\s+(.*))?$/s
+    $command =~ /^((?:[A-Z][A-Z0-9_]*=\S*\s+)*)(?:(\d+)\s+)?(sudo\s+)?exim(_\w+)?(?:\s+(.*))?$/s
     or $self->fail("cannot read: $command");
   $args = ' ' . ($args // '') . ' ';
   $self->write_config();

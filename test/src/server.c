@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 enum { EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_TIMEOUT = 99 };
-enum { INPUT_SIZE = 10240, BACKLOG = 5 };
+enum { INPUT_SIZE = 10240, BACKLOG = 5, LINGER_MS = 500 };
 
 /* One line of the script: as written (trailing blanks removed, escapes expanded). */
 struct script_line {
@@ -447,6 +447,18 @@ play_line(struct server *s, const struct script_line *l)
   return play_expect(s, l);
 }
 
+/* Lets the other side see the end of TLS before the connection goes: no reset overtakes it. */
+static void
+end_encryption(struct server *s)
+{
+  char rest[256];
+  struct pollfd p = { .fd = s->fd, .events = POLLIN };
+  peer_tls_stop(s->tls);
+  shutdown(s->fd, SHUT_WR);
+  while (poll(&p, 1, LINGER_MS) > 0 && read(s->fd, rest, sizeof rest) > 0)
+    continue;
+}
+
 static void
 play_connection(struct server *s)
 {
@@ -462,7 +474,7 @@ play_connection(struct server *s)
   }
   flush_output(s);
   if (s->is_encrypted)
-    peer_tls_stop(s->tls);
+    end_encryption(s);
   close(s->fd);
 }
 
