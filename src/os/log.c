@@ -369,7 +369,7 @@ static void write_all(unsigned dest, const char *line, size_t text_at, const cha
     write_kind(KIND_REJECT, line, extra);
   if (dest & LOG_PANIC) {
     write_kind(KIND_PANIC, line, NULL);
-    if (!log_state.s.to_stderr) fprintf(stderr, "%s\n", line);
+    if (!log_state.s.to_stderr && !(dest & LOG_QUIET)) fprintf(stderr, "%s\n", line);
   }
 }
 

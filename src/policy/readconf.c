@@ -285,6 +285,7 @@ struct config *readconf_read(const struct readconf_opts *o, const char **ret_err
   bool ok = open_first(r) && read_main(r, cfg->main_block) && rc_finish_main(r);
   if (ok && !o->only_main) ok = read_sections(r) && rc_finish_drivers(r);
   if (ok && !r->error) return cfg;
+  if (o->ret_partial) *o->ret_partial = cfg;
   *ret_error = r->error ? r->error : "Exim configuration error: cannot read the configuration";
   return NULL;
 }

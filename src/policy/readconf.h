@@ -17,12 +17,19 @@ struct readconf_opts {
   bool keep_lines;            /* keep text_lines for -bP config */
   uid_t configure_owner;
   gid_t configure_group;
+  struct config **ret_partial; /* NULL, or: on error the configuration as far as it was read (for its log_file_path) */
 };
 
 /* NULL on error with *ret_error. */
 struct config *readconf_read(const struct readconf_opts *o, const char **ret_error);
 /* -bP: print what is asked ("", "name", "+list", "config", "routers", "router NAME", "macros", ...).  Exit status. */
 int readconf_print(const struct config *c, const char *what, const char *name, bool no_labels, bool is_admin);
+/* -be: macro definitions and replacement outside the file.  readconf_define_macro: the name, NULL with *ret_error. */
+bool readconf_is_macro_definition(const char *line);
+const char *readconf_define_macro(struct config *c, const char *line, const char **ret_error);
+const char *readconf_replace_macros(struct config *c, struct arena *a, const char *text);
+/* An error name of a retry rule (-brt): basic_errno and more_errno of *ret.  NULL ok, else error text. */
+const char *readconf_retry_error(struct arena *a, const char *name, struct retry_rule *ret);
 /* Predefined macros (_HAVE_, _DRIVER_, _OPT_, _LOG_, _EXP_ ...), linked list in the arena. */
 struct macro *readconf_builtin_macros(struct arena *a);
 

@@ -227,3 +227,40 @@ bool rc_macro_define(struct readconf *r, const char *line)
   append(r, &(struct macro){.name = name, .value = value}, false);
   return true;
 }
+
+/* ---- Outside a file (-be) ---- */
+
+bool readconf_is_macro_definition(const char *line)
+{
+  return rc_macro_def_len(line) > 0;
+}
+
+/* A reader with no file, on the macros of a finished configuration. */
+static void reader_on(struct readconf *r, struct config *c, struct arena *a)
+{
+  *r = (struct readconf){.a = a, .cfg = c, .last_name = "command line"};
+  r->macro_tail = &c->macros;
+  for (struct macro *m = c->macros; m; m = m->next) {
+    if (m->builtin) tree_insert(&r->builtins, a, m->name, NULL)->data = m;
+    r->macro_tail = &m->next;
+  }
+}
+
+const char *readconf_define_macro(struct config *c, const char *line, const char **ret_error)
+{
+  struct readconf r;
+  reader_on(&r, c, c->arena);
+  if (!rc_macro_define(&r, line)) {
+    *ret_error = r.error;
+    return NULL;
+  }
+  return str_dup(c->arena, str_n(line, rc_macro_def_len(line)));
+}
+
+const char *readconf_replace_macros(struct config *c, struct arena *a, const char *text)
+{
+  struct readconf r;
+  bool any = false;
+  reader_on(&r, c, a);
+  return rc_macros_replace(&r, text, 0, &any);
+}

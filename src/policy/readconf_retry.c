@@ -217,3 +217,9 @@ bool rc_read_rewrite(struct readconf *r)
   }
   return !r->error;
 }
+
+const char *readconf_retry_error(struct arena *a, const char *name, struct retry_rule *ret)
+{
+  struct readconf r = {.a = a};
+  return parse_error_name(&r, str_c(name), ret);
+}

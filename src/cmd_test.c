@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* -be, -brt, -brw, -bI.  Floor: main.  Manual ch. 5.
+ *
+ * The texts come from the caller, who for -be has no more rights here than in a shell: exim.c gave up all privileges before. */
+#include "cmd_test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/timeutil.h"
+#include "formats/rfc5322.h"
+#include "message.h"
+#include "os/sys.h"
+#include "policy/expand.h"
+#include "policy/readconf.h"
+#include "policy/rewrite.h"
+#include "retry.h"
+
+enum { MESSAGE_FILE_MAX = 32 << 20 };
+
+/* ---- -be ---- */
+
+static void expand_and_print(struct expand_ctx *x, struct config *cfg, const char *text)
+{
+  const char *error = NULL;
+  if (ch_isupper(*text) && readconf_is_macro_definition(text)) {
+    const char *name = readconf_define_macro(cfg, text, &error);
+    if (name) printf("Defined macro '%s'\n", name);
+    else printf("%s\n", error);
+    return;
+  }
+  text = readconf_replace_macros(cfg, x->a, text);
+  const char *result = expand_string(x, text);
+  if (result) puts(result);
+  else printf("Failed: %s\n", x->error ? x->error : "forced failure");
+  fflush(stdout);
+}
+
+/* One logical line of stdin: continued by a backslash, leading blanks of what follows dropped.  NULL at the end. */
+static const char *read_logical(struct arena *a)
+{
+  struct strbuf b = strbuf_new(a);
+  char *line = NULL;
+  size_t cap = 0;
+  bool any = false;
+  for (;;) {
+    ssize_t n = getline(&line, &cap, stdin);
+    if (n < 0) break;
+    struct str s = str_trim(str_n(line, (size_t)n));
+    any = true;
+    bool more = s.n && s.p[s.n - 1] == '\\';
+    strbuf_addstr(&b, str_n(s.p, s.n - more));
+    if (!more) break;
+  }
+  free(line);
+  return any ? b.p : NULL;
+}
+
+/* The headers and the body of the file become those of the message that $h_... and $message_body see. */
+static struct message *load_message(struct config *cfg, const char *file)
+{
+  char *text;
+  size_t n;
+  int fd = sys_open(file, O_RDONLY | O_NOCTTY, 0);
+  if (fd < 0) {
+    fprintf(stderr, "exim: failed to open %s: %s\n", file, strerror(-fd));
+    return NULL;
+  }
+  struct message *m = message_new(cfg);
+  int rc = sys_read_file(fd, m->arena, MESSAGE_FILE_MAX, &text, &n);
+  if (sys_close(fd) < 0 || rc < 0) {
+    fprintf(stderr, "exim: failed to read %s: %s\n", file, strerror(-rc));
+    message_free(m);
+    return NULL;
+  }
+  struct str rest = str_n(text, n);
+  while (rest.n && rest.p[0] != '\n') {
+    size_t end = 0;
+    do {
+      while (end < rest.n && rest.p[end] != '\n') end++;
+      if (end < rest.n) end++;
+    } while (end < rest.n && ch_isblank(rest.p[end]));
+    message_add_header(m, ' ', arena_strndup_t(m->arena, rest.p, end, TAINTED), end);
+    rest = str_n(rest.p + end, rest.n - end);
+  }
+  m->sender = "";
+  return m;
+}
+
+int cmd_expand(struct config *cfg, const struct cmdline *c)
+{
+  struct arena *a = arena_new("be");
+  struct message *m = NULL;
+  if (c->expand_message && !(m = load_message(cfg, c->expand_message))) return EXIT_FAILURE;
+  struct expand_ctx x = expand_ctx_new(a, cfg);
+  x.msg = m;
+  x.want_defer_report = true;
+  for (size_t i = 0; i < c->args.n; i++) expand_and_print(&x, cfg, c->args.v[i]);
+  while (!c->args.n) {
+    printf("> ");
+    fflush(stdout);
+    const char *line = read_logical(a);
+    if (!line) {
+      putchar('\n');
+      break;
+    }
+    expand_and_print(&x, cfg, line);
+  }
+  message_free(m);
+  arena_free(a);
+  return EXIT_SUCCESS;
+}
+
+/* ---- -brt ---- */
+
+static void print_rule(const struct retry_rule *r)
+{
+  char t[64], i[64];
+  printf("Retry rule: %s  %s  ", r->pattern, r->error ? r->error : "*");
+  for (const struct retry_step *s = r->steps; s; s = s->next) {
+    printf("%c,%s,%s", s->kind, time_format_interval(s->timeout_sec, t, sizeof(t)), time_format_interval(s->interval_sec, i, sizeof(i)));
+    if (s->kind != 'F') {
+      int frac = s->factor_thousandths % 1000, digits = 3;
+      while (digits > 1 && frac % 10 == 0) {
+        frac /= 10;
+        digits--;
+      }
+      printf(",%d.%0*d", s->factor_thousandths / 1000, digits, frac);
+    }
+    printf("; ");
+  }
+  putchar('\n');
+}
+
+int cmd_test_retry(struct config *cfg, const struct cmdline *c)
+{
+  struct arena *a = arena_new("brt");
+  const char *domain = c->args.n ? c->args.v[0] : NULL, *other = NULL, *error_name = NULL;
+  struct retry_rule wanted = {0};
+  if (!domain) {
+    printf("-brt needs a domain or address argument\n");
+    return EXIT_FAILURE;
+  }
+  if (!strchr(domain, '@') && !strchr(domain, '.'))
+    printf("Warning: \"%s\" contains no '@' and no '.' characters. It is being \ntreated as a one-component domain, not as a local "
+           "part.\n\n", domain);
+  /* The second argument is another domain when it looks like one. */
+  size_t n = 1;
+  if (c->args.n > 1 && (strchr(c->args.v[1], '.') || strchr(c->args.v[1], '@'))) other = c->args.v[n++];
+  if (c->args.n > n) error_name = c->args.v[n];
+  if (error_name) {
+    const char *err = readconf_retry_error(a, error_name, &wanted);
+    if (err) {
+      printf("%s\n", err);
+      return EXIT_FAILURE;
+    }
+  }
+  struct expand_ctx x = expand_ctx_new(a, cfg);
+  const struct retry_rule *rule = retry_find_rule(&x, domain, other, wanted.basic_errno, wanted.more_errno);
+  if (rule) print_rule(rule);
+  else printf("No retry information found\n");
+  arena_free(a);
+  return EXIT_SUCCESS;
+}
+
+/* ---- -brw ---- */
+
+static void rewrite_and_print(struct expand_ctx *x, const char *label, const char *address, unsigned flag)
+{
+  const char *result = rewrite_address(x, address, flag, x->cfg->rewrite_rules);
+  printf("%s: %s\n", label, *result ? result : "<>");
+}
+
+int cmd_test_rewrite(struct config *cfg, const struct cmdline *c)
+{
+  static const struct {
+    const char *label;
+    unsigned flag;
+  } places[] = {{"  sender", REWRITE_SENDER}, {"    from", REWRITE_FROM},   {"      to", REWRITE_TO},
+                {"      cc", REWRITE_CC},     {"     bcc", REWRITE_BCC},    {"reply-to", REWRITE_REPLYTO},
+                {"env-from", REWRITE_ENVFROM}, {"  env-to", REWRITE_ENVTO}};
+  struct arena *a = arena_new("brw");
+  const char *error = NULL;
+  size_t domain = 0;
+  if (!c->args.n) {
+    printf("-brw needs an address argument\n");
+    return EXIT_FAILURE;
+  }
+  struct expand_ctx x = expand_ctx_new(a, cfg);
+  const char *address = rfc5322_extract_address(a, str_c(c->args.v[0]), (struct addr_opts){.allow_empty = true, .allow_domain_literal = true},
+                                                &domain, &error);
+  if (!address) {
+    printf("syntax error in %s\n(%s)\n", (const char *)c->args.v[0], error);
+    return EXIT_FAILURE;
+  }
+  if (!domain && *address) address = arena_printf(a, "%s@%s", address, cfg->qualify_recipient);
+  if (cfg->smtp_rewrite_rules) {
+    const char *s = rewrite_address(&x, address, REWRITE_SMTP, cfg->smtp_rewrite_rules);
+    if (s != address) printf("\"SMTP\" rewrites to: %s\n", s);
+    address = s;
+  }
+  for (size_t i = 0; i < ARRAY_SIZE(places); i++) rewrite_and_print(&x, places[i].label, address, places[i].flag);
+  arena_free(a);
+  return EXIT_SUCCESS;
+}
+
+/* ---- -bI ---- */
+
+int cmd_info(const char *what)
+{
+  static const char *const dscp[] = {"af11", "af12", "af13", "af21", "af22", "af23", "af31", "af32", "af33", "af41", "af42", "af43",
+                                     "cs0",  "cs1",  "cs2",  "cs3",  "cs4",  "cs5",  "cs6",  "cs7",  "ef",   "lowcost", "lowdelay",
+                                     "mincost", "reliability", "throughput"};
+  bool help = strcmpic(what, "help") == 0;
+  if (strcmpic(what, "dscp") == 0) {
+    for (size_t i = 0; i < ARRAY_SIZE(dscp); i++) puts(dscp[i]);
+    return EXIT_SUCCESS;
+  }
+  if (strcmpic(what, "modules") == 0 || strcmpic(what, "sieve") == 0) return EXIT_SUCCESS; /* none in this build */
+  fprintf(help ? stdout : stderr,
+          "The -bI: flag takes a string saying which list to show.  Without a known one this help goes to stderr.\n\n"
+          "  exim -bI:help    this text\n"
+          "  exim -bI:dscp    the known dscp keywords\n"
+          "  exim -bI:modules loadable modules\n"
+          "  exim -bI:sieve   the supported sieve extensions\n");
+  return help ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Command line tests: -be, -brt, -brw, -bI.  Floor: main.  Each returns the exit status. */
+#ifndef CMD_TEST_H
+#define CMD_TEST_H
+
+#include "cmdline.h"
+
+int cmd_expand(struct config *cfg, const struct cmdline *c);
+int cmd_test_retry(struct config *cfg, const struct cmdline *c);
+int cmd_test_rewrite(struct config *cfg, const struct cmdline *c);
+int cmd_info(const char *what);
+
+#endif

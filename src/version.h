@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* -bV: what this binary is and can do.  Floor: main.  The shape is Exim's: tools and the test harness read it. */
+#ifndef VERSION_H
+#define VERSION_H
+
+#include "policy/config.h"
+
+/* To stdout.  with_libraries: -d was given, so library versions follow. */
+void version_print(bool with_libraries);
+/* The two lines about configuration files that follow for -bV. */
+void version_print_config(const struct config *cfg);
+
+#endif
