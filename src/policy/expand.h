@@ -7,6 +7,8 @@
 #ifndef POLICY_EXPAND_H
 #define POLICY_EXPAND_H
 
+#include <sys/types.h>
+
 #include "base/arena.h"
 #include "base/outcome.h"
 #include "base/strbuf.h"
@@ -64,6 +66,22 @@ struct expand_ctx {
   const char *prvscheck_address, *prvscheck_keynum, *prvscheck_result;
   const char *initial_cwd;
   const char *return_path;
+  const char *address_data;       /* kept by an ACL's verify; else addr's */
+  const char *sender_address_data;
+  const char *sender_verify_failure, *recipient_verify_failure;
+  const char *callout_address;
+  const char *notquit_reason;     /* $smtp_notquit_reason */
+  const char *csa_status;
+  const char *auth_vars[4];       /* $auth1.. while an authenticator runs */
+  const char *regex_vars[9];      /* $regex1.. */
+  const char *auth_fail_id;       /* $authenticated_fail_id */
+  bool authentication_failed;
+  const char *received_for;       /* while Received: is built for one recipient */
+  const char *mailstore_basename;
+  const char *this_address;       /* filter foranyaddress */
+  ino_t inode;                    /* appendfile's new file */
+  const struct tls_info *tls_out; /* outgoing connection */
+  bool recipients_hidden;         /* $recipients is not for this context (a user's filter, a router) */
   struct match_data match;
   struct tree *filter_vars;     /* n0.. sn0.. */
   bool no_lookups_cached;
@@ -95,13 +113,18 @@ enum outcome expand_condition_strict(struct expand_ctx *x, const char *in);
 MUST_CHECK bool expand_int(struct expand_ctx *x, const char *in, int64_t *ret);
 /* Run a bare condition text ("eq{a}{b}") for -be style callers and filters. */
 enum outcome expand_condition_text(struct expand_ctx *x, const char *cond);
-/* Would this file name / command be tainted?  Sets x->error to Exim's wording plus place; true when refused. */
+/* Is this file name or command tainted?  Then true, and x->error is "Tainted '<text>' (<what>) not permitted" for a what that
+ * begins with "command", else "Tainted name '<text>' for <what> not permitted" (what: "file read" ...). */
 bool expand_taint_refused(struct expand_ctx *x, const char *text, const char *what);
 
 /* Hooks the flows put in at start-up so that ${acl...}, ${run}, verify need no upward include. */
 struct expand_hooks {
   /* Run an ACL by name or text with args; returns outcome and the message text. */
   enum outcome (*acl)(struct expand_ctx *x, const char *name, const char **ret_message);
+  /* Addresses (struct ip *) of a host name, for ${readsocket{inet:...; NULL: only IP literals work. */
+  enum outcome (*resolve)(struct expand_ctx *x, const char *name, struct vec *ret_ips);
+  /* Look up the name of x->conn's peer ($sender_host_name on first use); fills conn->from.  May be NULL. */
+  void (*sender_host_name)(struct expand_ctx *x);
 };
 void expand_set_hooks(const struct expand_hooks *h);
 

@@ -16,6 +16,7 @@
 static const struct expand_hooks *hooks;
 
 void expand_set_hooks(const struct expand_hooks *h) { hooks = h; }
+const struct expand_hooks *exp_hooks(void) { return hooks; }
 
 struct expand_ctx expand_ctx_new(struct arena *a, const struct config *cfg) {
   return (struct expand_ctx){.a = a, .cfg = cfg};
@@ -333,10 +334,9 @@ enum outcome expand_condition_text(struct expand_ctx *x, const char *cond) {
 
 bool expand_taint_refused(struct expand_ctx *x, const char *text, const char *what) {
   if (!is_tainted(text)) return false;
-  if (x->pos.file)
-    x->error = arena_printf(x->a, "Tainted '%s' (%s) (in %s line %d) not permitted", text, what, x->pos.file, x->pos.line);
-  else
-    x->error = arena_printf(x->a, "Tainted '%s' (%s) not permitted", text, what);
+  bool is_command = strncmp(what, "command", 7) == 0;
+  x->error = is_command ? arena_printf(x->a, "Tainted '%s' (%s) not permitted", text, what)
+                 : arena_printf(x->a, "Tainted name '%s' for %s not permitted", text, what);
   return true;
 }
 

@@ -29,6 +29,8 @@ struct str exp_read_name(struct parse *ps, const char *extra);
 /* min..max arguments in braces, then '}' when want_close.  *ret_n of them. */
 MUST_CHECK bool exp_args(struct parse *ps, const char *name, int min, int max, bool want_close, const char **args,
                          int *ret_n);
+/* The hooks put in by the flows, NULL before. */
+const struct expand_hooks *exp_hooks(void);
 /* The optional {yes}{no} or {yes}fail strings and the closing '}' of item type.  With neither the result is "true" for if, else $value. */
 MUST_CHECK bool exp_yes_no(struct parse *ps, struct strbuf *out, bool yes, const char *type);
 /* Expand text in the given context into an arena string (a nested call). */
