@@ -509,7 +509,7 @@ sub log_tls_errors {
   s/\((?:SSL_accept|gnutls_accept)\): timed out/(tls lib accept fn): timed out/;
   if (/TLS error on connection from/) {
     s/\(tls lib connect fn\): timed out/(tls lib accept fn): timed out/;
-    s/\(\w+\): (?:The TLS connection was non-properly terminated\.|TCP connection closed by peer)/(tls lib accept fn): TCP connection closed by peer/;
+    s/\((?:gnutls_handshake|SSL_accept)\): (?:The TLS connection was non-properly terminated\.|TCP connection closed by peer)/(tls lib accept fn): TCP connection closed by peer/;
   }
   s/\((?:gnutls_handshake|SSL_connect)\): (?:No common application protocol could be negotiated|No ALPN.*)\.?/(tls lib connect): error: <<ALPN>>/i;
   s/(failed to import ARC key: ).*|error:[0-9A-F]+:DECODER routines::unsupported/defined $1 ? "${1}error:1E08010C:DECODER routines::unsupported" : 'error:1E08010C:DECODER routines::unsupported'/e;

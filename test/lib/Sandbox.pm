@@ -19,7 +19,8 @@ use File::Find ();
 use POSIX qw(:sys_wait_h);
 use Socket qw(AF_INET AF_INET6 SOCK_DGRAM SOCK_STREAM inet_pton inet_ntop);
 
-our %CALLER = (name => 'probeuser', uid => 4001, gid => 4001, group => 'probeuser', gecos => 'Probe User');
+# Four letters: some expected sizes in the Exim suite depend on the length of the login.
+our %CALLER = (name => 'olaf', uid => 4001, gid => 4001, group => 'olaf', gecos => 'Probe User');
 our %EXIM   = (name => 'eximtest', uid => 4002, gid => 4002, group => 'eximtest');
 our $HOSTNAME = 'myhost.harness.test';
 our $IPV4 = '192.0.2.10';

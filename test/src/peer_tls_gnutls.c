@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SETTLE_MS = 2, EXIT_BAD_CREDENTIALS = 96 };
+enum { SETTLE_MS = 100, EXIT_BAD_CREDENTIALS = 96 };
 
 struct peer_tls {
   struct peer_tls_options opt;

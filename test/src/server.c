@@ -354,18 +354,23 @@ play_star(struct server *s, const struct script_line *l)
   return STEP_STAY_AND_CLOSE;
 }
 
-/* A body: lines are shown up to the lone dot. */
+/* A body: lines are shown up to the lone dot; in an exact run only the first byte is. */
 static enum step
 play_body(struct server *s)
 {
   char line[INPUT_SIZE];
   size_t n;
+  bool is_first = true;
   flush_output(s);
   do {
     if (!get_line(s, line, sizeof line, &n))
       return unexpected_eof();
     n = trim_length(line, n);
-    printf("%.*s\n", (int)n, line);
+    if (!s->is_exact)
+      printf("%.*s\n", (int)n, line);
+    else if (is_first)
+      printf("%.*s\n", (int)(n > 0), line);
+    is_first = false;
   } while (n != 1 || line[0] != '.');
   return STEP_NEXT;
 }
@@ -419,6 +424,8 @@ play_expect(struct server *s, const struct script_line *l)
     return play_expect_bytes(s, l);
   if (!get_line(s, line, sizeof line, &n))
     return unexpected_eof();
+  if (s->is_exact && n > want_len)
+    n = want_len;
   n = trim_length(line, n);
   line[n] = '\0';
   printf("%s%s\n", is_shown_marked ? "<" : "", line);
