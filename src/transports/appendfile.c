@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The appendfile transport: where to, checks of the path, prefix and suffix.  Floor: drivers.  Manual ch. 26.
+ *
+ * Runs in a process that already is the recipient's user.  A path made from tainted text is refused unless create_file names a directory it provably
+ * lies in.  Success is reported only after the data and the directory entry are synced; after any error a mailbox is cut back to
+ * its old length and a new file is removed.  appendfile_mbox.c appends to one file, appendfile_maildir.c makes one file per message. */
+#include "transports/appendfile_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os/debug.h"
+#include "os/sys.h"
+#include "transports/drivers.h"
+
+#define OPT_ROW(n, t, d, f) OPT_TABLE_ROW(struct appendfile_opts, n, t, d, f)
+static const struct option appendfile_options[] = {
+#include "transports/appendfile_options.def"
+};
+#undef OPT_ROW
+
+static const char default_prefix[] = "From ${if def:return_path{$return_path}{MAILER-DAEMON}} $tod_bsdinbox\n";
+
+static const char *appendfile_init(struct arena *a, struct config *c, struct transport *t) {
+  struct appendfile_opts *ob = t->ob;
+  (void)c;
+  if (ob->file && ob->directory)
+    return arena_printf(a, "only one of \"file\" or \"directory\" can be set for the %s transport", t->name);
+  if (ob->file && !ob->use_lockfile && !ob->use_fcntl_lock && !ob->use_flock_lock)
+    return arena_printf(a, "no locking configured for the %s transport", t->name);
+  const char *create = ob->create_file;
+  if (create && strcmp(create, "anywhere") != 0 && strcmp(create, "belowhome") != 0 && strcmp(create, "inhome") != 0 && *create != '/')
+    return arena_printf(a, "invalid value given for \"create_file\" for the %s transport: '%s'", t->name, create);
+  return NULL;
+}
+
+static void set_all(struct append_job *j, int err, bool freeze, const char *fmt, va_list ap) {
+  const char *text = arena_vprintf(j->d->arena, fmt, ap);
+  transport_set_results(j->d->addrs, OUTCOME_DEFER, err, text);
+  if (freeze)
+    for (struct address *a = j->d->addrs; a; a = a->next) a->special_action = SPECIAL_FREEZE;
+}
+
+void append_defer(struct append_job *j, int err, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  set_all(j, err, false, fmt, ap);
+  va_end(ap);
+}
+
+void append_freeze(struct append_job *j, int err, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  set_all(j, err, true, fmt, ap);
+  va_end(ap);
+}
+
+/* ---- writing ---------------------------------------------------------------------------------------------- */
+
+static int to_fd(void *ctx, const void *p, size_t n) {
+  struct append_job *j = ctx;
+  return sys_write_all(j->fd, p, n);
+}
+
+static int write_extra(struct append_job *j, const char *name, const char *text) {
+  if (!text || !*text) return 0;
+  const char *s = expand_option(j->d->x, name, text);
+  if (!s) return j->d->x->forced_fail ? 0 : -EPROTO;
+  return sys_write_all(j->fd, s, strlen(s));
+}
+
+int append_write(struct append_job *j, int64_t *ret_bytes) {
+  int r = write_extra(j, "message_prefix", j->prefix);
+  if (r == 0) r = transport_write_message(j->d, &j->write, to_fd, j, ret_bytes);
+  if (r == 0) r = write_extra(j, "message_suffix", j->suffix);
+  if (r == 0) r = sys_fsync(j->fd);
+  return r;
+}
+
+/* ---- paths ------------------------------------------------------------------------------------------------ */
+
+static bool lies_below(const char *path, const char *base) {
+  struct str p = str_c(path), b = str_rtrim(str_c(base));
+  while (b.n > 1 && b.p[b.n - 1] == '/') b.n--;
+  return str_starts(p, b) && (b.n == 1 || p.p[b.n] == '/');
+}
+
+static const char *create_base(const struct append_job *j) {
+  const char *c = j->ob->create_file;
+  if (!c || strcmp(c, "anywhere") == 0) return NULL;
+  return *c == '/' ? c : j->d->home ? j->d->home : "/nonexistent home";
+}
+
+/* The real place of the deepest existing directory of path, so that a link cannot lead out of the base. */
+static bool really_below(struct arena *a, const char *path, const char *base) {
+  char *real_base = realpath(base, NULL); /* the library allocates: freed below */
+  bool ok = false;
+  char *part = arena_strdup(a, path);
+  while (real_base) {
+    char *real = realpath(part, NULL);
+    if (real) {
+      ok = strcmp(real, real_base) == 0 || lies_below(real, real_base);
+      free(real);
+      break;
+    }
+    char *slash = strrchr(part, '/');
+    if (!slash || slash == part) break;
+    *slash = '\0';
+  }
+  free(real_base);
+  return ok;
+}
+
+bool append_may_create(const struct append_job *j, const char *path) {
+  const char *base = create_base(j);
+  if (!base) return true;
+  if (!lies_below(path, base)) return false;
+  if (strcmp(j->ob->create_file, "inhome") == 0) {
+    const char *last = strrchr(path, '/');
+    size_t n = strlen(base);
+    while (n > 1 && base[n - 1] == '/') n--;
+    return last && (size_t)(last - path) == n;
+  }
+  return !strstr(path, "/../") && !str_ends(str_c(path), STR("/..")) && really_below(j->d->arena, path, base);
+}
+
+bool append_make_directories(struct append_job *j, const char *dir) {
+  struct stat st;
+  if (stat(dir, &st) == 0) return true;
+  if (!j->ob->create_directory || !*dir) return true; /* the open that follows says what is missing */
+  int r = sys_mkdir_path("/", dir + strspn(dir, "/"), (mode_t)j->ob->directory_mode, (uid_t)-1, (gid_t)-1);
+  if (r == 0 || r == -EEXIST) return true;
+  append_defer(j, -r, "failed to create directories for %s: %s", j->path, strerror(-r));
+  return false;
+}
+
+int append_sync_parent(struct arena *a, const char *path) {
+  const char *slash = strrchr(path, '/');
+  const char *dir = slash && slash > path ? arena_strndup(a, path, (size_t)(slash - path)) : "/";
+  int fd = sys_open(dir, O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0) return fd == -EACCES ? 0 : fd; /* a spool directory that may be written but not read cannot be synced */
+  int r = sys_fsync_dir(fd);
+  int c = sys_close(fd);
+  return r < 0 ? r : c;
+}
+
+/* Tainted text may become a path only when create_file confines it: the check is made on the final text. */
+static bool accept_path(struct append_job *j, const char *path) {
+  struct expand_ctx *x = j->d->x;
+  j->path = path;
+  if (*path != '/') {
+    append_defer(j, ERRNO_NOTABSOLUTE, "appendfile: file or directory name \"%s\" is not absolute", path);
+    return false;
+  }
+  if (!is_tainted(path)) return true;
+  const char *create = j->ob->create_file;
+  bool confined = create && (*create == '/' || strcmp(create, "belowhome") == 0);
+  if (confined && append_may_create(j, path)) {
+    j->path = arena_untaint_copy(j->d->arena, path, strlen(path)); /* lies below a directory of the configuration */
+    return true;
+  }
+  const char *what = arena_printf(j->d->arena, "file or directory name for %s transport", j->d->transport->name);
+  if (!expand_taint_refused(x, path, what)) return true;
+  append_defer(j, ERRNO_TAINT, "%s", x->error ? x->error : "tainted file name not permitted");
+  return false;
+}
+
+static bool choose_path(struct append_job *j) {
+  struct delivery *d = j->d;
+  struct appendfile_opts *ob = j->ob;
+  const char *text = ob->file ? ob->file : ob->directory;
+  bool is_directory = ob->directory != NULL;
+  const char *path;
+  if (text) {
+    path = expand_string(d->x, text);
+    if (!path) {
+      append_defer(j, ERRNO_EXPANDFAIL, "Expansion of \"%s\" (file or directory name for %s transport) failed: %s", text, d->transport->name,
+                   d->x->error ? d->x->error : "");
+      return false;
+    }
+  } else if (d->addrs->is_file) {
+    path = d->addrs->local_part && *d->addrs->local_part == '/' ? d->addrs->local_part : d->addrs->address;
+    size_t n = strlen(path);
+    if (n > 1 && path[n - 1] == '/') {
+      is_directory = true;
+      path = arena_strndup(d->arena, path, n - 1);
+    }
+  } else {
+    append_defer(j, ERRNO_BADTRANSPORT, "Mandatory file or directory option missing from %s transport", d->transport->name);
+    return false;
+  }
+  if (!accept_path(j, path)) return false;
+  j->format = ob->maildir_format ? APPEND_MAILDIR : is_directory ? APPEND_FILE : APPEND_MBOX;
+  return true;
+}
+
+static void choose_strings(struct append_job *j) {
+  const struct opt_block *set = j->d->transport->ob_block;
+  bool mbox = j->format == APPEND_MBOX;
+  struct appendfile_opts *ob = j->ob;
+  j->prefix = opt_was_set(set, "message_prefix") ? ob->message_prefix : mbox ? default_prefix : NULL;
+  j->suffix = opt_was_set(set, "message_suffix") || mbox ? ob->message_suffix : NULL;
+  j->write = transport_write_opts(j->d->transport);
+  j->write.crlf = ob->use_crlf;
+  j->write.check_string = opt_was_set(set, "check_string") || mbox ? ob->check_string : NULL;
+  j->write.escape_string = opt_was_set(set, "escape_string") || mbox ? ob->escape_string : NULL;
+}
+
+static bool appendfile_deliver(struct delivery *d) {
+  struct append_job j = {.d = d, .ob = d->transport->ob, .fd = -1};
+  if (transport_size_refused(d)) return true;
+  if (!choose_path(&j)) return true;
+  choose_strings(&j);
+  j.mode = d->addrs->mode > 0 ? d->addrs->mode : j.ob->mode;
+  if (strcmp(j.path, "/dev/null") == 0) {
+    transport_set_results(d->addrs, OUTCOME_OK, 0, NULL);
+    return true;
+  }
+  if (d->dont_deliver) {
+    DEBUG(D_TRANSPORT) debug_printf("*** delivery by %s transport bypassed by -N option\n", d->transport->name);
+    transport_set_results(d->addrs, OUTCOME_OK, 0, "delivery bypassed by -N option");
+    return true;
+  }
+  if (j.format == APPEND_MBOX)
+    append_to_mbox(&j);
+  else
+    append_to_directory(&j);
+  return true;
+}
+
+const struct transport_driver appendfile_transport = {
+  .name = "appendfile",
+  .options = appendfile_options,
+  .option_count = ARRAY_SIZE(appendfile_options),
+  .ob_size = sizeof(struct appendfile_opts),
+  .is_local = true,
+  .init = appendfile_init,
+  .deliver = appendfile_deliver,
+  .info = "maildir",
+};
