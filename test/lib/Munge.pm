@@ -197,7 +197,7 @@ sub tls_names {
     my ($h, $suite) = ($1, $2);
     my $auth = $suite =~ m{_([A-Z]+)_WITH} ? $1 : 'RSA';
     "$h (TLS1.x:ke-$auth-AES256-SHAnnn:xxx)"/e;
-  s/ cipher_ TLS_\S*/ cipher_ TLS1.x:ke_AUTH_WITH_ci_mac/;
+  s/ cipher_ (TLS_\S*)/' cipher_ TLS1.x:ke_' . ($1 =~ m{_([A-Z]+)_WITH} ? $1 : 'RSA') . '_WITH_ci_mac'/e;
   s/(ver:\s+TLS1)(?:\.\d)?\b/$1.x/;
   s/ \(TLS1(?:\.\d)?\) / (TLS1.x) /;
   # GnuTLS and OpenSSL reports: version:suite:bits[:group]

@@ -213,7 +213,7 @@ tls_begin(struct client *c, bool is_named)
   printf("Attempting to start TLS\n");
   bool is_good = peer_tls_start(c->tls, c->fd, is_named, &has_ocsp) == 0;
   if (is_good && is_named) {
-    ssize_t n = peer_tls_settle(c->tls, c->in + c->in_end, INPUT_SIZE - c->in_end);
+    ssize_t n = peer_tls_settle(c->tls, c->is_quiet, c->in + c->in_end, INPUT_SIZE - c->in_end);
     if (n < 0)
       is_good = false;
     else

@@ -39,9 +39,9 @@ int peer_tls_start(struct peer_tls *t, int fd, bool is_named, bool *ret_has_ocsp
 
 /*
  * After a client's hand-shake: gives the other side a moment to refuse. Early bytes are put in
- * buf, their number is returned; -1 after printing "gnutls_record_recv: <text>".
+ * buf, their number is returned; -1 after printing "gnutls_record_recv: <text>" (not when quiet).
  */
-ssize_t peer_tls_settle(struct peer_tls *t, char *buf, size_t size);
+ssize_t peer_tls_settle(struct peer_tls *t, bool is_quiet, char *buf, size_t size);
 
 /* Like read(2) and write(2); reading returns -2 on a time-out, -1 on an error (printed), 0 at the end. */
 ssize_t peer_tls_read(struct peer_tls *t, char *buf, size_t size);

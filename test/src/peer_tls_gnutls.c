@@ -123,7 +123,7 @@ peer_tls_start(struct peer_tls *t, int fd, bool is_named, bool *ret_has_ocsp)
 }
 
 ssize_t
-peer_tls_settle(struct peer_tls *t, char *buf, size_t size)
+peer_tls_settle(struct peer_tls *t, bool is_quiet, char *buf, size_t size)
 {
   gnutls_record_set_timeout(t->session, SETTLE_MS);
   ssize_t n = gnutls_record_recv(t->session, buf, size);
@@ -132,7 +132,8 @@ peer_tls_settle(struct peer_tls *t, char *buf, size_t size)
     return n;
   if (n == GNUTLS_E_TIMEDOUT || gnutls_error_is_fatal((int)n) == 0)
     return 0;
-  printf("gnutls_record_recv: %s\n", gnutls_strerror((int)n));
+  if (!is_quiet)
+    printf("gnutls_record_recv: %s\n", gnutls_strerror((int)n));
   return -1;
 }
 

@@ -28,9 +28,10 @@ peer_tls_start(struct peer_tls *t, int fd, bool is_named, bool *ret_has_ocsp)
 }
 
 ssize_t
-peer_tls_settle(struct peer_tls *t, char *buf, size_t size)
+peer_tls_settle(struct peer_tls *t, bool is_quiet, char *buf, size_t size)
 {
   (void)t;
+  (void)is_quiet;
   (void)buf;
   (void)size;
   return -1;
