@@ -97,6 +97,7 @@ struct conn {
   gid_t gid;
   const char *real_name;
   bool is_trusted, is_admin;
+  bool sender_is_own;            /* local submission whose envelope sender is the caller's own address */
 };
 
 /* Fill from.fullhost and from.rcvhost from the other fields (manual: $sender_fullhost, $sender_rcvhost). */

@@ -85,6 +85,8 @@ struct message {
 
   /* reception only */
   struct tree warnings_logged;   /* texts of ACL warnings written for this message: each is logged once */
+  const char *discarded_by;      /* name of the ACL that threw all recipients away */
+  bool message_id_made;          /* Message-Id: was added here (id*= in the log) */
   bool freeze_no_tell;           /* control = freeze/no_tell */
   bool sender_verify_done;       /* verify = sender ran: result and texts below */
   int sender_verify_result;      /* enum outcome */

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Taking one message: from the body source to the spool, past the ACLs, to the reply.
+ *
+ * Floor: flows.  Order: create the data file, headers, body, fix-ups, ACL, commit, log, answer.  "250" is only said after
+ * spool_commit() returned 0: then the message survives a crash.  Every earlier end removes what was written.  The input is
+ * hostile; after any error the source is drained by the caller, so that no body byte is read as a command.
+ * Manual ch. 47, 44; doc/durability.txt R1-R11. */
+#include "receive.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "deliver.h"
+#include "os/sys.h"
+#include "queue.h"
+#include "receive_priv.h"
+#include "smtp_in_priv.h"
+#include "spool.h"
+
+/* ---- space ---- */
+
+static bool space_on(const char *path, int64_t want_kib, int64_t want_inodes, int64_t message_bytes, const char *what) {
+  struct statvfs st;
+  if ((want_kib <= 0 && want_inodes <= 0) || statvfs(path, &st) != 0) return true;
+  uint64_t kib = (uint64_t)st.f_bavail * (st.f_frsize / 512) / 2;
+  bool enough = (want_kib <= 0 || kib >= (uint64_t)(want_kib + message_bytes / 1024)) &&
+                (want_inodes <= 0 || st.f_files == 0 || st.f_favail >= (fsfilcnt_t)want_inodes);
+  if (enough) return true;
+  log_write(LS_ALWAYS, LOG_MAIN, "%s: %lldK available, %lld inodes available: too little", what, (long long)kib,
+            (long long)st.f_favail);
+  return false;
+}
+
+bool receive_space_available(const struct config *cfg, int64_t message_bytes) {
+  const struct main_options *o = &cfg->o;
+  return space_on(cfg->spool_directory, o->check_spool_space, o->check_spool_inodes, message_bytes, "spool space");
+}
+
+/* ---- ends that are no acceptance ---- */
+
+static struct receive_reply end_without(struct reception *r, enum receive_result result, const char *text, bool drop) {
+  spool_abandon(r->m);
+  return (struct receive_reply){.result = result, .smtp_text = text, .drop = drop};
+}
+
+static const char *session_host(const struct reception *r) { return origin_host_ident(r->m->arena, r->c, false, false); }
+
+/* The source ended before the message did. */
+static struct receive_reply lost(struct reception *r) {
+  const char *d = arena_printf(r->m->arena, "%llds", (long long)(time_sec() - r->c->started.tv_sec));
+  const char *name = r->c->from.active_hostname ? r->c->from.active_hostname : r->c->cfg->primary_hostname;
+  switch (r->source_error) {
+  case BODY_TIMEOUT:
+    log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP data timeout (message abandoned) on connection from %s F=<%s> D=%s",
+              r->c->from.fullhost ? r->c->from.fullhost : "local process", r->m->sender ? r->m->sender : "", d);
+    return end_without(r, RECEIVE_LOST, arena_printf(r->x->a, "421 %s SMTP incoming data timeout - closing connection.", name),
+                       true);
+  case BODY_PROTOCOL:
+    if (r->m->used_chunking && r->c->io && !r->in_body) {
+      receive_log_reject(r->m, LOG_MAIN | LOG_REJECT, arena_printf(r->x->a, "rejected from <%s> %s: Non-CRLF-terminated header, "
+                         "under CHUNKING: message abandoned", r->m->sender, receive_ident(r)));
+      return end_without(r, RECEIVE_REJECTED, "552 Message header not CRLF terminated", false);
+    }
+    return end_without(r, RECEIVE_REJECTED, NULL, false);
+  default:
+    log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP connection from %s lost while reading message data%s", session_host(r),
+              r->in_body ? "" : " (header)");
+    return end_without(r, RECEIVE_LOST, "421 Lost incoming connection", true);
+  }
+}
+
+static struct receive_reply spool_failed(struct reception *r, const char *what, int rc) {
+  bool full = rc == -ENOSPC || rc == -EDQUOT;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s: %s", what, strerror(-rc));
+  r->temporary = true;
+  return end_without(r, RECEIVE_TEMPFAIL, full ? "452 space shortage, please try later"
+                                               : "451 Temporary local problem - please try later", false);
+}
+
+static struct receive_reply too_big(struct reception *r) {
+  const char *line = arena_printf(r->x->a, "rejected from <%s> %s: message too big: read=%lld max=%lld", r->m->sender,
+                                  receive_ident(r), (long long)(r->header_bytes + r->body_read), (long long)r->size_limit);
+  if (log_selects(LS_SIZE_REJECT)) receive_log_reject(r->m, LOG_MAIN | LOG_REJECT, line);
+  return end_without(r, RECEIVE_REJECTED, "552 Message size exceeds maximum permitted", false);
+}
+
+/* ---- the body ---- */
+
+static void count_body(struct reception *r, struct str s) {
+  struct message *m = r->m;
+  for (size_t i = 0; i < s.n;) {
+    const char *nl = memchr(s.p + i, '\n', s.n - i);
+    size_t n = nl ? (size_t)(nl - (s.p + i)) : s.n - i;
+    r->line_len += (int64_t)n;
+    if (r->line_len > m->max_received_linelength) m->max_received_linelength = r->line_len;
+    if (nl) {
+      m->body_linecount++;
+      r->line_len = 0;
+    }
+    i += n + (nl != NULL);
+  }
+  for (const char *p = s.p, *end = s.p + s.n; (p = memchr(p, 0, (size_t)(end - p))); p++) m->body_zerocount++;
+}
+
+enum body_result { BODY_DONE, BODY_LOST, BODY_TOO_BIG, BODY_SPOOL_ERROR };
+
+static enum body_result read_body(struct reception *r, int *ret_rc) {
+  r->in_body = true;
+  for (;;) {
+    if (r->rest.n > 0) {
+      r->body_read += (int64_t)r->rest.n;
+      if (r->size_limit > 0 && r->header_bytes + r->body_read > r->size_limit) return BODY_TOO_BIG;
+      count_body(r, r->rest);
+      int rc = spool_append(r->m, r->rest.p, r->rest.n);
+      if (rc < 0) {
+        *ret_rc = rc;
+        return BODY_SPOOL_ERROR;
+      }
+      r->rest = STR_NULL;
+    }
+    if (r->at_end) break;
+    const char *p;
+    ssize_t n = r->src->next(r->src, &p);
+    if (n < 0) {
+      r->source_error = (int)n;
+      return BODY_LOST;
+    }
+    if (n == 0) break;
+    r->rest = str_n(p, (size_t)n);
+  }
+  if (r->line_len > 0) { /* a last line without an end gets one */
+    int rc = spool_append(r->m, "\n", 1);
+    r->m->body_linecount++;
+    r->body_read++;
+    if (rc < 0) {
+      *ret_rc = rc;
+      return BODY_SPOOL_ERROR;
+    }
+  }
+  r->m->body_size = r->body_read;
+  return BODY_DONE;
+}
+
+static void count_size(struct message *m) {
+  m->message_size = m->body_size + 1;
+  m->message_linecount = m->body_linecount;
+  for (const struct header_line *h = m->headers; h; h = h->next)
+    if (h->type != '*') m->message_size += (int64_t)h->n;
+}
+
+/* ---- policy ---- */
+
+/* The ACL at the end.  True: go on (accepted or discarded). */
+static bool final_acl(struct reception *r, struct receive_reply *ret, const char **ret_text) {
+  const struct main_options *o = &r->c->cfg->o;
+  const char *acl = r->is_smtp ? o->acl_smtp_data : o->acl_not_smtp;
+  enum acl_where where = r->is_smtp ? ACL_WHERE_DATA : ACL_WHERE_NOTSMTP;
+  if (!acl || (r->is_smtp && r->m->recipient_count == 0)) return true;
+  struct acl_result a = acl_check(r->x, r->env, where, NULL, acl);
+  if (a.outcome == OUTCOME_OK || a.outcome == OUTCOME_DISCARD) {
+    *ret_text = a.user_message;
+    if (a.outcome == OUTCOME_DISCARD) {
+      r->m->recipient_count = 0;
+      r->m->discarded = true;
+      r->m->discarded_by = acl_where_name(where);
+    }
+    return true;
+  }
+  bool denied = a.outcome == OUTCOME_FAIL || a.outcome == OUTCOME_FAIL_DROP;
+  receive_apply_acl_headers(r->m);
+  if (r->is_smtp) {
+    smtp_acl_failed(r->env->session, where, &a, "after DATA");
+    *ret = end_without(r, denied ? RECEIVE_REJECTED : RECEIVE_TEMPFAIL, NULL, a.outcome == OUTCOME_FAIL_DROP);
+    return false;
+  }
+  const char *log = a.log_message ? a.log_message : a.user_message;
+  int n = log ? (int)strcspn(log, "\n") : 0;
+  receive_log_reject(r->m, LOG_MAIN | LOG_REJECT, arena_printf(r->x->a, "F=<%s> rejected by non-SMTP ACL%s%.*s", r->m->sender,
+                     n ? ": " : "", n, log ? log : ""));
+  r->temporary = false;
+  const char *user = a.outcome == OUTCOME_ERROR || !a.user_message ? "Administrative prohibition" : a.user_message;
+  if (a.outcome == OUTCOME_ERROR) user = "local configuration problem";
+  *ret = end_without(r, denied ? RECEIVE_REJECTED : RECEIVE_TEMPFAIL,
+                     arena_printf(r->x->a, "%d %s", denied ? 550 : 451, user), false);
+  return false;
+}
+
+static bool fd_is_socket(int fd) {
+  struct stat st;
+  return fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+/* A client that is gone will send the message again: taking it would make a duplicate. */
+static bool client_is_gone(struct reception *r) {
+  if (!r->is_smtp || !r->c->io || r->c->host_checking || !fd_is_socket(stream_fd(r->c->io))) return false;
+  if (!stream_peer_gone(r->c->io)) return false;
+  log_write(LS_ALWAYS, LOG_MAIN, "SMTP connection lost after final dot %s P=%s", receive_ident(r), r->c->from.protocol);
+  return true;
+}
+
+static void log_discarded(struct reception *r) {
+  if (r->m->recipient_count > 0) return;
+  log_write(LS_ALWAYS, LOG_MAIN, "=> blackhole (%s ACL discarded recipients)",
+            r->m->discarded_by ? r->m->discarded_by : r->m->discarded ? "MAIL" : "RCPT");
+  log_write(LS_ALWAYS, LOG_MAIN, "Completed");
+}
+
+static const char fake_reject_text[] =
+  "Your message has been rejected but is being kept for evaluation.\nIf it was a legitimate message, it may still be "
+  "delivered to the target\nrecipient(s).";
+
+static struct receive_reply accepted(struct reception *r, const char *text) {
+  struct message *m = r->m;
+  struct receive_reply reply = {.result = RECEIVE_ACCEPTED};
+  if (m->fake_reject || m->fake_defer) {
+    const char *t = m->fake_response_text ? m->fake_response_text : fake_reject_text;
+    reply.smtp_text = arena_printf(r->x->a, "%d %s", m->fake_reject ? 550 : 450, t);
+  } else if (text && *text) {
+    int code = 250;
+    const char *rest = smtp_message_code(text, &code, true);
+    reply.smtp_text = arena_printf(r->x->a, "%d %s", code, rest);
+  } else {
+    reply.smtp_text = arena_printf(r->x->a, "250 OK id=%s", m->id);
+  }
+  return reply;
+}
+
+/* Put the message on the spool for good. */
+static struct receive_reply store(struct reception *r, const char *text) {
+  struct message *m = r->m;
+  m->received_time_complete = time_now();
+  m->deliver_firsttime = true;
+  m->from = &r->c->from;
+  m->acl_c = r->c->acl_c;
+  m->is_local = !r->c->is_smtp_input && !m->sender_set_untrusted && !r->c->from.host_address && r->c->sender_is_own;
+  receive_apply_acl_headers(m);
+  if (!receive_make_received(r, true)) return spool_failed(r, "Received: header", -EINVAL);
+  count_size(m);
+  if (client_is_gone(r)) return end_without(r, RECEIVE_LOST, NULL, true);
+  if (r->c->host_checking || m->recipient_count == 0) {
+    receive_log_arrival(r);
+    if (!r->c->host_checking) log_discarded(r);
+    struct receive_reply reply = accepted(r, text);
+    spool_abandon(m);
+    if (!r->c->host_checking) reply.result = RECEIVE_DISCARDED;
+    return reply;
+  }
+  int rc = spool_commit(m);
+  if (rc < 0) return spool_failed(r, "Failed to write message to the spool", rc);
+  receive_log_arrival(r);
+  if (m->data_fd >= 0 && sys_close(m->data_fd) < 0) m->data_fd = -1; /* synced already; gives up the lock */
+  m->data_fd = -1;
+  if (m->frozen && m->frozen_reason)
+    log_write(LS_ALWAYS, LOG_MAIN, "frozen by the %s ACL", m->frozen_reason);
+  return accepted(r, text);
+}
+
+/* ---- the flow ---- */
+
+static struct receive_reply receive_run(struct reception *r) {
+  struct message *m = r->m;
+  struct receive_reply reply;
+  const char *text = NULL;
+  int rc = spool_create(m);
+  log_set_message_id(m->id);
+  if (rc < 0) return spool_failed(r, "Failed to create spool file", rc);
+  if (!receive_read_headers(r)) {
+    if (r->source_error) return lost(r);
+    return end_without(r, RECEIVE_REJECTED, r->reply, false);
+  }
+  switch (read_body(r, &rc)) {
+  case BODY_DONE: break;
+  case BODY_LOST: return lost(r);
+  case BODY_TOO_BIG: return too_big(r);
+  case BODY_SPOOL_ERROR: return spool_failed(r, "Failed to write to the spool", rc);
+  }
+  if (r->after_headers && !r->after_headers(r, &reply)) return reply;
+  receive_fix_headers(r);
+  if (!receive_make_received(r, false)) return spool_failed(r, "Received: header", -EINVAL);
+  count_size(m);
+  if (!final_acl(r, &reply, &text)) return reply;
+  return store(r, text);
+}
+
+struct receive_reply receive_run_reception(struct reception *r) {
+  const struct main_options *o = &r->c->cfg->o;
+  int64_t limit = 0;
+  struct message *m = r->m;
+  if (!o->message_size_limit || !expand_int(r->x, o->message_size_limit, &limit)) limit = 50 << 20;
+  r->size_limit = limit;
+  m->received_time = time_now();
+  m->message_size = 0;
+  r->is_local = !r->c->from.host_address || m->submission_mode;
+  return receive_run(r);
+}
+
+struct receive_reply receive_message(struct conn *c, struct message *m, struct expand_ctx *x, struct acl_env *env,
+                                     struct body_source *src) {
+  struct reception r = {.c = c, .m = m, .x = x, .env = env, .src = src};
+  r.is_smtp = c->is_smtp_input && !c->is_batched;
+  r.accepted_from_line = c->is_batched || (c->from.host_address == NULL && c->cfg->o.ignore_fromline_local);
+  return receive_run_reception(&r);
+}
+
+/* ---- delivery ---- */
+
+static void deliver_in_child(struct conn *c, const char *id) {
+  if (c && c->io) { /* the peer must not wait for our delivery to see the end of the connection */
+    int null = sys_open("/dev/null", O_RDWR, 0), fd = stream_fd(c->io);
+    if (null >= 0) {
+      if (fd > 2) (void)dup2(null, fd);
+      (void)dup2(null, 0);
+      (void)dup2(null, 1);
+    }
+  }
+  struct deliver_opts o = {.forced = false};
+  sys_role(SYS_ROLE_DELIVERY);
+  (void)deliver_message(c->cfg, id, &o);
+}
+
+void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only) {
+  struct deliver_opts o = {.forced = false};
+  if (queue_only) return;
+  if (foreground) {
+    const char *id = arena_strdup(c->arena, m->id);
+    (void)deliver_message(c->cfg, id, &o);
+    return;
+  }
+  int fd = queue_get_notify_fd();
+  if (fd >= 0 && queue_notify(fd, m->id)) return;
+  pid_t pid = sys_fork("delivery");
+  if (pid == 0) {
+    deliver_in_child(c, m->id);
+    _exit(0);
+  }
+  if (pid < 0)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "fork of delivery process failed: %s: the message stays on the queue",
+              strerror((int)-pid));
+}

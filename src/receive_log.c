@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Log lines about reception: "<=" with its fields in Exim's order, and rejections with the envelope and headers.
+ *
+ * Floor: flows.  Texts from outside are escaped by the log service or here (subject).  Manual ch. 53 "Reception lines". */
+#include "pipe_connect.h"
+#include "receive_priv.h"
+#include "spool.h"
+
+const char *receive_ident(const struct reception *r) { return origin_host_ident(r->m->arena, r->c, true, true); }
+
+void receive_log_reject(const struct message *m, unsigned dest, const char *line) {
+  struct arena *a = arena_new("reject log");
+  struct strbuf b = strbuf_new(a);
+  strbuf_addf(&b, "Envelope-from: <%s>\n", m->sender ? m->sender : "");
+  for (size_t i = 0; i < m->recipient_count; i++)
+    strbuf_addf(&b, "%s<%s>\n", i == 0 ? "Envelope-to: " : "    ", m->recipients[i].address);
+  for (const struct header_line *h = m->headers; h && b.n < 64 * 1024; h = h->next)
+    strbuf_addf(&b, "%c %s", h->type, h->text);
+  log_write_reject(dest, line, log_selects(LS_REJECTED_HEADER) && dest & LOG_REJECT ? b.p : NULL);
+  arena_free(a);
+}
+
+/* ---- the fields of "<=" ---- */
+
+static void add_tls(struct strbuf *b, const struct tls_info *t) {
+  if (!t->active) return;
+  if (log_selects(LS_TLS_CIPHER) && t->cipher)
+    strbuf_addf(b, " X=%s%s", t->cipher, log_selects(LS_TLS_RESUMPTION) && t->resumption & 2 ? "*" : "");
+  if (log_selects(LS_TLS_CERTIFICATE_VERIFIED) && t->peer_cert)
+    strbuf_addf(b, " CV=%s", t->certificate_verified ? "yes" : "no");
+  if (log_selects(LS_TLS_PEERDN) && t->peerdn) strbuf_addf(b, " DN=\"%s\"", t->peerdn);
+  if (log_selects(LS_TLS_SNI) && t->sni) strbuf_addf(b, " SNI=%s", t->sni);
+}
+
+static void add_auth(struct strbuf *b, const struct origin *o) {
+  if (!o->auth_name) return;
+  strbuf_addf(b, " A=%s", o->auth_name);
+  if (!o->auth_id) return;
+  strbuf_addf(b, ":%s", o->auth_id);
+  if (log_selects(LS_SMTP_MAILAUTH) && o->auth_sender) strbuf_addf(b, ":%s", o->auth_sender);
+}
+
+static void add_pipelining(struct strbuf *b, const struct conn *c) {
+  if (!log_selects(LS_PIPELINING) || !c->pipelining_advertised) return;
+  strbuf_addf(b, " L%s%s", pipe_connect_server_mark(c), c->pipelining_used ? "" : "-");
+}
+
+static void add_receive_time(struct strbuf *b, const struct message *m) {
+  struct timeval now = time_now();
+  int64_t usec = (int64_t)(now.tv_sec - m->received_time.tv_sec) * 1000000 + now.tv_usec - m->received_time.tv_usec;
+  char buf[64];
+  if (usec < 0) usec = 0;
+  if (log_selects(LS_MILLISEC) && usec < INT64_C(60000000))
+    strbuf_addf(b, " RT=%d.%03ds", (int)(usec / 1000000), (int)(usec / 1000 % 1000));
+  else
+    strbuf_addf(b, " RT=%s", time_format_interval(usec / 1000000, buf, sizeof(buf)));
+}
+
+static void add_subject(struct strbuf *b, struct message *m) {
+  struct str name, value;
+  struct header_line *h = message_find_header(m, "Subject", NULL);
+  if (!log_selects(LS_SUBJECT) || !h || !header_split(str_n(h->text, h->n), &name, &value)) return;
+  if (value.n > 100) value.n = 100;
+  strbuf_adds(b, " T=\"");
+  for (size_t i = 0; i < value.n; i++) {
+    if (value.p[i] == '"' || value.p[i] == '\\') strbuf_addc(b, '\\');
+    if (value.p[i] == '\n') strbuf_adds(b, "\\n");
+    else strbuf_addc(b, value.p[i]);
+  }
+  strbuf_addc(b, '"');
+}
+
+static const char *arrival_fields(struct reception *r) {
+  struct message *m = r->m;
+  struct conn *c = r->c;
+  struct strbuf b = strbuf_new(m->arena);
+  strbuf_addf(&b, "%s", m->sender && *m->sender ? m->sender : "<>");
+  if (m->bounce_of) strbuf_addf(&b, " R=%s", m->bounce_of);
+  if (log_selects(LS_DNSSEC) && c->from.is_dnssec) strbuf_adds(&b, " DS");
+  const char *ident = receive_ident(r);
+  if (*ident) strbuf_addf(&b, " %s", ident);
+  if (c->from.protocol) strbuf_addf(&b, " P=%s", c->from.protocol);
+  if (r->is_smtp) add_pipelining(&b, c);
+  add_tls(&b, &c->from.tls);
+  add_auth(&b, &c->from);
+  if (m->prdr_requested) strbuf_adds(&b, " PRDR");
+  if (m->used_chunking) strbuf_adds(&b, " K");
+  strbuf_addf(&b, " S=%lld", (long long)m->message_size);
+  if (log_selects(LS_8BITMIME)) strbuf_addf(&b, " M8S=%d", m->body_type);
+  if (log_selects(LS_RECEIVE_TIME)) add_receive_time(&b, m);
+  if (m->queue_name && *m->queue_name) strbuf_addf(&b, " Q=%s", m->queue_name);
+  if (m->message_id_header) {
+    if (m->message_id_made ? log_selects(LS_MSG_ID_CREATED) : log_selects(LS_MSG_ID))
+      strbuf_addf(&b, " id%s=%s", m->message_id_made ? "*" : "", m->message_id_header);
+  }
+  add_subject(&b, m);
+  return b.p;
+}
+
+void receive_log_arrival(struct reception *r) {
+  struct message *m = r->m;
+  const char *fields = arrival_fields(r);
+  struct strbuf tail = strbuf_new(m->arena);
+  if (log_selects(LS_RECEIVED_SENDER)) strbuf_addf(&tail, " from <%s>", m->sender ? m->sender : "");
+  if (log_selects(LS_RECEIVED_RECIPIENTS) && m->recipient_count > 0) {
+    strbuf_adds(&tail, " for");
+    for (size_t i = 0; i < m->recipient_count; i++) strbuf_addf(&tail, " %s", m->recipients[i].address);
+  }
+  log_write(LS_ALWAYS, LOG_MAIN, "%s %s%s", m->fake_reject || m->fake_defer ? "(=" : "<=", fields, tail.p);
+  if (r->c->host_checking) return;
+  int fd = spool_msglog(m);
+  if (fd < 0) return;
+  log_msglog(fd, "Received from %s\n", fields);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shared by the receive*.c files: the state of one reception.  Floor: flows. */
+#ifndef RECEIVE_PRIV_H
+#define RECEIVE_PRIV_H
+
+#include "os/log.h"
+#include "os/stream.h"
+#include "receive.h"
+
+struct reception {
+  struct conn *c;
+  struct message *m;
+  struct expand_ctx *x;
+  struct acl_env *env;
+  struct body_source *src;
+  bool is_smtp;              /* an SMTP dialogue: replies; false for -bm and -bS */
+  bool is_local;             /* local submission or submission mode: fix-ups apply */
+  bool extract_recipients;   /* -t: Bcc: is taken off */
+  struct str rest;           /* bytes got from the source and not used yet */
+  bool at_end;
+  int64_t size_limit, body_read, header_bytes;
+  int64_t line_len, zero_count;
+  bool in_body;
+  bool saw_resent;
+  bool accepted_from_line;   /* a UUCP From line may stand at the start */
+  const char *from_line_sender;
+  int source_error;          /* BODY_* or 0 */
+  /* Local submissions: envelope from the headers, before the fix-ups.  False: *ret is the end. */
+  bool (*after_headers)(struct reception *r, struct receive_reply *ret);
+  void *ctx;
+  /* outcome when the message cannot be taken: */
+  const char *reply;         /* "552 ..." */
+  bool temporary;
+};
+
+/* receive.c */
+struct receive_reply receive_run_reception(struct reception *r);
+
+/* receive_headers.c */
+/* Read up to the end of the header section.  False: r->source_error or r->reply says why. */
+bool receive_read_headers(struct reception *r);
+/* One line (without the line end) from the source into b; false at the end of the message (b may hold a last part). */
+bool receive_get_line(struct reception *r, struct strbuf *b, size_t max_bytes);
+/* Qualify and rewrite addresses in header lines, add what local submissions lack. */
+void receive_fix_headers(struct reception *r);
+/* Make or refresh (time stamp) the Received: line at the front. */
+bool receive_make_received(struct reception *r, bool refresh);
+/* Put lines added by ACLs in their places and mark those that were removed. */
+void receive_apply_acl_headers(struct message *m);
+struct header_line *receive_add_header(struct message *m, char type, const char *fmt, ...) PRINTF(3, 4);
+
+/* receive_log.c */
+void receive_log_arrival(struct reception *r);
+const char *receive_ident(const struct reception *r);
+
+#endif
