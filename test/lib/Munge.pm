@@ -198,7 +198,7 @@ sub tls_names {
     my $auth = $suite =~ m{_([A-Z]+)_WITH} ? $1 : 'RSA';
     "$h (TLS1.x:ke-$auth-AES256-SHAnnn:xxx)"/e;
   s/ cipher_ (TLS_\S*)/' cipher_ TLS1.x:ke_' . ($1 =~ m{_([A-Z]+)_WITH} ? $1 : 'RSA') . '_WITH_ci_mac'/e;
-  s/(ver:\s+TLS1)(?:\.\d)?\b/$1.x/;
+  s/(ver:\s+TLS1)(?:\.\d)?(?![.\w])/$1.x/;
   s/ \(TLS1(?:\.\d)?\) / (TLS1.x) /;
   # GnuTLS and OpenSSL reports: version:suite:bits[:group]
   s/\bTLSv?1(?:\.\d)?(?:-PKIX)?:(\S*?CAMELLIA\S*?)[-_]SHA\d*:\d+/TLS1.x:$1-SHAnnn:256/g;
@@ -425,7 +425,7 @@ my @STDERR_DROP = (
   qr/host in tls_advertise_hosts\?$/, qr/in tls_advertise_hosts\? no \((?:option unset|end of list)\)/,
   qr/in hosts_require_tls\? no \((?:option unset|end of list)\)/,
   qr/auxiliary group list:/, qr/extracted from gecos field/, qr/changing group to \S+ failed: /,
-  qr/macros_trusted overridden to true by whitelisting/,
+  qr/^macros_trusted overridden to true by whitelisting/,
   qr/using host_fake_gethostbyname for \S+ \(IPv6\)/,
   qr/ in keep_environment\? (?:yes|no)/, qr/in wellknown_advertise_hosts\?/, qr/host in hosts_proxy\?/,
   qr/in (?:pipelining_connect_advertise_hosts|hosts_pipe_connect)\? no /,
@@ -471,7 +471,7 @@ sub rules_stderr {
   s/^$HMS(?:\.\d{3})? +(?:(\d+) )?/defined $1 ? '01:01:01 p' . $self->pid_number($1) . ' ' : '01:01:01 '/e;
   s/(\b[Pp]rocess )(\d+) /$1 . 'p' . $self->pid_number($2) . ' '/e;
   s/\d(?=TESTSUITE\/aux-fixed\/)/0/;
-  s/ PATH=\S+/ <munged>/;
+  s/ PATH=\S+/ PATH=<munged>/;
   return 1;
 }
 
