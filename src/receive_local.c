@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Messages submitted on a file descriptor: -bm, -t, and the messages this program sends itself.
+ *
+ * Floor: flows.  The caller may be an untrusted local user: only what his rights allow is taken from him (sender, "From "
+ * line).  CR, LF and CR LF all end lines; a line with a single dot ends the message unless -i.  Errors go to the sender by
+ * mail or to stderr (-oe...).  Manual ch. 5 (-bm -t -f -oe), ch. 47. */
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "os/sys.h"
+#include "policy/match.h"
+#include "policy/rewrite.h"
+#include "receive_priv.h"
+#include "spool.h"
+#include "verify.h"
+
+struct local_source {
+  struct body_source src;
+  struct stream *io;
+  struct arena *a;
+  int64_t timeout_sec;
+  bool dot_ends, ended;
+  bool after_cr, at_line_start, held_dot, dot_cr;
+  char out[8192 + 8];
+  size_t out_n;
+};
+
+struct submission {
+  struct conn *c;
+  const struct submit_opts *o;
+  struct message *m;
+  struct expand_ctx x;
+  struct reception r;
+  struct strbuf bad;         /* lines "address: error" */
+  int bad_count;
+  const char *first_bad, *first_error;
+};
+
+/* ---- the source ---- */
+
+static void put_line_end(struct local_source *l) {
+  l->out[l->out_n++] = '\n';
+  l->at_line_start = true;
+}
+
+static void feed(struct local_source *l, char c) {
+  if (l->after_cr) {
+    l->after_cr = false;
+    if (c == '\n') return; /* the CR before it was the line end */
+  }
+  if (l->held_dot) {
+    l->held_dot = false;
+    if (c == '\n' || c == '\r') {
+      l->ended = true;
+      return;
+    }
+    l->out[l->out_n++] = '.';
+    l->at_line_start = false;
+  }
+  if (c == '\n' || c == '\r') {
+    l->after_cr = c == '\r';
+    put_line_end(l);
+  } else if (c == '.' && l->at_line_start && l->dot_ends) {
+    l->held_dot = true;
+  } else {
+    l->out[l->out_n++] = c;
+    l->at_line_start = false;
+  }
+}
+
+static ssize_t local_next(struct body_source *src, const char **ret_p) {
+  struct local_source *l = src->ctx;
+  l->out_n = 0;
+  while (l->out_n == 0 && !l->ended) {
+    struct str in;
+    deadline_ms d = l->timeout_sec > 0 ? deadline_in_sec(l->timeout_sec) : DEADLINE_NEVER;
+    enum stream_status st = stream_fill(l->io, d, &in);
+    if (st == STREAM_EOF) {
+      if (l->held_dot) l->out[l->out_n++] = '.';
+      l->held_dot = false;
+      l->ended = true;
+      break;
+    }
+    if (st == STREAM_TIMEOUT) return BODY_TIMEOUT;
+    if (st != STREAM_OK) return BODY_IO;
+    size_t i = 0;
+    while (i < in.n && !l->ended && l->out_n + 4 < sizeof(l->out)) feed(l, in.p[i++]);
+    stream_consume(l->io, i);
+  }
+  *ret_p = l->out;
+  return (ssize_t)l->out_n;
+}
+
+static void local_drain(struct body_source *src) {
+  const char *p;
+  while (local_next(src, &p) > 0) continue;
+}
+
+/* ---- errors ---- */
+
+static const char *first_lines(struct submission *s, const char *subject, const char *what) {
+  const char *name = s->c->cfg->qualify_domain;
+  return arena_printf(s->x.a, "Auto-Submitted: auto-replied\nFrom: Mail Delivery System <Mailer-Daemon@%s>\nTo: %s\nSubject: %s\n\n"
+                      "A message that you sent contained %s\n", name, s->m->sender, subject, what);
+}
+
+/* Mail the caller about a message that could not be taken. */
+static bool mail_sender(struct submission *s, const char *subject, const char *what) {
+  if (s->o->is_bounce_machine || !s->m->sender || !*s->m->sender) return false;
+  struct strbuf b = strbuf_new(s->x.a);
+  strbuf_adds(&b, first_lines(s, subject, what));
+  strbuf_adds(&b, "\n");
+  strbuf_add(&b, s->bad.p, s->bad.n);
+  int fd = memfd_create("report", MFD_CLOEXEC);
+  if (fd < 0) return false;
+  int status = 1;
+  if (sys_write_all(fd, b.p, b.n) == 0 && lseek(fd, 0, SEEK_SET) == 0) {
+    const char *to[] = {s->m->sender};
+    struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true,
+                            .error_handling = ERRORS_STDERR, .fd = fd, .queue_only = s->o->queue_only,
+                            .delivery_none = s->o->delivery_none};
+    bool trusted = s->c->is_trusted;
+    s->c->is_trusted = true;
+    status = receive_submission(s->c, &o);
+    s->c->is_trusted = trusted;
+  }
+  if (sys_close(fd) < 0) return false;
+  return status == 0;
+}
+
+/* text: what follows "exim: " on stderr. */
+static int fail(struct submission *s, int status, const char *text, const char *subject, const char *what) {
+  if (s->o->error_handling == ERRORS_SENDER && mail_sender(s, subject, what)) return s->o->error_exit ? s->o->error_exit : status;
+  fprintf(stderr, "exim: %s\n", text);
+  return s->o->error_exit ? s->o->error_exit : status;
+}
+
+static void note_bad(struct submission *s, struct str address, const char *error) {
+  if (s->bad_count++ == 0) {
+    s->first_bad = str_dup(s->x.a, address);
+    s->first_error = error;
+  }
+  strbuf_addf(&s->bad, "  %.*s: %s\n", STR_FMT(address), error);
+}
+
+/* ---- envelope ---- */
+
+static const char *qualify(struct submission *s, const char *address, size_t domain, bool is_sender) {
+  if (domain || (is_sender && !*address)) return address;
+  return arena_printf(s->x.a, "%s@%s", address, is_sender ? s->c->cfg->qualify_domain : s->c->cfg->qualify_recipient);
+}
+
+static void add_recipient_text(struct submission *s, struct str text, bool into_nonrecipients) {
+  struct addr_opts o = {.allow_domain_literal = s->c->cfg->o.allow_domain_literals,
+                        .strip_angle_excess = s->c->cfg->o.strip_excess_angle_brackets,
+                        .strip_trailing_dot = s->c->cfg->o.strip_trailing_dot};
+  size_t domain = 0;
+  const char *error = NULL, *a = rfc5322_extract_address(s->x.a, text, o, &domain, &error);
+  if (!a) {
+    if (error && strcmp(error, "empty address") != 0) note_bad(s, text, error);
+    return;
+  }
+  a = qualify(s, a, domain, false);
+  if (s->c->cfg->rewrite_rules) a = rewrite_address(&s->x, a, REWRITE_ENVTO, s->c->cfg->rewrite_rules);
+  if (into_nonrecipients) tree_insert(&s->m->nonrecipients, s->m->arena, a, NULL);
+  else message_add_recipient(s->m, a);
+}
+
+static void add_address_list(struct submission *s, struct str list, bool into_nonrecipients) {
+  while (list.n > 0) {
+    size_t n = rfc5322_find_address_end(list);
+    struct str one = str_trim(str_n(list.p, n));
+    if (one.n > 0) add_recipient_text(s, one, into_nonrecipients);
+    if (n >= list.n) break;
+    list = str_n(list.p + n + 1, list.n - n - 1);
+  }
+}
+
+static bool may_set_sender(struct submission *s, const char *sender) {
+  if (s->c->is_trusted || !*sender) return true;
+  return match_address(&s->x, sender, s->c->cfg->o.untrusted_set_sender, true, NULL) == OUTCOME_OK;
+}
+
+static const char *own_address(struct submission *s) {
+  return arena_printf(s->x.a, "%s@%s", s->c->login ? s->c->login : "unknown", s->c->cfg->qualify_domain);
+}
+
+static void set_sender(struct submission *s, const char *text) {
+  const char *sender = NULL, *error;
+  size_t domain = 0;
+  if (text) {
+    struct addr_opts o = {.allow_empty = true, .allow_domain_literal = s->c->cfg->o.allow_domain_literals};
+    sender = *text ? rfc5322_extract_address(s->x.a, str_c(text), o, &domain, &error) : "";
+    if (sender) sender = qualify(s, sender, domain, true);
+    if (sender && !may_set_sender(s, sender)) sender = NULL;
+  }
+  s->c->sender_is_own = sender == NULL;
+  if (!sender) sender = own_address(s);
+  else if (!s->c->is_trusted) s->m->sender_set_untrusted = strcmp(sender, own_address(s)) != 0;
+  if (*sender && s->c->cfg->rewrite_rules)
+    sender = rewrite_address(&s->x, sender, REWRITE_ENVFROM, s->c->cfg->rewrite_rules);
+  s->m->sender = arena_strdup(s->m->arena, sender);
+  struct origin *f = &s->c->from;
+  if (s->c->sender_is_own && !f->host_address) {
+    if (!f->auth_sender) f->auth_sender = arena_strdup(s->c->arena, sender);
+  }
+}
+
+/* ---- -t ---- */
+
+static void take_recipients(struct submission *s, bool resent) {
+  for (struct header_line *h = s->m->headers; h; h = h->next) {
+    struct str name, value;
+    bool is_resent;
+    char type = header_type_of(str_n(h->text, h->n), &is_resent);
+    if ((type == 'T' || type == 'C' || type == 'B') && is_resent == resent && header_split(str_n(h->text, h->n), &name, &value))
+      add_address_list(s, value, false);
+  }
+}
+
+static void drop_nonrecipients(struct submission *s) {
+  struct message *m = s->m;
+  size_t kept = 0;
+  for (size_t i = 0; i < m->recipient_count; i++)
+    if (!tree_find(&m->nonrecipients, m->recipients[i].address)) m->recipients[kept++] = m->recipients[i];
+  m->recipient_count = kept;
+}
+
+static bool finish_envelope(struct reception *r, struct receive_reply *ret) {
+  struct submission *s = r->ctx;
+  if (!s->o->sender && r->from_line_sender && s->c->is_trusted) set_sender(s, r->from_line_sender);
+  if (!s->o->extract_recipients) return true;
+  bool bad_before = s->bad_count > 0;
+  take_recipients(s, r->saw_resent);
+  if (s->c->cfg->o.extract_addresses_remove_arguments) drop_nonrecipients(s);
+  if (s->m->recipient_count > 0 && (s->bad_count == 0 || bad_before)) return true;
+  spool_abandon(s->m);
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s %s found in headers", s->m->id, s->bad_count ? "bad addresses" : "no recipients");
+  *ret = (struct receive_reply){.result = RECEIVE_REJECTED, .smtp_text = "recipients"};
+  return false;
+}
+
+/* ---- outcome ---- */
+
+static int report(struct submission *s, const struct receive_reply *reply) {
+  const char *t = reply->smtp_text;
+  if (t && strcmp(t, "recipients") == 0) {
+    if (s->bad_count == 0)
+      return fail(s, s->o->error_handling == ERRORS_SENDER ? 2 : 1, "no recipients in message",
+                  "Mail failure - no recipient addresses", "no recipient addresses, and therefore no\ndelivery could be attempted.");
+    return fail(s, 1, arena_printf(s->x.a, "invalid address: %s: %s", s->first_bad, s->first_error),
+                "Mail failure - malformed recipient address", "a recipient address that was incorrectly constructed:");
+  }
+  if (reply->result == RECEIVE_LOST) t = "421 error while reading the message";
+  if (!t) t = "550 message rejected";
+  if (strncmp(t, "552 Message size", 16) == 0)
+    t = arena_printf(s->x.a, "552 message too big (max=%lld)", (long long)s->r.size_limit);
+  strbuf_addf(&s->bad, "  %s\n", t + 4);
+  return fail(s, 1, arena_printf(s->x.a, "message rejected: %s", t + 4), "Mail failure - rejected message",
+              "something that made it unacceptable:");
+}
+
+static void prepare(struct submission *s) {
+  struct conn *c = s->c;
+  struct message *m = s->m;
+  m->from = &c->from;
+  m->login = c->login;
+  m->uid = c->uid;
+  m->gid = c->gid;
+  m->allow_unqualified_sender = m->allow_unqualified_recipient = true;
+  m->bounce_of = s->o->bounce_of;
+  if (s->o->full_name) {
+    c->real_name = s->o->full_name;
+    m->sender_name_forced = true;
+  }
+  if (!c->from.protocol) c->from.protocol = "local";
+  if (!c->from.ident) c->from.ident = c->login;
+  if (!c->from.auth_id && !c->from.host_address && c->login) c->from.auth_id = c->login;
+  set_sender(s, s->o->sender);
+  for (size_t i = 0; i < s->o->recipient_count; i++)
+    add_address_list(s, str_c(s->o->recipients[i]), s->o->extract_recipients && c->cfg->o.extract_addresses_remove_arguments);
+}
+
+static void start_acl(struct submission *s, struct acl_env *env) {
+  const char *acl = s->c->cfg->o.acl_not_smtp_start;
+  if (!acl) return;
+  (void)acl_check(&s->x, env, ACL_WHERE_NOTSMTP_START, NULL, acl); /* its verdict does not count, its modifiers do */
+}
+
+static bool too_many_recipients(const struct submission *s) {
+  int64_t max = s->c->cfg->o.recipients_max;
+  return max > 0 && s->m->recipient_count > (size_t)max;
+}
+
+static int run(struct submission *s) {
+  struct acl_env env = {.session = NULL};
+  struct local_source *l = arena_alloc(s->x.a, sizeof(*l));
+  *l = (struct local_source){.a = s->x.a, .dot_ends = s->o->dot_ends, .at_line_start = true,
+                             .timeout_sec = s->c->cfg->o.receive_timeout};
+  l->src = (struct body_source){.next = local_next, .drain = local_drain, .ctx = l};
+  l->io = stream_new(s->x.a, s->o->fd, s->o->fd, false);
+  verify_fill_acl_env(&env);
+  s->x.acl_env = &env;
+  if (s->bad_count > 0 && s->m->recipient_count == 0 && !s->o->extract_recipients)
+    return fail(s, 1, arena_printf(s->x.a, "bad recipient address \"%s\": %s", s->first_bad, s->first_error),
+                "Mail failure - malformed recipient address", "a recipient address that was incorrectly constructed:");
+  if (s->bad_count > 0 && s->o->error_handling == ERRORS_STDERR)
+    return fail(s, 1, arena_printf(s->x.a, "bad recipient address \"%s\": %s", s->first_bad, s->first_error), "", "");
+  if (too_many_recipients(s))
+    return fail(s, 1, "too many recipients", "Mail failure - too many recipients",
+                "more recipients than allowed on this\nsystem. It was not delivered to any recipients.");
+  start_acl(s, &env);
+  s->r = (struct reception){.c = s->c, .m = s->m, .x = &s->x, .env = &env, .src = &l->src, .after_headers = finish_envelope,
+                            .ctx = s, .extract_recipients = s->o->extract_recipients, .accepted_from_line = true};
+  struct receive_reply reply = receive_run_reception(&s->r);
+  stream_close(l->io);
+  if (reply.result == RECEIVE_DISCARDED) return 0;
+  if (reply.result != RECEIVE_ACCEPTED) return report(s, &reply);
+  if (s->bad_count > 0 && !s->o->extract_recipients)
+    (void)mail_sender(s, "Mail failure - malformed recipient address", "a recipient address that was incorrectly constructed:");
+  bool queue = s->o->queue_only || s->o->delivery_none || s->m->queue_only_policy ||
+               (s->c->cfg->o.queue_only && !s->o->delivery_foreground);
+  if (s->m->queue_only_policy) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: queued by ACL");
+  if (!s->m->frozen) receive_start_delivery(s->c, s->m, s->o->delivery_foreground, queue);
+  return 0;
+}
+
+int receive_submission(struct conn *c, const struct submit_opts *o) {
+  struct arena *tmp = arena_new("submission");
+  struct submission s = {.c = c, .o = o, .m = message_new(c->cfg), .x = expand_ctx_new(tmp, c->cfg)};
+  s.bad = strbuf_new(tmp);
+  s.x.conn = c;
+  s.x.msg = s.m;
+  if (c->started.tv_sec == 0) c->started = time_now();
+  prepare(&s);
+  int status = run(&s);
+  message_free(s.m);
+  arena_free(tmp);
+  log_set_message_id(NULL);
+  return status;
+}
