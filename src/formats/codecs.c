@@ -252,7 +252,10 @@ static bool needs_word(struct str s) {
 }
 
 const char *rfc2047_encode(struct arena *a, struct str s, const char *charset) {
-  if (!needs_word(s)) return str_dup(a, s);
+  return needs_word(s) ? rfc2047_encode_always(a, s, charset) : str_dup(a, s);
+}
+
+const char *rfc2047_encode_always(struct arena *a, struct str s, const char *charset) {
   struct strbuf out = strbuf_new_t(a, taint_of(s.p), s.n * 2 + 32);
   size_t line_start = 0;
   strbuf_addf(&out, "=?%s?Q?", charset);

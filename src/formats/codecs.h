@@ -18,6 +18,8 @@ const char *hex_encode(struct arena *a, const void *p, size_t n);
 const char *rfc2047_decode(struct arena *a, struct str s, const char *charset, bool check_length, char zero_as);
 /* Encode when s holds unprintable or 8-bit bytes, else a copy. */
 const char *rfc2047_encode(struct arena *a, struct str s, const char *charset);
+/* Encode whatever s holds. */
+const char *rfc2047_encode_always(struct arena *a, struct str s, const char *charset);
 
 /* Interpret backslash escapes of a quoted configuration string or expansion: \n \r \t \b \f \v \\ \ooo \xhh; other: the character itself.
  * s.p points at the backslash; returns the value and the number of bytes used (>= 1; a lone final backslash is itself). */

@@ -137,18 +137,20 @@ bool exp_yes_no(struct parse *ps, struct strbuf *out, bool yes, const char *type
 }
 
 /* ps->s behind the backslash. */
-static void walk_escape(struct parse *ps, struct strbuf *out) {
+static bool walk_escape(struct parse *ps, struct strbuf *out) {
   if (*ps->s == 'N') {
     const char *start = ++ps->s;
     while (*ps->s && !(ps->s[0] == '\\' && ps->s[1] == 'N')) ps->s++;
     if (!ps->skip) strbuf_add(out, start, (size_t)(ps->s - start));
     if (*ps->s) ps->s += 2;
-    return;
+    return true;
   }
+  if (!*ps->s) return exp_fail(ps->x, "\\ at end of string");
   size_t used;
   int c = escape_interpret(str_n(ps->s - 1, strnlen(ps->s - 1, 8)), &used);
   if (!ps->skip) strbuf_addc(out, (char)c);
   ps->s += used - 1;
+  return true;
 }
 
 static bool unknown_variable(struct expand_ctx *x, struct str name) {
@@ -252,10 +254,8 @@ static bool walk_text(struct parse *ps, struct strbuf *out, bool in_braces) {
     ps->s += n;
     if (*ps->s == '}') return true;
     if (*ps->s == '\0') return in_braces ? fail_unclosed(ps) : true;
-    if (*ps->s++ == '\\')
-      walk_escape(ps, out);
-    else if (!walk_dollar(ps, out))
-      return false;
+    bool ok = *ps->s++ == '\\' ? walk_escape(ps, out) : walk_dollar(ps, out);
+    if (!ok) return false;
   }
 }
 

@@ -69,8 +69,8 @@ bool exp_truth(struct expand_ctx *x, const char *s, bool strict, bool *ret) {
   size_t i = 0;
   bool nonzero = false;
   while (i < digits.n && ch_isdigit(digits.p[i])) nonzero |= digits.p[i++] != '0';
-  if (i == digits.n) {
-    *ret = nonzero;
+  if (i == digits.n) { /* the lax form knows 0 only as the one digit */
+    *ret = nonzero || (!strict && digits.n > 1);
   } else if (str_eqic_c(t, "true") || str_eqic_c(t, "yes")) {
     *ret = true;
   } else if (str_eqic_c(t, "false") || str_eqic_c(t, "no")) {
@@ -257,10 +257,10 @@ static bool parse_and_or(struct parse *ps, const struct cond *c, bool *ret) {
   exp_skip_space(ps);
   if (*ps->s != '{') return missing_open(ps, c->name);
   ps->s++;
-  for (bool first = true;; first = false) {
+  for (;;) {
     bool sub = false;
     exp_skip_space(ps);
-    if (*ps->s == '}' && !first) break;
+    if (*ps->s == '}') break;
     if (*ps->s != '{') return fail_subcondition(ps, c->name);
     ps->s++;
     if (!exp_condition(ps, &sub)) return inside(ps, c->name, "{...}");
@@ -389,9 +389,11 @@ static bool parse_quantifier(struct parse *ps, const struct cond *c, bool *ret) 
     return exp_fail(x, "missing '[' wrapping array for %s", c->name);
   int sep = 0;
   const char *pos = list;
+  if (!ps->skip) result = false; /* what an empty list gives, for both kinds */
   while (!ps->skip) {
     if (!next_element(ps, c, &pos, &sep, &json, &item)) return false;
     if (!item) break;
+    result = !any;
     x->s.item = item;
     ps->s = body;
     if (!exp_condition(ps, &sub)) return inside(ps, c->name, "");

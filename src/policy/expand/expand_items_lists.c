@@ -46,7 +46,7 @@ static bool find_body(struct parse *ps, const char *name, bool is_condition, str
     ok = exp_walk(ps, &none, true);
   }
   ps->skip = was_skipping;
-  if (!ok) return inside_item(ps, name, "item");
+  if (!ok) return strcmp(name, "sort") == 0 ? false : inside_item(ps, name, "item");
   exp_skip_space(ps);
   if (*ps->s++ != '}') return exp_fail(ps->x, "missing } at end of condition or expression inside \"%s\"", name);
   ret->end = ps->s;

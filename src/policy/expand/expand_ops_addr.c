@@ -5,6 +5,7 @@
 
 #include "base/ip.h"
 #include "formats/rfc5322.h"
+#include "os/log.h"
 #include "policy/expand/expand_priv.h"
 
 #define OP_ARGS struct expand_ctx *x UNUSED, struct strbuf *out, struct str arg, const struct exp_op *op UNUSED, const char *suffix UNUSED
@@ -32,25 +33,60 @@ bool exp_op_address(OP_ARGS) {
   return true;
 }
 
+/* Index of the first of the specials outside quotes, comments and angle brackets; s.n when there is none. */
+static size_t find_special(struct str s, const char *specials) {
+  int depth = 0;
+  bool in_angle = false;
+  for (size_t i = 0; i < s.n; i++) {
+    char c = s.p[i];
+    if (c == '\\') {
+      i++;
+    } else if (c == '(') {
+      depth++;
+    } else if (c == ')') {
+      if (depth > 0) depth--;
+    } else if (depth > 0) {
+      continue;
+    } else if (c == '"') {
+      for (i++; i < s.n && s.p[i] != '"'; i++)
+        if (s.p[i] == '\\') i++;
+    } else if (c == '<' || c == '>') {
+      in_angle = c == '<';
+    } else if (c && !in_angle && strchr(specials, c)) {
+      return i;
+    }
+  }
+  return s.n;
+}
+
+static void add_address(struct expand_ctx *x, struct strbuf *out, struct str text, char sep, bool *first) {
+  size_t domain;
+  const char *error;
+  const char *r = rfc5322_extract_address(x->a, text, header_opts(x), &domain, &error);
+  if (!r || !*r) return;
+  if (!*first) strbuf_addc(out, sep);
+  *first = false;
+  for (const char *p = r; *p; p++) {
+    strbuf_add_t(out, p, 1, is_tainted(p) ? TAINTED : UNTAINTED);
+    if (*p == sep) strbuf_addc(out, sep);
+  }
+}
+
+/* Groups ("name: a, b;") count as their members. */
 bool exp_op_addresses(OP_ARGS) {
   char sep = ':';
-  bool first = true;
+  bool first = true, in_group = false;
   struct str rest = str_ltrim(arg);
   if (rest.n > 1 && *rest.p == '>') {
     sep = rest.p[1];
     rest = str_n(rest.p + 2, rest.n - 2);
   }
   while (rest.n) {
-    size_t n = rfc5322_find_address_end(rest), domain;
-    const char *error;
-    const char *r = rfc5322_extract_address(x->a, str_n(rest.p, n), header_opts(x), &domain, &error);
-    for (const char *p = r; p && *p; p++) {
-      if (p == r && !first) strbuf_addc(out, sep);
-      first = false;
-      strbuf_add_t(out, p, 1, is_tainted(p) ? TAINTED : UNTAINTED);
-      if (*p == sep) strbuf_addc(out, sep);
-    }
-    n = MIN(n + 1, rest.n); /* the comma */
+    size_t n = find_special(rest, in_group ? ",;" : ",;:");
+    char end = n < rest.n ? rest.p[n] : '\0';
+    if (end != ':') add_address(x, out, str_n(rest.p, n), sep, &first);
+    in_group = end == ':' || (in_group && end != ';');
+    n = MIN(n + 1, rest.n);
     rest = str_n(rest.p + n, rest.n - n);
   }
   return true;
@@ -156,8 +192,8 @@ bool exp_op_utf8_domain(OP_ARGS) {
   bool to_ascii = op->kind == 't';
   int rc = to_ascii ? idn2_to_ascii_8z(arg.p, &r, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) : idn2_to_unicode_8z8z(arg.p, &r, 0);
   if (rc != IDN2_OK)
-    return exp_fail(x, to_ascii ? "error converting utf8 (%s) to alabel: %s" : "error converting alabel (%s) to utf8: %s", arg.p,
-                    idn2_strerror(rc));
+    return to_ascii ? exp_fail(x, "error converting utf8 (%s) to alabel: %s", log_escape(x->a, arg), idn2_strerror(rc))
+                    : exp_fail(x, "error converting alabel (%s) to utf8: %s", log_escape(x->a, arg), idn2_strerror(rc));
   strbuf_add_t(out, r, strlen(r), is_tainted(arg.p) ? TAINTED : UNTAINTED);
   idn2_free(r);
   return true;

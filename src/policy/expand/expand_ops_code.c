@@ -166,8 +166,16 @@ bool exp_op_hex2b64(OP_ARGS) {
 
 /* ---- RFC 2047 ---- */
 
+/* Also characters that mean something in a header make a word of the text. */
+static bool has_header_special(struct str s) {
+  for (size_t i = 0; i < s.n; i++)
+    if (s.p[i] && strchr("?=()<>@,;:\\\".[]_\n", s.p[i])) return true;
+  return false;
+}
+
 bool exp_op_rfc2047(OP_ARGS) {
-  const char *r = rfc2047_encode(x->a, arg, exp_charset(x));
+  const char *r = has_header_special(arg) ? rfc2047_encode_always(x->a, arg, exp_charset(x))
+                                          : rfc2047_encode(x->a, arg, exp_charset(x));
   strbuf_add_t(out, r, strlen(r), taint_of(arg));
   return true;
 }
