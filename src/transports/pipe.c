@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The pipe transport: a message to the standard input of a command.  Floor: drivers.  Manual ch. 29.
+ *
+ * The command line is split into words first and each word expanded after, so that expansion can never make more words.  No part of the command may be
+ * tainted; only $pipe_addresses brings in addresses, as words of their own, and only a command from the configuration can ask for it.
+ * The process already runs as the recipient's user.  Message and output travel at the same time (poll), so that a command that talks while it
+ * reads cannot block us; output is bounded by max_output, the whole by timeout, and a command that overdoes either is killed with its group. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/vec.h"
+#include "formats/codecs.h"
+#include "os/child.h"
+#include "os/debug.h"
+#include "os/sys.h"
+#include "policy/match.h"
+#include "transports/drivers.h"
+
+struct pipe_opts {
+#define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
+#include "transports/pipe_options.def"
+#undef OPT_ROW
+};
+
+#define OPT_ROW(n, t, d, f) OPT_TABLE_ROW(struct pipe_opts, n, t, d, f)
+static const struct option pipe_options[] = {
+#include "transports/pipe_options.def"
+};
+#undef OPT_ROW
+
+static const char default_prefix[] = "From ${if def:return_path{$return_path}{MAILER-DAEMON}} $tod_bsdinbox\n";
+
+struct pipe_job {
+  struct delivery *d;
+  struct pipe_opts *ob;
+  struct vec argv;        /* const char *, NULL at the end */
+  struct child child;
+  deadline_ms deadline;
+  struct strbuf output;
+  bool overdone, timed_out;
+  int write_error;        /* -errno of the command's stdin, EPIPE excluded */
+};
+
+static const char *pipe_init(struct arena *a, struct config *c, struct transport *t) {
+  struct pipe_opts *ob = t->ob;
+  (void)c;
+  if (ob->return_output && ob->return_fail_output)
+    return arena_printf(a, "both return_output and return_fail_output are set for %s transport", t->name);
+  if (ob->use_shell && (ob->allow_commands || ob->restrict_to_path))
+    return arena_printf(a, "both use_shell and allow_commands or restrict_to_path are set for %s transport", t->name);
+  if (ob->timeout <= 0) return arena_printf(a, "timeout value is zero for %s transport", t->name);
+  return NULL;
+}
+
+static bool set_result(struct pipe_job *j, enum outcome result, int err, const char *text) {
+  transport_set_results(j->d->addrs, result, err, text);
+  return false;
+}
+
+static void freeze(struct pipe_job *j) {
+  for (struct address *a = j->d->addrs; a; a = a->next) a->special_action = SPECIAL_FREEZE;
+}
+
+/* ---- the command line ------------------------------------------------------------------------------------- */
+
+/* Next word of *rest with its quoting undone; NULL at the end. */
+static const char *next_word(struct arena *a, struct str *rest) {
+  *rest = str_ltrim(*rest);
+  if (!rest->n) return NULL;
+  struct strbuf b = strbuf_new(a);
+  char quote = *rest->p == '"' || *rest->p == '\'' ? *rest->p : 0;
+  size_t i = quote ? 1 : 0;
+  while (i < rest->n && (quote ? rest->p[i] != quote : !ch_isspace(rest->p[i]))) {
+    if (quote == '"' && rest->p[i] == '\\') {
+      size_t used;
+      char c = (char)escape_interpret(str_n(rest->p + i, rest->n - i), &used);
+      strbuf_add(&b, &c, 1);
+      i += used;
+    } else {
+      strbuf_add(&b, rest->p + i, 1);
+      i++;
+    }
+  }
+  if (quote && i < rest->n) i++;
+  *rest = str_n(rest->p + i, rest->n - i);
+  return b.p;
+}
+
+static bool add_word(struct pipe_job *j, const char *word, bool expand) {
+  struct delivery *d = j->d;
+  struct arena *a = d->arena;
+  if (strcmp(word, "$pipe_addresses") == 0) {
+    for (const struct address *addr = d->addrs; addr; addr = addr->next) vec_push(&j->argv, arena_strdup(a, addr->address));
+    return true;
+  }
+  const char *text = expand ? expand_string(d->x, word) : word;
+  if (!text)
+    return set_result(j, d->x->lookup_deferred ? OUTCOME_DEFER : OUTCOME_FAIL, ERRNO_EXPANDFAIL,
+                      arena_printf(a, "Expansion of \"%s\" from command \"%s\" in %s transport failed: %s", word, j->ob->command ? j->ob->command : "",
+                                   d->transport->name, d->x->error ? d->x->error : ""));
+  if (is_tainted(text))
+    return set_result(j, OUTCOME_FAIL, ERRNO_TAINT, arena_printf(a, "Tainted arg %zu for %s transport command: '%s'", j->argv.n, d->transport->name, text));
+  vec_push(&j->argv, arena_strdup(a, text));
+  return true;
+}
+
+static bool add_address_pipe_words(struct pipe_job *j, const char *command) {
+  struct str rest = str_c(command);
+  const char *w;
+  while ((w = next_word(j->d->arena, &rest)))
+    if (!add_word(j, w, j->d->addrs->allow_expand_pipe)) return false;
+  return true;
+}
+
+static bool split_command(struct pipe_job *j, const char *command, bool expand, const char *address_pipe) {
+  struct str rest = str_c(command);
+  const char *w;
+  while ((w = next_word(j->d->arena, &rest))) {
+    if (address_pipe && strcmp(w, "$address_pipe") == 0) {
+      if (!add_address_pipe_words(j, address_pipe)) return false;
+    } else if (!add_word(j, w, expand)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool shell_command(struct pipe_job *j, const char *command, bool expand) {
+  const char *text = expand ? expand_string(j->d->x, command) : command;
+  if (!text)
+    return set_result(j, OUTCOME_DEFER, ERRNO_EXPANDFAIL, arena_printf(j->d->arena, "Expansion of command \"%s\" in %s transport failed: %s",
+                                                                       command, j->d->transport->name, j->d->x->error));
+  if (expand_taint_refused(j->d->x, text, arena_printf(j->d->arena, "command for %s transport", j->d->transport->name)))
+    return set_result(j, OUTCOME_DEFER, 0, j->d->x->error);
+  vec_push(&j->argv, arena_strdup(j->d->arena, "/bin/sh"));
+  vec_push(&j->argv, arena_strdup(j->d->arena, "-c"));
+  vec_push(&j->argv, arena_strdup(j->d->arena, text));
+  return true;
+}
+
+/* Is the command in allow_commands, or permitted by restrict_to_path? */
+static bool is_permitted(struct pipe_job *j, const char *cmd) {
+  struct delivery *d = j->d;
+  if (!j->ob->allow_commands && !j->ob->restrict_to_path) return true;
+  if (j->ob->allow_commands) {
+    const char *list = expand_option(d->x, "allow_commands", j->ob->allow_commands), *item;
+    int sep = -':';
+    if (!list)
+      return set_result(j, OUTCOME_DEFER, ERRNO_EXPANDFAIL, arena_printf(d->arena, "failed to expand string \"%s\" for %s transport: %s",
+                                                                         j->ob->allow_commands, d->transport->name, d->x->error));
+    while ((item = list_next(d->arena, &list, &sep)))
+      if (strcmp(item, cmd) == 0) return true;
+    if (!j->ob->restrict_to_path)
+      return set_result(j, OUTCOME_FAIL, 0, arena_printf(d->arena, "\"%s\" command not permitted by %s transport", cmd, d->transport->name));
+  }
+  if (!strchr(cmd, '/')) return true;
+  return set_result(j, OUTCOME_FAIL, 0, arena_printf(d->arena, "\"/\" found in \"%s\" (command for %s transport) - failed for security reasons",
+                                                     cmd, d->transport->name));
+}
+
+static bool find_on_path(struct pipe_job *j) {
+  struct delivery *d = j->d;
+  const char *cmd = j->argv.v[0];
+  if (*cmd == '/') return true;
+  const char *path = expand_option(d->x, "path", j->ob->path), *item;
+  int sep = -':';
+  if (path && is_tainted(path)) return set_result(j, OUTCOME_DEFER, ERRNO_TAINT, "Tainted path for command not permitted");
+  while (path && (item = list_next(d->arena, &path, &sep))) {
+    char *file = arena_printf(d->arena, "%s/%s", item, cmd);
+    if (access(file, F_OK) != 0) continue;
+    j->argv.v[0] = file;
+    return true;
+  }
+  return set_result(j, OUTCOME_FAIL, 0, arena_printf(d->arena, "\"%s\" command not found for %s transport", cmd, d->transport->name));
+}
+
+static bool build_command(struct pipe_job *j) {
+  struct delivery *d = j->d;
+  const struct address *addr = d->addrs;
+  const char *from_address = NULL, *command = j->ob->command;
+  bool expand = true;
+  if (addr->is_pipe) {
+    from_address = addr->local_part && *addr->local_part == '|' ? addr->local_part + 1 : addr->address + 1;
+    from_address += strspn(from_address, " \t");
+    if (!j->ob->force_command) {
+      command = from_address;
+      expand = addr->allow_expand_pipe;
+    }
+  }
+  if (!command || !*command)
+    return set_result(j, OUTCOME_DEFER, 0, arena_printf(d->arena, "no command specified for %s transport", d->transport->name));
+  if (expand_taint_refused(d->x, command, arena_printf(d->arena, "command for %s transport", d->transport->name)))
+    return set_result(j, OUTCOME_DEFER, 0, d->x->error);
+  bool ok = j->ob->use_shell ? shell_command(j, command, expand)
+                             : split_command(j, command, expand, j->ob->force_command ? from_address : NULL);
+  if (!ok) return false;
+  if (!j->argv.n)
+    return set_result(j, OUTCOME_DEFER, 0, arena_printf(d->arena, "no command specified for %s transport", d->transport->name));
+  if (!is_permitted(j, j->argv.v[0]) || !find_on_path(j)) return false;
+  vec_push(&j->argv, NULL);
+  return true;
+}
+
+/* ---- environment ------------------------------------------------------------------------------------------ */
+
+static void put_env(struct arena *a, struct vec *env, const char *name, const char *value) {
+  if (value) vec_push(env, arena_printf(a, "%s=%s", name, value));
+}
+
+static bool build_environment(struct pipe_job *j, struct vec *env) {
+  struct delivery *d = j->d;
+  struct arena *a = d->arena;
+  const struct address *addr = d->addrs;
+  const struct address *owner = addr->is_pipe && addr->parent ? addr->parent : addr;
+  const char *local = owner->local_part ? owner->local_part : "";
+  put_env(a, env, "LOCAL_PART", local);
+  put_env(a, env, "LOGNAME", local);
+  put_env(a, env, "USER", local);
+  put_env(a, env, "LOCAL_PART_PREFIX", owner->prefix ? owner->prefix : "");
+  put_env(a, env, "LOCAL_PART_SUFFIX", owner->suffix ? owner->suffix : "");
+  put_env(a, env, "DOMAIN", owner->domain ? owner->domain : "");
+  put_env(a, env, "HOME", d->home ? d->home : "");
+  put_env(a, env, "MESSAGE_ID", d->msg->id);
+  const char *path = expand_option(d->x, "path", j->ob->path);
+  put_env(a, env, "PATH", path ? path : "");
+  put_env(a, env, "RECIPIENT", owner->address);
+  put_env(a, env, "QUALIFY_DOMAIN", d->cfg->qualify_domain);
+  put_env(a, env, "SENDER", d->return_path ? d->return_path : "");
+  put_env(a, env, "SHELL", "/bin/sh");
+  if (addr->host_list) put_env(a, env, "HOST", addr->host_list->name);
+  put_env(a, env, "TZ", getenv("TZ"));
+  if (j->ob->environment) {
+    const char *list = expand_option(d->x, "environment", j->ob->environment), *item;
+    int sep = -':';
+    if (!list)
+      return set_result(j, OUTCOME_DEFER, ERRNO_EXPANDFAIL, arena_printf(a, "failed to expand string \"%s\" for %s transport: %s",
+                                                                         j->ob->environment, d->transport->name, d->x->error));
+    while ((item = list_next(a, &list, &sep))) vec_push(env, arena_strdup(a, item));
+  }
+  vec_push(env, NULL);
+  return true;
+}
+
+/* ---- talking to the command ------------------------------------------------------------------------------- */
+
+static void kill_group(struct pipe_job *j) {
+  if (kill(-j->child.pid, SIGKILL) < 0) (void)kill(j->child.pid, SIGKILL);
+}
+
+/* Read what there is.  False at the end of the output. */
+static bool read_output(struct pipe_job *j) {
+  char buf[4096];
+  ssize_t n = sys_read(j->child.out_fd, buf, sizeof buf);
+  if (n == -EAGAIN) return true;
+  if (n <= 0) {
+    close(j->child.out_fd);
+    j->child.out_fd = -1;
+    return false;
+  }
+  size_t room = j->ob->max_output > (int64_t)j->output.n ? (size_t)(j->ob->max_output - (int64_t)j->output.n) : 0;
+  strbuf_add_t(&j->output, buf, MIN((size_t)n, room), TAINTED);
+  if ((size_t)n > room && j->ob->max_output > 0 && !j->overdone) {
+    DEBUG(D_TRANSPORT) debug_printf("Too much output from pipe - killed\n");
+    strbuf_adds(&j->output, "\n\n*** Too much output - remainder discarded ***\n");
+    j->overdone = true;
+    kill_group(j);
+  }
+  return true;
+}
+
+/* Wait until the command's input takes bytes (or its end of output when want_write is false).  0 or -ETIMEDOUT. */
+static int wait_command(struct pipe_job *j, bool want_write, bool *ret_writable) {
+  struct pollfd p[2] = {{.fd = want_write ? j->child.in_fd : -1, .events = POLLOUT}, {.fd = j->child.out_fd, .events = POLLIN}};
+  int n = poll(p, 2, deadline_poll_ms(j->deadline));
+  if (n < 0 && errno != EINTR) return -errno;
+  if (n == 0) {
+    j->timed_out = true;
+    return -ETIMEDOUT;
+  }
+  if (n > 0 && p[1].revents) (void)read_output(j);
+  *ret_writable = n > 0 && p[0].revents != 0;
+  return 0;
+}
+
+static int feed(void *ctx, const void *data, size_t n) {
+  struct pipe_job *j = ctx;
+  const char *p = data;
+  while (n) {
+    bool writable = false;
+    int r = wait_command(j, true, &writable);
+    if (r < 0) return r;
+    if (!writable) continue;
+    ssize_t w = write(j->child.in_fd, p, n);
+    if (w < 0 && errno != EAGAIN && errno != EINTR) return -errno;
+    if (w > 0) {
+      p += w;
+      n -= (size_t)w;
+    }
+  }
+  return 0;
+}
+
+static int feed_extra(struct pipe_job *j, const char *name, const char *text) {
+  if (!text || !*text) return 0;
+  const char *s = expand_option(j->d->x, name, text);
+  if (!s) return j->d->x->forced_fail ? 0 : -EPROTO;
+  return feed(j, s, strlen(s));
+}
+
+static int write_message(struct pipe_job *j) {
+  const struct opt_block *set = j->d->transport->ob_block;
+  struct write_opts o = transport_write_opts(j->d->transport);
+  o.crlf = j->ob->use_crlf;
+  o.check_string = j->ob->check_string;
+  o.escape_string = j->ob->escape_string;
+  int r = feed_extra(j, "message_prefix", opt_was_set(set, "message_prefix") ? j->ob->message_prefix : default_prefix);
+  if (r == 0) r = transport_write_message(j->d, &o, feed, j, NULL);
+  if (r == 0) r = feed_extra(j, "message_suffix", j->ob->message_suffix);
+  return r;
+}
+
+/* The command has its input; collect output until it is done.  Raw wait status, or -errno. */
+static int finish_command(struct pipe_job *j, int *ret_status) {
+  close(j->child.in_fd);
+  j->child.in_fd = -1;
+  while (j->child.out_fd >= 0) {
+    bool unused;
+    if (wait_command(j, false, &unused) < 0) break;
+  }
+  if (j->timed_out) kill_group(j);
+  if (j->child.out_fd >= 0) close(j->child.out_fd);
+  int r = child_wait(&j->child, j->timed_out ? deadline_in_sec(5) : j->deadline, ret_status);
+  if (r == -ETIMEDOUT) j->timed_out = true;
+  return r;
+}
+
+/* ---- what it meant ---------------------------------------------------------------------------------------- */
+
+/* Meanings of exit codes by sysexits.h convention. */
+static const struct {
+  int code;
+  const char *text;
+} exit_meanings[] = {
+  {64, "usage or syntax error"}, {65, "error in input data"},      {66, "input data missing"},  {67, "user nonexistent"},
+  {68, "host nonexistent"},     {69, "service or program unavailable"},      {70, "internal software error"},
+  {71, "internal operating system error"}, {72, "system file missing"}, {73, "can't create output file"}, {74, "input/output error"},
+  {75, "temporary error"},       {76, "protocol error"},    {77, "permission denied"},  {78, "configuration error"},
+  {127, "unable to exec or command does not exist"},
+};
+
+static const char *command_text(struct pipe_job *j) {
+  struct strbuf b = strbuf_new(j->d->arena);
+  for (size_t i = 0; i < j->argv.n && j->argv.v[i]; i++) {
+    const char *w = j->argv.v[i];
+    bool quote = strpbrk(w, " \t\n") != NULL;
+    strbuf_addl(&b, " ", quote ? "\"" : "", w, quote ? "\"" : "", NULL);
+  }
+  return b.p;
+}
+
+static bool is_temporary(struct pipe_job *j, int code) {
+  const char *list = j->ob->temp_errors, *item;
+  int sep = -':', v;
+  if (!list) return false;
+  if (strcmp(list, "*") == 0) return true;
+  while ((item = list_next(j->d->arena, &list, &sep)))
+    if (str_parse_int(str_c(item), &v) && v == code) return true;
+  return false;
+}
+
+static void judge_code(struct pipe_job *j, int code) {
+  struct arena *a = j->d->arena;
+  struct strbuf b = strbuf_new(a);
+  strbuf_addf(&b, "Child process of %s transport returned %d", j->d->transport->name, code);
+  for (size_t i = 0; i < ARRAY_SIZE(exit_meanings); i++)
+    if (exit_meanings[i].code == code) strbuf_addf(&b, " (could mean %s)", exit_meanings[i].text);
+  strbuf_addl(&b, " from command:", command_text(j), NULL);
+  bool temporary = !j->ob->return_output && is_temporary(j, code);
+  set_result(j, temporary ? OUTCOME_DEFER : OUTCOME_FAIL, temporary ? 0 : ERRNO_PIPEFAIL, b.p);
+}
+
+static void judge_status(struct pipe_job *j, int status) {
+  struct arena *a = j->d->arena;
+  const char *name = j->d->transport->name;
+  if (WIFSIGNALED(status) && !j->overdone) {
+    const char *text = arena_printf(a, "Child process of %s transport (running command \"%s\") was terminated by signal %d (%s)", name,
+                                    (const char *)j->argv.v[0], WTERMSIG(status), strsignal(WTERMSIG(status)));
+    if (j->ob->freeze_signal) {
+      set_result(j, OUTCOME_DEFER, ERRNO_PIPEFAIL, text);
+      freeze(j);
+    } else if (!j->ob->ignore_status) {
+      set_result(j, OUTCOME_FAIL, ERRNO_PIPEFAIL, text);
+    }
+    return;
+  }
+  if (j->overdone) {
+    if (!j->ob->ignore_status) set_result(j, OUTCOME_FAIL, ERRNO_PIPEFAIL, "Too much output from pipe - killed");
+    return;
+  }
+  int code = WEXITSTATUS(status);
+  if (code != 0 && !j->ob->ignore_status) judge_code(j, code);
+}
+
+/* Output to be returned goes to a file of the delivering user; the parent picks it up and removes it. */
+static void keep_output(struct pipe_job *j) {
+  struct delivery *d = j->d;
+  bool wanted = j->ob->return_output || j->ob->return_fail_output;
+  if (!wanted || !j->output.n || !d->msg->sender || !*d->msg->sender) return;
+  const char *tmp = getenv("TMPDIR");
+  char *file = arena_printf(d->arena, "%s/exim-output-XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
+  int fd = mkostemp(file, O_CLOEXEC);
+  if (fd < 0) return; /* the outcome stands; only the text is missing from the bounce */
+  int r = sys_write_all(fd, j->output.p, j->output.n);
+  if (sys_close(fd) < 0 || r < 0) return;
+  for (struct address *a = d->addrs; a; a = a->next) {
+    a->return_output = file;
+    a->return_file_when = j->ob->return_output ? ADDR_RETURN_ALWAYS : ADDR_RETURN_ON_FAIL;
+  }
+}
+
+static void exec_failed(struct pipe_job *j, int err) {
+  if (j->ob->freeze_exec_fail) {
+    set_result(j, OUTCOME_DEFER, err, arena_printf(j->d->arena, "pipe process failed to exec \"%s\": %s", (const char *)j->argv.v[0], strerror(err)));
+    freeze(j);
+  } else if (err == EAGAIN || err == ENOMEM || err == EMFILE || err == ENFILE) {
+    set_result(j, OUTCOME_DEFER, err, arena_printf(j->d->arena, "Failed to create child process for %s transport: %s", j->d->transport->name,
+                                                   strerror(err)));
+  } else if (j->ob->ignore_status) {
+    set_result(j, OUTCOME_OK, 0, NULL);
+  } else {
+    judge_code(j, 127);
+  }
+}
+
+static void run_command(struct pipe_job *j, const struct vec *env) {
+  struct delivery *d = j->d;
+  struct child_spec spec = {.argv = (const char *const *)j->argv.v, .envp = (const char *const *)env->v, .uid = (uid_t)-1, .gid = (gid_t)-1,
+                            .cwd = d->cwd, .umask = (int)j->ob->umask, .new_session = true, .stdin_fd = -1, .stdout_fd = -1};
+  signal(SIGPIPE, SIG_IGN); /* a command need not read all of its input */
+  int r = child_run(&spec, &j->child);
+  if (r < 0) {
+    exec_failed(j, -r);
+    return;
+  }
+  j->deadline = deadline_in_sec(j->ob->timeout);
+  (void)fcntl(j->child.in_fd, F_SETFL, O_NONBLOCK);
+  int w = write_message(j);
+  int status = 0;
+  r = finish_command(j, &status);
+  set_result(j, OUTCOME_OK, 0, NULL);
+  if (j->timed_out)
+    set_result(j, j->ob->timeout_defer ? OUTCOME_DEFER : OUTCOME_FAIL, 0, "pipe delivery process timed out");
+  else if (r < 0)
+    set_result(j, OUTCOME_DEFER, -r, arena_printf(d->arena, "Wait() failed for child process of %s transport: %s", d->transport->name, strerror(-r)));
+  else
+    judge_status(j, status);
+  if (d->addrs->result == OUTCOME_OK && w < 0 && w != -EPIPE) {
+    const char *text = w == -EPROTO && d->x->error ? d->x->error : "error while writing to pipe";
+    set_result(j, OUTCOME_DEFER, -w, text);
+  }
+  keep_output(j);
+}
+
+static bool pipe_deliver(struct delivery *d) {
+  struct pipe_job j = {.d = d, .ob = d->transport->ob, .argv = vec_new(d->arena), .output = strbuf_new_t(d->arena, TAINTED, 64)};
+  struct vec env = vec_new(d->arena);
+  if (transport_size_refused(d)) return true;
+  if (!build_command(&j) || !build_environment(&j, &env)) return true;
+  if (d->dont_deliver) {
+    transport_set_results(d->addrs, OUTCOME_OK, 0, "delivery bypassed by -N option");
+    return true;
+  }
+  run_command(&j, &env);
+  return true;
+}
+
+const struct transport_driver pipe_transport = {
+  .name = "pipe",
+  .options = pipe_options,
+  .option_count = ARRAY_SIZE(pipe_options),
+  .ob_size = sizeof(struct pipe_opts),
+  .is_local = true,
+  .init = pipe_init,
+  .deliver = pipe_deliver,
+};
