@@ -20,6 +20,7 @@ struct match_opts {
   bool no_expand;      /* the list was expanded already */
   bool allow_named;    /* +name */
   const char **ret_value; /* lookup data or NULL */
+  bool want_captures;  /* address lists: set $1 ... from asterisks and partial lookups (rewriting) */
   const char *name;    /* option name, for narration; NULL: the list text is shown */
 };
 

@@ -7,6 +7,7 @@
 #include "base/ip.h"
 #include "conn.h"
 #include "formats/rfc5322.h"
+#include "os/log.h"
 #include "policy/match_priv.h"
 
 enum { CHAIN_MAX_LINKS = 50 };
@@ -15,14 +16,14 @@ enum { CHAIN_MAX_LINKS = 50 };
 
 static void captures_begin(struct list_run *r, const char *whole) {
   struct expand_scope *s = &r->x->s;
-  if (r->in_address && s->ncaptures > 0) return;
+  if (r->no_captures || (r->in_address && s->ncaptures > 0)) return;
   s->captures[0] = whole;
   s->ncaptures = 1;
 }
 
 static void capture_add(struct list_run *r, const char *p, size_t n) {
   struct expand_scope *s = &r->x->s;
-  if (s->ncaptures < EXPAND_MAX_CAPTURES) s->captures[s->ncaptures++] = arena_strndup(r->x->a, p, n);
+  if (!r->no_captures && s->ncaptures < EXPAND_MAX_CAPTURES) s->captures[s->ncaptures++] = arena_strndup(r->x->a, p, n);
 }
 
 /* ---- comparing ---- */
@@ -77,14 +78,19 @@ enum outcome match_run_lookup(struct list_run *r, const struct lookup_type *t, c
     }
   } else if (o != OUTCOME_FAIL) {
     r->error = res.error ? res.error : arena_printf(r->x->a, "lookup of \"%s\" deferred", data);
+    if (o == OUTCOME_ERROR) { /* a file that cannot be opened is trouble, not a "no" */
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", r->error);
+      return OUTCOME_DEFER;
+    }
   }
   return o;
 }
 
 static enum outcome lookup_item(struct list_run *r, const struct lookup_type *t, const char *data, const char *key, const char *error) {
   if (error) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", error);
     r->error = error;
-    return OUTCOME_ERROR;
+    return OUTCOME_DEFER;
   }
   return match_run_lookup(r, t, data, key);
 }
@@ -154,7 +160,7 @@ enum outcome match_check_string(struct list_run *r, const char *item) {
 /* One domain pattern, walked as a list of its own: it may be negated, or "+name".  Its separator is one no item can hold. */
 static enum outcome check_domain_part(struct list_run *r, const char *domain, const char *pattern) {
   struct list_run sub = {.x = r->x, .kind = LIST_DOMAIN, .subject = domain, .text = domain, .original = domain, .caseless = true,
-                         .specials = true, .in_address = true, .depth = r->depth, .name = NULL};
+                         .specials = true, .in_address = true, .no_captures = r->no_captures, .depth = r->depth, .name = NULL};
   /* The pattern stands for a list of one item; its separators are doubled so that it stays one. */
   struct strbuf b = strbuf_new(r->x->a);
   if (*pattern == '<') strbuf_adds(&b, "<: ");
@@ -197,13 +203,17 @@ static enum outcome check_by_domain(struct list_run *r, const char *item, const 
       struct list_run sub = {.x = x, .kind = LIST_LOCALPART, .subject = local, .text = local, .original = local, .caseless = r->caseless};
       enum outcome one = match_check_string(&sub, element);
       if (one == OUTCOME_FAIL) continue;
-      if (one == OUTCOME_OK) return negated ? OUTCOME_FAIL : OUTCOME_OK;
+      if (one == OUTCOME_OK) {
+        r->value = sub.value;
+        return negated ? OUTCOME_FAIL : OUTCOME_OK;
+      }
       r->error = sub.error;
       return one;
     }
     if (!key || !*key) return OUTCOME_FAIL;
   }
-  r->error = arena_printf(x->a, "Loop detected in lookup of local part of %s@%s in %s", local, domain, item);
+  r->error = arena_printf(x->a, "Loop detected in lookup of local part of %s@%s in @@%s", local, domain, item);
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", r->error);
   return OUTCOME_DEFER;
 }
 
@@ -232,7 +242,10 @@ static enum outcome check_both_parts(struct list_run *r, const char *item, const
   } else if (!same(r, local, want)) {
     return OUTCOME_FAIL;
   }
-  return check_domain_part(r, domain, at + 1);
+  enum outcome o = check_domain_part(r, domain, at + 1);
+  /* The value is put together from what matched each half. */
+  if (o == OUTCOME_OK && r->value) r->value = arena_printf(r->x->a, "%s@%s", want, r->value);
+  return o;
 }
 
 enum outcome match_check_address(struct list_run *r, const char *item) {
@@ -242,7 +255,7 @@ enum outcome match_check_address(struct list_run *r, const char *item) {
   r->value = item;
   if (*item == '^') return regex_match(x, item, r->caseless, str_c(r->text), true);
   if (*item == '\0') return *r->text == '\0' ? OUTCOME_OK : OUTCOME_FAIL;
-  x->s.ncaptures = 0;
+  if (!r->no_captures) x->s.ncaptures = 0;
   captures_begin(r, r->text);
   if (match_item_lookup(x->a, item, true, &t, &data, &error)) {
     bool is_query = !error && (t.driver->flags & (LOOKUP_QUERY | LOOKUP_ABSFILEQUERY)) != 0;
@@ -252,12 +265,15 @@ enum outcome match_check_address(struct list_run *r, const char *item) {
   }
   if (*r->text == '\0') return OUTCOME_FAIL;
   struct str local_part, domain_part;
-  const char *local = r->text, *domain = "";
-  if (addr_split(r->text, &local_part, &domain_part)) {
-    local = str_dup(x->a, local_part);
-    domain = str_dup_lower(x->a, domain_part);
+  if (!addr_split(r->text, &local_part, &domain_part)) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "no @ found in the subject of an address list match: subject=\"%s\" pattern=\"%s\"",
+              r->text, item);
+    return OUTCOME_FAIL;
   }
+  const char *local = str_dup(x->a, local_part), *domain = str_dup_lower(x->a, domain_part);
   if (item[0] == '@' && item[1] == '@') return check_by_domain(r, item + 2, local, domain);
   if ((at = pattern_at(item)) != NULL) return check_both_parts(r, item, at, local, domain);
-  return check_domain_part(r, domain, item);
+  enum outcome o = check_domain_part(r, domain, item);
+  if (o == OUTCOME_OK && r->value) r->value = arena_printf(x->a, "@%s", r->value);
+  return o;
 }

@@ -165,6 +165,7 @@ static enum outcome check_named(struct list_run *r, const char *name, bool *ret_
   const struct named_list *nl = config_named_list(x->cfg, r->kind, name);
   if (!nl) {
     r->error = x->error = arena_printf(x->a, "unknown named %s list \"+%s\"", kind_names[r->kind], name);
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", x->error);
     return OUTCOME_ERROR;
   }
   if (r->depth >= MATCH_DEPTH_MAX) {
@@ -248,7 +249,7 @@ static bool special_item(struct list_run *r, struct walk *w, const char *item) {
 enum { GO_ON = -1 };
 
 /* Missing information or a temporary failure at an item: an outcome that ends the walk, or GO_ON. */
-static int settle_trouble(const struct list_run *r, const struct walk *w, enum outcome o) {
+static int settle_trouble(const struct list_run *r, const struct walk *w, enum outcome o, const char *shown) {
   bool include = o == OUTCOME_FAIL ? w->include_unknown : w->include_defer;
   bool ignore = o == OUTCOME_FAIL ? w->ignore_unknown : w->ignore_defer;
   const char *error = r->error ? r->error : "lookup deferred";
@@ -266,6 +267,10 @@ static int settle_trouble(const struct list_run *r, const struct walk *w, enum o
     return OUTCOME_FAIL;
   }
   r->x->error = r->error ? r->error : r->x->error;
+  narrate_indent(-1);
+  narrate(r->x, D_LISTS, "%s in %s%s%s? list match deferred for %s", r->subject, w->quoted ? "\"" : "", w->list,
+          w->quoted ? "\"" : "", shown);
+  narrate_indent(1);
   return OUTCOME_DEFER;
 }
 
@@ -281,8 +286,8 @@ static int walk_item(struct list_run *r, struct walk *w, const char *shown, cons
   case OUTCOME_OK:
     narrate_result(r, w, !negated, "matched", shown, was_cached ? " - cached" : "");
     return negated ? OUTCOME_FAIL : OUTCOME_OK;
-  case OUTCOME_FAIL: return r->unknown ? settle_trouble(r, w, OUTCOME_FAIL) : GO_ON;
-  case OUTCOME_DEFER: return settle_trouble(r, w, OUTCOME_DEFER);
+  case OUTCOME_FAIL: return r->unknown ? settle_trouble(r, w, OUTCOME_FAIL, shown) : GO_ON;
+  case OUTCOME_DEFER: return settle_trouble(r, w, OUTCOME_DEFER, shown);
   case OUTCOME_ERROR:
   case OUTCOME_FAIL_DROP:
   case OUTCOME_DISCARD: break;
@@ -312,7 +317,7 @@ static int read_list_file(struct list_run *r, const char *file, struct str *ret)
   int rc = fd < 0 ? fd : sys_read_file(fd, x->a, LIST_FILE_MAX, &data, &n);
   if (fd >= 0 && sys_close(fd) < 0 && rc >= 0) rc = -EIO;
   if (rc < 0) {
-    r->error = x->error = arena_printf(x->a, "failed to open %s when checking %s list: %s", file, kind_names[r->kind], strerror(-rc));
+    r->error = x->error = arena_printf(x->a, "failed to open %s when checking \"%s\": %s", file, r->list, strerror(-rc));
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", x->error);
     return OUTCOME_DEFER;
   }
@@ -356,6 +361,7 @@ enum outcome list_run(struct list_run *r, const char *list) {
   int sep = 0, result = GO_ON;
   const char *q = w.quoted ? "\"" : "";
   r->value = NULL;
+  r->list = list;
   narrate(r->x, D_LISTS, "%s in %s%s%s?", r->subject, q, w.list, q);
   narrate_indent(1);
   while (result == GO_ON && (element = list_next(r->x->a, &list, &sep)) != NULL) result = walk_one(r, &w, element);
@@ -412,6 +418,7 @@ enum outcome match_list(struct expand_ctx *x, enum list_kind kind, const char *s
                        .caseless = o->caseless, .no_named = !o->allow_named};
   r.text = o->caseless ? folded(x->a, subject) : subject;
   r.specials = kind == LIST_DOMAIN;
+  r.no_captures = kind == LIST_ADDRESS && !o->want_captures;
   if (kind == LIST_ADDRESS) {
     /* The domain is always compared in lower case; only the local part's case may be kept. */
     struct str local, domain;
@@ -502,5 +509,8 @@ enum outcome match_this_host(struct expand_ctx *x, const char *option_name, cons
 
 enum outcome match_ip(struct expand_ctx *x, const char *address, const char *list) {
   struct match_host h = {.address = *address ? address : NULL};
-  return host_list(x, &h, list, true, NULL, NULL);
+  const char *value = NULL;
+  enum outcome o = host_list(x, &h, list, true, NULL, &value);
+  if (o == OUTCOME_OK) x->s.value = value;
+  return o;
 }

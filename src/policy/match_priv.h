@@ -23,6 +23,8 @@ struct list_run {
   bool specials;             /* "@", "@[]", "@mx_..." have a meaning */
   bool no_named;
   bool in_address;           /* domain half of an address pattern: captures are added behind the existing ones */
+  bool no_captures;          /* leave $0, $1 ... alone (but for regular expressions) */
+  const char *list;          /* for messages */
   int depth;
   const char *value;         /* of the item that matched */
   bool unknown;              /* check() returned FAIL because information could not be found */

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The lookup drivers of this build, one per file of this folder.  Floor: drivers. */
+#ifndef LOOKUPS_LOOKUPS_PRIV_H
+#define LOOKUPS_LOOKUPS_PRIV_H
+
+#include "policy/search.h"
+
+extern const struct lookup_driver lookup_lsearch, lookup_wildlsearch, lookup_nwildlsearch, lookup_iplsearch, lookup_dsearch,
+  lookup_passwd, lookup_dnsdb, lookup_testdb, lookup_testdb2, lookup_testdb_nq, lookup_dbm, lookup_dbmnz, lookup_dbmjz, lookup_json;
+
+#endif

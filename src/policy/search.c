@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Lookup core.  Floor: policy.  Manual ch. 9.
+ *
+ * Parses lookup types, keeps files open (least recently used closed first, lookup_open_max), keeps results for the life of the process
+ * or until lookup_tidy(), and tries keys in the order of partial and default matching.  Keys are hostile, file names must not be:
+ * a tainted one is refused.  Open handles and results are on the list of allowed writable globals; they live in an arena of their own. */
+
+#include "policy/search.h"
+
+#include <sys/types.h>
+
+#include "base/timeutil.h"
+#include "base/tree.h"
+#include "os/debug.h"
+#include "policy/match.h"
+
+enum { RESULTS_MAX = 4000, OPEN_MAX_DEFAULT = 25 };
+
+struct open_file {
+  struct open_file *next; /* newest use first */
+  const struct lookup_driver *driver;
+  char *file;
+  void *handle;
+};
+
+struct result {
+  bool found;
+  const char *data;
+  int64_t expires_ms; /* INT64_MAX: never */
+};
+
+static struct {
+  struct arena *arena;
+  struct open_file *files;
+  int file_count;
+  struct arena *result_arena;
+  struct tree results;
+} service;
+
+const struct lookup_driver *lookup_find_driver(struct str name) {
+  for (const struct lookup_driver *const *d = lookup_drivers; *d; d++)
+    if (str_eq_c(name, (*d)->name)) return *d;
+  return NULL;
+}
+
+/* ---- parsing a type ---- */
+
+/* "partial-", "partial3-", "partial(.)", "partial1()" in front.  NULL or an error. */
+static const char *parse_partial(struct arena *a, struct str *text, struct lookup_type *t) {
+  t->partial = -1;
+  t->affix = "*.";
+  if (!str_starts(*text, STR("partial"))) return NULL;
+  const char *p = text->p + 7, *end = text->p + text->n;
+  int n = 2;
+  if (p < end && ch_isdigit(*p))
+    for (n = 0; p < end && ch_isdigit(*p) && n < 1000; p++) n = n * 10 + (*p - '0');
+  if (p < end && *p == '(') {
+    const char *close = memchr(p, ')', (size_t)(end - p));
+    if (!close) return arena_printf_t(a, UNTAINTED, "missing closing parenthesis in lookup type \"%.*s\"", STR_FMT(*text));
+    t->affix = arena_strndup(a, p + 1, (size_t)(close - p - 1));
+    p = close + 1;
+  } else if (p < end && *p == '-') {
+    p++;
+  } else {
+    return NULL; /* a name that happens to begin so: found unknown later */
+  }
+  t->partial = n;
+  *text = str_n(p, (size_t)(end - p));
+  return NULL;
+}
+
+const char *lookup_parse_type(struct arena *a, struct str text, struct lookup_type *ret) {
+  struct lookup_type t = {0};
+  struct str name = text;
+  const char *error = parse_partial(a, &name, &t);
+  if (error) return error;
+  size_t comma = str_index(name, ',');
+  if (comma < name.n) {
+    t.opts = arena_strndup(a, name.p + comma + 1, name.n - comma - 1);
+    name.n = comma;
+  }
+  struct str whole = name;
+  if (str_ends(name, STR("*@"))) {
+    t.starat = t.star = true;
+    name.n -= 2;
+  } else if (str_ends(name, STR("*"))) {
+    t.star = true;
+    name.n -= 1;
+  }
+  t.driver = lookup_find_driver(name);
+  if (!t.driver) return arena_printf_t(a, UNTAINTED, "unknown lookup type \"%.*s\"", STR_FMT(name));
+  bool is_query = (t.driver->flags & (LOOKUP_QUERY | LOOKUP_ABSFILEQUERY)) != 0;
+  if (is_query && t.partial >= 0)
+    return arena_printf_t(a, UNTAINTED, "\"partial\" is not permitted for lookup type \"%.*s\"", STR_FMT(name));
+  if (is_query && t.star)
+    return arena_printf_t(a, UNTAINTED, "defaults using \"*\" or \"*@\" are not permitted for lookup type \"%.*s\"", STR_FMT(whole));
+  *ret = t;
+  return NULL;
+}
+
+/* ---- options common to all types ---- */
+
+struct common_opts {
+  bool ret_key, no_read, no_write;
+  const char *rest; /* for the driver, NULL none */
+};
+
+static struct common_opts split_opts(struct arena *a, const struct lookup_type *t) {
+  struct common_opts o = {.ret_key = t->ret_key};
+  struct str rest = str_c(t->opts);
+  struct strbuf own = strbuf_new(a);
+  while (rest.n > 0) {
+    struct str one = str_trim(str_cut(&rest, ','));
+    if (str_eq_c(one, "ret=key")) o.ret_key = true;
+    else if (str_eq_c(one, "cache=no_rd")) o.no_read = true;
+    else if (str_eq_c(one, "cache=no_wr")) o.no_write = true;
+    else if (str_eq_c(one, "cache=no")) o.no_read = o.no_write = true;
+    else if (one.n > 0) {
+      if (own.n) strbuf_addc(&own, ',');
+      strbuf_addstr(&own, one);
+    }
+  }
+  if (own.n) o.rest = own.p;
+  return o;
+}
+
+/* ---- open files ---- */
+
+static void close_file(struct open_file *f) {
+  if (f->driver->close && f->handle) f->driver->close(f->handle);
+}
+
+static void close_oldest(void) {
+  struct open_file **pp = &service.files;
+  if (!*pp) return;
+  while ((*pp)->next) pp = &(*pp)->next;
+  close_file(*pp);
+  *pp = NULL;
+  service.file_count--;
+}
+
+static enum outcome open_new(struct expand_ctx *x, const struct lookup_driver *d, const char *file, void **ret, const char **ret_error) {
+  void *handle = NULL;
+  enum outcome o = d->open ? d->open(x, file, &handle, ret_error) : OUTCOME_OK;
+  if (o != OUTCOME_OK) return o;
+  if (d->check && file) {
+    o = d->check(handle, file, 0, NULL, NULL, ret_error);
+    if (o != OUTCOME_OK) {
+      if (*ret_error) *ret_error = arena_strdup(x->a, *ret_error); /* it may live in the handle */
+      if (d->close && handle) d->close(handle);
+      return o;
+    }
+  }
+  int max = x->cfg && x->cfg->o.lookup_open_max > 0 ? (int)x->cfg->o.lookup_open_max : OPEN_MAX_DEFAULT;
+  while (service.file_count >= max) close_oldest();
+  if (!service.arena) service.arena = arena_new("lookups");
+  struct open_file *f = ARENA_NEW(service.arena, struct open_file);
+  *f = (struct open_file){service.files, d, file ? arena_strdup(service.arena, file) : NULL, handle};
+  service.files = f;
+  service.file_count++;
+  *ret = handle;
+  return OUTCOME_OK;
+}
+
+static bool same_file(const char *a, const char *b) { return a && b ? strcmp(a, b) == 0 : a == b; }
+
+static enum outcome get_handle(struct expand_ctx *x, const struct lookup_driver *d, const char *file, void **ret, const char **ret_error) {
+  for (struct open_file **pp = &service.files; *pp; pp = &(*pp)->next) {
+    struct open_file *f = *pp;
+    if (f->driver != d || !same_file(f->file, file)) continue;
+    *pp = f->next;
+    f->next = service.files;
+    service.files = f;
+    *ret = f->handle;
+    return OUTCOME_OK;
+  }
+  return open_new(x, d, file, ret, ret_error);
+}
+
+/* ---- results ---- */
+
+static void drop_results(void) {
+  arena_free(service.result_arena);
+  service.result_arena = NULL;
+  service.results = (struct tree){0};
+}
+
+void lookup_tidy(void) {
+  for (struct open_file *f = service.files; f; f = f->next) close_file(f);
+  service.files = NULL;
+  service.file_count = 0;
+  arena_free(service.arena);
+  service.arena = NULL;
+  drop_results();
+  match_cache_clear();
+}
+
+static void keep_result(const char *cache_key, bool found, const struct lookup_result *r) {
+  if (service.results.count >= RESULTS_MAX) drop_results();
+  if (!service.result_arena) service.result_arena = arena_new("lookup results");
+  struct tree_node *n = tree_insert(&service.results, service.result_arena, cache_key, NULL);
+  struct result *res = ARENA_NEW(service.result_arena, struct result);
+  res->found = found;
+  res->data = r->data ? arena_strdup(service.result_arena, r->data) : NULL;
+  res->expires_ms = r->ttl_sec == UINT32_MAX ? INT64_MAX : time_mono_ms() + (int64_t)r->ttl_sec * 1000;
+  n->data = res;
+}
+
+/* One key, from the cache or the driver. */
+static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, const struct common_opts *o, const char *file,
+                             const char *key, struct lookup_result *ret) {
+  const struct lookup_driver *d = t->driver;
+  if (*key == '\0' && !(d->flags & (LOOKUP_QUERY | LOOKUP_ABSFILEQUERY))) return OUTCOME_FAIL;
+  const char *cache_key = arena_printf(x->a, "%s\n%s\n%s\n%s", d->name, o->rest ? o->rest : "", file ? file : "", key);
+  const struct tree_node *n = o->no_read || x->no_lookups_cached ? NULL : tree_find(&service.results, cache_key);
+  const struct result *cached = n ? n->data : NULL;
+  if (cached && cached->expires_ms > time_mono_ms()) {
+    DEBUG(D_LOOKUP) debug_printf("cached data used for lookup of %s%s%s\n", key, file ? "\n  in " : "", file ? file : "");
+    ret->data = cached->data ? arena_strdup(x->a, cached->data) : NULL;
+    return cached->found ? OUTCOME_OK : OUTCOME_FAIL;
+  }
+  void *handle = NULL;
+  ret->ttl_sec = UINT32_MAX;
+  enum outcome got = get_handle(x, d, file, &handle, &ret->error);
+  if (got != OUTCOME_OK) return got;
+  got = d->find(x, handle, file, key, o->rest, ret);
+  DEBUG(D_LOOKUP) debug_printf("%s lookup of %s: %s\n", d->name, key, got == OUTCOME_OK ? "found" : got == OUTCOME_FAIL ? "failed" : "deferred");
+  bool keep = (got == OUTCOME_OK || got == OUTCOME_FAIL) && !ret->no_cache && !o->no_write && !(d->flags & LOOKUP_NO_CACHE);
+  if (keep) keep_result(cache_key, got == OUTCOME_OK, ret);
+  return got;
+}
+
+/* ---- sequences of keys ---- */
+
+static void set_parts(struct expand_ctx *x, struct lookup_result *r, const char *key, const char *fixed) {
+  r->fixed = fixed;
+  size_t n = (size_t)(fixed - key);
+  if (n > 0 && key[n - 1] == '.') n--;
+  r->wild = arena_strndup(x->a, key, n);
+}
+
+static int count_components(const char *key) {
+  int n = 1;
+  for (; *key; key++) n += *key == '.';
+  return n;
+}
+
+static enum outcome find_partial(struct expand_ctx *x, const struct lookup_type *t, const struct common_opts *o, const char *file,
+                                 const char *key, struct lookup_result *ret) {
+  size_t affix_len = strlen(t->affix);
+  const char *rest = key;
+  int components = count_components(key);
+  /* With an empty prefix the whole key was tried already. */
+  bool skip_first = affix_len == 0;
+  for (; components >= MAX(t->partial, 1); components--) {
+    if (!skip_first) {
+      enum outcome got = find_one(x, t, o, file, arena_printf(x->a, "%s%s", t->affix, rest), ret);
+      if (got == OUTCOME_OK) set_parts(x, ret, key, rest);
+      if (got != OUTCOME_FAIL) return got;
+    }
+    skip_first = false;
+    const char *dot = strchr(rest, '.');
+    if (!dot) break;
+    rest = dot + 1;
+  }
+  if (t->partial != 0 || affix_len == 0) return OUTCOME_FAIL;
+  const char *last = t->affix;
+  if (affix_len > 1 && last[affix_len - 1] == '.') last = arena_strndup(x->a, last, affix_len - 1);
+  enum outcome got = find_one(x, t, o, file, last, ret);
+  if (got == OUTCOME_OK) set_parts(x, ret, key, key + strlen(key));
+  return got;
+}
+
+static enum outcome find_defaults(struct expand_ctx *x, const struct lookup_type *t, const struct common_opts *o, const char *file,
+                                  const char *key, struct lookup_result *ret) {
+  const char *at = t->starat ? strrchr(key, '@') : NULL;
+  if (at && !(at == key + 1 && *key == '*')) {
+    enum outcome got = find_one(x, t, o, file, arena_printf(x->a, "*%s", at), ret);
+    if (got != OUTCOME_FAIL) return got;
+  }
+  return t->star ? find_one(x, t, o, file, "*", ret) : OUTCOME_FAIL;
+}
+
+enum outcome lookup_run(struct expand_ctx *x, const struct lookup_type *t, const char *file, const char *key,
+                        struct lookup_result *ret) {
+  struct lookup_result r = {.ttl_sec = UINT32_MAX};
+  struct common_opts o = split_opts(x->a, t);
+  enum outcome got;
+  if (!key) key = "";
+  if (file && is_tainted(file)) {
+    ret->error = arena_printf(x->a, "Tainted filename for search '%s'", file);
+    return OUTCOME_ERROR;
+  }
+  if (file && *file != '/' && (t->driver->flags & LOOKUP_ABSFILE)) {
+    ret->error = arena_printf(x->a, "absolute file name expected for \"%s\" lookup", t->driver->name);
+    return OUTCOME_ERROR;
+  }
+  got = find_one(x, t, &o, file, key, &r);
+  if (got == OUTCOME_OK && t->partial >= 0) {
+    r.wild = "";
+    r.fixed = key;
+  }
+  if (got == OUTCOME_FAIL && t->partial >= 0) got = find_partial(x, t, &o, file, key, &r);
+  if (got == OUTCOME_FAIL) got = find_defaults(x, t, &o, file, key, &r);
+  /* The key is clean now: it was found in data the administrator controls. */
+  if (got == OUTCOME_OK && o.ret_key) r.data = arena_untaint_copy(x->a, key, strlen(key));
+  *ret = r;
+  return got;
+}
