@@ -100,10 +100,11 @@ struct address {
   bool tls_certificate_verified, tls_on;
   const char *local_interface;    /* I= : "[ip]:port" */
   const char *shadow_message;
-  char *return_output;            /* path of captured output (pipe), or NULL */
+  char *return_output;            /* path of captured output (pipe), or NULL; the file belongs to uid (priv_open_as) */
   enum addr_return_file return_file_when;
   bool log_failed_output, log_output;
   int64_t delivered_size;
+  const char *return_path;        /* as used by the delivery, NULL not known */
   bool homonym;                   /* same text as an ancestor: its unique form carries transport and router */
   bool hide_child;                /* bounces name the top-level address only (hide_child_in_errmsg) */
   bool pass_message;              /* message may be shown to the sender of the message */

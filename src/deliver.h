@@ -20,9 +20,14 @@ struct deliver_opts {
 enum deliver_result deliver_message(const struct config *cfg, const char *id, const struct deliver_opts *o);
 
 /* Route and print (-bt) or verify (-bv, -bvs): see verify.h. */
-/* Send a bounce for failed addresses / a warning for delayed ones: bounce.c. */
+/* Send a bounce for failed addresses, which all share one errors address / a warning for delayed ones: bounce.c.  The new message is on the spool
+ * (synced) when this returns true; it is delivered inline in harness mode, else by the queue manager or a child. */
 struct address;
-void bounce_send(struct message *m, struct address *failed);
-void bounce_warn_delay(struct message *m, struct address *deferred);
+struct expand_ctx;
+bool bounce_send(struct message *m, struct expand_ctx *x, struct address *failed, const char *errors_to);
+/* queued_sec: how long the message has been here.  The deferred addresses of the chain share one errors address. */
+bool bounce_warn_delay(struct message *m, struct expand_ctx *x, struct address *deferred, const char *errors_to, int64_t queued_sec);
+/* Start the delivery of a message made inside this process (bounce, autoreply). */
+void deliver_start_internal(const struct config *cfg, const char *id);
 
 #endif

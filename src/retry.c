@@ -252,11 +252,21 @@ static void time_out_address(struct arena *a, struct address *addr) {
   addr->message = addr->message && *addr->message ? arena_printf(a, "%s: %s", addr->message, what) : what;
 }
 
+static bool has_additions(const struct retry_item *it) {
+  for (; it; it = it->next)
+    if (!(it->flags & RETRY_DELETE)) return true;
+  return false;
+}
+
 static void update_deferred(struct retry_write *w, struct address **defer, struct address **failed) {
   for (struct address **link = defer; *link;) {
     struct address *addr = *link;
     int items = 0, over = 0;
-    for (const struct retry_item *it = addr->retries; it; it = it->next) {
+    /* What happened to the connection of a batch is noted with its leader only. */
+    const struct retry_item *own = addr->retries;
+    bool is_follower = !has_additions(own) && addr->first && addr->first != addr && (addr->first->result == addr->result || addr->first->timedout) &&
+                       addr->basic_errno == addr->first->basic_errno && addr->basic_errno != ERRNO_HRETRY;
+    for (const struct retry_item *it = is_follower ? addr->first->retries : own; it; it = it->next) {
       if (it->flags & RETRY_DELETE) continue;
       items++;
       if (write_item(w, addr, it)) over++;

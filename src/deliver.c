@@ -1,0 +1,504 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Delivering one message: the attempt as a whole.  Floor: flows.  Manual ch. 3, 49.
+ *
+ * deliver_message() runs in the calling process and leaves nothing behind: all memory is the message's arena.  The spool lock is held
+ * throughout.  Durability (D1-D8): what was delivered is synced to -J batch by batch before anything else is sent; a bounce is on the spool
+ * before its addresses count as done; -H is rewritten or all files are removed only at the end.  When the journal cannot be
+ * written no further delivery is started: sending without a record would send twice. */
+#include "deliver_priv.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "os/debug.h"
+#include "os/log.h"
+#include "os/sys.h"
+#include "policy/search.h"
+#include "queue.h"
+#include "retry.h"
+#include "spool.h"
+
+static void list_push(struct address **list, struct address *addr) {
+  addr->next = *list;
+  *list = addr;
+}
+
+/* --- marking ---------------------------------------------------------------------------------------- */
+
+static void mark(struct deliver_run *run, const char *unique) {
+  bool is_new;
+  tree_insert(&run->m->nonrecipients, run->a, unique, &is_new);
+  if (is_new) vec_push(&run->pending, (void *)unique);
+}
+
+void deliver_parent_done(struct deliver_run *run, struct address *addr) {
+  struct address *p = addr->parent;
+  if (!p || p->child_count <= 0) return;
+  if (--p->child_count > 0) return;
+  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: children all complete", deliver_log_address(run->a, p, false));
+  deliver_mark_done(run, p);
+}
+
+void deliver_mark_done(struct deliver_run *run, struct address *addr) {
+  /* A homonym that never reached a transport shares the ancestor's text: only the ancestor may mark that. */
+  bool has_own_form = !addr->homonym || strchr(addr->unique, '/') != NULL;
+  if (has_own_form) mark(run, addr->unique);
+  deliver_parent_done(run, addr);
+  for (struct address *d = run->dup; d; d = d->next)
+    if (d->dupof == addr) deliver_parent_done(run, d);
+}
+
+void deliver_flush_journal(struct deliver_run *run) {
+  if (run->pending.n == 0 || run->journal_failed) return;
+  int rc = spool_journal(run->m, (const char *const *)run->pending.v, run->pending.n);
+  if (rc < 0) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to write the journal: %s: no further deliveries in this attempt", strerror(-rc));
+    run->journal_failed = true;
+    return;
+  }
+  run->pending.n = 0;
+}
+
+/* --- results ---------------------------------------------------------------------------------------- */
+
+static void delivered(struct deliver_run *run, struct address *addr, bool is_first) {
+  bool logs = !(addr->router && addr->router->o.disable_logging) && !(addr->transport && addr->transport->o.disable_logging);
+  const char *flag = run->dont_deliver ? "*>" : is_first ? "=>" : "->";
+  if (logs) {
+    log_write(LS_ALWAYS, LOG_MAIN, "%s", deliver_log_delivered(run->a, run->m, addr, flag));
+    if (run->msglog_fd >= 0 && addr->transport)
+      log_msglog(run->msglog_fd, "%s: %s transport succeeded", deliver_log_address(run->a, addr, false), addr->transport->driver->name);
+  }
+  list_push(&run->succeed, addr);
+  deliver_mark_done(run, addr);
+}
+
+static void failed(struct deliver_run *run, struct address *addr) {
+  const char *line = deliver_log_failed(run->a, run->m, addr);
+  bool logs = !(addr->router && addr->router->o.disable_logging) && !(addr->transport && addr->transport->o.disable_logging);
+  if (logs) log_write(LS_ALWAYS, LOG_MAIN, "** %s", line);
+  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s", line);
+  list_push(&run->failed, addr);
+}
+
+static void deferred(struct deliver_run *run, struct address *addr) {
+  const char *line = deliver_log_deferred(run->a, run->m, addr);
+  bool is_retry = addr->basic_errno == ERRNO_RRETRY || addr->basic_errno == ERRNO_LRETRY || addr->basic_errno == ERRNO_HRETRY;
+  log_write(is_retry ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN, "== %s", line);
+  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s", line);
+  if (addr->special_action == SPECIAL_FREEZE) {
+    run->freeze = true;
+  }
+  list_push(&run->defer, addr);
+}
+
+void deliver_one_result(struct deliver_run *run, struct address *addr, bool is_first, bool by_transport) {
+  enum outcome result = addr->result;
+  /* Output that always goes back makes a failure of a success. */
+  if (by_transport && result == OUTCOME_OK && addr->return_output && addr->return_file_when == ADDR_RETURN_ALWAYS) {
+    addr->message = "return message generated";
+    addr->basic_errno = 0;
+    result = addr->result = OUTCOME_FAIL;
+  }
+  switch (result) {
+    case OUTCOME_OK:
+    case OUTCOME_DISCARD: delivered(run, addr, is_first); return;
+    case OUTCOME_FAIL:
+    case OUTCOME_FAIL_DROP:
+      if (addr->special_action == SPECIAL_FREEZE) run->freeze = true;
+      addr->result = OUTCOME_FAIL;
+      failed(run, addr);
+      return;
+    case OUTCOME_DEFER:
+    case OUTCOME_ERROR: break;
+  }
+  addr->result = OUTCOME_DEFER;
+  deferred(run, addr);
+}
+
+void deliver_batch_results(struct deliver_run *run, struct address *addrs) {
+  /* Journal first: from here on a crash must not send again what the transport has handed over. */
+  for (struct address *addr = addrs; addr; addr = addr->next)
+    if (addr->result == OUTCOME_OK && !(addr->return_output && addr->return_file_when == ADDR_RETURN_ALWAYS)) mark(run, addr->unique);
+  deliver_flush_journal(run);
+  bool is_first = true;
+  for (struct address *addr = addrs, *next; addr; addr = next) {
+    next = addr->next;
+    bool was_ok = addr->result == OUTCOME_OK;
+    deliver_one_result(run, addr, is_first, true);
+    if (was_ok) is_first = false;
+  }
+  deliver_flush_journal(run);
+}
+
+/* --- the recipients --------------------------------------------------------------------------------- */
+
+static const char *qualified(struct deliver_run *run, const char *address) {
+  struct str local, domain;
+  if (addr_split(address, &local, &domain)) return address;
+  return arena_printf(run->a, "%s@%s", address, run->cfg->qualify_recipient);
+}
+
+/* The addresses still to be delivered, in the order of the envelope. */
+static struct address *open_recipients(struct deliver_run *run) {
+  struct message *m = run->m;
+  struct address *first = NULL, **tail = &first;
+  for (size_t i = 0; i < m->recipient_count; i++) {
+    struct recipient *r = &m->recipients[i];
+    if (r->ignored) continue;
+    struct address *addr = address_new(run->a, qualified(run, r->address));
+    if (tree_find(&m->nonrecipients, addr->unique) || tree_find(&m->nonrecipients, r->address)) continue;
+    addr->rcpt = r;
+    addr->orcpt = r->orcpt;
+    addr->dsn_flags = r->dsn_flags;
+    addr->prop.errors_address = r->errors_to;
+    int parent = r->one_time_parent;
+    if (parent >= 0 && (size_t)parent < m->recipient_count) addr->onetime_parent = m->recipients[parent].address;
+    *tail = addr;
+    tail = &addr->next;
+  }
+  return first;
+}
+
+static bool all_recipients_done(struct deliver_run *run) { return open_recipients(run) == NULL; }
+
+static void fail_all(struct deliver_run *run, const char *why) {
+  for (struct address *addr = open_recipients(run), *next; addr; addr = next) {
+    next = addr->next;
+    addr->message = addr->user_message = why;
+    addr->pass_message = true;
+    addr->result = OUTCOME_FAIL;
+    list_push(&run->failed, addr);
+  }
+}
+
+/* --- frozen messages -------------------------------------------------------------------------------- */
+
+enum frozen_action { FROZEN_GO_ON, FROZEN_SKIP, FROZEN_CANCEL };
+
+static enum frozen_action check_frozen(struct message *m, const struct deliver_opts *o) {
+  if (!m->frozen) return FROZEN_GO_ON;
+  const struct main_options *mo = &m->cfg->o;
+  time_t now = time_sec(), age = now - m->received_time.tv_sec;
+  const char *why = NULL;
+  if (mo->timeout_frozen_after > 0 && age >= mo->timeout_frozen_after) {
+    log_write(LS_ALWAYS, LOG_MAIN, "cancelled by timeout_frozen_after");
+    return FROZEN_CANCEL;
+  }
+  if (o->thaw) why = "Unfrozen by forced delivery";
+  else if (m->sender && !*m->sender && mo->ignore_bounce_errors_after > 0 && age >= mo->ignore_bounce_errors_after)
+    why = "Unfrozen by errmsg timer";
+  else if (mo->auto_thaw > 0 && now > m->frozen_at + mo->auto_thaw && !m->manual_thaw) why = "Unfrozen by auto-thaw";
+  if (o->give_up) return FROZEN_GO_ON;
+  if (!why) {
+    log_write(LS_SKIP_DELIVERY, LOG_MAIN, "Message is frozen");
+    return FROZEN_SKIP;
+  }
+  log_write(LS_ALWAYS, LOG_MAIN, "%s", why);
+  m->frozen = false;
+  return FROZEN_GO_ON;
+}
+
+/* --- failures: bounces ------------------------------------------------------------------------------ */
+
+static void ignored(struct deliver_run *run, struct address *addr, const char *why) {
+  const char *text = deliver_log_address(run->a, addr, false);
+  log_write(LS_ALWAYS, LOG_MAIN, "%s: error ignored%s", text, why);
+  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: error ignored%s", text, why);
+  deliver_mark_done(run, addr);
+}
+
+static const char *errors_target(const struct deliver_run *run, const struct address *addr) {
+  return addr->prop.errors_address ? addr->prop.errors_address : run->m->sender ? run->m->sender : "";
+}
+
+/* A bounce that cannot be delivered: forgotten when old enough, else kept frozen. */
+static void undeliverable_bounce(struct deliver_run *run, struct address *addr) {
+  int64_t limit = run->cfg->o.ignore_bounce_errors_after;
+  if (time_sec() - run->m->received_time.tv_sec >= limit) {
+    ignored(run, addr, "");
+    return;
+  }
+  run->freeze = true;
+  run->freeze_why = " (delivery error message)";
+  list_push(&run->defer, addr);
+}
+
+/* All with the target of the first: taken out of *list, in order. */
+static struct address *take_group(struct deliver_run *run, struct address **list, const char *target) {
+  struct address *group = NULL, **tail = &group;
+  for (struct address **link = list; *link;) {
+    struct address *addr = *link;
+    if (strcmp(errors_target(run, addr), target) != 0) {
+      link = &addr->next;
+      continue;
+    }
+    *link = addr->next;
+    addr->next = NULL;
+    *tail = addr;
+    tail = &addr->next;
+  }
+  return group;
+}
+
+static void send_bounces(struct deliver_run *run) {
+  struct address *list = run->failed, *mail = NULL, **tail = &mail;
+  run->failed = NULL;
+  for (struct address *addr = list, *next; addr; addr = next) {
+    next = addr->next;
+    addr->next = NULL;
+    const char *target = errors_target(run, addr);
+    if (addr->prop.ignore_error) ignored(run, addr, "");
+    else if (addr->dsn_flags != 0 && (addr->dsn_flags & DSN_FAILURE) == 0)
+      ignored(run, addr, ": RFC 3461 DSN, failure notify not requested");
+    else if (!*target) undeliverable_bounce(run, addr);
+    else {
+      *tail = addr;
+      tail = &addr->next;
+    }
+  }
+  deliver_flush_journal(run);
+  while (mail) {
+    const char *target = errors_target(run, mail);
+    struct address *group = take_group(run, &mail, target);
+    if (bounce_send(run->m, &run->x, group, target)) {
+      for (struct address *addr = group; addr; addr = addr->next) deliver_mark_done(run, addr);
+      deliver_flush_journal(run);
+    } else {
+      /* The report could not be stored: the addresses stay, so that it is tried again. */
+      for (struct address *addr = group, *next; addr; addr = next) {
+        next = addr->next;
+        list_push(&run->defer, addr);
+      }
+    }
+    log_set_message_id(run->m->id);
+  }
+}
+
+/* --- delays ----------------------------------------------------------------------------------------- */
+
+/* Seconds after which the warning number n is due; 0: none. */
+static int64_t warning_due(const char *list, int n) {
+  struct str s = str_c(list);
+  int64_t last = 0, gap = 0, t = 0;
+  for (int i = 0; s.n; i++) {
+    struct str item = str_trim(str_cut(&s, ':'));
+    if (!time_parse_interval(item, false, &t) || t <= 0) return 0;
+    gap = t - last;
+    last = t;
+    if (i == n) return t;
+  }
+  /* Behind the end of the list the last gap repeats. */
+  int have = 0;
+  for (const char *p = list; *p; p++)
+    if (*p == ':') have++;
+  return last + (int64_t)(n - have) * gap;
+}
+
+static bool wants_warning(const struct address *addr) {
+  if (addr->dsn_flags == 0) return true;
+  return (addr->dsn_flags & DSN_DELAY) != 0;
+}
+
+static void send_warnings(struct deliver_run *run) {
+  struct message *m = run->m;
+  const char *list = run->cfg->o.delay_warning;
+  if (!list || !*list || !run->defer || m->frozen || run->freeze || !m->sender || run->o->give_up) return;
+  int64_t queued = time_sec() - m->received_time.tv_sec;
+  int64_t due = warning_due(list, m->warning_count);
+  if (due <= 0 || queued < due) return;
+  struct expand_ctx *x = &run->x;
+  /* Without a condition of its own the manual's default: nothing to lists, bulk mail and automatic senders. */
+  static const char usual[] =
+      "${if or {{ !eq{$h_list-id:$h_list-post:$h_list-subscribe:}{} }{ match{$h_precedence:}{(?i)bulk|list|junk} }"
+      "{ match{$h_auto-submitted:}{(?i)auto-generated|auto-replied} }} {no}{yes}}";
+  const char *cond = run->cfg->o.delay_warning_condition;
+  if (!cond) cond = usual;
+  if (*cond && expand_condition_lax(x, cond) == OUTCOME_FAIL) return;
+  struct address *mail = NULL, **tail = &mail;
+  for (struct address *addr = run->defer; addr; addr = addr->next) {
+    if (!*errors_target(run, addr) || addr->prop.ignore_error || !wants_warning(addr)) continue;
+    struct address *copy = ARENA_NEW(run->a, struct address);
+    *copy = *addr;
+    copy->next = NULL;
+    *tail = copy;
+    tail = &copy->next;
+  }
+  bool sent = false;
+  while (mail) {
+    const char *target = errors_target(run, mail);
+    struct address *group = take_group(run, &mail, target);
+    if (bounce_warn_delay(m, x, group, target, queued)) sent = true;
+    log_set_message_id(m->id);
+  }
+  if (!sent) return;
+  /* Warnings that were missed while nothing ran are not sent later. */
+  do m->warning_count++;
+  while ((due = warning_due(list, m->warning_count)) > 0 && queued >= due && m->warning_count < 1000);
+}
+
+/* --- the end ---------------------------------------------------------------------------------------- */
+
+/* one_time: what is left of a list becomes a recipient of its own, the list address counts as done. */
+static void apply_one_time(struct deliver_run *run) {
+  struct message *m = run->m;
+  for (struct address *addr = run->defer; addr; addr = addr->next) {
+    struct address *made = addr;
+    while (made && !made->is_one_time) made = made->parent;
+    if (!made) continue;
+    struct address *top = address_top(made);
+    int parent = -1;
+    const char *origin = top->onetime_parent ? top->onetime_parent : top->address;
+    bool is_known = false;
+    for (size_t i = 0; i < m->recipient_count; i++) {
+      if (parent < 0 && strcmp(m->recipients[i].address, origin) == 0) parent = (int)i;
+      if (strcmpic(m->recipients[i].address, made->address) == 0) is_known = true;
+    }
+    if (!is_known) {
+      struct recipient *r = message_add_recipient(m, made->address);
+      r->one_time_parent = parent;
+      r->errors_to = made->prop.errors_address;
+      r->orcpt = made->orcpt;
+      r->dsn_flags = made->dsn_flags;
+    }
+    tree_insert(&m->nonrecipients, run->a, top->unique, NULL);
+  }
+}
+
+static void set_frozen(struct deliver_run *run) {
+  struct message *m = run->m;
+  m->frozen = true;
+  m->frozen_at = time_sec();
+  log_write(LS_ALWAYS, LOG_MAIN, "Frozen%s", run->freeze_why ? run->freeze_why : "");
+  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "*** Frozen%s", run->freeze_why ? run->freeze_why : "");
+}
+
+static void finish_message(struct deliver_run *run) {
+  struct message *m = run->m;
+  if (run->journal_failed) return; /* -H and -J stay as they are; the next attempt reads both */
+  apply_one_time(run);
+  if (all_recipients_done(run)) {
+    /* The line comes first: a crash in between repeats a log line, never a delivery. */
+    log_write(LS_ALWAYS, LOG_MAIN, "%s", deliver_log_completed(run->a, m));
+    int rc = spool_remove(m);
+    if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to remove the spool files: %s", strerror(-rc));
+    return;
+  }
+  if (run->freeze) set_frozen(run);
+  m->deliver_firsttime = false;
+  int rc = spool_rewrite(m, true);
+  if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to rewrite the header file: %s", strerror(-rc));
+}
+
+static void log_timeouts(struct deliver_run *run, const struct address *old_failed) {
+  for (struct address *addr = run->failed; addr && addr != old_failed; addr = addr->next) {
+    const char *text = deliver_log_address(run->a, addr, false);
+    log_write(LS_ALWAYS, LOG_MAIN, "** %s: retry timeout exceeded", text);
+    if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: retry timeout exceeded", text);
+  }
+}
+
+void deliver_run_finish(struct deliver_run *run) {
+  struct address *old_failed = run->failed;
+  run->x.addr = NULL;
+  if (!run->dont_deliver) {
+    retry_update(&run->x, &run->defer, &run->failed, &run->succeed);
+    log_timeouts(run, old_failed);
+  }
+  send_bounces(run);
+  send_warnings(run);
+  finish_message(run);
+  if (run->msglog_fd >= 0) (void)!sys_close(run->msglog_fd);
+}
+
+void deliver_run_start_routing(struct deliver_run *run) {
+  run->fresh = open_recipients(run);
+  deliver_route_all(run);
+}
+
+static void run_attempt(struct deliver_run *run) {
+  deliver_run_start_routing(run);
+  if (run->local) deliver_local_all(run);
+  if (run->remote && !run->o->local_only) deliver_remote_all(run);
+  while (run->remote) {
+    struct address *addr = run->remote;
+    run->remote = addr->next;
+    addr->message = "remote deliveries are not wanted in this run";
+    addr->basic_errno = ERRNO_LOCAL_ONLY;
+    addr->result = OUTCOME_DEFER;
+    deliver_one_result(run, addr, true, false);
+  }
+}
+
+bool deliver_run_init(struct deliver_run *run, const struct config *cfg, struct message *m, const struct deliver_opts *o) {
+  *run = (struct deliver_run){.cfg = cfg, .o = o, .m = m, .a = m->arena, .msglog_fd = -1};
+  run->x = expand_ctx_new(m->arena, cfg);
+  run->x.msg = m;
+  run->pending = vec_new(m->arena);
+  run->dont_deliver = o->dont_deliver || m->dont_deliver;
+  m->delivery_forced = o->forced;
+  switch (check_frozen(m, o)) {
+    case FROZEN_SKIP: return false;
+    case FROZEN_CANCEL: run->cancelled = true; break;
+    case FROZEN_GO_ON: break;
+  }
+  run->msglog_fd = spool_msglog(m);
+  return true;
+}
+
+static enum deliver_result run_message(const struct config *cfg, struct message *m, const struct deliver_opts *o) {
+  struct deliver_run run;
+  if (!deliver_run_init(&run, cfg, m, o)) return DELIVER_NOT_ATTEMPTED;
+  if (run.cancelled || o->give_up)
+    fail_all(&run, o->give_up ? "delivery cancelled by administrator" : "message has been frozen for too long");
+  else run_attempt(&run);
+  if (run.cancelled && m->sender && !*m->sender)
+    while (run.failed) {
+      struct address *addr = run.failed;
+      run.failed = addr->next;
+      deliver_mark_done(&run, addr);
+    }
+  deliver_run_finish(&run);
+  return DELIVER_DONE;
+}
+
+enum deliver_result deliver_message(const struct config *cfg, const char *id, const struct deliver_opts *o) {
+  char outer_id[MSGID_SIZE] = "";
+  if (log_message_id()) memcpy(outer_id, log_message_id(), strnlen(log_message_id(), MSGID_SIZE - 1));
+  sys_role(SYS_ROLE_DELIVERY);
+  log_set_message_id(id);
+  enum deliver_result result = DELIVER_NOT_ATTEMPTED;
+  struct message *m = NULL;
+  switch (spool_open(cfg, id, true, &m)) {
+    case SPOOL_OPENED:
+      result = run_message(cfg, m, o);
+      message_free(m);
+      break;
+    case SPOOL_LOCKED:
+      log_write(LS_SKIP_DELIVERY, LOG_MAIN, "Spool file for %s is locked (another process is handling this message)", id);
+      break;
+    case SPOOL_GONE: break;
+    case SPOOL_BAD:
+    case SPOOL_IO_ERROR:
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Error reading the spool files of %s", id);
+      break;
+  }
+  lookup_tidy();
+  log_set_message_id(*outer_id ? outer_id : NULL);
+  return result;
+}
+
+void deliver_start_internal(const struct config *cfg, const char *id) {
+  static const struct deliver_opts plain;
+  if (cfg->harness_mode) {
+    (void)deliver_message(cfg, id, &plain);
+    return;
+  }
+  if (queue_notify(queue_get_notify_fd(), id)) return;
+  pid_t pid = sys_fork("delivery");
+  if (pid == 0) {
+    (void)deliver_message(cfg, id, &plain);
+    _exit(0);
+  }
+  /* No process to be had: the next queue run finds the message. */
+}

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Local deliveries: batching, user and group, the child that runs as the recipient.  Floor: flows.  Manual ch. 23, 25.
+ *
+ * Everything that needs expansion is expanded here, before the child drops to the user.  The child's answer comes over a pipe and is
+ * hostile (deliver_results.c).  A child that dies without a complete answer means "not delivered as far as we know": its addresses are
+ * deferred.  A user on never_users is never used: the delivery is deferred, not bounced. */
+#include "deliver_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buildinfo.h"
+#include "os/debug.h"
+#include "os/log.h"
+#include "os/priv.h"
+#include "os/sys.h"
+#include "policy/match.h"
+#include "retry.h"
+
+enum { LOCAL_ANSWER_MAX_BYTES = 16 << 20 };
+
+static void *option_at(const struct transport *t, const char *name, const struct option **ret) {
+  const struct opt_block *b = t->ob_block;
+  if (!b) return NULL;
+  *ret = opt_find(b->table, b->count, str_c(name));
+  return *ret ? (char *)b->base + (*ret)->offset : NULL;
+}
+
+int64_t deliver_transport_int(const struct transport *t, const char *name, int64_t fallback) {
+  const struct option *o;
+  const void *p = option_at(t, name, &o);
+  if (!p) return fallback;
+  if (o->type == OPT_T_BOOL) return *(const bool *)p;
+  if (o->type == OPT_T_INT || o->type == OPT_T_TIME || o->type == OPT_T_OCTAL || o->type == OPT_T_KINT) return *(const int64_t *)p;
+  return fallback;
+}
+
+const char *deliver_transport_str(const struct transport *t, const char *name) {
+  const struct option *o;
+  const void *p = option_at(t, name, &o);
+  return p && (o->type == OPT_T_STR || o->type == OPT_T_STRLIST || o->type == OPT_T_INT_EXP) ? *(const char *const *)p : NULL;
+}
+
+static bool text_mentions(const char *text, const char *name) {
+  size_t n = strlen(name);
+  for (const char *p = text; p && (p = strchr(p, '$')); p++) {
+    const char *s = p + 1;
+    if (*s == '{') s++;
+    if (strncmp(s, name, n) == 0) return true;
+  }
+  return false;
+}
+
+/* A name inside an operator or item ("${lc:$domain}") has its own dollar sign, so looking at each one is enough. */
+static bool block_mentions(const struct opt_block *b, const char *name) {
+  for (size_t i = 0; b && i < b->count; i++) {
+    const struct option *o = &b->table[i];
+    const char *base = b->base;
+    switch (o->type) {
+      case OPT_T_STR:
+      case OPT_T_STRLIST:
+      case OPT_T_DOMAINLIST:
+      case OPT_T_HOSTLIST:
+      case OPT_T_ADDRLIST:
+      case OPT_T_LOCALLIST:
+      case OPT_T_INT_EXP:
+        if (text_mentions(*(const char *const *)(base + o->offset), name)) return true;
+        break;
+      case OPT_T_UID:
+      case OPT_T_GID:
+        if (text_mentions(((const struct opt_id *)(base + o->offset))->expand, name)) return true;
+        break;
+      default: break;
+    }
+  }
+  return false;
+}
+
+bool deliver_transport_mentions(const struct transport *t, const char *name) {
+  return block_mentions(t->block, name) || block_mentions(t->ob_block, name);
+}
+
+static bool text_same(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
+
+static bool hosts_same(const struct host *a, const struct host *b) {
+  for (; a && b; a = a->next, b = b->next)
+    if (strcmpic(a->name, b->name) != 0 || !text_same(a->address, b->address) || a->port != b->port || a->mx != b->mx) return false;
+  return !a && !b;
+}
+
+static bool headers_same(const struct header_line *a, const struct header_line *b) {
+  for (; a && b; a = a->next, b = b->next)
+    if (strcmp(a->text, b->text) != 0) return false;
+  return !a && !b;
+}
+
+bool deliver_same_batch(const struct address *l, const struct address *b, bool is_remote) {
+  if (l->transport != b->transport || !text_same(l->prop.errors_address, b->prop.errors_address) ||
+      !text_same(l->prop.remove_headers, b->prop.remove_headers) || !headers_same(l->prop.extra_headers, b->prop.extra_headers) ||
+      !hosts_same(l->host_list, b->host_list) || l->prop.utf8_msg != b->prop.utf8_msg)
+    return false;
+  if (is_remote) return text_same(l->self_hostname, b->self_hostname);
+  return l->uid_set == b->uid_set && l->gid_set == b->gid_set && (!l->uid_set || l->uid == b->uid) &&
+         (!l->gid_set || l->gid == b->gid) && l->initgroups == b->initgroups && text_same(l->home_dir, b->home_dir) &&
+         text_same(l->current_dir, b->current_dir);
+}
+
+/* --- before a transport runs ------------------------------------------------------------------------ */
+
+struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport *t, struct address *addrs) {
+  struct delivery *d = ARENA_NEW(run->a, struct delivery);
+  *d = (struct delivery){.cfg = run->cfg, .arena = run->a, .msg = run->m, .transport = t, .addrs = addrs, .x = &run->x,
+                         .dont_deliver = run->dont_deliver, .sequence = 1};
+  struct expand_ctx *x = &run->x;
+  x->addr = addrs;
+  x->router = addrs->router;
+  x->router_name = addrs->router ? addrs->router->name : NULL;
+  x->transport = t;
+  x->transport_name = t->name;
+  x->home = addrs->home_dir;
+  x->self_hostname = addrs->self_hostname;
+  x->address_pipe = addrs->is_pipe ? addrs->address + 1 : NULL;
+  x->address_file = addrs->is_file ? addrs->address : NULL;
+  x->match = (struct match_data){.domain_data = addrs->prop.domain_data, .local_part_data = addrs->prop.localpart_data};
+  x->host = NULL;
+  x->original_domain = x->original_local_part = x->parent_domain = x->parent_local_part = NULL;
+  if (addrs->parent) {
+    const struct address *top = address_top(addrs);
+    x->original_domain = top->domain;
+    x->original_local_part = top->local_part;
+    x->parent_domain = addrs->parent->domain;
+    x->parent_local_part = addrs->parent->local_part;
+  }
+  return d;
+}
+
+static bool refuse(struct delivery *d, enum outcome result, int basic_errno, const char *message) {
+  transport_set_results(d->addrs, result, basic_errno, message);
+  return false;
+}
+
+static bool set_return_path(struct deliver_run *run, struct delivery *d) {
+  const struct transport *t = d->transport;
+  const char *rp = d->addrs->prop.errors_address ? d->addrs->prop.errors_address : run->m->sender;
+  d->return_path = rp ? rp : "";
+  run->x.return_path = d->return_path;
+  if (t->o.return_path) {
+    const char *s = expand_option(&run->x, "return_path", t->o.return_path);
+    if (s) d->return_path = s;
+    else if (!run->x.forced_fail)
+      return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
+                    arena_printf(run->a, "Failed to expand return path \"%s\" in %s transport: %s", t->o.return_path, t->name,
+                                 run->x.error ? run->x.error : ""));
+  }
+  run->x.return_path = d->return_path;
+  for (struct address *p = d->addrs; p; p = p->next) p->return_path = d->return_path;
+  return true;
+}
+
+static bool check_size(struct deliver_run *run, struct delivery *d) {
+  const struct transport *t = d->transport;
+  if (!t->o.message_size_limit) return true;
+  int64_t limit;
+  if (!expand_int(&run->x, t->o.message_size_limit, &limit) || limit < 0)
+    return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
+                  arena_printf(run->a, "failed to expand message_size_limit in %s transport: %s", t->name,
+                               run->x.error ? run->x.error : "not a number"));
+  if (limit == 0 || run->m->message_size <= limit) return true;
+  for (struct address *p = d->addrs; p; p = p->next) p->pass_message = true;
+  return refuse(d, OUTCOME_FAIL, 0, arena_printf(run->a, "message is too big (transport limit = %lld)", (long long)limit));
+}
+
+bool deliver_prepare(struct deliver_run *run, struct delivery *d) {
+  if (d->transport->o.debug_print) {
+    const char *s = expand_string(&run->x, d->transport->o.debug_print);
+    DEBUG(D_V) debug_printf("%s\n", s ? s : d->transport->o.debug_print);
+  }
+  return set_return_path(run, d) && check_size(run, d);
+}
+
+/* --- user and group --------------------------------------------------------------------------------- */
+
+struct run_as {
+  uid_t uid;
+  gid_t gid;
+  const char *initgroups;
+};
+
+static bool in_id_list(struct deliver_run *run, const char *list, uid_t uid) {
+  const char *pos = list, *item;
+  int sep = 0;
+  while (list && (item = list_next(run->a, &pos, &sep))) {
+    struct passwd_entry pw;
+    if (*item && route_find_user(run->a, item, &pw) && pw.uid == uid) return true;
+  }
+  return false;
+}
+
+static const char *expanded_id(struct deliver_run *run, const char *option, const struct opt_id *o) {
+  return o->expand ? expand_option(&run->x, option, o->expand) : o->text;
+}
+
+static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as *as) {
+  const struct transport *t = d->transport;
+  const struct address *addr = d->addrs;
+  struct passwd_entry pw;
+  bool gid_set = false, has_user = opt_was_set(t->block, "user") && (t->o.user.is_set || t->o.user.expand);
+  as->uid = run->cfg->exim_uid;
+  as->gid = run->cfg->exim_gid;
+  if (has_user) {
+    const char *name = expanded_id(run, "user", &t->o.user);
+    if (!name)
+      return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
+                    arena_printf(run->a, "failed to expand user string \"%s\" for %s transport: %s", t->o.user.expand, t->name,
+                                 run->x.error ? run->x.error : ""));
+    if (!route_find_user(run->a, name, &pw))
+      return refuse(d, OUTCOME_DEFER, ERRNO_UIDFAIL,
+                    arena_printf(run->a, "failed to find user \"%s\" from expanded string \"%s\" for the %s transport", name,
+                                 t->o.user.expand ? t->o.user.expand : name, t->name));
+    as->uid = pw.uid;
+    gid_set = pw.gid != (gid_t)-1;
+    if (gid_set) as->gid = pw.gid;
+  } else if (addr->uid_set) {
+    as->uid = addr->uid;
+  }
+  if (opt_was_set(t->block, "group") && (t->o.group.is_set || t->o.group.expand)) {
+    const char *name = expanded_id(run, "group", &t->o.group);
+    if (!name || !route_find_group(name, &as->gid))
+      return refuse(d, OUTCOME_DEFER, ERRNO_GIDFAIL,
+                    arena_printf(run->a, "failed to find group \"%s\" for the %s transport", name ? name : "", t->name));
+    gid_set = true;
+  } else if (!has_user && addr->gid_set) {
+    as->gid = addr->gid;
+    gid_set = true;
+  }
+  bool is_exim = as->uid == run->cfg->exim_uid;
+  if (!gid_set && !is_exim)
+    return refuse(d, OUTCOME_DEFER, ERRNO_GIDFAIL,
+                  arena_printf(run->a, "User set without group for %s transport", t->name));
+  if (opt_was_set(t->block, "initgroups") ? t->o.initgroups : addr->initgroups) {
+    struct strbuf b = strbuf_new(run->a);
+    strbuf_addf(&b, "%lu", (unsigned long)as->uid);
+    if (route_find_user(run->a, b.p, &pw)) as->initgroups = pw.name;
+  }
+  if (in_id_list(run, build_info()->fixed_never_users, as->uid) || in_id_list(run, run->cfg->o.never_users, as->uid)) {
+    const char *text = arena_printf(run->a, "User %lu set for %s transport is on the never_users list", (unsigned long)as->uid,
+                                    t->name);
+    log_write(LS_ALWAYS, LOG_PANIC, "%s", text);
+    return refuse(d, OUTCOME_DEFER, ERRNO_UIDFAIL, text);
+  }
+  return true;
+}
+
+static bool find_directories(struct deliver_run *run, struct delivery *d) {
+  const struct transport *t = d->transport;
+  const char *home = d->addrs->home_dir, *cwd = d->addrs->current_dir;
+  if (t->o.home_directory) {
+    home = expand_option(&run->x, "home_directory", t->o.home_directory);
+    if (!home)
+      return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
+                    arena_printf(run->a, "home directory \"%s\" failed to expand for %s transport: %s", t->o.home_directory,
+                                 t->name, run->x.error ? run->x.error : ""));
+  }
+  run->x.home = home;
+  if (t->o.current_directory) {
+    cwd = expand_option(&run->x, "current_directory", t->o.current_directory);
+    if (!cwd)
+      return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
+                    arena_printf(run->a, "current directory \"%s\" failed to expand for %s transport: %s", t->o.current_directory,
+                                 t->name, run->x.error ? run->x.error : ""));
+  }
+  d->home = home;
+  d->cwd = cwd ? cwd : home ? home : "/";
+  if (*d->cwd != '/')
+    return refuse(d, OUTCOME_DEFER, ERRNO_NOTABSOLUTE,
+                  arena_printf(run->a, "current directory path \"%s\" is not absolute for %s transport", d->cwd, t->name));
+  return true;
+}
+
+/* --- the child -------------------------------------------------------------------------------------- */
+
+struct child_work {
+  struct delivery *d;
+  int fd;
+};
+
+static void deliver_each(struct delivery *d) {
+  if (d->transport->driver->deliver(d)) return;
+  struct address *all = d->addrs;
+  for (struct address *addr = all; addr; addr = addr->next) {
+    struct address *next = addr->next;
+    addr->next = NULL;
+    d->addrs = addr;
+    d->x->addr = addr;
+    if (!d->transport->driver->deliver(d)) transport_set_results(addr, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, "transport gave no result");
+    addr->next = next;
+  }
+  d->addrs = all;
+}
+
+static int child_main(void *ctx) {
+  struct child_work *w = ctx;
+  const char *cwd = w->d->cwd;
+  if (chdir(cwd) < 0) {
+    /* A home directory that cannot be entered is no reason to fail when the delivery does not need it. */
+    if (w->d->transport->o.current_directory)
+      transport_set_results(w->d->addrs, OUTCOME_DEFER, errno, arena_printf(w->d->arena, "failed to chdir to %s", cwd));
+    else if (chdir("/") == 0) deliver_each(w->d);
+  } else {
+    deliver_each(w->d);
+  }
+  struct strbuf b = strbuf_new(w->d->arena);
+  deliver_results_encode(&b, w->d->addrs);
+  return sys_write_all(w->fd, b.p, b.n) < 0 ? 1 : 0;
+}
+
+static void read_answer(int fd, struct strbuf *out) {
+  char buf[8192];
+  ssize_t n;
+  while ((n = sys_read(fd, buf, sizeof(buf))) > 0)
+    if (out->n + (size_t)n <= LOCAL_ANSWER_MAX_BYTES) strbuf_add_t(out, buf, (size_t)n, TAINTED);
+}
+
+static void run_child(struct deliver_run *run, struct delivery *d, const struct run_as *as) {
+  int fds[2];
+  int rc = sys_pipe(fds);
+  if (rc < 0) {
+    transport_set_results(d->addrs, OUTCOME_DEFER, -rc, "unable to create a pipe for local delivery");
+    return;
+  }
+  struct child_work w = {.d = d, .fd = fds[1]};
+  transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, NULL);
+  pid_t pid = priv_run_as(as->uid, as->gid, as->initgroups, false, "local delivery", child_main, &w);
+  (void)!sys_close(fds[1]);
+  if (pid < 0) {
+    (void)!sys_close(fds[0]);
+    transport_set_results(d->addrs, OUTCOME_DEFER, (int)-pid,
+                          arena_printf(run->a, "failed to start a local delivery as uid=%lu gid=%lu", (unsigned long)as->uid,
+                                       (unsigned long)as->gid));
+    return;
+  }
+  struct strbuf answer = strbuf_new_t(run->a, TAINTED, 512);
+  read_answer(fds[0], &answer);
+  (void)!sys_close(fds[0]);
+  int status = 0;
+  sys_waitpid(pid, &status, 0);
+  if (deliver_results_decode(run->a, strbuf_str(&answer), d->addrs)) return;
+  const char *what = WIFSIGNALED(status)
+                         ? arena_printf(run->a, "%s transport process was killed by signal %d", d->transport->name, WTERMSIG(status))
+                         : arena_printf(run->a, "%s transport process returned no result: status 0x%04x", d->transport->name, status);
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", what);
+  transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, what);
+}
+
+void deliver_not_started(struct deliver_run *run, struct address *addr) {
+  addr->message = "not attempted because the journal could not be written";
+  addr->basic_errno = ERRNO_UNKNOWNERROR;
+  addr->result = OUTCOME_DEFER;
+  deliver_one_result(run, addr, true, false);
+}
+
+/* First line of captured output for the log. */
+static void log_output(struct address *addr) {
+  if (!addr->return_output) return;
+  bool wanted = addr->log_output || (addr->log_failed_output && addr->result != OUTCOME_OK);
+  int fd = wanted ? sys_open(addr->return_output, O_RDONLY | O_NOFOLLOW, 0) : -1;
+  if (fd < 0) return;
+  char buf[512];
+  ssize_t n = sys_read(fd, buf, sizeof(buf) - 1);
+  (void)!sys_close(fd);
+  if (n <= 0) return;
+  size_t len = str_index(str_n(buf, (size_t)n), '\n');
+  while (len && ch_isspace(buf[len - 1])) len--;
+  if (len) log_write(LS_ALWAYS, LOG_MAIN, "<%s>: %s transport output: %.*s", addr->address, addr->transport->name, (int)len, buf);
+}
+
+/* --- batches ---------------------------------------------------------------------------------------- */
+
+static const char *local_retry_key(struct deliver_run *run, const struct address *addr) {
+  const struct transport *t = addr->transport;
+  if (!t->o.retry_use_local_part) return arena_printf(run->a, "T:%s", addr->domain);
+  if (addr->is_pipe || addr->is_file || addr->is_reply) return arena_printf(run->a, "T:%s:%s@%s", addr->address, addr->cc_local_part, addr->domain);
+  return arena_printf(run->a, "T:%s@%s", addr->cc_local_part, addr->domain);
+}
+
+/* Not yet its time?  Remembers the key of an existing record for deletion after success. */
+static bool is_too_early(struct deliver_run *run, struct address *addr, bool *ret_has_record) {
+  struct hints_retry r;
+  struct hints_db *db = hints_open(run->cfg->spool_directory, "retry", false);
+  if (!db) return false;
+  bool found = retry_get(db, run->a, local_retry_key(run, addr), &r);
+  hints_close(db);
+  time_t now = time_sec();
+  if (!found || now - r.stamp > run->cfg->o.retry_data_expire) return false;
+  *ret_has_record = true;
+  if (run->o->forced || now >= r.next_try || r.expired) return false;
+  return !retry_ultimate_address_timeout(&run->x, local_retry_key(run, addr) + 2, NULL, &r, now);
+}
+
+static void defer_early(struct deliver_run *run, struct address *addr) {
+  addr->message = "Retry time not yet reached";
+  addr->basic_errno = ERRNO_LRETRY;
+  addr->result = OUTCOME_DEFER;
+  deliver_one_result(run, addr, true, false);
+}
+
+/* Take the next address and those that may go with it. */
+static struct address *take_batch(struct deliver_run *run) {
+  struct address *lead = run->local;
+  run->local = lead->next;
+  lead->next = NULL;
+  const struct transport *t = lead->transport;
+  int64_t max = deliver_transport_int(t, "batch_max", 1);
+  if (max <= 1 || lead->is_pipe || lead->is_file || lead->is_reply) return lead;
+  const char *batch_id = deliver_transport_str(t, "batch_id");
+  bool by_local = !batch_id && (deliver_transport_mentions(t, "local_part") || deliver_transport_mentions(t, "original_local_part"));
+  bool by_domain = !batch_id && (deliver_transport_mentions(t, "domain") || deliver_transport_mentions(t, "original_domain"));
+  const char *lead_id = NULL;
+  if (batch_id) {
+    (void)deliver_new_delivery(run, lead->transport, lead);
+    lead_id = expand_option(&run->x, "batch_id", batch_id);
+    if (!lead_id) return lead;
+  }
+  struct address **tail = &lead->next;
+  for (struct address **link = &run->local; *link && max > 1;) {
+    struct address *b = *link;
+    bool ok = !b->is_pipe && !b->is_file && !b->is_reply && deliver_same_batch(lead, b, false) &&
+              (!by_local || strcmp(lead->local_part, b->local_part) == 0) && (!by_domain || strcmp(lead->domain, b->domain) == 0);
+    if (ok && batch_id) {
+      (void)deliver_new_delivery(run, b->transport, b);
+      const char *id = expand_option(&run->x, "batch_id", batch_id);
+      ok = id && strcmp(id, lead_id) == 0;
+    }
+    if (!ok) {
+      link = &b->next;
+      continue;
+    }
+    *link = b->next;
+    b->next = NULL;
+    *tail = b;
+    tail = &b->next;
+    max--;
+  }
+  return lead;
+}
+
+static struct address *drop_early(struct deliver_run *run, struct address *batch, struct tree *known) {
+  struct address *keep = NULL, **tail = &keep;
+  for (struct address *addr = batch, *next; addr; addr = next) {
+    next = addr->next;
+    addr->next = NULL;
+    bool has_record = false;
+    if (is_too_early(run, addr, &has_record)) {
+      defer_early(run, addr);
+      continue;
+    }
+    if (has_record) tree_insert(known, run->a, addr->unique, NULL);
+    *tail = addr;
+    tail = &addr->next;
+  }
+  return keep;
+}
+
+static void deliver_batch(struct deliver_run *run, struct address *batch) {
+  struct tree known = {0};
+  batch = drop_early(run, batch, &known);
+  if (!batch) return;
+  struct timeval start = time_now();
+  struct delivery *d = deliver_new_delivery(run, batch->transport, batch);
+  struct run_as as = {0};
+  if (deliver_prepare(run, d) && find_user(run, d, &as) && find_directories(run, d)) {
+    d->uid = as.uid;
+    d->gid = as.gid;
+    if (run->dont_deliver) transport_set_results(batch, OUTCOME_OK, 0, NULL);
+    else run_child(run, d, &as);
+  }
+  struct timeval end = time_now();
+  for (struct address *addr = batch; addr; addr = addr->next) {
+    addr->delivery_usec = (int)((end.tv_sec - start.tv_sec) * 1000000 + (end.tv_usec - start.tv_usec));
+    log_output(addr);
+    if (addr->result == OUTCOME_DEFER || addr->result == OUTCOME_ERROR)
+      retry_add_item(run->a, addr, local_retry_key(run, addr), addr->message, 0);
+    else if (tree_find(&known, addr->unique)) retry_add_item(run->a, addr, local_retry_key(run, addr), NULL, RETRY_DELETE);
+  }
+  deliver_batch_results(run, batch);
+}
+
+void deliver_local_all(struct deliver_run *run) {
+  while (run->local && !run->journal_failed) {
+    struct address *batch = take_batch(run);
+    deliver_batch(run, batch);
+  }
+  while (run->local) {
+    struct address *addr = run->local;
+    run->local = addr->next;
+    deliver_not_started(run, addr);
+  }
+}

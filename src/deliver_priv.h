@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Private to deliver*.c: one delivery attempt of one message, split by phase. */
+#ifndef DELIVER_PRIV_H
+#define DELIVER_PRIV_H
+
+#include "base/strbuf.h"
+#include "deliver.h"
+#include "router.h"
+#include "transport.h"
+
+struct deliver_run {
+  const struct config *cfg;
+  const struct deliver_opts *o;
+  struct message *m;
+  struct arena *a;            /* of the message */
+  struct expand_ctx x;
+  struct address *fresh;      /* waiting to be routed */
+  struct address *local, *remote;
+  struct address *succeed, *failed, *defer, *dup;
+  struct tree seen;           /* unique form -> struct address * */
+  struct vec pending;         /* unique forms not yet in the journal */
+  int msglog_fd;
+  bool dont_deliver, journal_failed, freeze, cancelled;
+  const char *freeze_why;     /* "(delivery error message)" or NULL */
+};
+
+/* deliver.c: the frame of an attempt, also used for further messages on an open connection.  init: false when the message stays frozen. */
+bool deliver_run_init(struct deliver_run *run, const struct config *cfg, struct message *m, const struct deliver_opts *o);
+void deliver_run_start_routing(struct deliver_run *run);
+/* Retry hints, bounces, warnings, -H or removal. */
+void deliver_run_finish(struct deliver_run *run);
+
+/* deliver_route.c: fresh -> local, remote, failed, defer, succeed. */
+void deliver_route_all(struct deliver_run *run);
+/* deliver_local.c, deliver_remote.c: work through run->local / run->remote. */
+void deliver_local_all(struct deliver_run *run);
+void deliver_remote_all(struct deliver_run *run);
+
+/* Defer an address that was not tried because the journal is broken. */
+void deliver_not_started(struct deliver_run *run, struct address *addr);
+/* What both kinds need before a transport runs; false: the result of all addresses of the batch is set. */
+bool deliver_prepare(struct deliver_run *run, struct delivery *d);
+struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport *t, struct address *addrs);
+/* An integer or boolean option of a transport's driver by name ("max_rcpt"); fallback when it has none. */
+int64_t deliver_transport_int(const struct transport *t, const char *name, int64_t fallback);
+const char *deliver_transport_str(const struct transport *t, const char *name);
+/* Does any option of the transport mention $name or ${name? */
+bool deliver_transport_mentions(const struct transport *t, const char *name);
+/* May b join a batch led by l, as far as properties and destination go? */
+bool deliver_same_batch(const struct address *l, const struct address *b, bool is_remote);
+
+/* deliver.c: the end of an address.  Logs, msglog, lists, marks; the journal is written by deliver_flush_journal(). */
+void deliver_one_result(struct deliver_run *run, struct address *addr, bool is_first, bool by_transport);
+void deliver_mark_done(struct deliver_run *run, struct address *addr);
+/* The address was done in an earlier attempt: only its parents are told. */
+void deliver_parent_done(struct deliver_run *run, struct address *addr);
+/* D4: one write and one sync for all that was marked since the last call. */
+void deliver_flush_journal(struct deliver_run *run);
+/* Results of a whole batch, in order. */
+void deliver_batch_results(struct deliver_run *run, struct address *addrs);
+
+/* deliver_log.c: one builder per line type; text without stamp, in the arena. */
+const char *deliver_log_address(struct arena *a, const struct address *addr, bool is_success);
+const char *deliver_log_delivered(struct arena *a, const struct message *m, const struct address *addr, const char *flag);
+const char *deliver_log_deferred(struct arena *a, const struct message *m, const struct address *addr);
+const char *deliver_log_failed(struct arena *a, const struct message *m, const struct address *addr);
+const char *deliver_log_completed(struct arena *a, const struct message *m);
+
+/* deliver_results.c: the answer of a delivery process as bytes.  Format: records of tag, 32-bit length, payload; see there. */
+void deliver_results_encode(struct strbuf *out, const struct address *addrs);
+/* Apply to the addresses (same chain); false when the bytes are malformed or incomplete: then nothing was changed. */
+MUST_CHECK bool deliver_results_decode(struct arena *a, struct str in, struct address *addrs);
+
+#endif

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Remote deliveries: batches for one host list, in parallel children, further messages on an open connection.  Floor: flows.
+ * Manual ch. 30, 49.
+ *
+ * A single batch runs in this process; several run in up to remote_max_parallel children whose answers come over pipes.  A child without a
+ * complete answer means "unknown": its addresses are deferred.  Before another message is sent on a connection the outcome of the one
+ * before is in its journal.  The message of another spool item is locked, delivered and finished wholly inside the process that found it. */
+#include "deliver_priv.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/debug.h"
+#include "os/log.h"
+#include "os/sys.h"
+#include "retry.h"
+#include "spool.h"
+
+enum { REMOTE_ANSWER_MAX_BYTES = 16 << 20, REMOTE_MAX_CHILDREN = 64, EXTRA_MAX_TRIES = 20 };
+
+/* --- further messages for the same host ------------------------------------------------------------- */
+
+struct remote_ctx {
+  struct deliver_run *run; /* of the message the connection was made for */
+  struct vec extras;       /* struct extra *: finished ones live on until the connection is over */
+  bool is_journaled;
+};
+
+struct extra {
+  struct deliver_run run;
+  struct remote_ctx *base;
+  struct address *batch;
+  char outer_id[MSGID_SIZE];
+};
+
+static const struct deliver_opts extra_opts = {.in_queue_run = true};
+
+static struct address *extra_take_batch(struct deliver_run *run, const struct transport *t, const char *host_name) {
+  struct address *batch = NULL, **tail = &batch;
+  int64_t max = deliver_transport_int(t, "max_rcpt", 100);
+  for (struct address **link = &run->remote; *link && (max == 0 || max-- > 0);) {
+    struct address *addr = *link;
+    const struct host *h = addr->host_list;
+    bool fits = addr->transport == t && h && strcmpic(h->name, host_name) == 0 && (!batch || deliver_same_batch(batch, addr, true));
+    if (!fits) {
+      link = &addr->next;
+      continue;
+    }
+    *link = addr->next;
+    addr->next = NULL;
+    addr->first = batch ? batch : addr;
+    *tail = addr;
+    tail = &addr->next;
+  }
+  return batch;
+}
+
+static void extra_close(struct extra *e) {
+  deliver_run_finish(&e->run);
+  struct message *m = e->run.m;
+  /* The lock goes now; the memory stays, the caller still holds pointers into it. */
+  if (m->data_fd >= 0) (void)!sys_close(m->data_fd);
+  m->data_fd = -1;
+  log_set_message_id(*e->outer_id ? e->outer_id : NULL);
+}
+
+static void extra_done(struct delivery *d) {
+  struct extra *e = d->ctx;
+  for (struct address *p = e->batch; p; p = p->next) p->pass_message = true;
+  deliver_batch_results(&e->run, e->batch);
+  extra_close(e);
+}
+
+static struct delivery *extra_next(struct delivery *d, const char *host_name, const char *host_address);
+
+/* Open, lock and route another message; NULL when it has nothing for this host. */
+static struct delivery *extra_open(struct remote_ctx *base, const struct delivery *d, const char *id, const char *host_name) {
+  struct message *m = NULL;
+  if (spool_open(d->cfg, id, true, &m) != SPOOL_OPENED) return NULL;
+  struct extra *e = ARENA_NEW(m->arena, struct extra);
+  e->base = base;
+  memcpy(e->outer_id, base->run->m->id, sizeof(e->outer_id));
+  if (m->frozen) {
+    message_free(m);
+    return NULL;
+  }
+  log_set_message_id(id);
+  (void)deliver_run_init(&e->run, d->cfg, m, &extra_opts);
+  vec_push(&base->extras, e);
+  deliver_run_start_routing(&e->run);
+  e->batch = extra_take_batch(&e->run, d->transport, host_name);
+  if (!e->batch) {
+    extra_close(e);
+    return NULL;
+  }
+  struct delivery *next = deliver_new_delivery(&e->run, d->transport, e->batch);
+  next->next_for_host = extra_next;
+  next->one_done = extra_done;
+  next->ctx = e;
+  if (deliver_prepare(&e->run, next)) return next;
+  extra_done(next);
+  return NULL;
+}
+
+/* What the connection has delivered for the first message must be on disk before it carries anything else. */
+static bool journal_first(struct remote_ctx *base, const struct delivery *d) {
+  if (base->is_journaled) return true;
+  struct vec done = vec_new(d->arena);
+  for (const struct address *addr = d->addrs; addr; addr = addr->next)
+    if (addr->result == OUTCOME_OK) vec_push(&done, (void *)addr->unique);
+  base->is_journaled = done.n == 0 || spool_journal(base->run->m, (const char *const *)done.v, done.n) == 0;
+  return base->is_journaled;
+}
+
+static bool extra_exists(void *ctx, const char *id) { return spool_exists(ctx, id); }
+
+static struct delivery *extra_next(struct delivery *d, const char *host_name, const char *host_address) {
+  (void)host_address;
+  struct remote_ctx *base = d->one_done ? ((struct extra *)d->ctx)->base : d->ctx;
+  if (!d->one_done && !journal_first(base, d)) return NULL;
+  for (int i = 0; i < EXTRA_MAX_TRIES; i++) {
+    char id[MSGID_SIZE];
+    bool more = false;
+    if (!wait_next(d->cfg, base->run->a, d->transport->name, host_name, base->run->m->id, extra_exists, (void *)d->cfg, id, &more))
+      return NULL;
+    struct delivery *next = extra_open(base, d, id, host_name);
+    if (next) return next;
+    if (!more) return NULL;
+  }
+  return NULL;
+}
+
+/* --- batches ---------------------------------------------------------------------------------------- */
+
+static struct address *take_batch(struct deliver_run *run) {
+  struct address *lead = run->remote;
+  run->remote = lead->next;
+  lead->next = NULL;
+  lead->first = lead;
+  int64_t max = deliver_transport_int(lead->transport, "max_rcpt", 100);
+  bool multi_domain = deliver_transport_int(lead->transport, "multi_domain", 1) != 0;
+  if (max == 0) max = INT64_MAX;
+  struct address **tail = &lead->next;
+  for (struct address **link = &run->remote; *link && max > 1;) {
+    struct address *b = *link;
+    if (!deliver_same_batch(lead, b, true) || (!multi_domain && strcmp(lead->domain, b->domain) != 0)) {
+      link = &b->next;
+      continue;
+    }
+    *link = b->next;
+    b->next = NULL;
+    b->first = lead;
+    *tail = b;
+    tail = &b->next;
+    max--;
+  }
+  return lead;
+}
+
+static void run_transport(struct deliver_run *run, struct address *batch) {
+  struct timeval start = time_now();
+  struct delivery *d = deliver_new_delivery(run, batch->transport, batch);
+  struct remote_ctx *ctx = ARENA_NEW(run->a, struct remote_ctx);
+  ctx->run = run;
+  ctx->extras = vec_new(run->a);
+  d->ctx = ctx;
+  if (!run->dont_deliver) d->next_for_host = extra_next;
+  const char *error = NULL;
+  if (deliver_prepare(run, d)) {
+    enum outcome o = d->transport->driver->setup ? d->transport->driver->setup(d, &error) : OUTCOME_OK;
+    if (o != OUTCOME_OK) transport_set_results(batch, o == OUTCOME_FAIL ? OUTCOME_FAIL : OUTCOME_DEFER, ERRNO_BADTRANSPORT, error);
+    else if (!d->transport->driver->deliver(d))
+      transport_set_results(batch, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, "transport gave no result");
+  }
+  for (size_t i = 0; i < ctx->extras.n; i++) message_free(((struct extra *)ctx->extras.v[i])->run.m);
+  struct timeval end = time_now();
+  for (struct address *addr = batch; addr; addr = addr->next) {
+    addr->delivery_usec = (int)((end.tv_sec - start.tv_sec) * 1000000 + (end.tv_usec - start.tv_usec));
+    if (run->dont_deliver && addr->result == OUTCOME_OK && !addr->confirmation) {
+      addr->confirmation = "delivery bypassed by -N option";
+      addr->message = NULL;
+    }
+  }
+}
+
+static void finish_batch(struct deliver_run *run, struct address *batch) {
+  for (struct address *addr = batch; addr; addr = addr->next) addr->pass_message = true;
+  deliver_batch_results(run, batch);
+}
+
+/* --- parallel children ------------------------------------------------------------------------------ */
+
+struct slot {
+  pid_t pid;
+  int fd;
+  struct address *batch;
+  struct strbuf answer;
+};
+
+static bool slot_start(struct deliver_run *run, struct slot *s, struct address *batch) {
+  int fds[2];
+  if (sys_pipe(fds) < 0) return false;
+  pid_t pid = sys_fork("remote delivery");
+  if (pid == 0) {
+    run_transport(run, batch);
+    struct strbuf b = strbuf_new(run->a);
+    deliver_results_encode(&b, batch);
+    _exit(sys_write_all(fds[1], b.p, b.n) < 0 ? 1 : 0);
+  }
+  (void)!sys_close(fds[1]);
+  if (pid < 0) {
+    (void)!sys_close(fds[0]);
+    return false;
+  }
+  *s = (struct slot){.pid = pid, .fd = fds[0], .batch = batch, .answer = strbuf_new_t(run->a, TAINTED, 1024)};
+  return true;
+}
+
+static void slot_finish(struct deliver_run *run, struct slot *s) {
+  (void)!sys_close(s->fd);
+  int status = 0;
+  sys_waitpid(s->pid, &status, 0);
+  s->pid = 0;
+  if (!deliver_results_decode(run->a, strbuf_str(&s->answer), s->batch)) {
+    const char *what = arena_printf(run->a, "remote delivery process ended without a result: status 0x%04x", status);
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", what);
+    transport_set_results(s->batch, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, what);
+  }
+  finish_batch(run, s->batch);
+}
+
+/* Wait until something was read; true when a slot came free. */
+static bool slots_poll(struct deliver_run *run, struct slot *slots, size_t count) {
+  struct pollfd fds[REMOTE_MAX_CHILDREN];
+  size_t index[REMOTE_MAX_CHILDREN], n = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (!slots[i].pid) continue;
+    fds[n] = (struct pollfd){.fd = slots[i].fd, .events = POLLIN};
+    index[n++] = i;
+  }
+  if (n == 0 || poll(fds, (nfds_t)n, -1) < 0) return n == 0;
+  bool freed = false;
+  for (size_t k = 0; k < n; k++) {
+    if (!(fds[k].revents & (POLLIN | POLLHUP | POLLERR))) continue;
+    struct slot *s = &slots[index[k]];
+    char buf[8192];
+    ssize_t got = sys_read(s->fd, buf, sizeof(buf));
+    if (got > 0 && s->answer.n + (size_t)got <= REMOTE_ANSWER_MAX_BYTES) strbuf_add_t(&s->answer, buf, (size_t)got, TAINTED);
+    if (got > 0) continue;
+    slot_finish(run, s);
+    freed = true;
+  }
+  return freed;
+}
+
+static size_t slots_busy(const struct slot *slots, size_t count) {
+  size_t n = 0;
+  for (size_t i = 0; i < count; i++) n += slots[i].pid != 0;
+  return n;
+}
+
+static void run_parallel(struct deliver_run *run, struct vec *batches, size_t max) {
+  struct slot slots[REMOTE_MAX_CHILDREN] = {0};
+  for (size_t i = 0; i < batches->n; i++) {
+    struct address *batch = batches->v[i];
+    while (slots_busy(slots, max) >= max)
+      while (!slots_poll(run, slots, max)) continue;
+    if (run->journal_failed) {
+      for (struct address *addr = batch, *next; addr; addr = next) {
+        next = addr->next;
+        deliver_not_started(run, addr);
+      }
+      continue;
+    }
+    size_t at = 0;
+    while (slots[at].pid) at++;
+    if (slot_start(run, &slots[at], batch)) continue;
+    /* No process or pipe to be had: do it here. */
+    run_transport(run, batch);
+    finish_batch(run, batch);
+  }
+  while (slots_busy(slots, max) > 0) (void)slots_poll(run, slots, max);
+}
+
+void deliver_remote_all(struct deliver_run *run) {
+  struct vec batches = vec_new(run->a);
+  while (run->remote) vec_push(&batches, take_batch(run));
+  int64_t max = run->cfg->o.remote_max_parallel;
+  if (max > REMOTE_MAX_CHILDREN) max = REMOTE_MAX_CHILDREN;
+  if (batches.n > 1 && max > 1) {
+    run_parallel(run, &batches, (size_t)max);
+    return;
+  }
+  for (size_t i = 0; i < batches.n; i++) {
+    struct address *batch = batches.v[i];
+    if (run->journal_failed) {
+      for (struct address *addr = batch, *next; addr; addr = next) {
+        next = addr->next;
+        deliver_not_started(run, addr);
+      }
+      continue;
+    }
+    run_transport(run, batch);
+    finish_batch(run, batch);
+  }
+}
