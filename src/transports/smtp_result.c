@@ -60,7 +60,10 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
   *ret_more = host_kind(s);
   switch (f->trouble) {
     case TROUBLE_NONE: break;
-    case TROUBLE_CONNECT: *ret_errno = f->err; return NULL;
+    case TROUBLE_CONNECT:
+      *ret_errno = f->err;
+      if (f->err == ETIMEDOUT) *ret_more |= 1 << 8; /* told apart from a timeout in the dialogue by retry rules */
+      return NULL;
     case TROUBLE_LOCAL:
       *ret_errno = f->err ? f->err : ERRNO_UNKNOWNERROR;
       if (f->err == EPROTO) *ret_errno = ERRNO_CHHEADER_FAIL;
@@ -82,7 +85,7 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
       return arena_printf(s->a, "Malformed SMTP reply in response to %s%s: %s", pipelined, command, f->reply);
     case TROUBLE_REPLY:
       *ret_errno = errno_of_reply(f);
-      *ret_more = host_kind(s) | (f->code % 100) << 8;
+      if (*ret_errno) *ret_more |= (f->code % 100) << 8;
       if (s->is_lmtp && f->at == AT_END) return arena_printf(s->a, "LMTP error after DATA: %s", f->reply);
       return arena_printf(s->a, "SMTP error from remote mail server after %s%s: %s", pipelined, command, f->reply);
   }
