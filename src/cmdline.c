@@ -79,6 +79,7 @@ static bool set_smtp(struct parse *p, const struct cmd_option *o, const char *va
 static bool set_daemon(struct parse *p, const struct cmd_option *o, const char *value)
 {
   p->c->daemon_foreground = o->number == 1;
+  p->c->background_smtp = true;
   return set_action(p, &(struct cmd_option){.number = CMD_DAEMON}, value);
 }
 
@@ -563,7 +564,7 @@ static bool check_combination(struct parse *p)
   const struct cmdline *c = p->c;
   bool reads_message = c->action == CMD_SUBMIT || c->action == CMD_BATCH_SMTP;
   bool bad = (c->extract_recipients && !reads_message && c->action != CMD_VERSION && c->action != CMD_PRINT) ||
-             (c->queue_run && c->action != CMD_DAEMON && c->action != CMD_QUEUE_RUN && c->action != CMD_LIST && c->action != CMD_COUNT);
+             (c->queue_run && c->action != CMD_DAEMON && c->action != CMD_QUEUE_RUN && c->action != CMD_VERSION && c->action != CMD_LIST && c->action != CMD_COUNT);
   return bad ? fail(p, "exim: incompatible command-line options or arguments\n") : true;
 }
 

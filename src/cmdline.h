@@ -71,7 +71,7 @@ struct cmdline {
   /* daemon */
   bool daemon_foreground, inetd_wait;
   int inetd_timeout_sec;
-  bool background_smtp;
+  bool background_smtp;           /* -bd or -bdf: listen, not only run the queue */
   const char *test_queue_times;   /* -Tqt */
   struct vec args;                /* what is left: recipients, ids, strings to expand ... */
 };

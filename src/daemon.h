@@ -18,7 +18,10 @@ struct daemon_opts {
   bool deliver_foreground, queue_only;
   bool inetd_wait;              /* -bw */
   int inetd_timeout_sec;
+  bool tls_on_connect;          /* -tls-on-connect: all ports */
 };
+/* Called before the environment is purged: remember the listening sockets this process got from itself before a re-exec. */
+void daemon_take_inherited(void);
 /* Runs until TERM.  Exit status. */
 int daemon_run(struct config *cfg, const struct daemon_opts *o);
 

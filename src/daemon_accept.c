@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The acceptor: one process that accepts connections and forks a session for each.  Floor: flows.  Manual ch. 14 (smtp_accept_...), 48.
+ *
+ * It knows of a peer only its address; it never reads from it.  A refused connection gets one 421 line, written without waiting.
+ * A session that dies of a signal is reported with the peer's address: it may be an attack. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon_priv.h"
+#include "os/debug.h"
+#include "os/log.h"
+#include "os/priv.h"
+#include "os/stream.h"
+#include "os/sys.h"
+#include "policy/expand.h"
+#include "policy/match.h"
+#include "smtp_in.h"
+
+enum { DRAIN_MS = 30000 };
+
+struct session_slot {
+  pid_t pid;      /* 0: free */
+  struct net_end peer;
+};
+
+struct acceptor {
+  struct config *cfg;
+  const struct daemon_opts *o;
+  struct listeners *l;
+  struct arena *a;             /* of the process */
+  struct session_slot *slots;
+  int nslots, count;
+  int signal_fd;
+};
+
+const char *daemon_crash_text(struct arena *a, int status)
+{
+  if (!WIFSIGNALED(status)) return NULL;
+  int sig = WTERMSIG(status);
+  if (sig == SIGTERM || sig == SIGINT || sig == SIGKILL || sig == SIGHUP) return NULL;
+  return arena_printf(a, "died of signal %d (%s)", sig, strsignal(sig));
+}
+
+/* ---- Refusing ---- */
+
+static void say_421(int fd, const char *text)
+{
+  char line[256];
+  int n = snprintf(line, sizeof(line), "421 %s\r\n", text);
+  if (send(fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return;
+  /* Input that came with the connection would turn the close into a reset, and the line might be lost. */
+  shutdown(fd, SHUT_WR);
+  if (recv(fd, line, sizeof(line), MSG_DONTWAIT) < 0) return;
+}
+
+static const char *peer_text(struct arena *a, const struct net_end *peer, const struct net_end *local)
+{
+  char ip[IP_TEXT_SIZE], lip[IP_TEXT_SIZE];
+  struct strbuf b = strbuf_new(a);
+  strbuf_addf(&b, "[%s]", ip_format(&peer->ip, ip));
+  if (log_selects(LS_INCOMING_PORT)) strbuf_addf(&b, ":%d", peer->port);
+  if (log_selects(LS_INCOMING_INTERFACE)) strbuf_addf(&b, " I=[%s]:%d", ip_format(&local->ip, lip), local->port);
+  return b.p;
+}
+
+static int count_of_host(const struct acceptor *s, const struct ip *ip)
+{
+  int n = 0;
+  for (int i = 0; i < s->nslots; i++)
+    if (s->slots[i].pid && ip_equal(&s->slots[i].peer.ip, ip)) n++;
+  return n;
+}
+
+static void fill_conn(struct conn *c, const struct net_end *peer, const struct net_end *local)
+{
+  char text[IP_TEXT_SIZE];
+  c->from.host_aliases = vec_new(c->arena);
+  c->command_names = vec_new(c->arena);
+  c->from.host_address = arena_strdup_t(c->arena, ip_format(&peer->ip, text), TAINTED);
+  c->from.host_port = peer->port;
+  c->from.interface_address = arena_strdup(c->arena, ip_format(&local->ip, text));
+  c->from.interface_port = local->port;
+}
+
+/* Is the host in a list that the daemon itself must test?  A name in it costs a DNS lookup here, as the manual warns. */
+static bool host_in(struct acceptor *s, struct arena *a, const struct net_end *peer, const struct net_end *local, const char *list)
+{
+  if (!list) return false;
+  struct conn c = {.arena = a, .cfg = s->cfg};
+  fill_conn(&c, peer, local);
+  struct expand_ctx x = expand_ctx_new(a, s->cfg);
+  x.conn = &c;
+  struct match_host h = {.address = c.from.host_address};
+  return match_host(&x, &h, list, NULL) == OUTCOME_OK;
+}
+
+static int64_t per_host_limit(struct acceptor *s, struct arena *a, const struct net_end *peer, const struct net_end *local)
+{
+  int64_t n = 0;
+  const char *text = s->cfg->o.smtp_accept_max_per_host;
+  if (!text) return 0;
+  struct conn c = {.arena = a, .cfg = s->cfg};
+  fill_conn(&c, peer, local);
+  struct expand_ctx x = expand_ctx_new(a, s->cfg);
+  x.conn = &c;
+  if (expand_int(&x, text, &n)) return n;
+  if (!x.forced_fail)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "expansion of smtp_accept_max_per_host failed for %s: %s", peer_text(a, peer, local),
+              x.error ? x.error : "");
+  return 0;
+}
+
+static double load_average(void)
+{
+  double l;
+  return getloadavg(&l, 1) == 1 ? l : 0;
+}
+
+/* False: the client was told why not. */
+static bool admit(struct acceptor *s, struct arena *a, int fd, const struct net_end *peer, const struct net_end *local)
+{
+  const struct main_options *o = &s->cfg->o;
+  const char *why = NULL, *say = NULL;
+  if (o->smtp_accept_max > 0 && s->count >= o->smtp_accept_max) {
+    why = "too many connections";
+    say = "Too many concurrent SMTP connections; please try again later.";
+  } else if (o->smtp_accept_max > 0 && s->count >= o->smtp_accept_max - o->smtp_accept_reserve && o->smtp_accept_reserve > 0 &&
+             !host_in(s, a, peer, local, o->smtp_reserve_hosts)) {
+    why = arena_printf(a, "not in reserve list: connected=%d max=%d reserve=%d", s->count, (int)o->smtp_accept_max, (int)o->smtp_accept_reserve);
+    say = "Too many concurrent SMTP connections; please try again later.";
+  } else if (o->smtp_load_reserve >= 0 && load_average() * 1000 > (double)o->smtp_load_reserve &&
+             !host_in(s, a, peer, local, o->smtp_reserve_hosts)) {
+    why = arena_printf(a, "load average = %.2f", load_average());
+    say = "Too much load; please try again later.";
+  } else {
+    int64_t limit = per_host_limit(s, a, peer, local);
+    if (limit > 0 && count_of_host(s, &peer->ip) >= limit) {
+      why = "too many connections from that IP address";
+      say = "Too many concurrent SMTP connections from this IP address; please try again later.";
+    }
+  }
+  if (!why) return true;
+  log_write(LS_CONNECTION_REJECT, LOG_MAIN, "Connection from %s refused: %s", peer_text(a, peer, local), why);
+  say_421(fd, say);
+  return false;
+}
+
+/* ---- Sessions ---- */
+
+static void default_signals(void)
+{
+  sigset_t none;
+  sigemptyset(&none);
+  signal(SIGTERM, SIG_DFL);
+  signal(SIGINT, SIG_DFL);
+  signal(SIGCHLD, SIG_DFL);
+  signal(SIGHUP, SIG_IGN);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+NORETURN static void run_session(struct acceptor *s, int fd, const struct net_end *peer, const struct net_end *local, bool tls)
+{
+  struct arena *a = arena_new("conn");
+  struct conn *c = ARENA_NEW(a, struct conn);
+  prctl(PR_SET_PDEATHSIG, 0);
+  daemon_listen_close(s->l);
+  close(s->signal_fd);
+  default_signals();
+  sys_role(SYS_ROLE_RECEPTION);
+  if (s->cfg->o.smtp_accept_keepalive) net_set_keepalive(fd);
+  if (s->cfg->o.tcp_nodelay) net_set_nodelay(fd, true);
+  c->arena = a;
+  c->cfg = s->cfg;
+  fill_conn(c, peer, local);
+  c->count_at_start = s->count + 1;
+  c->started = time_now();
+  c->uid = s->cfg->exim_uid;
+  c->gid = s->cfg->exim_gid;
+  c->login = "exim";
+  c->is_trusted = false;
+  c->from.tls.on_connect = tls;
+  c->io = stream_new(a, fd, fd, true);
+  origin_set_fullhost(a, &c->from, log_selects(LS_INCOMING_PORT));
+  struct smtp_opts o = {.mode = SMTP_MODE_SESSION, .deliver_foreground = s->o->deliver_foreground};
+  if (s->o->queue_only || s->cfg->o.queue_only) {
+    o.queue_only = true;
+  } else if (s->cfg->o.smtp_accept_queue > 0 && s->count + 1 > s->cfg->o.smtp_accept_queue) {
+    o.queue_only = true;
+    o.queue_reason = "too many connections";
+  }
+  int status = smtp_session_run(c, &o);
+  arena_free(a);
+  _exit(status ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+static struct session_slot *free_slot(struct acceptor *s)
+{
+  for (int i = 0; i < s->nslots; i++)
+    if (!s->slots[i].pid) return &s->slots[i];
+  int more = s->nslots ? s->nslots : 64;
+  struct session_slot *grown = ARENA_NEW_N(s->a, struct session_slot, (size_t)(s->nslots + more));
+  if (s->nslots) memcpy(grown, s->slots, (size_t)s->nslots * sizeof(*grown));
+  struct session_slot *slot = &grown[s->nslots];
+  s->slots = grown;
+  s->nslots += more;
+  return slot;
+}
+
+static void accept_one(struct acceptor *s, const struct listener *l)
+{
+  struct net_end peer, local;
+  int fd = net_accept(l->fd, &peer);
+  if (fd < 0) {
+    if (fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED) return;
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "accept() failure: %s", strerror(-fd));
+    usleep(100000); /* out of descriptors or memory: do not spin */
+    return;
+  }
+  struct arena *a = arena_new("accept");
+  if (net_local(fd, &local) < 0) local = l->end;
+  peer.ip = ip_unmap(peer.ip);
+  local.ip = ip_unmap(local.ip);
+  if (admit(s, a, fd, &peer, &local)) {
+    struct session_slot *slot = free_slot(s);
+    if (!host_in(s, a, &peer, &local, s->cfg->o.hosts_connection_nolog))
+      log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s (TCP/IP connection count = %d)", peer_text(a, &peer, &local), s->count + 1);
+    pid_t pid = sys_fork("session");
+    if (pid == 0) run_session(s, fd, &peer, &local, l->tls_on_connect);
+    if (pid < 0) {
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "daemon: accept process fork failed: %s", strerror((int)-pid));
+      say_421(fd, "Service not available - try again later.");
+    } else {
+      *slot = (struct session_slot){.pid = pid, .peer = peer};
+      s->count++;
+    }
+  }
+  close(fd);
+  arena_free(a);
+}
+
+static void reap(struct acceptor *s)
+{
+  int status;
+  pid_t pid;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    for (int i = 0; i < s->nslots; i++) {
+      if (s->slots[i].pid != pid) continue;
+      char ip[IP_TEXT_SIZE];
+      struct arena *a = arena_new("reap");
+      const char *crash = daemon_crash_text(a, status);
+      if (crash)
+        log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "SMTP session process %d for [%s] %s", (int)pid, ip_format(&s->slots[i].peer.ip, ip), crash);
+      s->slots[i].pid = 0;
+      s->count--;
+      arena_free(a);
+    }
+  }
+}
+
+/* The strongest of the signals waiting: TERM, else INT, else 0. */
+static int pending_signal(struct acceptor *s)
+{
+  struct signalfd_siginfo info;
+  int strongest = 0;
+  while (read(s->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+    if (info.ssi_signo == SIGTERM) strongest = SIGTERM;
+    else if (info.ssi_signo == SIGINT && !strongest) strongest = SIGINT;
+  }
+  return strongest;
+}
+
+/* TERM: let the sessions end by themselves for a while, then ask them to.  INT (the daemon is being replaced): let them all end. */
+NORETURN static void drain(struct acceptor *s, int sig, int closed_fd)
+{
+  deadline_ms end = DEADLINE_NEVER;
+  daemon_listen_close(s->l);
+  close(closed_fd);
+  for (reap(s); s->count > 0 && !deadline_passed(end); reap(s)) {
+    if (sig == SIGTERM && end == DEADLINE_NEVER) end = deadline_in_ms(s->cfg->harness_mode ? 2000 : DRAIN_MS);
+    struct pollfd p = {.fd = s->signal_fd, .events = POLLIN};
+    if (poll(&p, 1, 200) > 0 && pending_signal(s) == SIGTERM) sig = SIGTERM;
+  }
+  for (int i = 0; i < s->nslots; i++)
+    if (s->slots[i].pid) kill(s->slots[i].pid, SIGTERM);
+  _exit(EXIT_SUCCESS);
+}
+
+NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, struct listeners *l, int closed_fd)
+{
+  struct acceptor s = {.cfg = cfg, .o = o, .l = l, .a = arena_new("acceptor")};
+  struct pollfd p[DAEMON_MAX_LISTEN + 1];
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  signal(SIGHUP, SIG_IGN);
+  s.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  for (int i = 0; i < l->n; i++) {
+    int flags = fcntl(l->v[i].fd, F_GETFL);
+    if (flags >= 0) fcntl(l->v[i].fd, F_SETFL, flags | O_NONBLOCK);
+    p[i] = (struct pollfd){.fd = l->v[i].fd, .events = POLLIN};
+  }
+  p[l->n] = (struct pollfd){.fd = s.signal_fd, .events = POLLIN};
+  for (;;) {
+    if (poll(p, (nfds_t)l->n + 1, -1) < 0 && errno != EINTR) _exit(EXIT_FAILURE);
+    if (p[l->n].revents) {
+      int sig = pending_signal(&s);
+      reap(&s);
+      if (sig) drain(&s, sig, closed_fd);
+    }
+    for (int i = 0; i < l->n; i++)
+      if (p[i].revents) accept_one(&s, &l->v[i]);
+  }
+}

@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The program: what to do for this command line.  Floor: main.  Manual ch. 5.
+ *
+ * The order is fixed: descriptors and signals, command line, configuration and privileges (startup.c), permission for the action, the action.
+ * After startup the effective user is Exim's (or the caller's) and root is reached only through os/priv.h. */
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cmd_test.h"
+#include "cmdline.h"
+#include "daemon.h"
+#include "deliver.h"
+#include "os/child.h"
+#include "os/debug.h"
+#include "os/log.h"
+#include "os/net.h"
+#include "os/priv.h"
+#include "os/stream.h"
+#include "os/sys.h"
+#include "policy/match.h"
+#include "policy/readconf.h"
+#include "receive.h"
+#include "smtp_in.h"
+#include "startup.h"
+#include "verify.h"
+#include "version.h"
+
+struct run {
+  struct arena *a;      /* of the process */
+  struct cmdline *c;
+  struct config *cfg;
+  struct caller who;
+  char **argv;
+};
+
+static int refuse(const char *text)
+{
+  fprintf(stderr, "exim: %s\n", text);
+  return EXIT_FAILURE;
+}
+
+static int print_help(void)
+{
+  printf("Exim is a Mail Transfer Agent. It is normally called by Mail User Agents,\n"
+         "not directly from a shell command line. Options and/or arguments control\n"
+         "what it does when called. For a list of options, see the Exim documentation.\n");
+  return EXIT_FAILURE;
+}
+
+/* ---- Connections ---- */
+
+/* "ip", "ip.port", "[ip]:port": false when it is none of them.  The caller is trusted, the text still counts as foreign. */
+static bool split_host_port(struct arena *a, const char *text, const char **ret_ip, int *ret_port)
+{
+  struct str s = str_c(text), port = STR_NULL;
+  if (s.n && s.p[0] == '[') {
+    size_t end = str_index(s, ']');
+    if (end == s.n) return false;
+    port = str_n(s.p + end + 1, s.n - end - 1);
+    s = str_n(s.p + 1, end - 1);
+    if (port.n && *port.p++ == ':') port.n--;
+  } else if (!ip_text_kind(text, NULL)) {
+    const char *dot = strrchr(text, '.');
+    if (!dot) return false;
+    s = str_n(text, (size_t)(dot - text));
+    port = str_c(dot + 1);
+  }
+  const char *ip = arena_strndup_t(a, s.p, s.n, TAINTED);
+  if (!ip_text_kind(ip, NULL) || (port.n && !str_parse_int(port, ret_port))) return false;
+  *ret_ip = ip;
+  return true;
+}
+
+static const char *foreign(struct arena *a, const char *text)
+{
+  return arena_strdup_t(a, text, TAINTED);
+}
+
+/* What -oM said, when the caller may say it. */
+static bool apply_origin_options(struct run *r, struct conn *k)
+{
+  const struct cmdline *c = r->c;
+  struct origin *o = &k->from;
+  struct arena *a = k->arena;
+  if (!r->who.is_trusted && c->action != CMD_HOST_CHECK) return true;
+  if (c->om_address) {
+    if (!split_host_port(a, c->om_address, &o->host_address, &o->host_port)) return false;
+    o->host_unknown = true;
+    if (c->action != CMD_HOST_CHECK) o->ident = NULL;
+  }
+  if (c->om_interface && !split_host_port(a, c->om_interface, &o->interface_address, &o->interface_port)) return false;
+  if (c->om_host) o->host_name = foreign(a, c->om_host);
+  if (c->om_ident) o->ident = foreign(a, c->om_ident);
+  if (c->om_protocol) o->protocol = foreign(a, c->om_protocol);
+  if (c->om_auth_name) o->auth_name = foreign(a, c->om_auth_name);
+  if (c->om_auth_id) o->auth_id = foreign(a, c->om_auth_id);
+  if (c->om_auth_sender) o->auth_sender = foreign(a, c->om_auth_sender);
+  if (o->host_address) origin_set_fullhost(a, o, log_selects(LS_INCOMING_PORT));
+  return true;
+}
+
+static struct conn *conn_for_caller(struct run *r, int fd_in, int fd_out)
+{
+  struct arena *a = arena_new("conn");
+  struct conn *k = ARENA_NEW(a, struct conn);
+  k->arena = a;
+  k->cfg = r->cfg;
+  k->io = stream_new(a, fd_in, fd_out, false);
+  k->started = time_now();
+  k->command_names = vec_new(a);
+  k->from.host_aliases = vec_new(a);
+  k->from.ident = r->who.login;
+  k->is_local_caller = true;
+  k->login = r->who.login;
+  k->real_name = r->c->full_name ? foreign(a, r->c->full_name) : r->who.real_name;
+  k->uid = r->who.uid;
+  k->gid = r->who.gid;
+  k->is_trusted = r->who.is_trusted;
+  k->is_admin = r->who.is_admin;
+  return k;
+}
+
+/* -bs started by inetd: standard input is a TCP connection. */
+static void adopt_socket(struct conn *k)
+{
+  struct net_end peer, local;
+  char text[IP_TEXT_SIZE];
+  if (net_peer(0, &peer) < 0 || net_local(0, &local) < 0 || !peer.ip.family) return;
+  peer.ip = ip_unmap(peer.ip);
+  local.ip = ip_unmap(local.ip);
+  k->is_local_caller = false;
+  k->from.ident = NULL;
+  k->from.host_address = foreign(k->arena, ip_format(&peer.ip, text));
+  k->from.host_port = peer.port;
+  k->from.interface_address = arena_strdup(k->arena, ip_format(&local.ip, text));
+  k->from.interface_port = local.port;
+  origin_set_fullhost(k->arena, &k->from, log_selects(LS_INCOMING_PORT));
+}
+
+static struct smtp_opts smtp_opts_of(const struct run *r, enum smtp_mode mode)
+{
+  bool queue_only = r->c->queue_only || (r->cfg->o.queue_only && !(r->cfg->o.queue_only_override && (r->c->deliver_foreground || r->c->deliver_background)));
+  return (struct smtp_opts){.mode = mode, .deliver_foreground = r->c->deliver_foreground, .queue_only = queue_only,
+                            .queue_reason = queue_only ? "queueing forced" : NULL};
+}
+
+static int do_smtp(struct run *r)
+{
+  sys_role(SYS_ROLE_RECEPTION);
+  struct conn *k = conn_for_caller(r, 0, 1);
+  if (r->c->action == CMD_SMTP) adopt_socket(k);
+  if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
+  struct smtp_opts o = smtp_opts_of(r, r->c->action == CMD_SMTP ? SMTP_MODE_SESSION : SMTP_MODE_BATCH);
+  int status = smtp_session_run(k, &o);
+  arena_free(k->arena);
+  return status;
+}
+
+static int do_host_check(struct run *r)
+{
+  struct conn *k = conn_for_caller(r, 0, 1);
+  startup_logging(r->cfg, true, true);
+  k->from.ident = NULL;
+  k->is_local_caller = false;
+  k->host_checking = true;
+  k->host_checking_callout = r->c->check_callout;
+  if (!split_host_port(k->arena, r->c->check_ip, &k->from.host_address, &k->from.host_port))
+    return refuse("bad address after -bh");
+  if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
+  origin_set_fullhost(k->arena, &k->from, log_selects(LS_INCOMING_PORT));
+  struct smtp_opts o = {.mode = SMTP_MODE_CHECK, .queue_only = true};
+  int status = smtp_session_run(k, &o);
+  arena_free(k->arena);
+  return status;
+}
+
+/* ---- Submission ---- */
+
+/* The envelope sender of a local submission: what -f gave when the caller may choose it, else NULL.  false: syntax error. */
+static bool choose_sender(struct run *r, struct arena *a, const char **ret)
+{
+  const struct main_options *mo = &r->cfg->o;
+  const char *error = NULL;
+  size_t domain = 0;
+  *ret = NULL;
+  if (!r->c->sender) return true;
+  struct addr_opts ao = {.allow_empty = true, .allow_domain_literal = true, .allow_utf8 = mo->allow_utf8_domains, .strip_trailing_dot = mo->strip_trailing_dot};
+  const char *text = foreign(a, r->c->sender);
+  const char *addr = *text ? rfc5322_extract_address(a, str_c(text), ao, &domain, &error) : "";
+  if (!addr) {
+    fprintf(stderr, "exim: bad -f address \"%s\": %s\n", r->c->sender, error);
+    return false;
+  }
+  if (*addr && !domain) addr = arena_printf(a, "%s@%s", addr, r->cfg->qualify_domain);
+  bool allowed = r->who.is_trusted || !*addr;
+  if (!allowed && mo->untrusted_set_sender) {
+    struct expand_ctx x = expand_ctx_new(a, r->cfg);
+    allowed = match_address(&x, addr, mo->untrusted_set_sender, true, NULL) == OUTCOME_OK;
+  }
+  if (allowed) *ret = addr;
+  return true;
+}
+
+static int do_submit(struct run *r)
+{
+  const struct cmdline *c = r->c;
+  if (!c->args.n && !c->extract_recipients && !c->action_set) return print_help();
+  sys_role(SYS_ROLE_RECEPTION);
+  struct conn *k = conn_for_caller(r, 0, 1);
+  if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
+  struct vec rcpts = vec_new(k->arena);
+  for (size_t i = 0; i < c->args.n; i++) vec_push(&rcpts, (void *)(uintptr_t)foreign(k->arena, c->args.v[i]));
+  struct smtp_opts so = smtp_opts_of(r, SMTP_MODE_SESSION);
+  struct submit_opts o = {
+      .recipients = (const char *const *)rcpts.v,
+      .recipient_count = rcpts.n,
+      .extract_recipients = c->extract_recipients,
+      .dot_ends = !c->ignore_dots,
+      .full_name = c->full_name ? foreign(k->arena, c->full_name) : NULL,
+      .error_handling = c->errors_to_stderr ? ERRORS_STDERR : ERRORS_SENDER,
+      .error_exit = c->error_exit,
+      .delivery_foreground = c->deliver_foreground,
+      .queue_only = so.queue_only,
+      .bounce_of = c->bounce_of,
+      .is_bounce_machine = c->is_bounce,
+      .fd = 0,
+  };
+  if (!choose_sender(r, k->arena, &o.sender)) return EXIT_FAILURE;
+  int status = receive_submission(k, &o);
+  arena_free(k->arena);
+  return status;
+}
+
+/* ---- Queue ---- */
+
+struct delivery_job {
+  const struct config *cfg;
+  const char *id;
+  struct deliver_opts o;
+};
+
+static int deliver_in_child(const struct delivery_job *j)
+{
+  int status = 0;
+  pid_t pid = sys_fork("delivery");
+  if (pid < 0) return refuse("cannot fork a delivery process");
+  if (pid == 0) {
+    sys_role(SYS_ROLE_DELIVERY);
+    deliver_message(j->cfg, j->id, &j->o);
+    _exit(EXIT_SUCCESS);
+  }
+  if (sys_waitpid(pid, &status, 0) < 0 || !WIFEXITED(status)) return EXIT_FAILURE;
+  return WEXITSTATUS(status);
+}
+
+static int do_message(struct run *r)
+{
+  const struct cmdline *c = r->c;
+  int status = EXIT_SUCCESS;
+  if (c->message_action == CMD_M_QUEUE_ACTION) {
+    bool per_id = c->queue_action != QUEUE_ADD_RECIPIENT && c->queue_action != QUEUE_EDIT_SENDER && c->queue_action != QUEUE_MARK_DELIVERED;
+    const char *const *args = (const char *const *)c->args.v;
+    if (!per_id)
+      return queue_action(r->cfg, args[0], c->queue_action, args + 1, c->args.n - 1, r->who.login) ? EXIT_SUCCESS : EXIT_FAILURE;
+    for (size_t i = 0; i < c->args.n; i++)
+      if (!queue_action(r->cfg, args[i], c->queue_action, NULL, 0, r->who.login)) status = EXIT_FAILURE;
+    return status;
+  }
+  bool forced = c->message_action == CMD_M_DELIVER;
+  for (size_t i = 0; i < c->args.n; i++) {
+    struct delivery_job j = {.cfg = r->cfg, .id = c->args.v[i], .o = {.forced = forced, .thaw = forced, .dont_deliver = c->dont_deliver}};
+    if (deliver_in_child(&j) != EXIT_SUCCESS) status = EXIT_FAILURE;
+  }
+  return status;
+}
+
+static int do_list(struct run *r)
+{
+  vec_push(&r->c->args, NULL);
+  return queue_list(r->cfg, r->c->list_kind, r->c->list_sorted, r->c->args.n > 1 ? (const char *const *)r->c->args.v : NULL);
+}
+
+static int do_queue_run(struct run *r)
+{
+  struct queue_run_opts o = r->c->run;
+  o.dont_deliver = r->c->dont_deliver;
+  queue_run(r->cfg, &o);
+  return EXIT_SUCCESS;
+}
+
+static int do_daemon(struct run *r)
+{
+  const struct cmdline *c = r->c;
+  bool only_queue = !c->inetd_wait && c->queue_run && !c->background_smtp;
+  struct daemon_opts o = {
+      .background = !c->daemon_foreground && !c->inetd_wait && !c->debug,
+      .listen = !only_queue,
+      .queue_interval_sec = c->queue_interval_sec,
+      .run = c->run,
+      .listen_override = c->listen,
+      .pid_file = c->pid_file,
+      .argv = r->argv,
+      .deliver_foreground = c->deliver_foreground,
+      .queue_only = c->queue_only,
+      .inetd_wait = c->inetd_wait,
+      .inetd_timeout_sec = c->inetd_timeout_sec,
+      .tls_on_connect = c->tls_on_connect,
+  };
+  sys_role(SYS_ROLE_DAEMON);
+  return daemon_run(r->cfg, &o);
+}
+
+static int remove_pid_file(struct run *r)
+{
+  const char *path = r->c->pid_file ? r->c->pid_file : r->cfg->o.pid_file_path;
+  if (!path) path = arena_printf(r->a, "%s/exim-daemon.pid", r->cfg->spool_directory);
+  return sys_unlink(path) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* ---- Tests and information ---- */
+
+static int test_one(struct run *r, const char *address)
+{
+  struct arena *a = arena_new("verify");
+  struct expand_ctx x = expand_ctx_new(a, r->cfg);
+  enum cmd_action act = r->c->action;
+  enum outcome rc = verify_print(&x, foreign(a, address), act == CMD_TEST_ADDRESS, act != CMD_VERIFY_SENDER);
+  arena_free(a);
+  return rc == OUTCOME_OK ? 0 : rc == OUTCOME_FAIL ? 2 : 1;
+}
+
+static int do_test_addresses(struct run *r)
+{
+  int status = 0;
+  char *line = NULL;
+  size_t cap = 0;
+  for (size_t i = 0; i < r->c->args.n; i++) {
+    if (i) putchar('\n');
+    int rc = test_one(r, r->c->args.v[i]);
+    if (rc > status) status = rc;
+  }
+  while (!r->c->args.n) {
+    printf("> ");
+    fflush(stdout);
+    ssize_t n = getline(&line, &cap, stdin);
+    if (n < 0) break;
+    struct str s = str_trim(str_n(line, (size_t)n));
+    if (s.n) test_one(r, str_dup(r->a, s));
+  }
+  if (!r->c->args.n) putchar('\n');
+  free(line);
+  return status;
+}
+
+/* "router NAME" and its kin take two arguments. */
+static int do_print(struct run *r)
+{
+  static const char *const with_name[] = {"router", "transport", "authenticator", "macro"};
+  const struct cmdline *c = r->c;
+  int status = 0;
+  if (!c->args.n) return readconf_print(r->cfg, "", NULL, c->no_labels, r->who.is_admin);
+  for (size_t i = 0; i < c->args.n; i++) {
+    const char *what = c->args.v[i], *name = NULL;
+    for (size_t k = 0; k < ARRAY_SIZE(with_name) && !name && i + 1 < c->args.n; k++)
+      if (strcmp(what, with_name[k]) == 0) name = c->args.v[++i];
+    if (strcmp(what, "config") == 0 && !r->who.is_admin) return refuse("permission denied; not admin");
+    status |= readconf_print(r->cfg, what, name, c->no_labels, r->who.is_admin);
+  }
+  return status;
+}
+
+static int do_aliases(struct run *r)
+{
+  const char *argv[3] = {r->cfg->o.bi_command, r->c->alias_file, NULL};
+  struct child ch;
+  int status = 0;
+  if (!argv[0]) return EXIT_SUCCESS;
+  startup_become_caller(&r->who);
+  struct child_spec spec = {.argv = argv, .uid = (uid_t)-1, .gid = (gid_t)-1, .umask = -1, .stdin_fd = 0, .stdout_fd = 1};
+  int rc = child_run(&spec, &ch);
+  if (rc < 0) {
+    fprintf(stderr, "exim: exec of %s failed: %s\n", argv[0], strerror(-rc));
+    return EXIT_FAILURE;
+  }
+  rc = child_wait(&ch, DEADLINE_NEVER, &status);
+  return rc == 0 && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}
+
+/* ---- Permission and dispatch ---- */
+
+/* Text of the refusal, or NULL. */
+static const char *why_not(const struct run *r)
+{
+  const struct cmdline *c = r->c;
+  const struct main_options *o = &r->cfg->o;
+  if (r->who.is_admin || r->cfg->harness_mode) return NULL;
+  if (c->debug) return "debugging permission denied";
+  switch (c->action) {
+  case CMD_DAEMON:
+  case CMD_REMOVE_PID: return "permission denied";
+  case CMD_MESSAGE:
+    return c->message_action != CMD_M_QUEUE_ACTION && !o->prod_requires_admin ? NULL : "permission denied";
+  case CMD_QUEUE_RUN: return o->prod_requires_admin ? "permission denied" : NULL;
+  case CMD_COUNT: return o->queue_list_requires_admin ? "permission denied" : NULL;
+  case CMD_TEST_ADDRESS:
+  case CMD_VERIFY_RECIPIENT:
+  case CMD_VERIFY_SENDER:
+  case CMD_HOST_CHECK:
+  case CMD_EXPAND:
+    if (c->expand_message) return "permission denied";
+    return o->commandline_checks_require_admin ? "permission denied" : NULL;
+  case CMD_LIST:
+  case CMD_SUBMIT:
+  case CMD_VERSION:
+  case CMD_HELP:
+  case CMD_INFO:
+  case CMD_PRINT:
+  case CMD_TEST_RETRY:
+  case CMD_TEST_REWRITE:
+  case CMD_SMTP:
+  case CMD_BATCH_SMTP:
+  case CMD_ALIASES: break;
+  }
+  return c->listen || c->pid_file ? "permission denied" : NULL;
+}
+
+static int dispatch(struct run *r)
+{
+  switch (r->c->action) {
+  case CMD_VERSION: version_print_config(r->cfg); return EXIT_SUCCESS;
+  case CMD_HELP: return print_help() * 0;
+  case CMD_INFO: return cmd_info(r->c->help_for);
+  case CMD_PRINT: return do_print(r);
+  case CMD_EXPAND:
+    startup_logging(r->cfg, true, true);
+    startup_become_caller(&r->who);
+    return cmd_expand(r->cfg, r->c);
+  case CMD_TEST_RETRY: return cmd_test_retry(r->cfg, r->c);
+  case CMD_TEST_REWRITE: return cmd_test_rewrite(r->cfg, r->c);
+  case CMD_TEST_ADDRESS:
+  case CMD_VERIFY_RECIPIENT:
+  case CMD_VERIFY_SENDER: return do_test_addresses(r);
+  case CMD_LIST: return do_list(r);
+  case CMD_COUNT: return queue_count(r->cfg);
+  case CMD_SMTP:
+  case CMD_BATCH_SMTP: return do_smtp(r);
+  case CMD_HOST_CHECK: return do_host_check(r);
+  case CMD_DAEMON: return do_daemon(r);
+  case CMD_QUEUE_RUN: return do_queue_run(r);
+  case CMD_MESSAGE: return do_message(r);
+  case CMD_ALIASES: return do_aliases(r);
+  case CMD_REMOVE_PID: return remove_pid_file(r);
+  case CMD_SUBMIT: return do_submit(r);
+  }
+  return EXIT_FAILURE;
+}
+
+/* Options that change main options for this run. */
+static void apply_overrides(struct run *r)
+{
+  const struct cmdline *c = r->c;
+  struct main_options *o = &r->cfg->o;
+  if (c->receive_timeout_sec >= 0) o->receive_timeout = c->receive_timeout_sec;
+  if (c->smtp_receive_timeout_sec >= 0) o->smtp_receive_timeout = c->smtp_receive_timeout_sec;
+  if (c->debug) debug_selector = c->debug_bits | D_V;
+  else if (c->verbose) debug_selector = D_V;
+}
+
+int main(int argc, char **argv)
+{
+  struct run r = {.a = arena_new("proc"), .argv = argv};
+  struct cmdline c;
+  const char *error = NULL;
+  startup_process();
+  daemon_take_inherited();
+  if (argc < 1) return EXIT_FAILURE;
+  if (!cmdline_parse(&c, r.a, argc, argv, &error)) {
+    fputs(error, stderr);
+    return EXIT_FAILURE;
+  }
+  r.c = &c;
+  if (c.action == CMD_HELP) return print_help() * 0;
+  if (c.action == CMD_INFO) return cmd_info(c.help_for);
+  if (c.action == CMD_VERSION) {
+    version_print(c.debug);
+    fflush(stdout);
+  }
+  r.cfg = startup_config(r.a, &c, &r.who);
+  const char *refusal = why_not(&r);
+  if (refusal) return refuse(refusal);
+  apply_overrides(&r);
+  if (c.log_line) {
+    if (!r.who.is_admin) return refuse("-z needs an admin user");
+    log_write(LS_ALWAYS, LOG_MAIN, "%s", c.log_line);
+    if (!c.action_set && !c.args.n) return EXIT_SUCCESS;
+  }
+  if (log_selects(LS_ARGUMENTS) && c.action != CMD_VERSION && c.action != CMD_PRINT && c.action != CMD_EXPAND) {
+    struct strbuf b = strbuf_new(r.a);
+    char cwd[1024];
+    for (int i = 0; i < argc; i++) strbuf_addf(&b, " %s", argv[i]);
+    log_write(LS_ARGUMENTS, LOG_MAIN, "cwd=%s %d args:%s", getcwd(cwd, sizeof(cwd)) ? cwd : "", argc, b.p);
+  }
+  int status = dispatch(&r);
+  fflush(stdout);
+  return status;
+}
