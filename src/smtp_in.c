@@ -370,7 +370,7 @@ static void session_end(struct smtp_session *s) {
 int smtp_session_run(struct conn *c, const struct smtp_opts *o) {
   struct smtp_session s;
   session_start(&s, c, o);
-  if (smtp_greet(&s)) command_loop(&s);
+  if (smtp_in_greet(&s)) command_loop(&s);
   if (s.c->is_smtp_input && s.drop) smtp_log_end(&s, NULL);
   session_end(&s);
   return s.exit_status;

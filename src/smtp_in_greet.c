@@ -96,7 +96,7 @@ static void send_banner(struct smtp_session *s, const char *banner, int code) {
   smtp_reply_text(s, code, banner);
 }
 
-bool smtp_greet(struct smtp_session *s) {
+bool smtp_in_greet(struct smtp_session *s) {
   struct conn *c = s->c;
   const char *banner = NULL;
   int code = 220;

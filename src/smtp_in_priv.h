@@ -82,7 +82,7 @@ void smtp_log_incomplete(struct smtp_session *s, const char *how);
 void smtp_log_end(struct smtp_session *s, const char *how);
 
 /* ---- phases ---- */
-bool smtp_greet(struct smtp_session *s);             /* false: refused, closed */
+bool smtp_in_greet(struct smtp_session *s);             /* false: refused, closed */
 void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp);
 void smtp_do_mail(struct smtp_session *s, struct str arg);
 void smtp_do_rcpt(struct smtp_session *s, struct str arg);
