@@ -134,6 +134,11 @@ static void on_child(int sig) {
   manager_child = 1;
 }
 
+static void set_handler(int sig, void (*handler)(int)) {
+  struct sigaction sa = {.sa_handler = handler};
+  sigaction(sig, &sa, NULL);
+}
+
 static void manager_signals(sigset_t *ret_wait_mask) {
   sigset_t block;
   sigemptyset(&block);
@@ -144,24 +149,21 @@ static void manager_signals(sigset_t *ret_wait_mask) {
   sigdelset(ret_wait_mask, SIGCHLD);
   sigdelset(ret_wait_mask, SIGTERM);
   sigdelset(ret_wait_mask, SIGINT);
-  struct sigaction sa = {.sa_handler = on_term};
-  sigaction(SIGTERM, &sa, NULL);
-  sigaction(SIGINT, &sa, NULL);
-  sa.sa_handler = on_child;
-  sigaction(SIGCHLD, &sa, NULL);
-  signal(SIGHUP, SIG_IGN);
+  set_handler(SIGTERM, on_term);
+  set_handler(SIGINT, on_term);
+  set_handler(SIGCHLD, on_child);
+  set_handler(SIGHUP, SIG_IGN);
 }
 
 /* A child of the manager: default signals, nothing blocked. */
-static void child_signals(const struct manager *m) {
+static void child_signals(void) {
   sigset_t none;
   sigemptyset(&none);
-  signal(SIGCHLD, SIG_DFL);
-  signal(SIGTERM, SIG_DFL);
-  signal(SIGINT, SIG_DFL);
+  set_handler(SIGCHLD, SIG_DFL);
+  set_handler(SIGTERM, SIG_DFL);
+  set_handler(SIGINT, SIG_DFL);
   sigprocmask(SIG_SETMASK, &none, NULL);
   prctl(PR_SET_PDEATHSIG, 0);
-  (void)m;
 }
 
 static bool is_run_pid(struct manager *m, pid_t pid) {
@@ -204,7 +206,7 @@ static void start_delivery(struct manager *m) {
   size_t batch = MIN(MAX(m->count / MAX_DELIVERY_PROCESSES, (size_t)1), (size_t)MAX_BATCH);
   pid_t pid = sys_fork("delivery");
   if (pid == 0) {
-    child_signals(m);
+    child_signals();
     struct deliver_opts d = {0};
     for (size_t i = 0; i < batch; i++) (void)deliver_message(m->cfg, m->pending[(m->head + i) % MAX_PENDING], &d);
     _exit(0);
@@ -223,7 +225,7 @@ static void start_run(struct manager *m) {
   if (m->runs >= m->max_runs) return;
   pid_t pid = sys_fork("queue-runner");
   if (pid == 0) {
-    child_signals(m);
+    child_signals();
     queue_run(m->cfg, m->run);
     (void)spool_clean_orphans(m->cfg, 3600);
     _exit(0);
@@ -253,10 +255,10 @@ void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, co
   manager_signals(&wait_mask);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   m.max_runs = max_runs_of(cfg);
-  m.pending = calloc(MAX_PENDING, MSGID_SIZE);
-  m.run_pids = calloc((size_t)m.max_runs, sizeof *m.run_pids);
-  INVARIANT(m.pending && m.run_pids);
-  m.next_run = deadline_in_ms(0);
+  struct arena *a = arena_new("queue_manager");
+  m.pending = arena_alloc(a, size_mul(MAX_PENDING, MSGID_SIZE));
+  m.run_pids = ARENA_NEW_N(a, pid_t, (size_t)m.max_runs);
+  m.next_run = time_mono_ms();
   while (!manager_stop) {
     if (manager_child) reap(&m);
     while (m.count > 0 && m.deliveries < MAX_DELIVERY_PROCESSES) {

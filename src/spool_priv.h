@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Private to spool*.c: between struct message and the bytes of a -H file. */
+/* Private to spool*.c.  Floor: drivers.  Between struct message and the bytes of a -H file. */
 #ifndef SPOOL_PRIV_H
 #define SPOOL_PRIV_H
 

@@ -313,7 +313,7 @@ enum stream_ready stream_input_ready(struct stream *s, int wait_ms) {
   if (s->status != STREAM_OK) return STREAM_AT_EOF;
   bool readable;
   if (!s->layer.has_pending(s->layer.self) &&
-      (!wait_io(s, true, false, deadline_in_ms(wait_ms), &readable) || !readable))
+      (!wait_io(s, true, false, time_mono_ms() + wait_ms, &readable) || !readable))
     return STREAM_NOTHING;
   switch (read_once(s)) {
     case STREAM_OK: return STREAM_DATA;
