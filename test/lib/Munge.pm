@@ -79,7 +79,6 @@ sub map_ids {
 # A replaced id has the shape of an id itself; do not number it again.
 sub id_unless_done {
   my ($self, $id) = @_;
-  $self->{done_ids} //= {};
   return $id if $id =~ /^10Hm[a-z]+[A-Z]-000000005vi-0000$/;
   return $self->message_id($id);
 }
@@ -585,7 +584,6 @@ sub kind_of {
   for my $kind (qw(stdout stderr log mail)) {
     return $kind if $path =~ /$kind/;
   }
-  return 'log' if $path =~ /msglog/;
   return 'stdout';
 }
 

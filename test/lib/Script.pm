@@ -429,7 +429,6 @@ sub sized_lines {
   $lead //= '';
   $lead =~ tr/_/ /;
   my $fill = $length - length($lead) - 1;
-  return ($lead . 'a' x ($fill > 0 ? $fill : 0)) x 1 if $count == 1;
   return map { $lead . 'a' x ($fill > 0 ? $fill : 0) } 1 .. $count;
 }
 
