@@ -370,7 +370,8 @@ static void set_frozen(struct deliver_run *run) {
   m->frozen = true;
   m->frozen_at = time_sec();
   log_write(LS_ALWAYS, LOG_MAIN, "Frozen%s", run->freeze_why ? run->freeze_why : "");
-  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "*** Frozen%s", run->freeze_why ? run->freeze_why : "");
+  const char *line = arena_printf_t(run->a, UNTAINTED, "*** Frozen%s\n", run->freeze_why ? run->freeze_why : "");
+  if (run->msglog_fd >= 0) (void)!sys_write_all(run->msglog_fd, line, strlen(line));
 }
 
 static void finish_message(struct deliver_run *run) {

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Bounces and delay warnings.  Floor: flows.  Manual ch. 51 "Customizing bounce and warning messages", RFC 3464.
+ *
+ * The report is made inside this process as a new spool item and goes through the same durable steps as any message: when bounce_send()
+ * returns true it is synced.  Whatever it quotes comes from the network and is hostile; header texts are kept on their lines by
+ * replacing line ends.  Memory: the arena of the new message. */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/rand.h"
+#include "deliver.h"
+#include "os/log.h"
+#include "os/sys.h"
+#include "receive_priv.h"
+#include "router.h"
+#include "spool.h"
+#include "transport.h"
+
+struct report {
+  struct message *old;       /* what it is about */
+  struct expand_ctx *x;
+  struct message *m;         /* the report */
+  struct conn *c;
+  struct arena *a;
+  const char *to;
+  const char *boundary;
+  struct strbuf body;
+  bool failed_write;
+};
+
+/* --- making a message ------------------------------------------------------------------------------- */
+
+static void report_header(struct report *r, const char *text) {
+  message_add_header(r->m, ' ', text, strlen(text));
+}
+
+/* A value on one line. */
+static const char *one_line(struct arena *a, const char *s) {
+  char *copy = arena_strdup(a, s);
+  for (char *p = copy; *p; p++)
+    if (*p == '\n' || *p == '\r') *p = ' ';
+  return copy;
+}
+
+static const char *exim_login(struct report *r) {
+  struct passwd_entry pw;
+  struct strbuf b = strbuf_new(r->a);
+  strbuf_addf(&b, "%lu", (unsigned long)r->old->cfg->exim_uid);
+  return route_find_user(r->a, b.p, &pw) && pw.name ? pw.name : "exim";
+}
+
+static bool report_open(struct report *r, struct message *old, struct expand_ctx *x, const char *to) {
+  const struct config *cfg = old->cfg;
+  *r = (struct report){.old = old, .x = x, .to = to, .m = message_new(cfg)};
+  r->a = r->m->arena;
+  r->c = ARENA_NEW(r->a, struct conn);
+  r->c->arena = r->a;
+  r->c->cfg = cfg;
+  r->c->is_local_caller = true;
+  r->c->login = r->c->from.ident = exim_login(r);
+  r->c->from.protocol = "local";
+  r->c->from.host_aliases = vec_new(r->a);
+  r->c->uid = cfg->exim_uid;
+  r->c->gid = cfg->exim_gid;
+  r->c->command_names = vec_new(r->a);
+  r->m->from = &r->c->from;
+  r->m->login = r->c->login;
+  r->m->uid = cfg->exim_uid;
+  r->m->gid = cfg->exim_gid;
+  r->m->sender = "";
+  r->m->received_time = time_now();
+  r->m->local_error_message = true;
+  r->m->is_local = true;
+  r->m->deliver_firsttime = true;
+  r->m->bounce_of = arena_strdup(r->a, old->id);
+  message_add_recipient(r->m, to);
+  r->body = strbuf_new_t(r->a, TAINTED, 4096);
+  int rc = spool_create(r->m);
+  if (rc == 0) return true;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to create the spool file of a bounce message: %s", strerror(-rc));
+  message_free(r->m);
+  return false;
+}
+
+static void flush_body(struct report *r) {
+  if (r->failed_write || r->body.n == 0) return;
+  int rc = spool_append(r->m, r->body.p, r->body.n);
+  if (rc < 0) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to write a bounce message: %s", strerror(-rc));
+    r->failed_write = true;
+  }
+  for (size_t i = 0; i < r->body.n; i++)
+    if (r->body.p[i] == '\n') r->m->body_linecount++;
+  r->m->body_size += (int64_t)r->body.n;
+  strbuf_clear(&r->body);
+}
+
+static void count_size(struct message *m) {
+  m->message_size = m->body_size;
+  for (const struct header_line *h = m->headers; h; h = h->next) m->message_size += (int64_t)h->n;
+  m->message_size++;
+}
+
+/* Received: in front, commit, "<=" line, deliver. */
+static bool report_close(struct report *r) {
+  flush_body(r);
+  struct expand_ctx rx = expand_ctx_new(r->a, r->old->cfg);
+  rx.msg = r->m;
+  rx.conn = r->c;
+  struct reception rec = {.c = r->c, .m = r->m, .x = &rx, .is_local = true};
+  r->m->received_time_complete = time_now();
+  log_set_message_id(r->m->id);
+  bool ok = !r->failed_write && receive_make_received(&rec, false);
+  if (ok) {
+    count_size(r->m);
+    int rc = spool_commit(r->m);
+    ok = rc == 0;
+    if (!ok) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to store a bounce message: %s", strerror(-rc));
+  } else {
+    spool_abandon(r->m);
+  }
+  char id[MSGID_SIZE];
+  memcpy(id, r->m->id, sizeof(id));
+  if (ok) receive_log_arrival(&rec);
+  const struct config *cfg = r->old->cfg;
+  message_free(r->m); /* gives up the lock, so that the delivery can have it */
+  log_set_message_id(r->old->id);
+  if (ok) deliver_start_internal(cfg, id);
+  return ok;
+}
+
+/* --- headers ---------------------------------------------------------------------------------------- */
+
+static const char *id_list(struct arena *a, const struct message *m, const char *name) {
+  struct header_line *h = message_find_header(m, name, NULL);
+  struct str n, v;
+  if (!h || !header_split(str_n(h->text, h->n), &n, &v)) return NULL;
+  return one_line(a, str_dup(a, str_trim(v)));
+}
+
+static void common_headers(struct report *r, const char *subject) {
+  struct arena *a = r->a;
+  const struct config *cfg = r->old->cfg;
+  report_header(r, "Auto-Submitted: auto-replied\n");
+  const char *from = expand_option(r->x, "dsn_from", cfg->o.dsn_from);
+  if (!from) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand dsn_from: %s", r->x->error ? r->x->error : "");
+    from = arena_printf(a, "Mail Delivery System <Mailer-Daemon@%s>", cfg->qualify_domain);
+  }
+  message_add_header(r->m, 'F', arena_printf(a, "From: %s\n", one_line(a, from)), strlen(one_line(a, from)) + 7);
+  if (cfg->o.errors_reply_to) message_add_header(r->m, 'R', arena_printf(a, "Reply-To: %s\n", cfg->o.errors_reply_to),
+                                                 strlen(cfg->o.errors_reply_to) + 11);
+  message_add_header(r->m, 'T', arena_printf(a, "To: %s\n", r->to), strlen(r->to) + 5);
+  const char *refs = id_list(a, r->old, "References"), *id = id_list(a, r->old, "Message-ID");
+  if (!refs) refs = id_list(a, r->old, "In-Reply-To");
+  if (id) report_header(r, arena_printf(a, "References: %s%s%s\n", refs ? refs : "", refs ? " " : "", id));
+  r->boundary = arena_printf_t(a, UNTAINTED, "%lld-eximdsn-%u", (long long)time_sec(), rand_below(2000000000));
+  report_header(r, arena_printf(a, "Content-Type: multipart/report; report-type=delivery-status; boundary=%s\n", r->boundary));
+  report_header(r, "MIME-Version: 1.0\n");
+  report_header(r, arena_printf(a, "Subject: %s\n", one_line(a, subject)));
+  const char *mid = arena_printf(a, "Message-Id: <E%s@%s>\n", r->m->id, cfg->primary_hostname);
+  message_add_header(r->m, 'I', mid, strlen(mid));
+  char buf[64];
+  struct time_opts o = {.utc = cfg->o.timezone && strcmpic(cfg->o.timezone, "utc") == 0};
+  report_header(r, arena_printf(a, "Date: %s\n", time_format(time_now(), TIME_FULL, o, buf, sizeof(buf))));
+  strbuf_addf(&r->body, "--%s\nContent-type: text/plain; charset=us-ascii\n\n", r->boundary);
+}
+
+/* --- the list of addresses -------------------------------------------------------------------------- */
+
+static const struct address *top_of(const struct address *addr) {
+  while (addr->parent) addr = addr->parent;
+  return addr;
+}
+
+static const char *top_text(const struct address *addr) {
+  const struct address *top = top_of(addr);
+  return top->onetime_parent ? top->onetime_parent : top->address;
+}
+
+/* "  address" or what stands for it, and where it came from.  False: the reason must not be shown. */
+static bool add_name(struct strbuf *b, const struct address *addr, const char *indent) {
+  const char *parent = addr->parent || addr->onetime_parent ? top_text(addr) : NULL;
+  if (addr->hide_child && parent) {
+    strbuf_addf(b, "an undisclosed address\n%s(generated from %s)", indent, parent);
+    return false;
+  }
+  if (addr->is_pipe || addr->is_file || addr->is_reply) {
+    const char *what = addr->is_pipe ? "pipe to " : addr->is_file ? "save to " : "autoreply to ";
+    strbuf_addl(b, what, addr->is_reply ? addr->address + 1 : addr->address, NULL);
+    if (parent) strbuf_addf(b, "\n%sgenerated by %s", indent, parent);
+    return true;
+  }
+  strbuf_adds(b, addr->address);
+  if (parent && strcmp(parent, addr->address) != 0) strbuf_addf(b, "\n%s(generated from %s)", indent, parent);
+  return true;
+}
+
+/* The reason, each of its lines indented; the reply of a remote server starts a line of its own. */
+static void add_reason(struct strbuf *b, const struct address *addr) {
+  const char *text = addr->message;
+  bool is_local = addr->transport && addr->transport->driver->is_local;
+  if (is_local && !addr->pass_message) {
+    if (addr->user_message) text = addr->user_message;
+    else text = addr->return_output ? NULL : "local delivery failed";
+  } else if (addr->user_message && !addr->transport) {
+    text = addr->user_message;
+  }
+  if ((!text || !*text) && addr->basic_errno > 0 && !is_local) text = strerror(addr->basic_errno);
+  if (addr->host_used && !is_local) {
+    strbuf_addl(b, "  host ", addr->host_used->name, NULL);
+    if (addr->host_used->address) strbuf_addl(b, " [", addr->host_used->address, "]", NULL);
+    strbuf_addc(b, '\n');
+  }
+  if (!text || !*text) return;
+  strbuf_adds(b, "    ");
+  bool may_break = addr->host_used != NULL;
+  for (const char *p = text; *p; p++) {
+    if (*p == '\\' && p[1] == 'n') {
+      strbuf_adds(b, "\n    ");
+      p++;
+    } else if (*p == '\n') {
+      if (p[1]) strbuf_adds(b, "\n    ");
+    } else if (may_break && *p == ':' && p[1] == ' ' && ch_isdigit(p[2])) {
+      strbuf_adds(b, ":\n    ");
+      p++;
+      may_break = false;
+    } else {
+      strbuf_add(b, p, 1);
+    }
+  }
+  strbuf_addc(b, '\n');
+}
+
+static bool output_wanted(const struct address *addr) {
+  return addr->return_output && addr->return_file_when != ADDR_RETURN_NONE;
+}
+
+enum { OUTPUT_MAX_BYTES = 64 << 10 };
+
+static void add_output(struct report *r, struct address *list) {
+  size_t n = 0;
+  for (const struct address *p = list; p; p = p->next) n += output_wanted(p);
+  if (n == 0) return;
+  strbuf_addf(&r->body, "The following text was generated during the delivery attempt%s:\n\n", n > 1 ? "s" : "");
+  for (struct address *p = list; p; p = p->next) {
+    if (!output_wanted(p)) continue;
+    strbuf_adds(&r->body, "------ ");
+    (void)add_name(&r->body, p, "       ");
+    strbuf_adds(&r->body, " ------\n");
+    /* One output may belong to several addresses in a row. */
+    if (p->next && output_wanted(p->next) && strcmp(p->next->return_output, p->return_output) == 0) continue;
+    strbuf_addc(&r->body, '\n');
+    int fd = sys_open(p->return_output, O_RDONLY | O_NOFOLLOW, 0);
+    char *text = NULL;
+    size_t len = 0;
+    if (fd >= 0) {
+      if (sys_read_file(fd, r->a, OUTPUT_MAX_BYTES, &text, &len) == 0) strbuf_add_t(&r->body, text, len, TAINTED);
+      else strbuf_adds(&r->body, "(the output is not available)\n");
+      (void)!sys_close(fd);
+    }
+    if (len && text[len - 1] != '\n') strbuf_addc(&r->body, '\n');
+    strbuf_addc(&r->body, '\n');
+  }
+}
+
+/* --- message/delivery-status ------------------------------------------------------------------------ */
+
+static const char *smtp_reply_in(const char *message) {
+  if (!message) return NULL;
+  for (const char *p = strstr(message, ": "); p; p = strstr(p + 1, ": ")) {
+    const char *s = p + 2;
+    if (ch_isdigit(s[0]) && ch_isdigit(s[1]) && ch_isdigit(s[2]) && (s[3] == ' ' || s[3] == '-')) return s;
+  }
+  return NULL;
+}
+
+static void add_status(struct report *r, const struct address *addr, const char *action, const char *status) {
+  struct strbuf *b = &r->body;
+  strbuf_addf(b, "Action: %s\n", action);
+  if (addr->orcpt) strbuf_addf(b, "Original-Recipient: %s\n", one_line(r->a, addr->orcpt));
+  strbuf_addf(b, "Final-Recipient: rfc822;%s\nStatus: %s\n", one_line(r->a, top_text(addr)), status);
+  bool is_remote = addr->transport && !addr->transport->driver->is_local;
+  if (is_remote && addr->host_used && addr->host_used->name) {
+    strbuf_addf(b, "Remote-MTA: dns; %s\n", addr->host_used->name);
+    const char *reply = smtp_reply_in(addr->message);
+    if (reply) {
+      strbuf_adds(b, "Diagnostic-Code: smtp; ");
+      for (const char *p = reply; *p; p++) {
+        if (*p == '\n') strbuf_adds(b, "\n ");
+        else strbuf_add(b, p, 1);
+      }
+      strbuf_addc(b, '\n');
+    }
+  }
+  strbuf_addc(b, '\n');
+}
+
+static void open_status(struct report *r) {
+  strbuf_addf(&r->body, "--%s\nContent-type: message/delivery-status\n\nReporting-MTA: dns; %s\n", r->boundary,
+              r->old->cfg->primary_hostname);
+  if (r->old->dsn_envid) strbuf_addf(&r->body, "Original-Envelope-ID: %s\n", one_line(r->a, r->old->dsn_envid));
+  strbuf_addc(&r->body, '\n');
+}
+
+/* --- the copy of the message ------------------------------------------------------------------------ */
+
+static void add_old_headers(struct report *r) {
+  strbuf_addf(&r->body, "Return-path: <%s>\n", r->old->sender ? r->old->sender : "");
+  for (const struct header_line *h = r->old->headers; h; h = h->next)
+    if (h->type != '*') strbuf_add(&r->body, h->text, h->n);
+}
+
+static void add_old_body(struct report *r) {
+  char buf[8192];
+  off_t at = r->old->data_start;
+  ssize_t n;
+  char last = '\n';
+  while (!r->failed_write && (n = sys_pread(r->old->data_fd, buf, sizeof(buf), at)) > 0) {
+    strbuf_add_t(&r->body, buf, (size_t)n, TAINTED);
+    at += n;
+    last = buf[n - 1];
+    flush_body(r);
+  }
+  if (last != '\n') strbuf_addc(&r->body, '\n');
+}
+
+static void add_copy(struct report *r, bool want_body) {
+  const struct main_options *o = &r->old->cfg->o;
+  if (!o->bounce_return_message) {
+    strbuf_addf(&r->body, "--%s--\n", r->boundary);
+    return;
+  }
+  bool body = want_body && o->bounce_return_body && r->old->dsn_ret != DSN_RET_HDRS, limited = false;
+  if (body && o->bounce_return_size_limit > 0 && r->old->message_size > o->bounce_return_size_limit) limited = true;
+  if (body && o->bounce_return_linesize_limit > 0 && r->old->max_received_linelength > o->bounce_return_linesize_limit) limited = true;
+  if (limited) body = false;
+  strbuf_addf(&r->body, "--%s\nContent-type: %s\n\n", r->boundary, body ? "message/rfc822" : "text/rfc822-headers");
+  add_old_headers(r);
+  if (limited) strbuf_adds(&r->body, "X-Exim-DSN-Information: Due to administrative limits only headers are returned\n");
+  strbuf_addc(&r->body, '\n');
+  if (body) add_old_body(r);
+  strbuf_addf(&r->body, "\n--%s--\n", r->boundary);
+}
+
+/* --- the two reports -------------------------------------------------------------------------------- */
+
+static bool to_sender(const struct report *r) { return r->old->sender && strcmp(r->old->sender, r->to) == 0; }
+
+static void failed_recipients_header(struct report *r, const struct address *failed) {
+  struct strbuf b = strbuf_new(r->a);
+  const char *seen = NULL;
+  for (const struct address *p = failed; p; p = p->next) {
+    const char *t = one_line(r->a, top_text(p));
+    if (seen && strcmp(seen, t) == 0) continue;
+    strbuf_addl(&b, b.n ? ",\n  " : "X-Failed-Recipients: ", t, NULL);
+    seen = t;
+  }
+  strbuf_addc(&b, '\n');
+  report_header(r, b.p);
+}
+
+static void failed_status_list(struct report *r, struct address *failed) {
+  open_status(r);
+  struct vec plain = vec_new(r->a);
+  for (struct address *p = failed; p; p = p->next)
+    if (!output_wanted(p)) vec_push(&plain, p);
+  for (size_t i = plain.n; i-- > 0;) add_status(r, plain.v[i], "failed", "5.0.0");
+  for (struct address *p = failed; p; p = p->next)
+    if (output_wanted(p)) add_status(r, p, "failed", "5.0.0");
+}
+
+bool bounce_send(struct message *m, struct expand_ctx *x, struct address *failed, const char *errors_to) {
+  struct report r;
+  if (!report_open(&r, m, x, errors_to)) return false;
+  x->bounce_recipient = errors_to;
+  failed_recipients_header(&r, failed);
+  common_headers(&r, to_sender(&r) ? "Mail delivery failed: returning message to sender" : "Mail delivery failed");
+  struct strbuf *b = &r.body;
+  strbuf_adds(b, "This message was created automatically by mail delivery software.\n\n");
+  if (m->cfg->o.bounce_message_text) strbuf_addl(b, m->cfg->o.bounce_message_text, "\n", NULL);
+  if (to_sender(&r))
+    strbuf_adds(b, "A message that you sent could not be delivered to one or more of its\nrecipients. "
+                   "This is a permanent error. The following address(es) failed:\n");
+  else
+    strbuf_addf(b, "A message sent by\n\n  <%s>\n\ncould not be delivered to one or more of its recipients. The following\n"
+                   "address(es) failed:\n", m->sender ? m->sender : "");
+  strbuf_addc(b, '\n');
+  for (const struct address *p = failed; p; p = p->next) {
+    strbuf_adds(b, "  ");
+    bool show = add_name(b, p, "    ");
+    strbuf_addc(b, '\n');
+    if (show) add_reason(b, p);
+  }
+  strbuf_addc(b, '\n');
+  add_output(&r, failed);
+  failed_status_list(&r, failed);
+  add_copy(&r, true);
+  bool ok = report_close(&r);
+  x->bounce_recipient = NULL;
+  if (ok)
+    for (struct address *p = failed; p; p = p->next)
+      if (p->return_output) (void)!unlink(p->return_output);
+  return ok;
+}
+
+static const char *delay_text(struct arena *a, int64_t queued_sec) {
+  long hours = (long)(queued_sec / 3600), minutes = (long)(queued_sec / 60);
+  if (queued_sec < 120 * 60) return arena_printf_t(a, UNTAINTED, "%ld minutes", minutes);
+  return arena_printf_t(a, UNTAINTED, "%ld hours", hours);
+}
+
+static const char *header_value(struct report *r, const char *name) { return id_list(r->a, r->old, name); }
+
+bool bounce_warn_delay(struct message *m, struct expand_ctx *x, struct address *deferred, const char *errors_to, int64_t queued_sec) {
+  struct report r;
+  if (!report_open(&r, m, x, errors_to)) return false;
+  const char *delay = delay_text(r.a, queued_sec);
+  x->warnmsg_delay = delay;
+  x->warnmsg_recipients = errors_to;
+  common_headers(&r, arena_printf(r.a, "Warning: message %s delayed %s", m->id, delay));
+  struct strbuf *b = &r.body;
+  strbuf_adds(b, "This message was created automatically by mail delivery software.\n");
+  if (to_sender(&r))
+    strbuf_addf(b, "A message that you sent has not yet been delivered to one or more of its\nrecipients after more than "
+                   "%s on the queue on %s.\n\n", delay, m->cfg->primary_hostname);
+  else
+    strbuf_addf(b, "A message sent by\n\n  <%s>\n\nhas not yet been delivered to one or more of its recipients after more than \n"
+                   "%s on the queue on %s.\n\n", m->sender ? m->sender : "", delay, m->cfg->primary_hostname);
+  strbuf_addf(b, "The message identifier is:     %s\n", m->id);
+  const char *subject = header_value(&r, "Subject"), *date = header_value(&r, "Date");
+  if (subject) strbuf_addf(b, "The subject of the message is: %s\n", subject);
+  if (date) strbuf_addf(b, "The date of the message is:    %s\n", date);
+  strbuf_addf(b, "\nThe address%s to which the message has not yet been delivered %s:\n\n", deferred->next ? "es" : "",
+              deferred->next ? "are" : "is");
+  for (const struct address *p = deferred; p; p = p->next) {
+    strbuf_adds(b, "  ");
+    bool show = add_name(b, p, "    ");
+    strbuf_addc(b, '\n');
+    bool is_local = p->transport && p->transport->driver->is_local;
+    if (show && p->message && *p->message && !is_local && !p->is_pipe && !p->is_file && !p->is_reply)
+      strbuf_addf(b, "    Delay reason: %s\n", p->message);
+  }
+  strbuf_adds(b, "\nNo action is required on your part. Delivery attempts will continue for\n"
+                 "some time, and this warning may be repeated at intervals if the message\n"
+                 "remains undelivered. Eventually the mail delivery software will give up,\n"
+                 "and when that happens, the message will be returned to you.\n\n");
+  open_status(&r);
+  for (const struct address *p = deferred; p; p = p->next) add_status(&r, p, "delayed", "4.0.0");
+  add_copy(&r, false);
+  bool ok = report_close(&r);
+  x->warnmsg_delay = x->warnmsg_recipients = NULL;
+  return ok;
+}
