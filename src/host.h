@@ -39,4 +39,10 @@ enum outcome host_name_lookup(struct expand_ctx *x, const char **ret_msg);
 /* HELO name checks: helo_verify(); sets helo_verified/helo_verify_failed. */
 bool host_verify_helo(struct expand_ctx *x);
 
+/* Install what lists need from here (match_set_hooks); call once at start-up. */
+void host_init(void);
+/* For struct expand_hooks: addresses (struct ip *) of a name, and the name of x->conn's peer. */
+enum outcome host_hook_resolve(struct expand_ctx *x, const char *name, struct vec *ret_ips);
+void host_hook_sender_name(struct expand_ctx *x);
+
 #endif

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Hosts from the DNS: SRV, MX and address records, their order, and where we stand among them.  Floor: drivers.  Manual ch. 17, 48.
+ *
+ * RFC 5321 §5.1, 7505 (null MX), 2782.  Every name here came from the network.  Equal preferences are shuffled with rand_below(); a
+ * host that is this one removes itself and everything not more preferred, so that mail cannot loop.  A list of which some hosts could
+ * not be looked up for now is used without them; only when none is left is the whole a temporary failure. */
+
+#include "base/rand.h"
+#include "host_priv.h"
+#include "os/debug.h"
+#include "os/log.h"
+#include "policy/match.h"
+#include "policy/narrate.h"
+
+/* Preference counts above the shuffle (0..499) and the family (+500). */
+enum { KEY_PER_MX = 1000, KEY_SHUFFLE = 500, MX_MAX = 1000 };
+
+/* ---- addresses of one name ---- */
+
+static struct host *add_address(struct expand_ctx *x, struct host *h, struct host *last, const struct dns_rr *rr, int base, bool v4_late) {
+  struct host *n = h;
+  if (h->address) {
+    n = ARENA_NEW(x->a, struct host);
+    *n = *h;
+  }
+  n->address = rr->address;
+  n->sort_key = base + (int)rand_below(KEY_SHUFFLE) + (v4_late == (rr->type == DNS_T_A) ? KEY_SHUFFLE : 0);
+  if (n == h) return h;
+  /* Keep the chain of this name in order of its keys; h itself stays the first struct, so contents move. */
+  struct host *p = h, *end = last->next;
+  while (p->next != end && p->next->sort_key <= n->sort_key) p = p->next;
+  if (p == h && n->sort_key < h->sort_key) {
+    struct host tmp = *h;
+    *h = *n;
+    *n = tmp;
+    h->next = n;
+    n->next = tmp.next;
+    return last == h ? n : last;
+  }
+  n->next = p->next;
+  p->next = n;
+  return p == last ? n : last;
+}
+
+struct tally {
+  bool again, ignored, insecure;
+};
+
+static void one_family(struct expand_ctx *x, struct host *h, struct host **last, const struct host_find_opts *o, int type, int base,
+                       bool want_dnssec, struct tally *t) {
+  struct dns_answer ans = {0};
+  struct dns_query_opts q = {.want_dnssec = want_dnssec, .cname_limit = -1};
+  if (o && o->how & HOST_FIND_QUALIFY_SINGLE) q.qualify_single = true;
+  if (o && o->how & HOST_FIND_SEARCH_PARENTS) q.search_parents = true;
+  switch (dns_lookup(x, h->name, type, &q, &ans, NULL)) {
+  case DNS_SUCCEED: break;
+  case DNS_NOMATCH:
+  case DNS_NODATA: return;
+  case DNS_AGAIN:
+  case DNS_FAIL: t->again = true; return;
+  }
+  if (want_dnssec && !dns_is_secure(x, &ans)) t->insecure = true;
+  bool v4_late = !(o && o->how & HOST_FIND_IPV4_FIRST);
+  for (const struct dns_rr *rr = ans.answers; rr; rr = rr->next) {
+    if (host_is_ignored(x, o, h->name, rr->address)) {
+      DEBUG(D_HOST_LOOKUP) debug_printf("ignored host %s [%s]\n", h->name, rr->address);
+      t->ignored = true;
+      continue;
+    }
+    *last = add_address(x, h, *last, rr, base, v4_late);
+  }
+}
+
+static bool skips_ipv6(struct expand_ctx *x, const struct host_find_opts *o, const char *name) {
+  if (x->cfg->o.disable_ipv6 || (o && o->how & HOST_FIND_IPV4_ONLY)) return true;
+  return x->cfg->o.dns_ipv4_lookup && host_name_in(x, name, x->cfg->o.dns_ipv4_lookup);
+}
+
+enum host_find host_set_addresses(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, int base, struct host **ret_last) {
+  struct ip ip;
+  struct tally t = {0};
+  bool required = false;
+  struct host *last = h;
+  *ret_last = h;
+  if (ip_parse(str_c(h->name), &ip)) {
+    if (!x->cfg->o.allow_mx_to_ip && h->mx >= 0) return HOST_FIND_FAILED;
+    if (host_is_ignored(x, o, h->name, h->name)) return HOST_IGNORED;
+    h->address = h->name;
+    h->sort_key = base;
+    return HOST_FOUND;
+  }
+  bool lists = o && (o->dnssec_request_domains || o->dnssec_require_domains);
+  bool dnssec = lists && host_wants_dnssec(x, o, h->name, &required);
+  if (!skips_ipv6(x, o, h->name)) one_family(x, h, &last, o, DNS_T_AAAA, base, dnssec, &t);
+  one_family(x, h, &last, o, DNS_T_A, base, dnssec, &t);
+  *ret_last = last;
+  if (!h->address) return t.again ? HOST_FIND_AGAIN : t.ignored ? HOST_IGNORED : HOST_FIND_FAILED;
+  if (required && t.insecure) return HOST_FIND_SECURITY;
+  for (struct host *p = h;; p = p->next) {
+    p->dnssec = dnssec && !t.insecure;
+    p->dnssec_used = dnssec;
+    if (p == last) break;
+  }
+  return HOST_FOUND;
+}
+
+/* ---- SRV and MX records to a list of names ---- */
+
+struct names {
+  struct host *first;
+  int count;
+};
+
+/* Sorted insertion; a name that is there already keeps its better preference. */
+static void add_name(struct expand_ctx *x, struct names *l, const char *name, int mx, int key, int port) {
+  struct host **pp = &l->first;
+  if (l->count >= MX_MAX) return;
+  for (struct host **q = &l->first; *q; q = &(*q)->next)
+    if (dns_name_eq((*q)->name, name) && (*q)->port == port) {
+      if ((*q)->mx <= mx) return;
+      *q = (*q)->next;
+      l->count--;
+      break;
+    }
+  while (*pp && (*pp)->sort_key <= key) pp = &(*pp)->next;
+  struct host *h = ARENA_NEW(x->a, struct host);
+  *h = (struct host){.next = *pp, .name = name, .mx = mx, .sort_key = key, .port = port};
+  *pp = h;
+  l->count++;
+}
+
+static void names_from_mx(struct expand_ctx *x, const struct dns_answer *ans, struct names *l) {
+  for (const struct dns_rr *rr = ans->answers; rr; rr = rr->next)
+    if (strcmp(rr->name, ".") != 0) add_name(x, l, rr->name, rr->pref, rr->pref * KEY_PER_MX + (int)rand_below(KEY_SHUFFLE), 0);
+}
+
+/* RFC 2782: within one priority hosts are drawn by weight. */
+static void names_from_srv(struct expand_ctx *x, const struct dns_answer *ans, struct names *l) {
+  struct vec left = vec_new(x->a);
+  for (struct dns_rr *rr = ans->answers; rr && left.n < MX_MAX; rr = rr->next)
+    if (strcmp(rr->name, ".") != 0) vec_push(&left, rr);
+  for (int rank = 0; left.n > 0; rank++) {
+    unsigned best = UINT32_MAX, total = 0;
+    for (size_t i = 0; i < left.n; i++) best = MIN(best, ((struct dns_rr *)left.v[i])->pref);
+    for (size_t i = 0; i < left.n; i++)
+      if (((struct dns_rr *)left.v[i])->pref == best) total += ((struct dns_rr *)left.v[i])->weight;
+    unsigned draw = rand_below(total + 1), sum = 0;
+    size_t chosen = left.n;
+    for (size_t i = 0; i < left.n; i++) {
+      const struct dns_rr *rr = left.v[i];
+      if (rr->pref != best) continue;
+      sum += rr->weight;
+      if (chosen == left.n || sum <= draw) chosen = i;
+      if (sum >= draw) {
+        chosen = i;
+        break;
+      }
+    }
+    const struct dns_rr *rr = left.v[chosen];
+    add_name(x, l, rr->name, rr->pref, rank, rr->port);
+    left.v[chosen] = left.v[--left.n];
+  }
+}
+
+/* ---- us among them ---- */
+
+static bool treated_as_local(struct expand_ctx *x, const char *name) {
+  const char *list = x->cfg->o.hosts_treat_as_local;
+  return list && host_name_in(x, name, list);
+}
+
+/* Cut the list before the first preference at which one of the hosts is local. */
+static enum host_find cut_at_local(struct expand_ctx *x, struct host **list, bool *ret_removed) {
+  const struct host *local = NULL;
+  for (const struct host *h = *list; h && !local; h = h->next)
+    if (host_is_local(x, h->address) || treated_as_local(x, h->name)) local = h;
+  if (!local) return HOST_FOUND;
+  struct host **pp = list;
+  while (*pp && (*pp)->mx < local->mx) pp = &(*pp)->next;
+  if (pp == list) return HOST_FOUND_LOCAL; /* nothing is preferred to us: all stay, for the caller's message */
+  DEBUG(D_HOST_LOOKUP) debug_printf("local host has preference %d: removed it and those behind\n", local->mx);
+  *pp = NULL;
+  if (ret_removed) *ret_removed = true;
+  return HOST_FOUND;
+}
+
+/* Give each name its addresses; names without are dropped.  *list becomes the chain. */
+static enum host_find resolve_all(struct expand_ctx *x, struct host **list, const struct host_find_opts *o, bool by_key) {
+  bool again = false, ignored = false, security = false;
+  struct host *out = NULL, **tail = &out;
+  for (struct host *h = *list, *next; h; h = next) {
+    struct host *last;
+    next = h->next;
+    h->next = NULL;
+    enum host_find f = host_set_addresses(x, h, o, by_key ? h->mx * KEY_PER_MX : h->sort_key, &last);
+    again |= f == HOST_FIND_AGAIN;
+    ignored |= f == HOST_IGNORED;
+    security |= f == HOST_FIND_SECURITY;
+    if (f != HOST_FOUND) continue;
+    *tail = h;
+    tail = &last->next;
+  }
+  *list = out;
+  if (out) return HOST_FOUND;
+  return again ? HOST_FIND_AGAIN : security ? HOST_FIND_SECURITY : ignored ? HOST_IGNORED : HOST_FIND_FAILED;
+}
+
+/* ---- the whole search ---- */
+
+static struct dns_query_opts query_opts(struct expand_ctx *x, const struct host_find_opts *o, const char *name, bool *ret_required) {
+  struct dns_query_opts q = {.cname_limit = -1, .qualify_single = (o->how & HOST_FIND_QUALIFY_SINGLE) != 0,
+                             .search_parents = (o->how & HOST_FIND_SEARCH_PARENTS) != 0};
+  q.want_dnssec = host_wants_dnssec(x, o, name, ret_required);
+  return q;
+}
+
+/* FAILED here means: no such records, try the next kind. */
+static enum host_find list_by_type(struct expand_ctx *x, const char *name, int type, const struct dns_query_opts *q, bool dnssec_required,
+                                   const char *fail_domains, const char *owner, struct names *l, const char **ret_fqdn) {
+  struct dns_answer ans = {0};
+  const char *final = name;
+  switch (dns_lookup(x, name, type, q, &ans, &final)) {
+  case DNS_SUCCEED: break;
+  case DNS_NOMATCH:
+  case DNS_NODATA: return HOST_FIND_FAILED;
+  case DNS_AGAIN:
+  case DNS_FAIL: return fail_domains && host_name_in(x, owner, fail_domains) ? HOST_FIND_FAILED : HOST_FIND_AGAIN;
+  }
+  if (dnssec_required && !dns_is_secure(x, &ans)) return HOST_FIND_SECURITY;
+  if (type == DNS_T_MX && ret_fqdn) *ret_fqdn = ans.question;
+  if (type == DNS_T_SRV) names_from_srv(x, &ans, l);
+  else names_from_mx(x, &ans, l);
+  return HOST_FOUND; /* perhaps with an empty list: the domain says it takes no mail */
+}
+
+static enum host_find by_address(struct expand_ctx *x, struct host *h, const struct host_find_opts *o) {
+  struct host *last;
+  h->mx = -1;
+  enum host_find f = host_set_addresses(x, h, o, 0, &last);
+  if (f != HOST_FOUND) return f;
+  last->next = NULL;
+  for (const struct host *p = h; p; p = p->next)
+    if (host_is_local(x, p->address) || treated_as_local(x, p->name)) {
+      narrate(x, D_HOST_LOOKUP, "local host found for non-MX address");
+      return HOST_FOUND_LOCAL;
+    }
+  return HOST_FOUND;
+}
+
+enum host_find host_find_bydns(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, const char **ret_fqdn, bool *ret_removed) {
+  struct names l = {0};
+  struct host *after = h->next;
+  bool required = false, by_srv = false;
+  enum host_find f = HOST_FIND_FAILED;
+  const char *fqdn = h->name;
+  if (ret_removed) *ret_removed = false;
+  struct dns_query_opts q = query_opts(x, o, h->name, &required);
+  if (o->how & HOST_FIND_BY_SRV && o->srv_service && *o->srv_service) {
+    const char *name = arena_printf(x->a, "_%s._tcp.%s", o->srv_service, h->name);
+    f = list_by_type(x, name, DNS_T_SRV, &q, required, o->srv_fail_domains, h->name, &l, NULL);
+    by_srv = f == HOST_FOUND;
+  }
+  if (f == HOST_FIND_FAILED && o->how & HOST_FIND_BY_MX)
+    f = list_by_type(x, h->name, DNS_T_MX, &q, required, o->mx_fail_domains, h->name, &l, &fqdn);
+  if (f == HOST_FOUND && !l.first) return HOST_FIND_FAILED;
+  if (f == HOST_FIND_FAILED && o->how & (HOST_FIND_BY_A | HOST_FIND_BY_AAAA)) {
+    f = by_address(x, h, o);
+    if (ret_fqdn) *ret_fqdn = fqdn;
+    if (f != HOST_FOUND && f != HOST_FOUND_LOCAL) return f;
+  } else {
+    if (f == HOST_FOUND) f = resolve_all(x, &l.first, o, !by_srv);
+    if (f != HOST_FOUND) return f;
+    f = cut_at_local(x, &l.first, ret_removed);
+    int port = h->port;
+    *h = *l.first;
+    if (port)
+      for (struct host *p = h; p; p = p->next) p->port = port;
+    if (ret_fqdn) *ret_fqdn = fqdn;
+  }
+  DEBUG(D_HOST_LOOKUP) {
+    for (const struct host *p = h; p; p = p->next) debug_printf("  %s %s MX=%d\n", p->name, p->address, p->mx);
+  }
+  struct host *last = h;
+  while (last->next) last = last->next;
+  last->next = after;
+  return f;
+}
+
+/* ---- @mx_any, @mx_primary, @mx_secondary ---- */
+
+static bool target_is_local(struct expand_ctx *x, const struct host_find_opts *o, const char *name, bool *ret_again) {
+  struct host h = {.name = name}, *last;
+  if (treated_as_local(x, name)) return true;
+  enum host_find f = host_set_addresses(x, &h, o, 0, &last);
+  if (f == HOST_FIND_AGAIN) *ret_again = true;
+  if (f != HOST_FOUND) return false;
+  for (const struct host *p = &h;; p = p->next) {
+    if (host_is_local(x, p->address)) return true;
+    if (p == last) return false;
+  }
+}
+
+enum outcome host_mx_is_local(struct expand_ctx *x, const char *domain, char which, const char *ignore) {
+  struct host_find_opts o = {.ignore_target_hosts = ignore};
+  struct dns_query_opts q = {.cname_limit = -1};
+  struct dns_answer ans = {0};
+  bool primary = false, secondary = false, again = false;
+  unsigned lowest = UINT32_MAX;
+  int looked_up = 0;
+  switch (dns_lookup(x, domain, DNS_T_MX, &q, &ans, NULL)) {
+  case DNS_SUCCEED: break;
+  case DNS_NOMATCH:
+  case DNS_NODATA: return OUTCOME_FAIL;
+  case DNS_AGAIN:
+  case DNS_FAIL: return OUTCOME_DEFER;
+  }
+  for (const struct dns_rr *rr = ans.answers; rr; rr = rr->next) lowest = MIN(lowest, rr->pref);
+  for (const struct dns_rr *rr = ans.answers; rr && looked_up < 100; rr = rr->next, looked_up++)
+    if (strcmp(rr->name, ".") != 0 && target_is_local(x, &o, rr->name, &again)) {
+      if (rr->pref == lowest) primary = true;
+      else secondary = true;
+    }
+  bool yes = which == 'a' ? primary || secondary : which == 'p' ? primary : secondary && !primary;
+  if (yes) return OUTCOME_OK;
+  return again ? OUTCOME_DEFER : OUTCOME_FAIL;
+}
