@@ -344,8 +344,11 @@ static const char *store_value(struct arena *a, struct opt_block *b, const struc
 {
   switch (o->type) {
   case OPT_T_BOOL:
-    if (value.n && !parse_bool(value, FIELD(b, o, bool)))
-      return arena_printf(a, "\"%.*s\" is not a valid value for the \"%s\" option", STR_FMT(value), name);
+    if (value.n && !parse_bool(value, FIELD(b, o, bool))) {
+      size_t n = 0;
+      while (n < value.n && ch_isalpha(value.p[n])) n++;
+      return arena_printf(a, "\"%.*s\" is not a valid value for the \"%s\" option", (int)n, value.p, name);
+    }
     if (!value.n) *FIELD(b, o, bool) = true;
     return NULL;
   case OPT_T_BOOL_EXP: {

@@ -207,7 +207,7 @@ bool rc_read_acls(struct readconf *r)
     struct conf_pos pos = rc_pos(r), err_pos = pos;
     bool is_new;
     struct tree_node *t = tree_insert(&r->cfg->acls, r->a, name, &is_new);
-    if (!is_new) return rc_fail_plain(r, "there are two ACLs called \"%s\"", name);
+    if (!is_new) return rc_fail(r, "there are two ACLs called \"%s\"", name);
     struct acl *acl = acl_parse(r->a, &ar, name, &err, &err_pos);
     if (r->error) return false;
     if (!acl) return rc_fail_at(r, err_pos.file ? err_pos : pos, arena_printf(r->a, "error in ACL: %s", err));

@@ -80,7 +80,8 @@ static bool push_file(struct readconf *r, const char *name, int fd)
   struct rc_file *f = ARENA_NEW(r->a, struct rc_file);
   f->up = r->file;
   f->name = name;
-  f->p = text;
+  /* The administrator's words are what everything else is measured against: owner and mode were checked, or privileges given up. */
+  f->p = arena_untaint_copy(r->a, text, n);
   f->n = n;
   r->file = f;
   r->depth++;

@@ -92,6 +92,8 @@ static const char *parse_error_name(struct readconf *r, struct str name, struct 
     rule->more_errno = names[i].more;
     return NULL;
   }
+  if (str_startsic(name, STR("timeout_"))) return "\"A\", \"MX\", or \"connect\" expected after \"timeout\"";
+  if (str_startsic(name, STR("refused_"))) return "A or MX expected after \"refused\"";
   return arena_printf(r->a, "unknown or malformed retry error \"%.*s\"", STR_FMT(name));
 }
 
