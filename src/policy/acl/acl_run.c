@@ -55,13 +55,14 @@ static const char *next_text_line(struct acl_reader *r, struct conf_pos *ret_pos
 /* Text of an ACL in a file.  NULL with *ret_error. */
 static const char *read_acl_file(struct arena *a, const char *path, const char **ret_error) {
   char *text = NULL;
-  size_t n;
+  size_t n = 0;
   int fd = sys_open(path, O_RDONLY, 0), rc = fd;
   if (fd >= 0) {
     rc = sys_read_file(fd, a, 1 << 20, &text, &n);
     if (sys_close(fd) < 0) rc = rc < 0 ? rc : 0; /* read only: nothing can be lost */
   }
-  if (rc >= 0) return text;
+  /* An absolute path from the configuration: its text is the administrator's, like the configuration itself. */
+  if (rc >= 0) return arena_untaint_copy(a, text, n);
   *ret_error = arena_printf(a, "failed to open ACL file \"%s\": %s", path, strerror(-rc));
   return NULL;
 }
