@@ -207,10 +207,9 @@ sub own_tree {
 sub make_tree {
   my ($tree, $o, $w) = @_;
   make_dir($tree, 0755);
-  if (-d "$o->{suite}/aux-fixed") {
-    run_quietly('cp', '-a', "$o->{suite}/aux-fixed", "$tree/aux-fixed");
-  } else {
-    make_dir("$tree/aux-fixed", 0755);
+  for my $name (qw(aux-fixed confs)) {
+    make_dir("$tree/$name", 0755);
+    run_quietly('cp', '-a', "$o->{suite}/$name/.", "$tree/$name") if -d "$o->{suite}/$name";
   }
   make_aux_var("$o->{suite}/aux-var-src", "$tree/aux-var", $w);
   make_dns_zones("$o->{suite}/dnszones-src", "$tree/dnszones", $w);
