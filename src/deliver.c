@@ -308,13 +308,8 @@ static void send_warnings(struct deliver_run *run) {
   int64_t due = warning_due(list, m->warning_count);
   if (due <= 0 || queued < due) return;
   struct expand_ctx *x = &run->x;
-  /* Without a condition of its own the manual's default: nothing to lists, bulk mail and automatic senders. */
-  static const char usual[] =
-      "${if or {{ !eq{$h_list-id:$h_list-post:$h_list-subscribe:}{} }{ match{$h_precedence:}{(?i)bulk|list|junk} }"
-      "{ match{$h_auto-submitted:}{(?i)auto-generated|auto-replied} }} {no}{yes}}";
   const char *cond = run->cfg->o.delay_warning_condition;
-  if (!cond) cond = usual;
-  if (*cond && expand_condition_lax(x, cond) == OUTCOME_FAIL) return;
+  if (cond && *cond && expand_condition_lax(x, cond) == OUTCOME_FAIL) return;
   struct address *mail = NULL, **tail = &mail;
   for (struct address *addr = run->defer; addr; addr = addr->next) {
     if (!*errors_target(run, addr) || addr->prop.ignore_error || !wants_warning(addr)) continue;

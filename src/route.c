@@ -167,8 +167,8 @@ static enum route_result route_unrouteable(struct route_ctx *rc, struct router *
 
 /* fail_verify_*: an accepted address that must not verify. */
 static enum route_result route_check_fail_verify(struct route_ctx *rc, const struct router *r, struct address *addr) {
-  bool fails = (rc->verify == VERIFY_SENDER && r->o.fail_verify_sender) ||
-               (rc->verify == VERIFY_RECIPIENT && r->o.fail_verify_recipient);
+  bool fails = (rc->verify == VERIFY_SENDER && (r->o.fail_verify_sender || r->o.fail_verify)) ||
+               (rc->verify == VERIFY_RECIPIENT && (r->o.fail_verify_recipient || r->o.fail_verify));
   if (!fails) return ROUTE_OK;
   addr->message = arena_printf(rc->x->a, "%s router forced verify failure", r->name);
   return ROUTE_FAIL;

@@ -54,8 +54,7 @@ enum route_result route_self_action(struct route_ctx *rc, struct router *r, stru
   addr->basic_errno = ERRNO_UNKNOWNERROR;
   if (strcmp(self, "freeze") == 0) {
     addr->special_action = SPECIAL_FREEZE;
-    if (rc->verify == VERIFY_NONE)
-      log_write(LS_ALWAYS, LOG_MAIN, "%s: %s (while routing <%s>)", what, addr->domain, addr->address);
+    log_write(LS_ALWAYS, LOG_MAIN, "%s: %s (while routing <%s>)", what, addr->domain, addr->address);
   } else if (strcmp(self, "defer") != 0) {
     addr->message = arena_printf(rc->x->a, "bad value \"%s\" of option \"self\" in %s router", self, r->name);
   }

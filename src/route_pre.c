@@ -100,8 +100,8 @@ static bool pre_mode(const struct route_ctx *rc, const struct router *r) {
     case VERIFY_NONE: return !r->o.verify_only;
     case VERIFY_TEST: return r->o.address_test && !r->o.verify_only;
     case VERIFY_EXPN: return r->o.expn && !r->o.verify_only;
-    case VERIFY_SENDER: return r->o.verify_sender;
-    case VERIFY_RECIPIENT: return r->o.verify_recipient;
+    case VERIFY_SENDER: return r->o.verify_sender && (r->o.verify || opt_was_set(r->block, "verify_sender"));
+    case VERIFY_RECIPIENT: return r->o.verify_recipient && (r->o.verify || opt_was_set(r->block, "verify_recipient"));
   }
   return true;
 }

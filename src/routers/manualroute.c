@@ -140,8 +140,16 @@ static enum route_result manualroute_route(struct route_ctx *rc, struct router *
   if (ro.transport) addr->transport = ro.transport;
   res = route_accept_common(rc, r, addr);
   if (res != ROUTE_OK) return res;
-  struct host *hosts = *list ? host_build_list(x, list, ro.randomize) : NULL;
   bool is_remote = addr->transport && !addr->transport->driver->is_local;
+  struct host *hosts = NULL;
+  if (is_remote && *list) {
+    hosts = host_build_list(x, list, ro.randomize);
+  } else if (*list) {
+    /* For a local transport the text is what $host says. */
+    hosts = ARENA_NEW(x->a, struct host);
+    hosts->name = list;
+    hosts->mx = -1;
+  }
   if (is_remote && !hosts) {
     addr->message = arena_printf(x->a, "no host(s) specified for domain %s in %s router", addr->domain, r->name);
     return ROUTE_DEFER;

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Verifying addresses through the routers, header syntax, and the output of -bt and -bv.  Floor: flows.  Manual ch. 44.
+ *
+ * Verification routes without delivering: a redirection to one address is followed, one to several counts as success.  Callouts are
+ * not part of this build and are refused with an error, never taken as success.  Addresses are hostile; memory is the context's arena. */
+#include "verify.h"
+
+#include <stdio.h>
+
+#include "host.h"
+#include "message.h"
+#include "os/debug.h"
+#include "os/log.h"
+#include "policy/match.h"
+#include "router.h"
+#include "transport.h"
+
+enum { VERIFY_MAX_DEPTH = 100 };
+
+struct verify_lists {
+  struct address *local, *remote, *children, *succeed;
+};
+
+static struct route_ctx verify_ctx(struct expand_ctx *x, struct verify_lists *l, int mode) {
+  *l = (struct verify_lists){0};
+  struct route_ctx rc = {.x = x, .local = &l->local, .remote = &l->remote, .children = &l->children, .succeed = &l->succeed};
+  rc.verify = mode;
+  return rc;
+}
+
+static const char *text_or_empty(const char *s) { return s ? s : ""; }
+
+/* Options behind verify=...; an error text when one is not supported. */
+static const char *read_options(struct arena *a, const char *text, unsigned *options) {
+  struct str s = str_c(text);
+  while (s.n) {
+    struct str w = str_trim(str_cut(&s, '/'));
+    if (w.n == 0) continue;
+    if (str_eqic_c(w, "defer_ok")) *options |= VOPT_DEFER_OK;
+    else if (str_eqic_c(w, "success_on_redirect")) *options |= VOPT_SUCCESS_ON_REDIRECT;
+    else if (str_eqic_c(w, "no_details")) continue;
+    else if (str_startsic(w, STR("callout"))) return "callout verification is not supported by this build";
+    else return arena_printf(a, "unknown option \"%s\" in \"verify\" condition", str_dup(a, w));
+  }
+  return NULL;
+}
+
+static const char *qualify(struct expand_ctx *x, const char *address, unsigned options) {
+  struct str local, domain;
+  if (addr_split(address, &local, &domain)) return address;
+  if (!(options & VOPT_QUALIFY)) return NULL;
+  return arena_printf(x->a, "%s@%s", address,
+                      options & VOPT_IS_RECIPIENT ? x->cfg->qualify_recipient : x->cfg->qualify_domain);
+}
+
+/* Follow single children until something is decided; the address that decided is in *ret_addr. */
+static enum outcome verify_route(struct expand_ctx *x, const char *text, unsigned options, struct address **ret_addr) {
+  struct verify_lists l;
+  struct route_ctx rc = verify_ctx(x, &l, options & VOPT_IS_RECIPIENT ? VERIFY_RECIPIENT : VERIFY_SENDER);
+  struct address *addr = address_new(x->a, text);
+  for (int depth = 0; depth < VERIFY_MAX_DEPTH; depth++) {
+    l.children = NULL;
+    *ret_addr = addr;
+    switch (route_address(&rc, addr)) {
+      case ROUTE_OK:
+      case ROUTE_DISCARD: return OUTCOME_OK;
+      case ROUTE_FAIL: return OUTCOME_FAIL;
+      case ROUTE_DEFER:
+      case ROUTE_ERROR:
+      case ROUTE_DECLINE:
+      case ROUTE_PASS: return OUTCOME_DEFER;
+      case ROUTE_REROUTED: break;
+    }
+    struct address *child = l.children;
+    if (!child || child->next || options & VOPT_SUCCESS_ON_REDIRECT) return OUTCOME_OK;
+    if (child->is_pipe || child->is_file || child->is_reply) return OUTCOME_OK;
+    addr = child;
+  }
+  (*ret_addr)->message = "address redirection is too deep";
+  return OUTCOME_DEFER;
+}
+
+enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned options, const char *acl_options,
+                            const char **ret_user, const char **ret_log) {
+  const char *error = acl_options ? read_options(x->a, acl_options, &options) : NULL;
+  if (error) {
+    *ret_log = error;
+    return OUTCOME_ERROR;
+  }
+  if (!*address && !(options & VOPT_IS_RECIPIENT)) return OUTCOME_OK;
+  const char *text = qualify(x, address, options);
+  if (!text) {
+    *ret_user = *ret_log = "address without a domain is not verifiable";
+    return OUTCOME_FAIL;
+  }
+  struct expand_ctx saved = *x;
+  x->verify_mode = options & VOPT_IS_RECIPIENT ? "R" : "S";
+  struct address *addr = NULL;
+  enum outcome result = verify_route(x, text, options, &addr);
+  struct match_data match = x->match;
+  *x = saved;
+  if (result == OUTCOME_OK) {
+    /* What the routers found stays visible to the rest of the ACL. */
+    if (addr->prop.domain_data) x->match.domain_data = match.domain_data;
+    if (addr->prop.localpart_data) x->match.local_part_data = match.local_part_data;
+    return OUTCOME_OK;
+  }
+  *ret_log = text_or_empty(addr->message);
+  *ret_user = addr->user_message ? addr->user_message : *ret_log;
+  if (result == OUTCOME_DEFER && options & VOPT_DEFER_OK) return OUTCOME_OK;
+  return result;
+}
+
+/* --- header syntax ---------------------------------------------------------------------------------- */
+
+static enum outcome check_header(struct expand_ctx *x, const struct header_line *h, const char **ret_user, const char **ret_log) {
+  struct str name, value;
+  if (!header_split(str_n(h->text, h->n), &name, &value)) return OUTCOME_OK;
+  struct addr_opts o = {.allow_domain_literal = true, .allow_utf8 = x->msg->smtputf8};
+  while ((value = str_ltrim(value)).n) {
+    size_t end = rfc5322_find_address_end(value);
+    struct str one = str_n(value.p, MIN(end, value.n));
+    /* A group name in front ends with a colon; ";" closes the group. */
+    size_t colon = str_index(one, ':');
+    if (colon < one.n && !memchr(one.p, '"', colon) && !memchr(one.p, '<', colon) && !memchr(one.p, '@', colon))
+      one = str_n(one.p + colon + 1, one.n - colon - 1);
+    one = str_trim(one);
+    while (one.n && one.p[one.n - 1] == ';') one = str_rtrim(str_n(one.p, one.n - 1));
+    const char *err = NULL;
+    size_t domain = 0;
+    if (one.n) {
+      const char *text = rfc5322_extract_address(x->a, one, o, &domain, &err);
+      bool unqualified_ok = x->msg->allow_unqualified_recipient || x->msg->allow_unqualified_sender;
+      if (text && domain == 0 && !unqualified_ok) {
+        err = "unqualified address not permitted";
+        text = NULL;
+      }
+      if (!text) {
+        *ret_log = arena_printf(x->a, "%s: failing address in \"%s:\" header is: %s", err, str_dup(x->a, name), str_dup(x->a, one));
+        *ret_user = *ret_log;
+        return OUTCOME_FAIL;
+      }
+    }
+    if (end >= value.n) break;
+    value = str_n(value.p + end + 1, value.n - end - 1);
+  }
+  return OUTCOME_OK;
+}
+
+static enum outcome env_header_syntax(struct acl_env *env, struct expand_ctx *x, const char **ret_user, const char **ret_log) {
+  (void)env;
+  for (const struct header_line *h = x->msg ? x->msg->headers : NULL; h; h = h->next) {
+    if (!h->type || !strchr("BCFRST", h->type)) continue;
+    enum outcome o = check_header(x, h, ret_user, ret_log);
+    if (o != OUTCOME_OK) return o;
+  }
+  return OUTCOME_OK;
+}
+
+static enum outcome env_address(struct acl_env *env, struct expand_ctx *x, bool is_sender, const char *address,
+                                const char *options, const char **ret_user, const char **ret_log) {
+  (void)env;
+  return verify_address(x, address, is_sender ? 0 : VOPT_IS_RECIPIENT | VOPT_QUALIFY, options, ret_user, ret_log);
+}
+
+static enum outcome env_helo(struct acl_env *env, struct expand_ctx *x) {
+  (void)env;
+  return host_verify_helo(x) ? OUTCOME_OK : OUTCOME_FAIL;
+}
+
+static enum outcome env_reverse(struct acl_env *env, struct expand_ctx *x, const char **ret_log) {
+  (void)env;
+  return host_name_lookup(x, ret_log);
+}
+
+void verify_fill_acl_env(struct acl_env *env) {
+  env->verify_address = env_address;
+  env->verify_header_syntax = env_header_syntax;
+  env->verify_helo = env_helo;
+  env->verify_reverse = env_reverse;
+}
+
+/* --- -bt and -bv ------------------------------------------------------------------------------------ */
+
+static void print_parents(const struct address *addr) {
+  for (const struct address *p = addr->parent; p; p = p->parent) printf("\n    <-- %s", p->address);
+}
+
+static void print_hosts(const struct host *list) {
+  int name_width = 0, ip_width = 0;
+  for (const struct host *h = list; h; h = h->next) {
+    name_width = MAX(name_width, (int)strlen(h->name));
+    ip_width = MAX(ip_width, h->address ? (int)strlen(h->address) : 7);
+  }
+  for (const struct host *h = list; h; h = h->next) {
+    printf("  host %-*s ", name_width, h->name);
+    int used = h->address ? printf("[%s]", h->address) : 0;
+    bool more = h->mx >= 0 || h->port > 0;
+    if (!h->address || more) printf("%*s", MAX(0, ip_width + 2 - used), "");
+    if (h->mx >= 0) printf(" MX=%d", h->mx);
+    if (h->port > 0) printf(" port=%d", h->port);
+    if (h->dnssec) printf(" AD");
+    printf("\n");
+  }
+}
+
+static void print_routed(const struct address *addr) {
+  printf("%s", addr->address);
+  print_parents(addr);
+  printf("\n  router = %s, ", addr->router ? addr->router->name : "<none>");
+  if (addr->transport) printf("transport = %s\n", addr->transport->name);
+  else printf("transport = unset\n");
+  print_hosts(addr->host_list);
+}
+
+static void print_pseudo(const struct address *addr) {
+  printf("%s -> %s", addr->parent ? addr->parent->address : "", addr->address);
+  if (addr->basic_errno == ERRNO_FORBIDPIPE || addr->basic_errno == ERRNO_FORBIDFILE || addr->basic_errno == ERRNO_FORBIDREPLY)
+    printf(" *** forbidden ***\n");
+  else if (addr->transport) printf("\n  transport = %s\n", addr->transport->name);
+  else if (addr->basic_errno) printf("\n*** Error in setting up pipe, file, or autoreply:\n%s\n", text_or_empty(addr->message));
+  else printf("\n");
+}
+
+static void print_problem(const struct address *addr, const char *what) {
+  printf("%s %s: %s", addr->address, what, text_or_empty(addr->message));
+  print_parents(addr);
+  printf("\n");
+}
+
+/* -bt: route everything and show it. */
+static enum outcome print_test(struct expand_ctx *x, const char *text) {
+  struct verify_lists l;
+  struct route_ctx rc = verify_ctx(x, &l, VERIFY_TEST);
+  struct tree seen = {0};
+  struct address *list = address_new(x->a, text);
+  enum outcome result = OUTCOME_OK;
+  l.children = list;
+  for (int n = 0; l.children && n < 100000; n++) {
+    struct address *addr = l.children;
+    l.children = addr->next;
+    addr->next = NULL;
+    if (addr->is_pipe || addr->is_file || addr->is_reply) {
+      print_pseudo(addr);
+      continue;
+    }
+    bool is_new = true;
+    if (!addr->homonym) tree_insert(&seen, x->a, addr->unique, &is_new);
+    if (!is_new) {
+      printf("%s", addr->address);
+      print_parents(addr);
+      printf(" [duplicate, would not be delivered]\n");
+      continue;
+    }
+    switch (route_address(&rc, addr)) {
+      case ROUTE_OK:
+      case ROUTE_REROUTED: break;
+      case ROUTE_DISCARD: printf("mail to %s is discarded\n", addr->address); break;
+      case ROUTE_FAIL:
+        print_problem(addr, "is undeliverable");
+        result = OUTCOME_FAIL;
+        break;
+      case ROUTE_DEFER:
+      case ROUTE_ERROR:
+      case ROUTE_DECLINE:
+      case ROUTE_PASS:
+        print_problem(addr, "cannot be resolved at this time");
+        if (result == OUTCOME_OK) result = OUTCOME_DEFER;
+        break;
+    }
+  }
+  for (const struct address *addr = l.local; addr; addr = addr->next) print_routed(addr);
+  for (const struct address *addr = l.remote; addr; addr = addr->next) print_routed(addr);
+  return result;
+}
+
+static enum outcome print_verified(struct expand_ctx *x, const char *text, bool is_recipient) {
+  struct address *addr = NULL;
+  x->verify_mode = is_recipient ? "R" : "S";
+  enum outcome o = verify_route(x, text, is_recipient ? VOPT_IS_RECIPIENT : 0, &addr);
+  if (o == OUTCOME_OK) printf("%s verified\n", text);
+  else printf("%s %s: %s\n", text, o == OUTCOME_FAIL ? "failed to verify" : "cannot be resolved at this time",
+              text_or_empty(addr->message));
+  return o;
+}
+
+enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_test, bool is_recipient) {
+  const char *err = NULL;
+  size_t domain = 0;
+  struct str s = str_trim(str_c(address));
+  if (s.n == 0) return OUTCOME_OK;
+  struct addr_opts o = {.allow_domain_literal = x->cfg->o.allow_domain_literals, .allow_utf8 = x->cfg->o.allow_utf8_domains};
+  const char *text = rfc5322_extract_address(x->a, s, o, &domain, &err);
+  if (text && !*text) {
+    text = NULL;
+    err = "missing or malformed local part";
+  }
+  if (!text) {
+    printf("syntax error: %s\n", err);
+    fflush(stdout);
+    return OUTCOME_FAIL;
+  }
+  if (domain == 0)
+    text = arena_printf(x->a, "%s@%s", text, is_recipient || is_test ? x->cfg->qualify_recipient : x->cfg->qualify_domain);
+  struct expand_ctx saved = *x;
+  enum outcome result = is_test ? print_test(x, text) : print_verified(x, text, is_recipient);
+  *x = saved;
+  fflush(stdout);
+  return result;
+}
