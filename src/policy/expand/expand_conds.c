@@ -70,7 +70,7 @@ bool exp_truth(struct expand_ctx *x, const char *s, bool strict, bool *ret) {
   bool nonzero = false;
   while (i < digits.n && ch_isdigit(digits.p[i])) nonzero |= digits.p[i++] != '0';
   if (i == digits.n) { /* the lax form knows 0 only as the one digit */
-    *ret = nonzero || (!strict && digits.n > 1);
+    *ret = nonzero || (!strict && t.n > 1);
   } else if (str_eqic_c(t, "true") || str_eqic_c(t, "yes")) {
     *ret = true;
   } else if (str_eqic_c(t, "false") || str_eqic_c(t, "no")) {
@@ -163,11 +163,13 @@ enum { IN_ADDRESS, IN_DOMAIN, IN_IP, IN_LOCAL_PART };
 static bool test_in_list(struct expand_ctx *x, const struct cond *c, const char *const *args, bool *ret) {
   const char *value = NULL;
   enum outcome rc = OUTCOME_ERROR;
+  /* The list is the second argument, expanded already: never a second time. */
+  const struct match_opts o = {.caseless = true, .no_expand = true, .allow_named = true, .ret_value = &value};
   x->error = NULL;
   switch (c->kind) {
-  case IN_ADDRESS: rc = match_address(x, args[0], args[1], true, &value); break;
-  case IN_DOMAIN: rc = match_domain(x, args[0], args[1], &value); break;
-  case IN_LOCAL_PART: rc = match_local_part(x, args[0], args[1], true, &value); break;
+  case IN_ADDRESS: rc = match_list(x, LIST_ADDRESS, args[0], args[1], &o); break;
+  case IN_DOMAIN: rc = match_list(x, LIST_DOMAIN, args[0], args[1], &o); break;
+  case IN_LOCAL_PART: rc = match_list(x, LIST_LOCALPART, args[0], args[1], &o); break;
   case IN_IP:
     if (*args[0] && !ip_text_kind(args[0], NULL)) return exp_fail(x, "\"%s\" is not an IP address", args[0]);
     rc = match_ip(x, args[0], args[1]);

@@ -22,7 +22,7 @@ static bool list_arg(struct parse *ps, const char *name, const char **ret) {
 /* The separator a list uses, as a result list shall use it. */
 static char list_separator(const char *list) {
   while (ch_isspace(*list)) list++;
-  if (*list == '<' && ch_ispunct(list[1])) return list[1];
+  if (*list == '<' && (ch_ispunct(list[1]) || ch_iscntrl(list[1]))) return list[1];
   return ':';
 }
 
