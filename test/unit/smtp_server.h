@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A scripted SMTP server in a thread, for tests of the client, and a delivery for it.  Each connection plays one script:
+ *   ">text"  send the text (\n becomes CRLF)          "<word"  read a line, it must start with the word
+ *   "early"  wait until input is there, before saying anything (fails after 2 s)     "quiet"  no input may be there
+ *   "data"   read lines to the single dot             "bdat"   read as many bytes as the last BDAT line said
+ *   "close"  close                                    "reset"  close with RST        "hang"  read on, answer nothing */
+#ifndef SMTP_SERVER_H
+#define SMTP_SERVER_H
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "os/net.h"
+#include "transport.h"
+#include "transports/drivers.h"
+#include "unit.h"
+
+enum { SERVER_MAX_CONNECTIONS = 4, SERVER_MAX_BYTES = 65536 };
+
+struct server {
+  const char *const *scripts[SERVER_MAX_CONNECTIONS]; /* NULL-terminated each */
+  int listener, port, connections;
+  size_t split;                      /* send replies in pieces of that many bytes, 0 whole */
+  char got[SERVER_MAX_CONNECTIONS][SERVER_MAX_BYTES]; /* everything read */
+  size_t got_n[SERVER_MAX_CONNECTIONS];
+  char error[256];
+  pthread_t thread;
+  int stop;
+};
+
+static struct server *server_now;
+
+static bool server_readable(int fd, int ms) {
+  struct pollfd p = {.fd = fd, .events = POLLIN};
+  return poll(&p, 1, ms) > 0;
+}
+
+static int server_getc(struct server *s, int fd, int c) {
+  char ch;
+  if (!server_readable(fd, 3000) || read(fd, &ch, 1) != 1) return -1;
+  if (s->got_n[c] < SERVER_MAX_BYTES - 1) s->got[c][s->got_n[c]++] = ch;
+  return (unsigned char)ch;
+}
+
+static bool server_line(struct server *s, int fd, int c, char *line, size_t size) {
+  size_t n = 0;
+  int ch;
+  while ((ch = server_getc(s, fd, c)) >= 0 && ch != '\n')
+    if (n < size - 1 && ch != '\r') line[n++] = (char)ch;
+  line[n] = 0;
+  return ch >= 0;
+}
+
+static void server_send(struct server *s, int fd, const char *text) {
+  char out[4096];
+  size_t n = 0;
+  for (; *text && n < sizeof out - 2; text++) {
+    if (*text == '\n') out[n++] = '\r';
+    out[n++] = *text;
+  }
+  for (size_t at = 0; at < n;) {
+    size_t part = s->split ? MIN(s->split, n - at) : n - at;
+    if (send(fd, out + at, part, MSG_NOSIGNAL) < 0) return;
+    at += part;
+    if (s->split) usleep(300);
+  }
+}
+
+static void server_play(struct server *s, int fd, int c) {
+  char line[2048] = "";
+  long chunk = 0;
+  for (const char *const *step = s->scripts[c]; *step && !s->error[0]; step++) {
+    if (**step == '>') {
+      server_send(s, fd, *step + 1);
+    } else if (**step == '<') {
+      if (!server_line(s, fd, c, line, sizeof line)) {
+        snprintf(s->error, sizeof s->error, "connection %d: end of input, wanted %.100s", c, *step);
+      } else if (strncmp(line, *step + 1, strlen(*step + 1)) != 0) {
+        snprintf(s->error, sizeof s->error, "connection %d: got \"%.100s\", wanted %.60s", c, line, *step);
+      }
+      if (strncmp(line, "BDAT ", 5) == 0) chunk = strtol(line + 5, NULL, 10);
+    } else if (strcmp(*step, "early") == 0) {
+      if (!server_readable(fd, 2000)) snprintf(s->error, sizeof s->error, "connection %d: nothing came early", c);
+    } else if (strcmp(*step, "quiet") == 0) {
+      if (server_readable(fd, 60)) snprintf(s->error, sizeof s->error, "connection %d: unexpected input", c);
+    } else if (strcmp(*step, "data") == 0) {
+      while (server_line(s, fd, c, line, sizeof line) && strcmp(line, ".") != 0) continue;
+    } else if (strcmp(*step, "bdat") == 0) {
+      while (chunk-- > 0 && server_getc(s, fd, c) >= 0) continue;
+    } else if (strcmp(*step, "reset") == 0) {
+      struct linger l = {1, 0};
+      setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
+      break;
+    } else if (strcmp(*step, "hang") == 0) {
+      for (int i = 0; i < 40 && !server_readable(fd, 100); i++) continue;
+      while (server_getc(s, fd, c) >= 0) continue;
+    } else {
+      break;
+    }
+  }
+  close(fd);
+}
+
+static void *server_main(void *arg) {
+  struct server *s = arg;
+  while (s->connections < SERVER_MAX_CONNECTIONS && s->scripts[s->connections]) {
+    if (!server_readable(s->listener, 100)) {
+      if (__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) break;
+      continue;
+    }
+    int fd = accept(s->listener, NULL, NULL);
+    if (fd < 0) continue;
+    int c = s->connections++;
+    server_play(s, fd, c);
+  }
+  close(s->listener);
+  return NULL;
+}
+
+static void server_start(struct server *s) {
+  struct net_end end;
+  struct ip ip;
+  assert_true(ip_parse(STR("127.0.0.1"), &ip));
+  s->listener = net_listen(&ip, 0, 5, true);
+  assert_true(s->listener >= 0);
+  assert_int_equal(net_local(s->listener, &end), 0);
+  s->port = end.port;
+  server_now = s;
+  pthread_create(&s->thread, NULL, server_main, s);
+}
+
+static void server_finish(struct server *s) {
+  __atomic_store_n(&s->stop, 1, __ATOMIC_RELAXED);
+  pthread_join(s->thread, NULL);
+  assert_string_equal(s->error, "");
+}
+
+/* ---- a delivery ------------------------------------------------------------------------------------------- */
+
+struct client {
+  struct arena *a;
+  struct config cfg;
+  struct transport t;
+  struct message *m;
+  struct delivery d;
+  struct expand_ctx x;
+  char spool[64];
+};
+
+static void client_option(struct client *c, const char *name, const char *value) {
+  const struct option *o = opt_find(smtp_transport.options, smtp_transport.option_count, str_c(name));
+  assert_non_null(o);
+  const char *error = opt_store(c->a, c->t.ob_block, o, str_c(value), false, false, true);
+  if (error) fail_msg("%s: %s", name, error);
+}
+
+static void client_host(struct client *c, int port) {
+  struct host *h = ARENA_NEW(c->a, struct host);
+  h->name = "127.0.0.1";
+  h->address = "127.0.0.1";
+  h->port = port;
+  h->mx = -1;
+  struct host **tail = &c->d.addrs->host_list;
+  while (*tail) tail = &(*tail)->next;
+  *tail = h;
+  for (struct address *a = c->d.addrs->next; a; a = a->next) a->host_list = c->d.addrs->host_list;
+}
+
+static void client_recipients(struct client *c, int n) {
+  struct address **tail = &c->d.addrs;
+  static const char *const names[] = {"a@x.test", "b@x.test", "c@x.test"};
+  *tail = NULL;
+  for (int i = 0; i < n; i++) {
+    *tail = address_new(c->a, names[i]);
+    tail = &(*tail)->next;
+  }
+  c->x.addr = c->d.addrs;
+}
+
+static void client_new(struct client *c, const char *body, int recipients) {
+  memset(c, 0, sizeof *c);
+  c->a = arena_new("client");
+  snprintf(c->spool, sizeof c->spool, "/tmp/t_smtp_XXXXXX");
+  assert_non_null(mkdtemp(c->spool));
+  c->cfg.arena = c->a;
+  c->cfg.spool_directory = c->spool;
+  c->cfg.primary_hostname = "me.test";
+  c->cfg.o.retry_data_expire = 7 * 86400;
+#ifdef EXPERIMENTAL_PIPE_CONNECT
+  c->cfg.o.pipe_connect_suspend = 3600;
+#endif
+  c->t.name = "t1";
+  c->t.driver = &smtp_transport;
+  c->t.ob = arena_alloc(c->a, smtp_transport.ob_size);
+  c->t.ob_block = opt_block_new(c->a, smtp_transport.options, smtp_transport.option_count, c->t.ob);
+  client_option(c, "helo_data", "me.test");
+  client_option(c, "command_timeout", "2s");
+  client_option(c, "connect_timeout", "2s");
+  client_option(c, "data_timeout", "2s");
+  client_option(c, "final_timeout", "2s");
+  client_option(c, "hosts_try_fastopen", "");
+  client_option(c, "hosts_try_chunking", "");
+  c->m = message_new(&c->cfg);
+  snprintf(c->m->id, sizeof c->m->id, "10HmaX-000000005vi-0000");
+  c->m->sender = "s@me.test";
+  message_add_header(c->m, ' ', "Subject: t\n", 11);
+  char name[80];
+  snprintf(name, sizeof name, "%s/D", c->spool);
+  FILE *f = fopen(name, "w+");
+  assert_non_null(f);
+  fputs(body, f);
+  fflush(f);
+  c->m->data_fd = dup(fileno(f));
+  fclose(f);
+  c->m->message_size = 11 + 1 + (int64_t)strlen(body);
+  c->x = expand_ctx_new(c->a, &c->cfg);
+  c->x.msg = c->m;
+  c->x.transport = &c->t;
+  c->d = (struct delivery){.cfg = &c->cfg, .arena = c->a, .msg = c->m, .transport = &c->t, .x = &c->x, .return_path = "s@me.test", .sequence = 1};
+  client_recipients(c, recipients);
+}
+
+static void client_free(struct client *c) {
+  char cmd[128];
+  static const char *const files[] = {"D", "db/misc", "db/misc.lockfile", "db/retry", "db/retry.lockfile", "db/wait-t1", "db/wait-t1.lockfile", "db/misc.corrupt"};
+  for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+    snprintf(cmd, sizeof cmd, "%s/%s", c->spool, files[i]);
+    unlink(cmd);
+  }
+  snprintf(cmd, sizeof cmd, "%s/db", c->spool);
+  rmdir(cmd);
+  rmdir(c->spool);
+  message_free(c->m);
+  arena_free(c->a);
+}
+
+#endif

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The smtp transport against scripted servers.  Expected classes and texts: manual ch. 49 "Errors in outgoing SMTP"; early attempts: the
+ * failure classes F1-F26 and rules C, K, R of the early pipelining notes. */
+#include "smtp_server.h"
+
+#include "hints/hints.h"
+#include "pipe_connect.h"
+#include "retry.h"
+#include "transports/smtp_priv.h"
+
+#define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define EHLO_EARLY ">250-srv\n250-SIZE 1000000\n250-PIPELINING\n250 PIPECONNECT\n"
+#define GOOD_END "data", ">250 ok id=1\n", "<QUIT", ">221 bye\n"
+
+static void run(struct client *c, struct server *s) {
+  server_start(s);
+  client_host(c, s->port);
+  assert_true(smtp_transport.deliver(&c->d));
+  server_finish(s);
+}
+
+/* ---- plain ------------------------------------------------------------------------------------------------ */
+
+static void test_plain_delivery(void **state) {
+  (void)state;
+  for (size_t split = 0; split < 12; split++) {
+    struct client c;
+    client_new(&c, "one\n.two\n\nlast", 1);
+    struct server s = {.split = split,
+                       .scripts = {SCRIPT("quiet", ">220-srv\n220 hello\n", "<EHLO me.test", ">250-srv\n250-SIZE 99\n250 HELP\n",
+                                          "<MAIL FROM:<s@me.test> SIZE=", ">250 ok\n", "<RCPT TO:<a@x.test>", ">250 ok\n", "<DATA", ">354 go\n",
+                                          GOOD_END)}};
+    run(&c, &s);
+    assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+    assert_string_equal(c.d.addrs->confirmation, "250 ok id=1");
+    assert_false(c.d.addrs->pipelining_used);
+    assert_non_null(strstr(s.got[0], "DATA\r\nSubject: t\r\n\r\none\r\n..two\r\n\r\nlast\r\n.\r\n"));
+    client_free(&c);
+  }
+}
+
+static void test_pipelined_delivery(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 3);
+  struct server s = {.scripts = {SCRIPT("quiet", ">220 hello\n", "<EHLO", ">250-srv\n250 PIPELINING\n", "<MAIL", "<RCPT TO:<a@", "<RCPT TO:<b@",
+                                        "<RCPT TO:<c@", "<DATA", ">250 ok\n250 ok\n550-no\n550 such user\n450 later\n354 go\n", GOOD_END)}};
+  run(&c, &s);
+  struct address *a = c.d.addrs;
+  assert_int_equal(a->result, OUTCOME_OK);
+  assert_true(a->pipelining_used);
+  assert_false(a->early_pipe_used);
+  a = a->next;
+  assert_int_equal(a->result, OUTCOME_FAIL);
+  assert_string_equal(a->message, "SMTP error from remote mail server after RCPT TO:<b@x.test>: 550-no\n550 such user");
+  a = a->next;
+  assert_int_equal(a->result, OUTCOME_DEFER);
+  assert_int_equal(a->basic_errno, ERRNO_RCPT4XX);
+  assert_non_null(a->retries);
+  client_free(&c);
+}
+
+static void test_chunking(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, ".dot\nbare \r cr\n", 1);
+  client_option(&c, "hosts_try_chunking", "*");
+  struct server s = {.scripts = {SCRIPT(">220 hello\n", "<EHLO", ">250-srv\n250-CHUNKING\n250 PIPELINING\n", "<MAIL", "<RCPT", ">250 ok\n250 ok\n",
+                                        "<BDAT ", "bdat", ">250 got it\n", "<QUIT")}};
+  run(&c, &s);
+  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+  assert_true(c.d.addrs->chunking_used);
+  assert_non_null(strstr(s.got[0], "LAST\r\nSubject: t\r\n\r\n.dot\r\nbare   cr\r\nQUIT"));
+  client_free(&c);
+}
+
+static void test_helo_fallback_and_all_refused(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 1);
+  struct server s = {.scripts = {SCRIPT(">220 hello\n", "<EHLO", ">500 what\n", "<HELO me.test", ">250 ok\n", "<MAIL FROM:<s@me.test>", ">250 ok\n",
+                                        "<RCPT", ">550 no\n", "<QUIT")}};
+  run(&c, &s);
+  assert_int_equal(c.d.addrs->result, OUTCOME_FAIL);
+  client_free(&c);
+}
+
+struct failure_case {
+  const char *name;
+  const char *const *script;
+  enum outcome result;
+  int basic_errno;
+  const char *message; /* NULL: none */
+  bool host_retry, message_retry;
+};
+
+#define ID "10HmaX-000000005vi-0000"
+#define UP_TO_EHLO ">220 hello\n", "<EHLO", ">250-srv\n250 PIPELINING\n"
+#define UP_TO_GROUP UP_TO_EHLO, "<MAIL", "<RCPT", "<DATA"
+
+static void test_failures(void **state) {
+  (void)state;
+  const struct failure_case cases[] = {
+    {"greeting 5xx", SCRIPT(">550 Go away\n"), OUTCOME_FAIL, 0, "SMTP error from remote mail server after initial connection: 550 Go away", false, false},
+    {"greeting 4xx", SCRIPT(">450 I'm busy\n"), OUTCOME_DEFER, 0, "SMTP error from remote mail server after initial connection: 450 I'm busy", true, false},
+    {"greeting EOF", SCRIPT("close"), OUTCOME_DEFER, ERRNO_SMTPCLOSED, "Remote host closed connection in response to initial connection", true, false},
+    {"greeting garbage", SCRIPT(">hello there\n"), OUTCOME_DEFER, ERRNO_SMTPFORMAT, "Malformed SMTP reply in response to initial connection: hello there", true, false},
+    {"greeting timeout", SCRIPT("hang"), OUTCOME_DEFER, ETIMEDOUT, "SMTP timeout after initial connection", true, false},
+    {"ehlo EOF", SCRIPT(">220 hi\n", "<EHLO", "close"), OUTCOME_DEFER, ERRNO_SMTPCLOSED, "Remote host closed connection in response to EHLO me.test", true, false},
+    {"ehlo half", SCRIPT(">220 hi\n", "<EHLO", ">250-srv\n250-PIPE", "close"), OUTCOME_DEFER, ERRNO_SMTPCLOSED, "Remote host closed connection in response to EHLO me.test", true, false},
+    {"helo 5xx", SCRIPT(">220 hi\n", "<EHLO", ">550 no\n", "<HELO", ">550 Go away (C)\n"), OUTCOME_FAIL, 0, "SMTP error from remote mail server after HELO me.test: 550 Go away (C)", false, false},
+    {"helo EOF", SCRIPT(">220 hi\n", "<EHLO", ">550 You are banned\n", "<HELO", "close"), OUTCOME_DEFER, ERRNO_SMTPCLOSED, "Remote host closed connection in response to HELO me.test (EHLO response was: 550 You are banned)", true, false},
+    {"mail 5xx", SCRIPT(UP_TO_GROUP, ">550 BAD MAIL\n503 no\n503 no\n"), OUTCOME_FAIL, 0, "SMTP error from remote mail server after pipelined MAIL FROM:<s@me.test>: 550 BAD MAIL", false, false},
+    {"mail 4xx", SCRIPT(UP_TO_GROUP, ">450 Defer\n503 no\n503 no\n"), OUTCOME_DEFER, ERRNO_MAIL4XX, "SMTP error from remote mail server after pipelined MAIL FROM:<s@me.test>: 450 Defer", false, true},
+    {"mail refused, data accepted", SCRIPT(UP_TO_GROUP, ">550 no\n550 no\n354 go\n", "<.", ">554 no\n", "<QUIT"), OUTCOME_FAIL, 0, "SMTP error from remote mail server after pipelined MAIL FROM:<s@me.test>: 550 no", false, false},
+    {"rcpt 4xx, data 354", SCRIPT(UP_TO_GROUP, ">250 ok\n452 full\n354 go\n", "<.", ">554 no\n", "<QUIT"), OUTCOME_DEFER, ERRNO_RCPT4XX, "SMTP error from remote mail server after RCPT TO:<a@x.test>: 452 full", false, false},
+    {"rcpt timeout", SCRIPT(UP_TO_GROUP, ">250 ok\n", "hang"), OUTCOME_DEFER, ETIMEDOUT, "SMTP timeout after RCPT TO:<a@x.test>", false, false},
+    {"rcpt EOF", SCRIPT(UP_TO_GROUP, ">250 ok\n", "close"), OUTCOME_DEFER, ERRNO_SMTPCLOSED, "Remote host closed connection in response to RCPT TO:<a@x.test>", true, false},
+    {"empty line", SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n\n"), OUTCOME_DEFER, ERRNO_SMTPFORMAT, "Malformed SMTP reply (an empty line) in response to pipelined DATA", true, false},
+    {"data 4xx", SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n451 not now\n"), OUTCOME_DEFER, ERRNO_DATA4XX, "SMTP error from remote mail server after pipelined DATA: 451 not now", false, true},
+    {"data timeout", SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n", "hang"), OUTCOME_DEFER, ETIMEDOUT, "SMTP timeout after pipelined DATA", true, false},
+    {"end 5xx", SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n354 go\n", "data", ">550 naah mate\n", "<QUIT"), OUTCOME_FAIL, 0, "SMTP error from remote mail server after end of data: 550 naah mate", false, false},
+    {"end 4xx", SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n354 go\n", "data", ">450 oops\n", "<QUIT"), OUTCOME_DEFER, ERRNO_DATA4XX, "SMTP error from remote mail server after end of data: 450 oops", false, true},
+    {"end 8xx", SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n354 go\n", "data", ">850 NONSENSE\n", "<QUIT"), OUTCOME_DEFER, 0, "SMTP error from remote mail server after end of data: 850 NONSENSE", false, true},
+    {"end EOF", SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n354 go\n", "data", "close"), OUTCOME_DEFER, ERRNO_SMTPCLOSED, "Remote host closed connection in response to end of data", false, true},
+    {"end timeout", SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n354 go\n", "data", "hang"), OUTCOME_DEFER, ETIMEDOUT, "SMTP timeout after end of data", false, true},
+    {"mixed codes", SCRIPT(">220-a\n250 b\n"), OUTCOME_DEFER, ERRNO_SMTPFORMAT, "Malformed SMTP reply in response to initial connection: 250 b", true, false},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    const struct failure_case *t = &cases[i];
+    struct client c;
+    client_new(&c, "x\n", 1);
+    client_option(&c, "command_timeout", "1s");
+    client_option(&c, "final_timeout", "1s");
+    struct server s = {.scripts = {t->script}};
+    run(&c, &s);
+    const struct address *a = c.d.addrs;
+    if (a->result != t->result || a->basic_errno != t->basic_errno || !a->message || strcmp(a->message, t->message) != 0)
+      fail_msg("%s: got %d %d \"%s\"", t->name, a->result, a->basic_errno, a->message ? a->message : "NULL");
+    bool has_host = false, has_message = false;
+    for (const struct retry_item *r = a->retries; r; r = r->next) {
+      bool is_message = strstr(r->key, ID) != NULL;
+      if (r->key[0] == 'T' && !is_message) has_host = true;
+      if (r->key[0] == 'T' && is_message) has_message = true;
+    }
+    if (has_host != t->host_retry || has_message != t->message_retry)
+      fail_msg("%s: retry items: host %d, message %d", t->name, has_host, has_message);
+    client_free(&c);
+  }
+}
+
+static void test_refused_connection_goes_to_next_host(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 1);
+  struct server gone = {0};
+  server_start(&gone);
+  server_finish(&gone); /* nobody listens there any more */
+  client_host(&c, gone.port);
+  struct server s = {.scripts = {SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n354 go\n", GOOD_END)}};
+  run(&c, &s);
+  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+  assert_int_equal(c.d.addrs->host_used->port, s.port);
+  client_free(&c);
+  client_new(&c, "x\n", 1);
+  client_host(&c, gone.port);
+  assert_true(smtp_transport.deliver(&c.d));
+  assert_int_equal(c.d.addrs->result, OUTCOME_DEFER);
+  assert_int_equal(c.d.addrs->basic_errno, ECONNREFUSED);
+  assert_null(c.d.addrs->message);
+  assert_null(c.d.addrs->host_used);
+  client_free(&c);
+}
+
+static void test_lmtp(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 3);
+  client_option(&c, "protocol", "lmtp");
+  struct server s = {.scripts = {SCRIPT(">220 hi\n", "<LHLO me.test", ">250-srv\n250 PIPELINING\n", "<MAIL", "<RCPT", "<RCPT", "<RCPT", "<DATA",
+                                        ">250 ok\n250 ok\n550 no\n250 ok\n354 go\n", "data", ">250 saved\n440 Temporary error\n", "<QUIT")}};
+  run(&c, &s);
+  struct address *a = c.d.addrs;
+  assert_int_equal(a->result, OUTCOME_OK);
+  assert_int_equal(a->next->result, OUTCOME_FAIL);
+  assert_int_equal(a->next->next->result, OUTCOME_DEFER);
+  assert_string_equal(a->next->next->message, "LMTP error after DATA: 440 Temporary error");
+  client_free(&c);
+}
+
+static void test_ehlo_keywords(void **state) {
+  (void)state;
+  const struct {
+    const char *reply;
+    unsigned features;
+    long size;
+  } cases[] = {
+    {"250 srv PIPELINING", 0, 0},
+    {"250-srv\n250-pipelining\n250 Size 100", EHLO_PIPELINING | EHLO_SIZE, 100},
+    {"250-srv\n250-SIZE\n250-X_y bad\n250-=\n250 STARTTLS", EHLO_SIZE | EHLO_TLS, 0},
+    {"250-srv\n250-CHUNKINGX\n250-CHUNKING\n250-DSN\n250-PRDR\n250 SMTPUTF8", EHLO_CHUNKING | EHLO_DSN | EHLO_PRDR | EHLO_SMTPUTF8, 0},
+    {"", 0, 0},
+#ifdef EXPERIMENTAL_PIPE_CONNECT
+    {"250-srv\n250 X_PIPE_CONNECT", EHLO_PIPE_CONNECT, 0},
+    {"250-srv\n250 pipe_connect", EHLO_PIPE_CONNECT, 0},
+    {"250-srv\n250 PipeConnect", EHLO_PIPE_CONNECT, 0},
+    {"250-srv\n250 PIPECONNECTX", 0, 0},
+#endif
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct ehlo_facts f = smtp_parse_ehlo(str_c(cases[i].reply));
+    assert_int_equal(f.features, cases[i].features);
+    assert_int_equal(f.size_limit, cases[i].size);
+  }
+}
+
+#ifdef EXPERIMENTAL_PIPE_CONNECT
+/* ---- early ------------------------------------------------------------------------------------------------ */
+
+static const char *key_of(struct client *c, int port) { return arena_printf(c->a, "127.0.0.1:%d.EHLO", port); }
+
+static void remember(struct client *c, int port, unsigned features) {
+  struct hints_ehlo r = {.stamp = time_sec(), .clear_features = (uint16_t)features,
+                         .fingerprint = pipe_connect_fingerprint(&c->cfg, "me.test", NULL)};
+  struct strbuf b = strbuf_new(c->a);
+  hints_put_ehlo(&b, &r);
+  struct hints_db *db = hints_open(c->spool, "misc", true);
+  assert_non_null(db);
+  assert_int_equal(hints_put(db, key_of(c, port), strbuf_str(&b)), 0);
+  hints_close(db);
+}
+
+static bool recall(struct client *c, int port, struct hints_ehlo *ret) {
+  struct hints_db *db = hints_open(c->spool, "misc", false);
+  struct str rec;
+  if (!db) return false;
+  bool found = hints_get(db, c->a, key_of(c, port), &rec) && hints_get_ehlo(rec, ret);
+  hints_close(db);
+  return found;
+}
+
+enum { BASIC = EHLO_PIPELINING | EHLO_SIZE | EHLO_PIPE_CONNECT };
+
+static void run_early(struct client *c, struct server *s, unsigned features) {
+  client_option(c, "hosts_pipe_connect", "*");
+  client_option(c, "command_timeout", "1s");
+  server_start(s);
+  client_host(c, s->port);
+  if (features) remember(c, s->port, features);
+  assert_true(smtp_transport.deliver(&c->d));
+  server_finish(s);
+}
+
+#define EARLY_GROUP "early", "<EHLO me.test", "<MAIL FROM:<s@me.test> SIZE=", "<RCPT TO:<a@x.test>", "<DATA"
+#define PLAIN_REST "<MAIL", "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n", GOOD_END
+#define PLAIN(ehlo) SCRIPT("quiet", ">220 hello\n", "<EHLO me.test", ehlo, PLAIN_REST)
+
+static void test_learn_then_talk_early(void **state) {
+  (void)state;
+  struct client c;
+  struct hints_ehlo r;
+  client_new(&c, "x\n", 1);
+  struct server s = {.scripts = {PLAIN(EHLO_EARLY), SCRIPT(EARLY_GROUP, ">220 hello\n", EHLO_EARLY, ">250 ok\n250 ok\n354 go\n", GOOD_END)}};
+  client_option(&c, "hosts_pipe_connect", "*");
+  server_start(&s);
+  client_host(&c, s.port);
+  assert_true(smtp_transport.deliver(&c.d));
+  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+  assert_false(c.d.addrs->early_pipe_used);
+  assert_true(recall(&c, s.port, &r));
+  assert_int_equal(r.clear_features, BASIC);
+  client_recipients(&c, 1);
+  client_host(&c, s.port);
+  assert_true(smtp_transport.deliver(&c.d));
+  server_finish(&s);
+  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+  assert_true(c.d.addrs->early_pipe_used);
+  assert_true(c.d.addrs->pipelining_used);
+  client_free(&c);
+}
+
+struct early_case {
+  const char *name;
+  unsigned remembered;
+  const char *const *first, *const *second; /* second NULL: no second connection may come */
+  enum outcome result;
+  bool early_mark;
+  int record;                               /* 0 none, 1 usable, 2 suspended */
+};
+
+#define NO_PROMISE ">250-srv\n250-SIZE 10000\n250 PIPELINING\n"
+
+static void test_early_failures(void **state) {
+  (void)state;
+  const struct early_case cases[] = {
+    {"F2 greeting 5xx", BASIC, SCRIPT("early", ">554 SMTP synchronization error\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 2},
+    {"F3 greeting 4xx", BASIC, SCRIPT("early", ">421 busy\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 2},
+    {"F4 ehlo 5xx", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n550 no\n503 a\n503 b\n503 c\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 2},
+    {"F5 ehlo 4xx", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n450 no\n503 a\n503 b\n503 c\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 2},
+    {"F6 close before greeting", BASIC, SCRIPT("early", "close"), PLAIN(EHLO_EARLY), OUTCOME_OK, false, 2},
+    {"F6 reset before greeting", BASIC, SCRIPT("early", "reset"), PLAIN(EHLO_EARLY), OUTCOME_OK, false, 2},
+    {"F6 close in ehlo reply", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n250-srv\n250-SI", "close"), PLAIN(EHLO_EARLY), OUTCOME_OK, false, 2},
+    {"F7 timeout", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", "hang"), PLAIN(EHLO_EARLY), OUTCOME_OK, false, 2},
+    {"F8 garbage", BASIC, SCRIPT("early", ">HTTP/1.1 400 Bad\n"), PLAIN(EHLO_EARLY), OUTCOME_OK, false, 2},
+    {"F9 promise gone, accepted", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", NO_PROMISE, ">250 ok\n250 ok\n354 go\n", GOOD_END), NULL, OUTCOME_OK, false, 0},
+    {"F10 promise gone, rcpt refused", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", NO_PROMISE, ">250 ok\n550 Protocol error\n503 no\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 0},
+    {"F10 promise gone, end refused", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", NO_PROMISE, ">250 ok\n250 ok\n354 go\n", "data", ">550 no\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 0},
+    {"F11 SIZE gone, mail refused", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n250-srv\n250-PIPELINING\n250 PIPECONNECT\n555 SIZE not supported\n503 a\n503 b\n"), PLAIN(">250-srv\n250-PIPELINING\n250 PIPECONNECT\n"), OUTCOME_OK, false, 1},
+    {"F12 SIZE gone, accepted", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n250-srv\n250-PIPELINING\n250 PIPECONNECT\n250 ok\n250 ok\n354 go\n", GOOD_END), NULL, OUTCOME_OK, false, 1},
+    {"F13 features added", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n250-srv\n250-SIZE\n250-DSN\n250-PIPELINING\n250 PIPECONNECT\n250 ok\n250 ok\n354 go\n", GOOD_END), NULL, OUTCOME_OK, true, 1},
+    {"F22 rcpt refused", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", EHLO_EARLY, ">250 ok\n550 no\n503 no\n"), NULL, OUTCOME_FAIL, false, 1},
+    {"F22 mail refused", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", EHLO_EARLY, ">450 no\n503 no\n503 no\n"), NULL, OUTCOME_DEFER, false, 1},
+    {"F23 rcpt refused, 354", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", EHLO_EARLY, ">250 ok\n550 no\n354 go\n", "<.", ">554 no\n", "<QUIT"), NULL, OUTCOME_FAIL, false, 1},
+    {"F24 lost after the dot", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", EHLO_EARLY, ">250 ok\n250 ok\n354 go\n", "data", "close"), NULL, OUTCOME_DEFER, false, 1},
+    {"F24 lost after the dot, promise gone", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", NO_PROMISE, ">250 ok\n250 ok\n354 go\n", "data", "close"), NULL, OUTCOME_DEFER, false, 0},
+    {"second attempt decides: 5xx", BASIC, SCRIPT("early", ">554 no\n"), SCRIPT("quiet", ">554 really\n"), OUTCOME_FAIL, false, 2},
+    {"second attempt decides: closed", BASIC, SCRIPT("early", "close"), SCRIPT("quiet", "close"), OUTCOME_DEFER, false, 2},
+    {"C6 no PIPELINING remembered", EHLO_PIPE_CONNECT, PLAIN(EHLO_EARLY), NULL, OUTCOME_OK, false, 1},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    const struct early_case *t = &cases[i];
+    struct client c;
+    struct hints_ehlo r = {0};
+    client_new(&c, "x\n", 1);
+    struct server s = {.scripts = {t->first, t->second}};
+    run_early(&c, &s, t->remembered);
+    const struct address *a = c.d.addrs;
+    if (s.connections != (t->second ? 2 : 1)) fail_msg("%s: %d connections", t->name, s.connections);
+    if (a->result != t->result) fail_msg("%s: result %d %s", t->name, a->result, a->message ? a->message : "");
+    if (a->result == OUTCOME_OK && a->early_pipe_used != t->early_mark) fail_msg("%s: mark %d", t->name, a->early_pipe_used);
+    bool there = recall(&c, s.port, &r);
+    int record = !there ? 0 : r.suspend_until > time_sec() ? 2 : 1;
+    if (record != t->record) fail_msg("%s: record %d, wanted %d", t->name, record, t->record);
+    client_free(&c);
+  }
+}
+
+static void test_early_partial_acceptance(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 2);
+  /* the promise is gone and one recipient refused: the accepted one is delivered, only the other one is asked again */
+  struct server s = {.scripts = {SCRIPT("early", "<EHLO", "<MAIL", "<RCPT TO:<a@", "<RCPT TO:<b@", "<DATA", ">220 hi\n", NO_PROMISE,
+                                        ">250 ok\n250 ok\n550 Protocol error\n354 go\n", "data", ">250 one\n"),
+                                 SCRIPT("quiet", ">220 hello\n", "<EHLO", NO_PROMISE, "<MAIL", "<RCPT TO:<b@", "<DATA", ">250 ok\n250 ok\n354 go\n",
+                                        "data", ">250 two\n", "<QUIT")}};
+  run_early(&c, &s, BASIC);
+  assert_int_equal(s.connections, 2);
+  assert_string_equal(c.d.addrs->confirmation, "250 one");
+  assert_string_equal(c.d.addrs->next->confirmation, "250 two");
+  client_free(&c);
+}
+
+static void test_early_chunking_waits(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 1);
+  client_option(&c, "hosts_try_chunking", "*");
+  struct server s = {.scripts = {SCRIPT("early", "<EHLO", "<MAIL", "<RCPT", "quiet", ">220 hi\n250-s\n250-SIZE\n250-PIPELINING\n250-CHUNKING\n250 PIPECONNECT\n",
+                                        ">250 ok\n250 ok\n", "<BDAT", "bdat", ">250 ok\n", "<QUIT")}};
+  run_early(&c, &s, BASIC | EHLO_CHUNKING);
+  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+  assert_true(c.d.addrs->early_pipe_used);
+  client_free(&c);
+  /* CHUNKING withdrawn: no byte of the message may have left as a chunk */
+  client_new(&c, "x\n", 1);
+  client_option(&c, "hosts_try_chunking", "*");
+  struct server s2 = {.scripts = {SCRIPT("early", "<EHLO", "<MAIL", "<RCPT", ">220 hi\n", EHLO_EARLY, ">250 ok\n250 ok\n", "<DATA", ">354 go\n", GOOD_END)}};
+  run_early(&c, &s2, BASIC | EHLO_CHUNKING);
+  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+  client_free(&c);
+}
+
+static void test_not_early(void **state) {
+  (void)state;
+  const struct {
+    const char *name, *option, *value;
+  } cases[] = {{"C3", "hosts_avoid_pipelining", "*"}, {"C9", "helo_data", "me.test${if eq{1}{1}{}{}}"},
+               {"K1", "helo_data", "h${if def:sending_ip_address{}{}}$sending_ip_address"}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct client c;
+    client_new(&c, "x\n", 1);
+    client_option(&c, cases[i].option, cases[i].value);
+    const char *ehlo = i == 2 ? "<EHLO h127.0.0.1" : "<EHLO me.test";
+    struct server s = {.scripts = {SCRIPT("quiet", ">220 hello\n", ehlo, ">250 srv\n", "<MAIL", ">250 ok\n", "<RCPT", ">250 ok\n", "<DATA", ">354 go\n",
+                                          GOOD_END)}};
+    run_early(&c, &s, BASIC);
+    assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+    client_free(&c);
+  }
+}
+#endif
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_plain_delivery),
+    cmocka_unit_test(test_pipelined_delivery),
+    cmocka_unit_test(test_chunking),
+    cmocka_unit_test(test_helo_fallback_and_all_refused),
+    cmocka_unit_test(test_failures),
+    cmocka_unit_test(test_refused_connection_goes_to_next_host),
+    cmocka_unit_test(test_lmtp),
+    cmocka_unit_test(test_ehlo_keywords),
+#ifdef EXPERIMENTAL_PIPE_CONNECT
+    cmocka_unit_test(test_learn_then_talk_early),
+    cmocka_unit_test(test_early_failures),
+    cmocka_unit_test(test_early_partial_acceptance),
+    cmocka_unit_test(test_early_chunking_waits),
+    cmocka_unit_test(test_not_early),
+#endif
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
