@@ -155,6 +155,39 @@ static bool admit(struct acceptor *s, struct arena *a, int fd, const struct net_
 
 /* ---- Sessions ---- */
 
+/* What a session's TERM handler needs; set once in each session process. */
+static struct {
+  const struct conn *conn;
+  int fd;
+  char text[512];
+  size_t n;
+} at_term;
+
+/* The daemon is going down and has waited long enough.  Nothing accepted is lost: a message exists from its rename on, and one that does not is
+ * refused by this 421.  Inside TLS only closing is left. */
+static void on_term(int sig)
+{
+  (void)sig;
+  if (!at_term.conn->from.tls.active && send(at_term.fd, at_term.text, at_term.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) _exit(EXIT_FAILURE);
+  _exit(EXIT_SUCCESS);
+}
+
+static void handle_term(const struct conn *c, int fd)
+{
+  struct sigaction act = {.sa_handler = on_term};
+  at_term.conn = c;
+  at_term.fd = fd;
+  at_term.n = (size_t)snprintf(at_term.text, sizeof(at_term.text), "421 %.400s: Service not available - closing connection\r\n",
+                               c->cfg->primary_hostname);
+  sigaction(SIGTERM, &act, NULL);
+}
+
+/* Processes forked by a session (deliveries, filters) die of TERM as usual. */
+static void forget_term(void)
+{
+  signal(SIGTERM, SIG_DFL);
+}
+
 static void default_signals(void)
 {
   sigset_t none;
@@ -188,6 +221,8 @@ NORETURN static void run_session(struct acceptor *s, int fd, const struct net_en
   c->is_trusted = false;
   c->from.tls.on_connect = tls;
   c->io = stream_new(a, fd, fd, true);
+  handle_term(c, fd);
+  sys_at_fork_child(forget_term);
   origin_set_fullhost(a, &c->from, log_selects(LS_INCOMING_PORT));
   struct smtp_opts o = {.mode = SMTP_MODE_SESSION, .deliver_foreground = s->o->deliver_foreground};
   if (s->o->queue_only || s->cfg->o.queue_only) {
@@ -288,8 +323,12 @@ NORETURN static void drain(struct acceptor *s, int sig, int closed_fd)
     struct pollfd p = {.fd = s->signal_fd, .events = POLLIN};
     if (poll(&p, 1, 200) > 0 && pending_signal(s) == SIGTERM) sig = SIGTERM;
   }
-  for (int i = 0; i < s->nslots; i++)
-    if (s->slots[i].pid) kill(s->slots[i].pid, SIGTERM);
+  for (int i = 0; i < s->nslots; i++) {
+    char ip[IP_TEXT_SIZE];
+    if (!s->slots[i].pid) continue;
+    log_write(LS_ALWAYS, LOG_MAIN, "SMTP connection from [%s] closed after SIGTERM", ip_format(&s->slots[i].peer.ip, ip));
+    kill(s->slots[i].pid, SIGTERM);
+  }
   _exit(EXIT_SUCCESS);
 }
 

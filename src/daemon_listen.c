@@ -26,7 +26,7 @@ void daemon_take_inherited(void)
   if (!text) return;
   struct str rest = str_c(text);
   struct str pid_text = str_cut(&rest, ':');
-  bool ours = getuid() == geteuid() && getgid() == getegid() && str_parse_u64(pid_text, &pid) && pid == (uint64_t)getpid();
+  bool ours = getuid() == geteuid() && str_parse_u64(pid_text, &pid) && pid == (uint64_t)getpid();
   while (ours && rest.n && inherited.l.n < DAEMON_MAX_LISTEN) {
     struct listener *l = &inherited.l.v[inherited.l.n];
     if (!str_parse_u64(str_cut(&rest, ','), &fd) || fd > 65535) continue;

@@ -499,7 +499,10 @@ int main(int argc, char **argv)
   if (log_selects(LS_ARGUMENTS) && c.action != CMD_VERSION && c.action != CMD_PRINT && c.action != CMD_EXPAND) {
     struct strbuf b = strbuf_new(r.a);
     char cwd[1024];
-    for (int i = 0; i < argc; i++) strbuf_addf(&b, " %s", argv[i]);
+    for (int i = 0; i < argc; i++) {
+      bool quote = !argv[i][0] || strpbrk(argv[i], " \t\n\"'");
+      strbuf_addf(&b, quote ? " \"%s\"" : " %s", argv[i]);
+    }
     log_write(LS_ARGUMENTS, LOG_MAIN, "cwd=%s %d args:%s", getcwd(cwd, sizeof(cwd)) ? cwd : "", argc, b.p);
   }
   int status = dispatch(&r);
