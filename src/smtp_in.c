@@ -316,7 +316,8 @@ static bool fd_is_socket(const struct stream *io) {
 }
 
 static void session_start(struct smtp_session *s, struct conn *c, const struct smtp_opts *o) {
-  static const struct expand_hooks hooks = {.acl = run_acl_hook};
+  static const struct expand_hooks hooks = {.acl = run_acl_hook, .resolve = host_hook_resolve,
+                                            .sender_host_name = host_hook_sender_name};
   *s = (struct smtp_session){.c = c, .o = o, .opt = &c->cfg->o, .tmp = arena_new("smtp command")};
   s->x = expand_ctx_new(s->tmp, c->cfg);
   s->x.conn = c;

@@ -14,6 +14,7 @@
 
 #include "base/buildinfo.h"
 #include "base/rand.h"
+#include "host.h"
 #include "os/debug.h"
 #include "os/log.h"
 #include "os/priv.h"
@@ -340,6 +341,7 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
   priv_init(cfg->exim_uid, cfg->exim_gid);
   if (have_root) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   startup_logging(cfg, false, false);
+  host_init();
   if (cfg->harness_mode) {
     rand_set_seed(42);
     resolver_set_fake(cfg->dir);
