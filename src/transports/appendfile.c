@@ -182,7 +182,8 @@ static bool choose_path(struct append_job *j) {
       return false;
     }
   } else if (d->addrs->is_file) {
-    path = d->addrs->local_part && *d->addrs->local_part == '/' ? d->addrs->local_part : d->addrs->address;
+    path = d->addrs->address; /* the text of the redirection; its local part may have been cut at an @ */
+    if (strncmp(path, "save ", 5) == 0) path += 5 + strspn(path + 5, " ");
     size_t n = strlen(path);
     if (n > 1 && path[n - 1] == '/') {
       is_directory = true;

@@ -186,7 +186,7 @@ static bool build_command(struct pipe_job *j) {
   const char *from_address = NULL, *command = j->ob->command;
   bool expand = true;
   if (addr->is_pipe) {
-    from_address = addr->local_part && *addr->local_part == '|' ? addr->local_part + 1 : addr->address + 1;
+    from_address = addr->address + (*addr->address == '|');
     from_address += strspn(from_address, " \t");
     if (!j->ob->force_command) {
       command = from_address;

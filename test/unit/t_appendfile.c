@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The appendfile transport on real files.  Expected behaviour: manual ch. 26 "Operational details". */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "transport.h"
+#include "transports/drivers.h"
+#include "unit.h"
+
+struct fixture {
+  struct arena *a;
+  struct config cfg;
+  struct transport t;
+  struct message *m;
+  struct delivery d;
+  struct expand_ctx x;
+  char dir[64];
+};
+
+static void start(struct fixture *f, const char *body) {
+  memset(f, 0, sizeof *f);
+  f->a = arena_new("append");
+  snprintf(f->dir, sizeof f->dir, "/tmp/t_append_XXXXXX");
+  assert_non_null(mkdtemp(f->dir));
+  f->cfg.arena = f->a;
+  f->cfg.primary_hostname = "me.test";
+  f->t.name = "t1";
+  f->t.driver = &appendfile_transport;
+  f->t.ob = arena_alloc(f->a, appendfile_transport.ob_size);
+  f->t.ob_block = opt_block_new(f->a, appendfile_transport.options, appendfile_transport.option_count, f->t.ob);
+  f->m = message_new(&f->cfg);
+  f->m->sender = "s@me.test";
+  message_add_header(f->m, ' ', "A: b\n", 5);
+  FILE *file = tmpfile();
+  assert_non_null(file);
+  fputs(body, file);
+  fflush(file);
+  f->m->data_fd = dup(fileno(file));
+  fclose(file);
+  f->x = expand_ctx_new(f->a, &f->cfg);
+  f->x.msg = f->m;
+  f->x.return_path = "s@me.test";
+  f->d = (struct delivery){.cfg = &f->cfg, .arena = f->a, .msg = f->m, .transport = &f->t, .x = &f->x, .return_path = "s@me.test"};
+  f->d.addrs = address_new(f->a, "u@x.test");
+  f->x.addr = f->d.addrs;
+}
+
+static void stop(struct fixture *f) {
+  message_free(f->m);
+  char *cmd[] = {(char *)(uintptr_t) "rm", (char *)(uintptr_t) "-rf", f->dir, NULL};
+  pid_t pid = fork();
+  if (pid == 0) {
+    execvp("rm", cmd);
+    _exit(1);
+  }
+  waitpid(pid, NULL, 0);
+  arena_free(f->a);
+}
+
+static void option(struct fixture *f, const char *name, const char *value) {
+  const struct option *o = opt_find(appendfile_transport.options, appendfile_transport.option_count, str_c(name));
+  assert_non_null(o);
+  const char *error = opt_store(f->a, f->t.ob_block, o, str_c(value), false, false, true);
+  if (error) fail_msg("%s: %s", name, error);
+}
+
+static const char *path_in(struct fixture *f, const char *name) { return arena_printf(f->a, "%s/%s", f->dir, name); }
+
+static void put_file(struct fixture *f, const char *name, const char *text, mode_t mode) {
+  int fd = open(path_in(f, name), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  assert_true(fd >= 0);
+  assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+  fchmod(fd, mode);
+  close(fd);
+}
+
+static const char *get_file(struct fixture *f, const char *name) {
+  static char buf[4096];
+  int fd = open(path_in(f, name), O_RDONLY);
+  if (fd < 0) return "(none)";
+  ssize_t n = read(fd, buf, sizeof buf - 1);
+  close(fd);
+  buf[n > 0 ? n : 0] = 0;
+  return buf;
+}
+
+static void deliver(struct fixture *f, enum outcome want, const char *message) {
+  appendfile_transport.deliver(&f->d);
+  struct address *a = f->d.addrs;
+  if (a->result != want) fail_msg("result %d, wanted %d: %s", a->result, want, a->message ? a->message : "-");
+  if (message && (!a->message || !strstr(a->message, message))) fail_msg("message \"%s\" lacks \"%s\"", a->message ? a->message : "-", message);
+}
+
+static int count_files(struct fixture *f, const char *name, char *ret_last, size_t size) {
+  DIR *d = opendir(path_in(f, name));
+  int n = 0;
+  struct dirent *e;
+  if (!d) return -1;
+  while ((e = readdir(d)))
+    if (e->d_name[0] != '.') {
+      n++;
+      snprintf(ret_last, size, "%s/%s", name, e->d_name);
+    }
+  closedir(d);
+  return n;
+}
+
+static void test_new_and_append(void **state) {
+  (void)state;
+  struct fixture f;
+  struct stat st;
+  start(&f, "From x\ny\n");
+  option(&f, "file", path_in(&f, "sub/deep/box"));
+  option(&f, "message_prefix", "From me\\n");
+  deliver(&f, OUTCOME_OK, NULL);
+  assert_string_equal(get_file(&f, "sub/deep/box"), "From me\nA: b\n\n>From x\ny\n\n");
+  assert_int_equal(stat(path_in(&f, "sub/deep/box"), &st), 0);
+  assert_int_equal(st.st_mode & 07777, 0600);
+  assert_int_equal(stat(path_in(&f, "sub/deep"), &st), 0);
+  assert_int_equal(st.st_mode & 07777, 0700);
+  deliver(&f, OUTCOME_OK, NULL);
+  assert_string_equal(get_file(&f, "sub/deep/box"), "From me\nA: b\n\n>From x\ny\n\nFrom me\nA: b\n\n>From x\ny\n\n");
+  char last[300];
+  assert_int_equal(count_files(&f, "sub/deep", last, sizeof last), 1); /* no lock file left */
+  stop(&f);
+}
+
+static void test_checks(void **state) {
+  (void)state;
+  struct fixture f;
+  struct stat st;
+  start(&f, "x\n");
+  option(&f, "file", path_in(&f, "box"));
+  option(&f, "message_prefix", "");
+  option(&f, "mode", "0600");
+  put_file(&f, "box", "old\n", 0666); /* more generous: reduced */
+  deliver(&f, OUTCOME_OK, NULL);
+  assert_int_equal(stat(path_in(&f, "box"), &st), 0);
+  assert_int_equal(st.st_mode & 07777, 0600);
+  assert_string_equal(get_file(&f, "box"), "old\nA: b\n\nx\n\n");
+  put_file(&f, "box", "old\n", 0400); /* narrower */
+  deliver(&f, OUTCOME_DEFER, "has the wrong mode 400 (600 expected)");
+  assert_string_equal(get_file(&f, "box"), "old\n");
+  unlink(path_in(&f, "box"));
+  put_file(&f, "other", "keep\n", 0600);
+  assert_int_equal(symlink("other", path_in(&f, "box")), 0);
+  deliver(&f, OUTCOME_DEFER, "is not a regular file");
+  assert_string_equal(get_file(&f, "other"), "keep\n");
+  unlink(path_in(&f, "box"));
+  assert_int_equal(link(path_in(&f, "other"), path_in(&f, "box")), 0);
+  deliver(&f, OUTCOME_DEFER, "too many links");
+  unlink(path_in(&f, "box"));
+  assert_int_equal(mkdir(path_in(&f, "box"), 0700), 0);
+  deliver(&f, OUTCOME_DEFER, "mailbox");
+  rmdir(path_in(&f, "box"));
+  option(&f, "file_must_exist", "true");
+  deliver(&f, OUTCOME_DEFER, "does not exist, but file_must_exist is set");
+  if (geteuid() == 0) {
+    put_file(&f, "box", "", 0600);
+    assert_int_equal(chown(path_in(&f, "box"), 12345, 0), 0);
+    deliver(&f, OUTCOME_DEFER, "has wrong uid (12345 != 0)");
+  }
+  stop(&f);
+}
+
+static void test_locks(void **state) {
+  (void)state;
+  struct fixture f;
+  start(&f, "x\n");
+  option(&f, "file", path_in(&f, "box"));
+  option(&f, "lock_retries", "0");
+  put_file(&f, "box", "old\n", 0600);
+  put_file(&f, "box.lock", "", 0600);
+  deliver(&f, OUTCOME_DEFER, "failed to lock mailbox");
+  assert_int_equal(f.d.addrs->basic_errno, ERRNO_LOCKFAILED);
+  assert_string_equal(get_file(&f, "box.lock"), ""); /* somebody else's: stays */
+  unlink(path_in(&f, "box.lock"));
+  int ready[2], done[2];
+  assert_int_equal(pipe(ready) | pipe(done), 0);
+  pid_t pid = fork();
+  if (pid == 0) { /* another program holds an fcntl lock */
+    struct flock l = {.l_type = F_WRLCK};
+    int fd = open(path_in(&f, "box"), O_RDWR);
+    char c = fcntl(fd, F_SETLK, &l) == 0;
+    if (write(ready[1], &c, 1) != 1 || read(done[0], &c, 1) < 0) _exit(1);
+    _exit(0);
+  }
+  char c = 0;
+  assert_int_equal(read(ready[0], &c, 1), 1);
+  assert_int_equal(c, 1);
+  deliver(&f, OUTCOME_DEFER, "(fcntl/flock)");
+  assert_int_equal(write(done[1], &c, 1), 1);
+  waitpid(pid, NULL, 0);
+  assert_string_equal(get_file(&f, "box"), "old\n");
+  deliver(&f, OUTCOME_OK, NULL);
+  stop(&f);
+}
+
+static void test_create_file(void **state) {
+  (void)state;
+  struct fixture f;
+  start(&f, "x\n");
+  f.d.home = path_in(&f, "home");
+  mkdir(path_in(&f, "home"), 0700);
+  mkdir(path_in(&f, "out"), 0700);
+  option(&f, "create_file", "belowhome");
+  option(&f, "file", path_in(&f, "home/../out/box"));
+  deliver(&f, OUTCOME_DEFER, "creation outside the home directory is not permitted");
+  option(&f, "file", path_in(&f, "out/box"));
+  deliver(&f, OUTCOME_DEFER, "creation outside the home directory is not permitted");
+  assert_int_equal(f.d.addrs->basic_errno, ERRNO_BADCREATE);
+  assert_int_equal(symlink("../out", path_in(&f, "home/link")), 0);
+  option(&f, "file", path_in(&f, "home/link/box"));
+  deliver(&f, OUTCOME_DEFER, "creation outside the home directory is not permitted");
+  option(&f, "file", path_in(&f, "home/a/box"));
+  deliver(&f, OUTCOME_OK, NULL);
+  option(&f, "create_file", "inhome");
+  option(&f, "file", path_in(&f, "home/b/box"));
+  deliver(&f, OUTCOME_DEFER, "not permitted");
+  option(&f, "file", path_in(&f, "home/box"));
+  deliver(&f, OUTCOME_OK, NULL);
+  stop(&f);
+}
+
+static void test_taint(void **state) {
+  (void)state;
+  struct fixture f;
+  start(&f, "x\n");
+  f.d.addrs->is_file = true;
+  f.d.addrs->address = arena_strdup_t(f.a, path_in(&f, "box"), TAINTED);
+  deliver(&f, OUTCOME_DEFER, "ainted");
+  assert_string_equal(get_file(&f, "box"), "(none)");
+  option(&f, "create_file", f.dir); /* confined: allowed */
+  deliver(&f, OUTCOME_OK, NULL);
+  f.d.addrs->address = arena_strdup_t(f.a, path_in(&f, "../escape"), TAINTED);
+  deliver(&f, OUTCOME_DEFER, "ainted");
+  f.d.addrs->address = "save relative";
+  deliver(&f, OUTCOME_DEFER, "file or directory name \"relative\" is not absolute");
+  stop(&f);
+}
+
+static void test_maildir(void **state) {
+  (void)state;
+  struct fixture f;
+  char name[300];
+  start(&f, "From x\n");
+  option(&f, "directory", path_in(&f, "md"));
+  option(&f, "maildir_format", "true");
+  deliver(&f, OUTCOME_OK, NULL);
+  deliver(&f, OUTCOME_OK, NULL);
+  assert_int_equal(count_files(&f, "md/new", name, sizeof name), 2);
+  assert_string_equal(get_file(&f, name), "A: b\n\nFrom x\n");
+  assert_non_null(strstr(name, ".H"));
+  assert_true(str_ends(str_c(name), STR(".me.test")));
+  assert_int_equal(count_files(&f, "md/tmp", name, sizeof name), 0);
+  assert_int_equal(count_files(&f, "md/cur", name, sizeof name), 0);
+  stop(&f);
+}
+
+static void test_plain_directory(void **state) {
+  (void)state;
+  struct fixture f;
+  char name[300];
+  start(&f, "x\n");
+  option(&f, "directory", path_in(&f, "dir"));
+  deliver(&f, OUTCOME_OK, NULL);
+  assert_int_equal(count_files(&f, "dir", name, sizeof name), 1);
+  assert_non_null(strstr(name, "dir/q"));
+  option(&f, "directory_file", "fixed");
+  deliver(&f, OUTCOME_OK, NULL);
+  deliver(&f, OUTCOME_DEFER, "while renaming");
+  assert_int_equal(f.d.addrs->basic_errno, EEXIST);
+  assert_int_equal(count_files(&f, "dir", name, sizeof name), 2);
+  stop(&f);
+}
+
+static void test_write_failure_restores(void **state) {
+  (void)state;
+  struct fixture f;
+  struct stat before, after;
+  start(&f, "x\n");
+  option(&f, "file", path_in(&f, "box"));
+  option(&f, "message_suffix", "${nonsense");
+  put_file(&f, "box", "old\n", 0600);
+  stat(path_in(&f, "box"), &before);
+  deliver(&f, OUTCOME_DEFER, NULL);
+  stat(path_in(&f, "box"), &after);
+  assert_string_equal(get_file(&f, "box"), "old\n");
+  assert_int_equal(before.st_mtim.tv_sec, after.st_mtim.tv_sec);
+  assert_int_equal(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
+  unlink(path_in(&f, "box"));
+  deliver(&f, OUTCOME_DEFER, NULL);
+  assert_string_equal(get_file(&f, "box"), "(none)");
+  option(&f, "file", "/dev/null");
+  deliver(&f, OUTCOME_OK, NULL);
+  stop(&f);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_new_and_append),  cmocka_unit_test(test_checks),          cmocka_unit_test(test_locks),
+    cmocka_unit_test(test_create_file),     cmocka_unit_test(test_taint),           cmocka_unit_test(test_maildir),
+    cmocka_unit_test(test_plain_directory), cmocka_unit_test(test_write_failure_restores),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
