@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/buildinfo.h"
 #include "cmd_test.h"
 #include "cmdline.h"
 #include "daemon.h"
@@ -484,8 +485,11 @@ int main(int argc, char **argv)
   if (c.action == CMD_HELP) return print_help() * 0;
   if (c.action == CMD_INFO) return cmd_info(c.help_for);
   if (c.action == CMD_VERSION) {
-    version_print(c.debug);
+    version_print(stdout, c.debug);
     fflush(stdout);
+  } else if (c.debug) {
+    fprintf(stderr, "Exim version %s uid=%ld gid=%ld pid=%d D=%x\n", build_version(), (long)getuid(), (long)getgid(), (int)getpid(), c.debug_bits);
+    version_print(stderr, true);
   }
   r.cfg = startup_config(r.a, &c, &r.who);
   const char *refusal = why_not(&r);

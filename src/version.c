@@ -27,7 +27,7 @@ static bool option_is_built(const char *name)
   return o && (o->flags & OPT_BUILT);
 }
 
-static void print_features(void)
+static void print_features(FILE *f)
 {
   /* In Exim's order.  option NULL: always there. */
   static const struct {
@@ -62,33 +62,33 @@ static void print_features(void)
       {"SRS", NULL, CFG_SUPPORT_SRS},
       {"TCP_Fast_Open", NULL, true},
   };
-  printf("Support for:");
+  fprintf(f, "Support for:");
   for (size_t i = 0; i < ARRAY_SIZE(features); i++)
-    if (features[i].present && (!features[i].option || option_is_built(features[i].option))) printf(" %s", features[i].word);
-  putchar('\n');
+    if (features[i].present && (!features[i].option || option_is_built(features[i].option))) fprintf(f, " %s", features[i].word);
+  putc('\n', f);
 }
 
-static void print_drivers(void)
+static void print_drivers(FILE *f)
 {
-  printf("Lookups (built-in):");
-  for (size_t i = 0; lookup_drivers[i]; i++) printf(" %s", lookup_drivers[i]->name);
-  printf("\nAuthenticators (built-in):");
-  for (size_t i = 0; auth_drivers[i]; i++) printf(" %s", auth_drivers[i]->name);
-  printf("\nRouters (built-in):");
-  for (size_t i = 0; router_drivers[i]; i++) printf(" %s", router_drivers[i]->name);
-  printf("\nTransports (built-in):");
+  fprintf(f, "Lookups (built-in):");
+  for (size_t i = 0; lookup_drivers[i]; i++) fprintf(f, " %s", lookup_drivers[i]->name);
+  fprintf(f, "\nAuthenticators (built-in):");
+  for (size_t i = 0; auth_drivers[i]; i++) fprintf(f, " %s", auth_drivers[i]->name);
+  fprintf(f, "\nRouters (built-in):");
+  for (size_t i = 0; router_drivers[i]; i++) fprintf(f, " %s", router_drivers[i]->name);
+  fprintf(f, "\nTransports (built-in):");
   for (size_t i = 0; transport_drivers[i]; i++) {
-    printf(" %s", transport_drivers[i]->name);
-    if (transport_drivers[i]->info && *transport_drivers[i]->info) printf("/%s", transport_drivers[i]->info);
+    fprintf(f, " %s", transport_drivers[i]->name);
+    if (transport_drivers[i]->info && *transport_drivers[i]->info) fprintf(f, "/%s", transport_drivers[i]->info);
   }
-  putchar('\n');
+  putc('\n', f);
 }
 
-static void print_fixed_users(void)
+static void print_fixed_users(FILE *f)
 {
   const char *sep = "";
   struct str rest = str_c(build_info()->fixed_never_users);
-  printf("Fixed never_users: ");
+  fprintf(f, "Fixed never_users: ");
   while (rest.n) {
     struct str item = str_trim(str_cut(&rest, ':'));
     char name[128];
@@ -97,7 +97,7 @@ static void print_fixed_users(void)
     memcpy(name, item.p, item.n);
     name[item.n] = 0;
     if (opt_find_user(name, &uid, NULL)) {
-      printf("%s%u", sep, uid);
+      fprintf(f, "%s%u", sep, uid);
       sep = ":";
     }
   }
@@ -105,35 +105,35 @@ static void print_fixed_users(void)
   gid_t group = 0;
   if (!opt_find_user(build_info()->configure_owner, &owner, NULL)) owner = 0;
   if (!opt_find_group(build_info()->configure_group, &group)) group = 0;
-  printf("\nConfigure owner: %u:%u\n", owner, group);
+  fprintf(f, "\nConfigure owner: %u:%u\n", owner, group);
 }
 
-static void print_libraries(void)
+static void print_libraries(FILE *f)
 {
   char pcre[64] = "";
   if (pcre2_config(PCRE2_CONFIG_VERSION, pcre) < 0) pcre[0] = 0;
-  printf("Compiler: %s\n", build_info()->cc);
-  printf("Library version: Glibc: Compile: %d.%d\n                        Runtime: %s\n", __GLIBC__, __GLIBC_MINOR__,
+  fprintf(f, "Compiler: %s\n", build_info()->cc);
+  fprintf(f, "Library version: Glibc: Compile: %d.%d\n                        Runtime: %s\n", __GLIBC__, __GLIBC_MINOR__,
          gnu_get_libc_version());
-  printf("Library version: GnuTLS: Compile: %s\n                         Runtime: %s\n", GNUTLS_VERSION, gnutls_check_version(NULL));
-  printf("Library version: PCRE2: Compile: %d.%d\n                        Runtime: %s\n", PCRE2_MAJOR, PCRE2_MINOR, pcre);
-  if (*build_info()->whitelist_d_macros) printf("WHITELIST_D_MACROS: \"%s\"\n", build_info()->whitelist_d_macros);
-  else printf("WHITELIST_D_MACROS unset\n");
-  if (*build_info()->trusted_config_list) printf("TRUSTED_CONFIG_LIST: \"%s\"\n", build_info()->trusted_config_list);
-  else printf("TRUSTED_CONFIG_LIST unset\n");
+  fprintf(f, "Library version: GnuTLS: Compile: %s\n                         Runtime: %s\n", GNUTLS_VERSION, gnutls_check_version(NULL));
+  fprintf(f, "Library version: PCRE2: Compile: %d.%d\n                        Runtime: %s\n", PCRE2_MAJOR, PCRE2_MINOR, pcre);
+  if (*build_info()->whitelist_d_macros) fprintf(f, "WHITELIST_D_MACROS: \"%s\"\n", build_info()->whitelist_d_macros);
+  else fprintf(f, "WHITELIST_D_MACROS unset\n");
+  if (*build_info()->trusted_config_list) fprintf(f, "TRUSTED_CONFIG_LIST: \"%s\"\n", build_info()->trusted_config_list);
+  else fprintf(f, "TRUSTED_CONFIG_LIST unset\n");
 }
 
-void version_print(bool with_libraries)
+void version_print(FILE *f, bool with_libraries)
 {
-  printf("Exim version %s #%s built %s\n", build_version(), build_number(), build_date());
-  printf("Copyright (c) the authors of this program; see the file NOTICE\n");
-  printf("Hints DB:\n GDBM (GNU dbm)\n");
-  print_features();
-  print_drivers();
-  printf("Malware:\n");
-  print_fixed_users();
-  printf("Size of off_t: %zu\n", sizeof(off_t));
-  if (with_libraries) print_libraries();
+  fprintf(f, "Exim version %s #%s built %s\n", build_version(), build_number(), build_date());
+  fprintf(f, "Copyright (c) the authors of this program; see the file NOTICE\n");
+  fprintf(f, "Hints DB:\n GDBM (GNU dbm)\n");
+  print_features(f);
+  print_drivers(f);
+  fprintf(f, "Malware:\n");
+  print_fixed_users(f);
+  fprintf(f, "Size of off_t: %zu\n", sizeof(off_t));
+  if (with_libraries) print_libraries(f);
 }
 
 void version_print_config(const struct config *cfg)

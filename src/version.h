@@ -3,10 +3,12 @@
 #ifndef VERSION_H
 #define VERSION_H
 
+#include <stdio.h>
+
 #include "policy/config.h"
 
-/* To stdout.  with_libraries: -d was given, so library versions follow. */
-void version_print(bool with_libraries);
+/* with_libraries: -d was given, so library versions follow. */
+void version_print(FILE *f, bool with_libraries);
 /* The two lines about configuration files that follow for -bV. */
 void version_print_config(const struct config *cfg);
 
