@@ -266,12 +266,12 @@ static struct receive_reply receive_run(struct reception *r) {
   struct receive_reply reply;
   const char *text = NULL;
   int rc = spool_create(m);
-  log_set_message_id(m->id);
   if (rc < 0) return spool_failed(r, "Failed to create spool file", rc);
   if (!receive_read_headers(r)) {
     if (r->source_error) return lost(r);
     return end_without(r, RECEIVE_REJECTED, r->reply, false);
   }
+  log_set_message_id(m->id);
   switch (read_body(r, &rc)) {
   case BODY_DONE: break;
   case BODY_LOST: return lost(r);

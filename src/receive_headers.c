@@ -327,7 +327,9 @@ bool receive_make_received(struct reception *r, bool refresh) {
     const char *semicolon = strrchr(m->received_header->text, ';');
     text = semicolon ? arena_strndup(m->arena, m->received_header->text, (size_t)(semicolon - m->received_header->text)) : NULL;
   } else {
+    r->x->received_for = m->recipient_count == 1 ? m->recipients[0].address : NULL;
     text = expand_option(r->x, "received_header_text", r->c->cfg->o.received_header_text);
+    r->x->received_for = NULL;
     if (!text) {
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Expansion of \"%s\" (received_header_text) failed: %s",
                 r->c->cfg->o.received_header_text, r->x->error ? r->x->error : "");

@@ -67,7 +67,7 @@ const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_s
   size_t domain = 0;
   const char *error = NULL, *a = rfc5322_extract_address(s->tmp, text, ao, &domain, &error);
   if (!a) {
-    smtp_synprot_error(s, true, 501, arena_printf(s->tmp, "%.*s: %s", STR_FMT(text), error));
+    smtp_synprot_error_at(s, true, 501, text, error);
     return NULL;
   }
   if (domain || (is_sender && !*a)) return a;
@@ -333,6 +333,8 @@ static void session_start(struct smtp_session *s, struct conn *c, const struct s
   c->is_batched = o->mode == SMTP_MODE_BATCH;
   c->host_checking = o->mode == SMTP_MODE_CHECK;
   s->is_socket = !c->host_checking && !c->is_batched && !c->is_local_caller && fd_is_socket(c->io);
+  s->via_inetd = s->is_socket && stream_fd(c->io) == 0;
+  s->own_name = c->cfg->primary_hostname;
   s->helo_is_free = s->ehlo_is_free = s->rset_is_free = true;
   if (!c->from.protocol) c->from.protocol = c->from.host_address ? "smtp" : c->is_batched ? "local-bsmtp" : "local-smtp";
   smtp_reset(s);

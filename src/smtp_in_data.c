@@ -277,7 +277,7 @@ static bool must_queue(struct smtp_session *s, const char **ret_reason) {
   const struct main_options *o = s->opt;
   *ret_reason = NULL;
   if (s->o->queue_only) {
-    *ret_reason = s->o->queue_reason;
+    *ret_reason = o->queue_only ? NULL : s->o->queue_reason;
     return true;
   }
   if (s->m->queue_only_policy) {
@@ -332,7 +332,7 @@ static void run_message(struct smtp_session *s, struct smtp_body *b) {
     if (r.result == RECEIVE_LOST) s->exit_status = 1;
   }
   if (c->host_checking && r.result == RECEIVE_ACCEPTED)
-    stream_puts(c->io, "\r\n**** SMTP testing: that is not a real message id!\r\n\r\n");
+    stream_puts(c->io, "\n**** SMTP testing: that is not a real message id!\n\n");
   /* S10: the answer leaves before a delivery is started, unless more input is here already and replies are being collected. */
   if (r.result == RECEIVE_ACCEPTED && !c->host_checking) {
     if (stream_buffered(c->io).n == 0) s->env.flush(&s->env);

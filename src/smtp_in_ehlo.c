@@ -84,7 +84,7 @@ static void send_reply(struct smtp_session *s, bool esmtp, const struct acl_resu
   if (acl->user_message && *acl->user_message) {
     strbuf_adds(&b, smtp_message_code(acl->user_message, &code, true));
   } else {
-    strbuf_addf(&b, "%s Hello %s%s%s", c->from.active_hostname, c->from.ident ? c->from.ident : "",
+    strbuf_addf(&b, "%s Hello %s%s%s", s->own_name, c->from.ident ? c->from.ident : "",
                 c->from.ident ? " at " : "", c->from.helo_name);
     if (c->from.host_address) strbuf_addf(&b, " [%s]", c->from.host_address);
   }
@@ -132,6 +132,11 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   c->esmtp = esmtp;
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = false;
+  if (c->from.host_address && !c->from.host_looked_up && !c->from.host_name &&
+      match_domain(&s->x, c->from.helo_name, s->opt->helo_lookup_domains, NULL) == OUTCOME_OK) {
+    (void)host_name_lookup(&s->x, NULL);
+    origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
+  }
   if (!verify(s)) {
     forget_helo(s);
     return;
@@ -142,10 +147,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
     smtp_acl_failed(s, ACL_WHERE_HELO, &acl, arena_printf(s->tmp, "EHLO or HELO %s", arg.p));
     return;
   }
-  if (s->m->sender) {
-    smtp_log_incomplete(s, "EHLO/HELO");
-    smtp_reset(s);
-  }
+  if (s->m->sender) smtp_reset(s);
   c->helo_seen = true;
   set_protocol(s, esmtp);
   send_reply(s, esmtp, &acl);

@@ -10,15 +10,13 @@
 
 static void set_active_hostname(struct smtp_session *s) {
   struct conn *c = s->c;
-  const char *name = c->cfg->primary_hostname;
-  if (s->opt->smtp_active_hostname) {
-    const char *e = expand_option(&s->x, "smtp_active_hostname", s->opt->smtp_active_hostname);
-    if (e && *e) name = e;
-    else if (!e && !s->x.forced_fail)
-      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand \"%s\" (smtp_active_hostname): %s",
-                s->opt->smtp_active_hostname, s->x.error ? s->x.error : "");
-  }
-  c->from.active_hostname = arena_strdup(c->arena, name);
+  s->own_name = c->cfg->primary_hostname;
+  if (!s->opt->smtp_active_hostname) return;
+  const char *e = expand_option(&s->x, "smtp_active_hostname", s->opt->smtp_active_hostname);
+  if (e && *e) s->own_name = c->from.active_hostname = arena_strdup(c->arena, e);
+  else if (!e && !s->x.forced_fail)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand \"%s\" (smtp_active_hostname): %s",
+              s->opt->smtp_active_hostname, s->x.error ? s->x.error : "");
 }
 
 static void refuse(struct smtp_session *s, const char *reply) {
@@ -47,7 +45,8 @@ static bool check_host(struct smtp_session *s) {
   s->unqualified_sender_ok = smtp_host_in(s, "sender_unqualified_hosts", o->sender_unqualified_hosts);
   s->unqualified_recipient_ok = smtp_host_in(s, "recipient_unqualified_hosts", o->recipient_unqualified_hosts);
   s->helo_verify_required = smtp_host_in(s, "helo_verify_hosts", o->helo_verify_hosts);
-  s->helo_verify = s->helo_verify_required || smtp_host_in(s, "helo_try_verify_hosts", o->helo_try_verify_hosts);
+  bool try_verify = smtp_host_in(s, "helo_try_verify_hosts", o->helo_try_verify_hosts);
+  s->helo_verify = s->helo_verify_required || try_verify;
   s->helo_junk_ok = smtp_host_in(s, "helo_accept_junk_hosts", o->helo_accept_junk_hosts);
   c->early_acceptable = pipe_connect_host_acceptable(&s->x);
   return true;
@@ -89,7 +88,7 @@ static void send_banner(struct smtp_session *s, const char *banner, int code) {
     if (!banner) {
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Expansion of \"%s\" (smtp_banner) failed: %s", s->opt->smtp_banner,
                 s->x.error ? s->x.error : "");
-      banner = arena_printf(s->tmp, "%s ESMTP", s->c->from.active_hostname);
+      banner = arena_printf(s->tmp, "%s ESMTP", s->own_name);
     }
   }
   /* A banner must be at least the code; an empty one still gives a well-formed line. */
@@ -107,8 +106,9 @@ bool smtp_in_greet(struct smtp_session *s) {
   s->recipients_max = (int)s->opt->recipients_max;
   if (c->host_checking) check_narration_head(c);
   if (c->from.host_address && !c->from.fullhost) origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
-  if (c->host_checking || !c->from.host_address || !s->is_socket)
-    log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s", smtp_host_text(s));
+  bool nolog = c->from.host_address && smtp_host_in(s, "hosts_connection_nolog", s->opt->hosts_connection_nolog);
+  if (!nolog && (s->via_inetd || !s->is_socket)) /* the daemon has logged its connections already */
+    log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s", smtp_connection_text(s));
   if (c->is_batched) {
     s->unqualified_sender_ok = s->unqualified_recipient_ok = true;
     s->helo_required = false;

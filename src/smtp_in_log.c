@@ -71,6 +71,12 @@ const char *smtp_ident(const struct smtp_session *s) { return origin_host_ident(
 /* "HOST" of connection lines: full host name, else the caller. */
 const char *smtp_host_text(const struct smtp_session *s) { return origin_host_ident(s->tmp, s->c, false, false); }
 
+const char *smtp_connection_text(const struct smtp_session *s) {
+  const struct origin *o = &s->c->from;
+  if (!s->via_inetd || !o->fullhost) return smtp_host_text(s);
+  return arena_printf(s->tmp, "%s (via inetd)", o->fullhost);
+}
+
 const char *smtp_duration(const struct smtp_session *s, struct timeval since) {
   char buf[64];
   struct timeval now = time_now();
@@ -96,9 +102,14 @@ const char *smtp_command_list(const struct smtp_session *s) {
 /* ---- errors of the client ---- */
 
 void smtp_synprot_error(struct smtp_session *s, bool syntax, int code, const char *text) {
+  smtp_synprot_error_at(s, syntax, code, STR(""), text);
+}
+
+void smtp_synprot_error_at(struct smtp_session *s, bool syntax, int code, struct str operand, const char *text) {
   struct conn *c = s->c;
   log_write(syntax ? LS_SMTP_SYNTAX_ERROR : LS_SMTP_PROTOCOL_ERROR, LOG_MAIN, "SMTP %s error in \"%.*s\" %s %s",
             syntax ? "syntax" : "protocol", STR_FMT(s->line), smtp_ident(s), text);
+  if (operand.n > 0) text = arena_printf(s->tmp, "%.*s: %s", STR_FMT(operand), text);
   bool too_many = ++c->synprot_errors > s->opt->smtp_max_synprot_errors && s->o->mode != SMTP_MODE_BATCH;
   if (!too_many) {
     smtp_replyf(s, "%d %s", code, text);
@@ -198,7 +209,7 @@ void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct 
   smtp_reply_text(s, code, user);
   if (r->outcome != OUTCOME_FAIL_DROP && where != ACL_WHERE_CONNECT) return;
   if (where != ACL_WHERE_CONNECT)
-    log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s closed by DROP in %s", smtp_host_text(s),
+    log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s closed by DROP in %s", smtp_connection_text(s),
               acl_where_name(where));
   s->done = s->drop = true;
 }
@@ -222,7 +233,7 @@ void smtp_log_incomplete(struct smtp_session *s, const char *how) {
 
 void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
   const char *d = smtp_duration(s, s->c->started);
-  const char *name = s->c->from.active_hostname ? s->c->from.active_hostname : s->c->cfg->primary_hostname;
+  const char *name = s->own_name;
   if (st == STREAM_TIMEOUT) {
     smtp_log_incomplete(s, "command timeout");
     log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP command timeout on connection from %s D=%s", smtp_host_text(s), d);
@@ -234,7 +245,7 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
       log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "unexpected %s while reading SMTP command from %s D=%s",
                 s->is_socket ? "disconnection" : "EOF", smtp_host_text(s), d);
     } else {
-      log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s lost D=%s", smtp_host_text(s), d);
+      log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s lost D=%s", smtp_connection_text(s), d);
     }
     smtp_replyf(s, "421 %s lost input connection", name);
   }
@@ -244,7 +255,7 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
 
 void smtp_log_end(struct smtp_session *s, const char *how) {
   const char *d = smtp_duration(s, s->c->started);
-  if (how) log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s D=%s %s", smtp_host_text(s), d, how);
+  if (how) log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s D=%s %s", smtp_connection_text(s), d, how);
   if (s->c->is_batched || s->mail_seen || !log_selects(LS_SMTP_NO_MAIL)) return;
   const struct origin *o = &s->c->from;
   const char *auth = o->auth_name ? arena_printf(s->tmp, " A=%s%s%s", o->auth_name, o->auth_id ? ":" : "",

@@ -54,10 +54,11 @@ static bool take_params(struct smtp_session *s, struct str arg, size_t path, str
     const char *error = "";
     if (s->c->esmtp && smtp_next_param(&rest, &key, &value, &has)) error = take_param(s, key, value, has, p);
     if (!error) continue;
-    if (!*error)
-      error = arena_printf(s->tmp, "%.*s: malformed address: %.*s may not follow %.*s ", STR_FMT(arg),
-                           STR_FMT(str_trim(str_n(arg.p + path, arg.n - path))), (int)path, arg.p);
-    smtp_synprot_error(s, true, 501, error);
+    if (*error)
+      smtp_synprot_error(s, true, 501, error);
+    else
+      smtp_synprot_error_at(s, true, 501, arg, arena_printf(s->tmp, "malformed address: %.*s may not follow %.*s ",
+                            STR_FMT(str_trim(str_n(arg.p + path, arg.n - path))), (int)path, arg.p));
     return false;
   }
   return true;

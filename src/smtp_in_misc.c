@@ -47,7 +47,7 @@ void smtp_do_quit(struct smtp_session *s, struct str arg) {
   if (r.outcome == OUTCOME_ERROR)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "ACL for QUIT returned ERROR: %s", r.log_message ? r.log_message : "");
   if (r.outcome == OUTCOME_OK && r.user_message && *r.user_message) smtp_reply_text(s, 221, r.user_message);
-  else smtp_replyf(s, "221 %s closing connection", s->c->from.active_hostname);
+  else smtp_replyf(s, "221 %s closing connection", s->own_name);
   smtp_log_end(s, "closed by QUIT");
 }
 

@@ -31,6 +31,8 @@ struct smtp_session {
   bool done;                   /* leave the loop */
   bool drop;                   /* close with a linger, because unread input may be there */
   int exit_status;
+  const char *own_name;        /* active host name, or the primary one */
+  bool via_inetd;
   bool is_socket;              /* a real peer: strict line ends, synchronisation checks */
   bool unqualified_sender_ok, unqualified_recipient_ok;
   bool helo_required, helo_verify_required, helo_verify, helo_junk_ok;
@@ -67,11 +69,15 @@ void smtp_reply_text(struct smtp_session *s, int code, const char *text);
 const char *smtp_message_code(const char *text, int *code, bool check_class);
 /* 5xx for a syntax or protocol error, counted; logs when selected.  text is the reply without code. */
 void smtp_synprot_error(struct smtp_session *s, bool syntax, int code, const char *text);
+/* The same; the reply (not the log line) has the operand in front. */
+void smtp_synprot_error_at(struct smtp_session *s, bool syntax, int code, struct str operand, const char *text);
 /* A refusal by an ACL: reply and log line.  what: "MAIL <x@y>", "after DATA", ...  */
 void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct acl_result *r, const char *what);
 /* Text of an accepting ACL's message or the default: 250 default by code. */
 void smtp_acl_accepted(struct smtp_session *s, const struct acl_result *r, int code, const char *text);
 const char *smtp_host_text(const struct smtp_session *s);
+/* The same for lines about the connection itself. */
+const char *smtp_connection_text(const struct smtp_session *s);
 const char *smtp_ident(const struct smtp_session *s);
 const char *smtp_duration(const struct smtp_session *s, struct timeval since);
 /* " A=..." and " X=..." parts of reject lines (leading blank) or "". */

@@ -39,8 +39,9 @@ static bool take_params(struct smtp_session *s, struct str arg, size_t path, uns
       if (*ret_dsn) error = "NOTIFY can be specified once only";
       else if (!parse_notify(value, ret_dsn)) error = "Invalid parameter for NOTIFY";
     } else {
-      error = arena_printf(s->tmp, "%.*s: malformed address: %.*s may not follow %.*s", STR_FMT(arg),
-                           STR_FMT(str_trim(str_n(arg.p + path, arg.n - path))), (int)path, arg.p);
+      smtp_synprot_error_at(s, true, 501, arg, arena_printf(s->tmp, "malformed address: %.*s may not follow %.*s",
+                            STR_FMT(str_trim(str_n(arg.p + path, arg.n - path))), (int)path, arg.p));
+      return false;
     }
     if (!error) continue;
     smtp_synprot_error(s, true, 501, error);
