@@ -163,7 +163,7 @@ enum { IN_ADDRESS, IN_DOMAIN, IN_IP, IN_LOCAL_PART };
 static bool test_in_list(struct expand_ctx *x, const struct cond *c, const char *const *args, bool *ret) {
   const char *value = NULL;
   enum outcome rc = OUTCOME_ERROR;
-  /* The list is the second argument, expanded already: never a second time. */
+  /* The list is not expanded here (raw_brace), nor by matching. */
   const struct match_opts o = {.caseless = true, .no_expand = true, .allow_named = true, .ret_value = &value};
   x->error = NULL;
   switch (c->kind) {
@@ -479,8 +479,7 @@ static const struct cond *find_cond(struct str name) {
   return NULL;
 }
 
-/* The list of a match_ condition is not expanded: only the escapes count in it and '$' is a plain character.  As matching expands the
- * list it is given, both special characters go on in escaped form. */
+/* The list of a match_ condition is not expanded: only the escapes count in it and '$' is a plain character. */
 static bool raw_brace(struct parse *ps, const char **ret) {
   struct strbuf b = strbuf_new(ps->x->a);
   const char *p = ps->s + 1;
@@ -493,7 +492,6 @@ static bool raw_brace(struct parse *ps, const char **ret) {
       continue;
     }
     if (c == '\\' && !protect) c = escape_interpret(str_n(p, strnlen(p, 8)), &used);
-    if (c == '$' || c == '\\') strbuf_addc(&b, '\\');
     strbuf_addc(&b, (char)c);
     p += used - 1;
   }
