@@ -39,6 +39,7 @@ struct acceptor {
   struct session_slot *slots;
   int nslots, count;
   int signal_fd;
+  int closed_fd;               /* see daemon_acceptor() */
 };
 
 const char *daemon_crash_text(struct arena *a, int status)
@@ -206,6 +207,7 @@ NORETURN static void run_session(struct acceptor *s, int fd, const struct net_en
   prctl(PR_SET_PDEATHSIG, 0);
   daemon_listen_close(s->l);
   close(s->signal_fd);
+  close(s->closed_fd);
   default_signals();
   sys_role(SYS_ROLE_RECEPTION);
   if (s->cfg->o.smtp_accept_keepalive) net_set_keepalive(fd);
@@ -313,11 +315,11 @@ static int pending_signal(struct acceptor *s)
 }
 
 /* TERM: let the sessions end by themselves for a while, then ask them to.  INT (the daemon is being replaced): let them all end. */
-NORETURN static void drain(struct acceptor *s, int sig, int closed_fd)
+NORETURN static void drain(struct acceptor *s, int sig)
 {
   deadline_ms end = DEADLINE_NEVER;
   daemon_listen_close(s->l);
-  close(closed_fd);
+  close(s->closed_fd);
   for (reap(s); s->count > 0 && !deadline_passed(end); reap(s)) {
     if (sig == SIGTERM && end == DEADLINE_NEVER) end = deadline_in_ms(s->cfg->harness_mode ? 2000 : DRAIN_MS);
     struct pollfd p = {.fd = s->signal_fd, .events = POLLIN};
@@ -334,7 +336,7 @@ NORETURN static void drain(struct acceptor *s, int sig, int closed_fd)
 
 NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, struct listeners *l, int closed_fd)
 {
-  struct acceptor s = {.cfg = cfg, .o = o, .l = l, .a = arena_new("acceptor")};
+  struct acceptor s = {.cfg = cfg, .o = o, .l = l, .a = arena_new("acceptor"), .closed_fd = closed_fd};
   struct pollfd p[DAEMON_MAX_LISTEN + 1];
   sigset_t set;
   sigemptyset(&set);
@@ -355,7 +357,7 @@ NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, s
     if (p[l->n].revents) {
       int sig = pending_signal(&s);
       reap(&s);
-      if (sig) drain(&s, sig, closed_fd);
+      if (sig) drain(&s, sig);
     }
     for (int i = 0; i < l->n; i++)
       if (p[i].revents) accept_one(&s, &l->v[i]);
