@@ -101,10 +101,9 @@ static const char *collect_data(struct arena *a, struct str rest, struct str fol
   strbuf_addstr(&b, str_rtrim(want_full ? whole_line : first));
   while (following.n > 0) {
     struct str line = str_cut(&following, '\n');
-    if (line.n == 0 || line.p[0] == '#') continue;
     struct str t = str_trim(line);
-    if (!ch_isspace(line.p[0])) break;
-    if (t.n == 0) continue;
+    /* The manual has empty lines and comments inside an item skipped; Exim 4.96 ends the item there, and so does this. */
+    if (t.n == 0 || !ch_isspace(line.p[0])) break;
     strbuf_addc(&b, ' ');
     strbuf_addstr(&b, t);
   }

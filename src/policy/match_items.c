@@ -138,7 +138,11 @@ enum outcome match_check_string(struct list_run *r, const char *item) {
   struct lookup_type t;
   const char *data, *error = NULL;
   r->value = item;
-  if (*item == '^') return regex_match(x, item, r->caseless, str_c(r->text), true);
+  if (*item == '^') {
+    enum outcome o = regex_match(x, item, r->caseless, str_c(r->text), true);
+    if (o == OUTCOME_OK) x->s.captures[0] = r->text; /* in lists $0 is all of the subject */
+    return o;
+  }
   if (*item == '*') {
     size_t head;
     if (!ends_with(r, str_c(r->text), item + 1, &head)) return OUTCOME_FAIL;
@@ -253,7 +257,10 @@ enum outcome match_check_address(struct list_run *r, const char *item) {
   struct lookup_type t;
   const char *data, *error = NULL, *at;
   r->value = item;
-  if (*item == '^') return regex_match(x, item, r->caseless, str_c(r->text), true);
+  if (*item == '^') {
+    r->value = NULL;
+    return regex_match(x, item, r->caseless, str_c(r->text), true);
+  }
   if (*item == '\0') return *r->text == '\0' ? OUTCOME_OK : OUTCOME_FAIL;
   if (!r->no_captures) x->s.ncaptures = 0;
   captures_begin(r, r->text);
