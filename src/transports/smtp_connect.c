@@ -32,6 +32,7 @@ const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect) {
 }
 
 static bool connect_failed(struct smtp_attempt *s, int err) {
+  DEBUG(D_TRANSPORT | D_V) debug_printf("failed: %s\n", strerror(-err));
   smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_CONNECT, .at = AT_GREETING, .err = -err});
   s->dead = true;
   return false;
@@ -58,10 +59,12 @@ bool smtp_connect(struct smtp_attempt *s) {
   struct net_connect_opts o = {.keepalive = s->ob->keepalive, .tfo = wanted_tfo(s), .first_bytes = strbuf_str(&s->flight)};
   if (s->interface && !ip_parse(str_c(s->interface), &o.source)) return connect_failed(s, -EADDRNOTAVAIL);
   DEBUG(D_TRANSPORT | D_V)
-    debug_printf("Connecting to %s [%s]:%d%s ... \n", s->host->name, s->host->address, s->port, s->early ? " talking early" : "");
+    debug_printf("Connecting to %s [%s]:%d%s%s ...\n", s->host->name, s->host->address, s->port, s->interface ? " from " : "",
+                 s->interface ? s->interface : "");
   size_t sent = 0;
   int fd = net_connect(&to, &o, deadline_in_sec(s->ob->connect_timeout), &sent);
   if (fd < 0) return connect_failed(s, fd);
+  DEBUG(D_TRANSPORT | D_V) debug_printf("connected\n");
   s->io = stream_new(s->a, fd, fd, true);
   learn_local_end(s);
   if (sent < s->flight.n) stream_put(s->io, s->flight.p + sent, s->flight.n - sent);
@@ -72,12 +75,16 @@ bool smtp_connect(struct smtp_attempt *s) {
 
 void smtp_disconnect(struct smtp_attempt *s, bool polite) {
   if (!s->io) return;
+  DEBUG(D_TRANSPORT | D_V) {
+    if (!polite || s->dead || s->awaited_count) debug_printf("  SMTP(close)>>\n");
+  }
   if (polite && !s->dead && s->awaited_count == 0) {
     stream_puts(s->io, "QUIT\r\n");
     DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> QUIT\n");
     if (stream_flush(s->io, deadline_in_sec(5)) == STREAM_OK) {
       /* the outcome is known; the 221 is only awaited so that the peer does not see a reset */
       stream_linger_close(s->io, 8192, 1000);
+      DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP(close)>>\n");
       s->io = NULL;
       s->dead = true;
       return;

@@ -65,12 +65,15 @@ static bool write_content(struct smtp_attempt *s, bool bdat) {
     k.limit = size;
   }
   int64_t sent = 0;
-  DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> writing message\n");
+  DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> (writing message)\n");
   r = transport_write_prepared(s->d, &o, strbuf_str(&headers), sink_write, &k, &sent);
   s->content_sent = true;
   if (r == 0 && bdat && sent != k.limit) r = -EMSGSIZE;
   if (r < 0) return abandon(s, r);
   s->d->addrs->delivered_size = sent;
+  DEBUG(D_TRANSPORT | D_V) {
+    if (!bdat) debug_printf("  SMTP>> .\n");
+  }
   return smtp_flush(s, deadline_in_sec(s->ob->data_timeout), AT_BLOCK, "data block", sent);
 }
 

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 
 #include "os/debug.h"
+#include "os/log.h"
 
 void smtp_expect(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, const char *shown) {
   INVARIANT(s->awaited_count < SMTP_MAX_AWAITED);
@@ -23,7 +24,8 @@ void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, 
   va_start(ap, fmt);
   const char *line = arena_vprintf(s->a, fmt, ap);
   va_end(ap);
-  DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP%c> %s\n", s->awaited_count ? '|' : '>', line);
+  bool held = s->pipelining && (at == AT_MAIL || at == AT_RCPT);
+  DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP%c> %s\n", held ? '|' : '>', line);
   if (s->io) {
     stream_puts(s->io, line);
     stream_put(s->io, "\r\n", 2);
@@ -116,7 +118,7 @@ bool smtp_read_reply(struct smtp_attempt *s, struct smtp_awaited *ret_what, stru
     struct str line;
     enum stream_status st = stream_read_line(s->io, SMTP_REPLY_LINE_MAX, true, s->reply_deadline, &line, NULL);
     if (st != STREAM_OK) return reply_failed(s, w, trouble_of(st), STR_NULL);
-    DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP<< %.*s\n", STR_FMT(line));
+    DEBUG(D_TRANSPORT | D_V) debug_printf("%s%s\n", code ? "         " : "  SMTP<< ", log_escape(s->a, str_rtrim(line)));
     int r = smtp_reply_add_line(&text, line, &code);
     if (r < 0) return reply_failed(s, w, TROUBLE_FORMAT, str_rtrim(line));
     if (r > 0) break;
