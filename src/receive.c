@@ -60,12 +60,10 @@ static struct receive_reply lost(struct reception *r) {
     return end_without(r, RECEIVE_LOST, arena_printf(r->x->a, "421 %s SMTP incoming data timeout - closing connection.", name),
                        true);
   case BODY_PROTOCOL:
-    if (r->m->used_chunking && r->c->io && !r->in_body) {
-      receive_log_reject(r->m, LOG_MAIN | LOG_REJECT, arena_printf(r->x->a, "rejected from <%s> %s: Non-CRLF-terminated header, "
-                         "under CHUNKING: message abandoned", r->m->sender, receive_ident(r)));
-      return end_without(r, RECEIVE_REJECTED, "552 Message header not CRLF terminated", false);
-    }
-    return end_without(r, RECEIVE_REJECTED, NULL, false);
+    receive_log_reject(r->m, LOG_MAIN | LOG_REJECT, arena_printf(r->x->a, "rejected from <%s> %s: Non-CRLF-terminated header, "
+                       "under CHUNKING: message abandoned", r->m->sender, receive_ident(r)));
+    return end_without(r, RECEIVE_REJECTED, "552 Message header not CRLF terminated", false);
+  case BODY_ABORTED: return end_without(r, RECEIVE_REJECTED, NULL, false);
   default:
     log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP connection from %s lost while reading message data%s", session_host(r),
               r->in_body ? "" : " (header)");

@@ -384,7 +384,7 @@ static struct header_line **place_of(struct message *m, char place) {
   for (; *at; at = &(*at)->next) {
     bool resent = str_startsic(str_n((*at)->text, (*at)->n), STR("Resent-"));
     if ((*at)->type == 'P' || (place == 'F' && resent)) last = &(*at)->next;
-    else if ((*at)->type != '*') break;
+    else if ((*at)->type != '*' && last != &m->headers) break;
   }
   return last;
 }

@@ -222,7 +222,7 @@ static ssize_t bdat_next(struct body_source *src, const char **ret_p) {
   struct smtp_body *b = src->ctx;
   b->out_n = 0;
   while (b->out_n == 0 && b->state != ST_END) {
-    if (b->aborted) return BODY_PROTOCOL;
+    if (b->aborted) return BODY_ABORTED;
     if (b->left == 0) {
       b->total += b->chunk_size;
       if (b->last) {
@@ -230,7 +230,7 @@ static ssize_t bdat_next(struct body_source *src, const char **ret_p) {
         b->state = ST_END;
         break;
       }
-      if (!next_chunk_command(b)) return BODY_PROTOCOL;
+      if (!next_chunk_command(b)) return BODY_ABORTED;
       continue;
     }
     struct str in;

@@ -355,7 +355,8 @@ static void write_kind(int kind, const char *line, const char *extra) {
 static void write_all(unsigned dest, const char *line, size_t text_at, const char *extra) {
   /* As Exim shows lines to -d and -bh users: "LOG: MAIN REJECT" and the text below. */
   if (log_state.s.stderr_only && !(debug_selector & ~(unsigned)D_V)) { /* -bh: one line, without date and time */
-    fprintf(stderr, "LOG: %s\n", line + text_at);
+    const char *id = log_message_id();
+    fprintf(stderr, "LOG: %s%s%s\n", id ? id : "", id ? " " : "", line + text_at);
     fflush(stderr);
     return;
   }
