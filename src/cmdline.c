@@ -186,7 +186,7 @@ static bool set_errors(struct parse *p, const struct cmd_option *o, const char *
   return true;
 }
 
-enum { OD_BACKGROUND, OD_FOREGROUND, OD_QUEUE, OD_QUEUE_SMTP };
+enum { OD_BACKGROUND, OD_FOREGROUND, OD_QUEUE };
 
 static bool set_delivery(struct parse *p, const struct cmd_option *o, const char *value)
 {
@@ -194,7 +194,6 @@ static bool set_delivery(struct parse *p, const struct cmd_option *o, const char
   p->c->deliver_background = o->number == OD_BACKGROUND;
   p->c->deliver_foreground = o->number == OD_FOREGROUND;
   p->c->queue_only = o->number == OD_QUEUE;
-  p->c->queue_smtp = o->number == OD_QUEUE_SMTP;
   return true;
 }
 
@@ -372,11 +371,8 @@ static bool set_message(struct parse *p, const struct cmd_option *o, const char 
 {
   struct cmdline *c = p->c;
   (void)o;
-  if (strcmp(value, "set") == 0) {
-    if (!next_is_id(p)) return fail(p, "exim: malformed message id %s after -Mset option\n", *p->next ? *p->next : "");
-    c->message_set = *p->next++;
-    return true;
-  }
+  if (strcmp(value, "set") == 0 || *value == 'C' || *value == 'G')
+    return fail(p, "exim: option -M%s is not supported by this build\n", value);
   for (size_t i = 0; i < ARRAY_SIZE(message_options); i++) {
     if (strcmp(value, message_options[i].suffix) != 0) continue;
     c->message_action = message_options[i].action;
@@ -457,7 +453,7 @@ static const struct cmd_option options[] = {
     {"-odf", ARG_NONE, set_delivery, 0, OD_FOREGROUND},
     {"-odi", ARG_NONE, set_delivery, 0, OD_FOREGROUND},
     {"-odq", ARG_NONE, set_delivery, 0, OD_QUEUE},
-    {"-odqs", ARG_NONE, set_delivery, 0, OD_QUEUE_SMTP},
+    NOT_BUILT("-odqs"),
     {"-oe", ARG_GLUED, set_errors, 0, 0},
     FLAG("-oi", ignore_dots),
     FLAG("-oitrue", ignore_dots),
@@ -488,7 +484,6 @@ static const struct cmd_option options[] = {
     {"-R", ARG_GLUED, set_selector, 0, 0},
     TEXT("-r", ARG_EITHER, sender),
     {"-S", ARG_GLUED, set_selector, 0, 1},
-    TEXT("-Tqt", ARG_NEXT, test_queue_times),
     FLAG("-t", extract_recipients),
     {"-ti", ARG_NONE, set_dots_and_extract, 0, 0},
     FLAG("-tls-on-connect", tls_on_connect),
@@ -522,6 +517,7 @@ static bool value_missing(struct parse *p, const struct cmd_option *o)
 {
   if (strcmp(o->name, "-O") == 0 || strcmp(o->name, "-X") == 0) return fail(p, "exim: string expected after %s\n", o->name);
   if (strcmp(o->name, "-or") == 0 || strcmp(o->name, "-os") == 0) return fail(p, "exim: bad time value %s: abandoned\n", o->name);
+  if (strcmp(o->name, "-z") == 0) return fail(p, "exim: file name expected after -z\n");
   if (strncmp(o->name, "-oM", 3) == 0) return fail(p, "exim: data expected after %s\n", o->name);
   return fail(p, "exim abandoned: unknown, malformed, or incomplete option %s\n", o->name);
 }

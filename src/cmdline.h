@@ -39,7 +39,7 @@ struct cmdline {
   bool debug, debug_daemon_only, verbose;
   unsigned debug_bits;
   bool dont_deliver, no_labels, ignore_dots, extract_recipients, gateway, tls_on_connect;
-  bool deliver_foreground, queue_only, queue_smtp, deliver_background;
+  bool deliver_foreground, queue_only, deliver_background;
   int errors_to_stderr, error_exit; /* -oe */
   const char *sender;             /* -f; NULL unset */
   const char *full_name;
@@ -53,7 +53,6 @@ struct cmdline {
   /* -oM: what a trusted caller says about the peer */
   const char *om_address, *om_auth_name, *om_auth_id, *om_auth_sender, *om_interface, *om_message_ref, *om_protocol, *om_host,
       *om_ident;
-  bool protocol_prefix;           /* -p used */
   const char *check_ip;           /* -bh */
   bool check_callout;             /* -bhc */
   const char *expand_message;     /* -bem */
@@ -67,12 +66,10 @@ struct cmdline {
   enum cmd_message_action message_action;
   enum queue_action queue_action;
   const char *message_option;     /* "-Mrm" */
-  const char *message_set;        /* -Mset */
   /* daemon */
   bool daemon_foreground, inetd_wait;
   int inetd_timeout_sec;
   bool background_smtp;           /* -bd or -bdf: listen, not only run the queue */
-  const char *test_queue_times;   /* -Tqt */
   struct vec args;                /* what is left: recipients, ids, strings to expand ... */
 };
 

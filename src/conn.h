@@ -97,6 +97,8 @@ struct conn {
   gid_t gid;
   const char *real_name;
   bool is_trusted, is_admin;
+  bool dont_deliver;             /* -N: deliveries of what is received here only pretend */
+  bool suppress_local_fixups;    /* -G */
   bool sender_is_own;            /* local submission whose envelope sender is the caller's own address */
 };
 

@@ -25,6 +25,7 @@
 #include "receive.h"
 #include "smtp_in.h"
 #include "startup.h"
+#include "transport.h"
 #include "verify.h"
 #include "version.h"
 
@@ -120,6 +121,8 @@ static struct conn *conn_for_caller(struct run *r, int fd_in, int fd_out)
   k->gid = r->who.gid;
   k->is_trusted = r->who.is_trusted;
   k->is_admin = r->who.is_admin;
+  k->dont_deliver = r->c->dont_deliver;
+  k->suppress_local_fixups = r->c->gateway;
   return k;
 }
 
@@ -224,7 +227,7 @@ static int do_submit(struct run *r)
       .error_exit = c->error_exit,
       .delivery_foreground = c->deliver_foreground,
       .queue_only = so.queue_only,
-      .bounce_of = c->bounce_of,
+      .bounce_of = c->bounce_of ? c->bounce_of : r->who.is_trusted ? c->om_message_ref : NULL,
       .is_bounce_machine = c->is_bounce,
       .fd = 0,
   };
@@ -458,11 +461,25 @@ static int dispatch(struct run *r)
   return EXIT_FAILURE;
 }
 
+/* -oB: so many messages on one SMTP connection, for all transports that have such a limit. */
+static void limit_connections(struct config *cfg, int64_t max)
+{
+  for (struct transport *t = cfg->transports; t; t = t->next) {
+    const struct option *o = opt_find(t->ob_block->table, t->ob_block->count, STR("connection_max_messages"));
+    if (o) *(int64_t *)(void *)((char *)t->ob_block->base + o->offset) = max;
+  }
+}
+
 /* Options that change main options for this run. */
 static void apply_overrides(struct run *r)
 {
   const struct cmdline *c = r->c;
   struct main_options *o = &r->cfg->o;
+  if (c->max_messages_per_connection >= 0) limit_connections(r->cfg, c->max_messages_per_connection);
+  if (c->syslog_tag && r->who.is_admin) {
+    o->syslog_processname = c->syslog_tag;
+    startup_logging(r->cfg, false, false);
+  }
   if (c->receive_timeout_sec >= 0) o->receive_timeout = c->receive_timeout_sec;
   if (c->smtp_receive_timeout_sec >= 0) o->smtp_receive_timeout = c->smtp_receive_timeout_sec;
   if (c->debug) debug_selector = c->debug_bits | D_V;

@@ -332,6 +332,8 @@ int receive_submission(struct conn *c, const struct submit_opts *o) {
   s.bad = strbuf_new(tmp);
   s.x.conn = c;
   s.x.msg = s.m;
+  s.m->dont_deliver = c->dont_deliver;
+  s.m->suppress_local_fixups = c->suppress_local_fixups;
   if (c->started.tv_sec == 0) c->started = time_now();
   prepare(&s);
   int status = run(&s);

@@ -48,6 +48,8 @@ void smtp_reset(struct smtp_session *s) {
   s->m->login = s->c->login;
   s->m->uid = s->c->uid;
   s->m->gid = s->c->gid;
+  s->m->dont_deliver = s->c->dont_deliver;
+  s->m->suppress_local_fixups = s->c->suppress_local_fixups;
   s->m->allow_unqualified_sender = s->unqualified_sender_ok;
   s->m->allow_unqualified_recipient = s->unqualified_recipient_ok;
   s->x.msg = s->m;
