@@ -13,7 +13,7 @@
 
 struct scan {
   struct arena *a;
-  const char *p, *end;
+  const char *start, *p, *end;
   struct addr_opts o;
   const char *error;
 };
@@ -23,6 +23,11 @@ static int peek(const struct scan *s) { return at_end(s) ? -1 : (unsigned char)*
 
 static void set_error(struct scan *s, const char *error) {
   if (!s->error) s->error = error;
+}
+
+static void set_trailing_error(struct scan *s) {
+  set_error(s, arena_printf(s->a, "malformed address: %.*s may not follow %.*s", (int)MIN(s->end - s->p, 256), s->p,
+                            (int)MIN(s->p - s->start, 256), s->start));
 }
 
 /* White space and nested comments. */
@@ -41,9 +46,8 @@ static void skip_comments(struct scan *s) {
   }
 }
 
-static bool is_atom_char(const struct scan *s, int c) {
+static bool is_atom_char(int c) {
   if (c >= 128) return true; /* 8-bit is passed on, as Exim does */
-  (void)s;
   return c > 32 && c < 127 && !strchr("()<>@,;:\\\".[]", c);
 }
 
@@ -63,39 +67,35 @@ static bool read_quoted(struct scan *s, struct strbuf *out, const char *error) {
   return false;
 }
 
+/* One atom; backslash pairs are kept as they are. */
+static void read_atom(struct scan *s, struct strbuf *out) {
+  while (!at_end(s)) {
+    int c = peek(s);
+    size_t n = c == '\\' && s->p + 1 < s->end ? 2 : is_atom_char(c) ? 1 : 0;
+    if (n == 0) return;
+    strbuf_add(out, s->p, n);
+    s->p += n;
+  }
+}
+
+/* Words and dots in any order, but two words need a dot between them: real mail has leading, doubled and trailing dots. */
 static bool read_local_part(struct scan *s, struct strbuf *out) {
-  bool any = false;
-  for (;;) {
+  size_t start = out->n;
+  for (bool after_word = false;;) {
     skip_comments(s);
     int c = peek(s);
-    if (c == '"') {
-      if (!read_quoted(s, out, "unmatched doublequote in local part")) return false;
-      any = true;
-    } else if (c >= 0 && (is_atom_char(s, c) || c == '\\')) {
-      while (!at_end(s)) {
-        c = peek(s);
-        if (c == '\\' && s->p + 1 < s->end) {
-          strbuf_add(out, s->p, 2);
-          s->p += 2;
-        } else if (is_atom_char(s, c)) {
-          strbuf_add(out, s->p++, 1);
-        } else {
-          break;
-        }
-      }
-      any = true;
-    } else if (c != '.' || !any) {
-      break;
+    if (c == '.') {
+      strbuf_add(out, s->p++, 1);
+      after_word = false;
+      continue;
     }
-    skip_comments(s);
-    if (peek(s) != '.') return any;
-    /* dots may double or trail inside a local part: real mail does it */
-    while (peek(s) == '.') {
-      strbuf_addc(out, '.');
-      s->p++;
-    }
+    if (after_word || c < 0 || (c != '"' && c != '\\' && !is_atom_char(c))) return out->n > start;
+    size_t before = out->n;
+    if (c == '"' && !read_quoted(s, out, "unmatched doublequote in local part")) return false;
+    if (c != '"') read_atom(s, out);
+    if (out->n == before) return out->n > start; /* a lone backslash at the end */
+    after_word = true;
   }
-  return any;
 }
 
 static bool read_domain_literal(struct scan *s, struct strbuf *out) {
@@ -103,12 +103,9 @@ static bool read_domain_literal(struct scan *s, struct strbuf *out) {
     set_error(s, "domain literals not allowed");
     return false;
   }
-  while (!at_end(s) && *s->p != ']') {
-    if (*s->p == '\\' && s->p + 1 < s->end) s->p++;
-    if (!ch_isspace(*s->p)) strbuf_add(out, s->p, 1);
-    s->p++;
-  }
-  if (at_end(s)) {
+  strbuf_add(out, s->p++, 1);
+  while (!at_end(s) && (ch_isalnum(*s->p) || (*s->p && strchr(":.-_", *s->p)))) strbuf_add(out, s->p++, 1);
+  if (peek(s) != ']') {
     set_error(s, "domain missing or malformed");
     return false;
   }
@@ -124,7 +121,8 @@ static bool read_domain(struct scan *s, struct strbuf *out) {
   for (;;) {
     skip_comments(s);
     size_t before = out->n;
-    while (!at_end(s) && (ch_isalnum(*s->p) || *s->p == '-' || *s->p == '_' || (unsigned char)*s->p >= 128))
+    while (!at_end(s) && (ch_isalnum(*s->p) || (*s->p == '-' && out->n > before) ||
+                          ((unsigned char)*s->p >= 128 && s->o.allow_utf8)))
       strbuf_add(out, s->p++, 1);
     if (out->n == before) {
       if (out->n > start && out->p[out->n - 1] == '.' && s->o.strip_trailing_dot) {
@@ -147,7 +145,7 @@ static bool skip_route(struct scan *s) {
   for (;;) {
     skip_comments(s);
     if (peek(s) != '@') {
-      set_error(s, "'@' or ':' expected in source route");
+      set_error(s, "colon expected after route list");
       return false;
     }
     s->p++;
@@ -158,7 +156,7 @@ static bool skip_route(struct scan *s) {
       return true;
     }
     if (peek(s) != ',') {
-      set_error(s, "':' missing after source route");
+      set_error(s, "no local part");
       return false;
     }
     s->p++;
@@ -166,14 +164,18 @@ static bool skip_route(struct scan *s) {
 }
 
 /* local[@domain] */
-static bool read_addr_spec(struct scan *s, struct strbuf *out, size_t *ret_domain) {
+static bool read_addr_spec(struct scan *s, bool in_angle, struct strbuf *out, size_t *ret_domain) {
   *ret_domain = 0;
   if (!read_local_part(s, out)) {
     set_error(s, "missing or malformed local part");
     return false;
   }
   skip_comments(s);
-  if (peek(s) != '@') return true;
+  if (at_end(s) ? !in_angle : *s->p == '>') return true;
+  if (peek(s) != '@') {
+    set_error(s, arena_printf(s->a, "\"@\" or \".\" expected after \"%s\"", out->p));
+    return false;
+  }
   s->p++;
   strbuf_addc(out, '@');
   *ret_domain = out->n;
@@ -193,14 +195,13 @@ static bool read_route_addr(struct scan *s, struct strbuf *out, size_t *ret_doma
     *ret_domain = 0;
   } else {
     if (peek(s) == '@' && !skip_route(s)) return false;
-    if (!read_addr_spec(s, out, ret_domain)) return false;
+    if (!read_addr_spec(s, true, out, ret_domain)) return false;
   }
   for (unsigned i = 0; i <= excess; i++) {
     skip_comments(s);
     if (peek(s) != '>') {
-      set_error(s, at_end(s) ? "'>' missing at end of address"
-                             : arena_printf(s->a, "malformed address: %.32s may not follow %s",
-                                            str_dup(s->a, str_n(s->p, (size_t)(s->end - s->p))), out->p));
+      if (at_end(s)) set_error(s, "'>' missing at end of address");
+      set_trailing_error(s);
       return false;
     }
     s->p++;
@@ -248,7 +249,7 @@ static bool skip_phrase(struct scan *s) {
 /* Without quotes that are not needed: "abc"@x stays, but quotes around plain text in front of < do not matter here. */
 const char *rfc5322_extract_address(struct arena *a, struct str in, struct addr_opts o, size_t *ret_domain,
                                     const char **ret_error) {
-  struct scan s = {a, in.p, in.p + in.n, o, NULL};
+  struct scan s = {a, in.p, in.p, in.p + in.n, o, NULL};
   struct strbuf out = strbuf_new_t(a, is_tainted(in.p) ? TAINTED : UNTAINTED, in.n + 1);
   size_t domain = 0;
   skip_comments(&s);
@@ -259,13 +260,12 @@ const char *rfc5322_extract_address(struct arena *a, struct str in, struct addr_
     ok = o.allow_empty;
     if (!ok) set_error(&s, "empty address");
   } else {
-    ok = !s.error && read_addr_spec(&s, &out, &domain);
+    ok = !s.error && read_addr_spec(&s, false, &out, &domain);
   }
   if (ok) {
     skip_comments(&s);
     if (!at_end(&s)) {
-      set_error(&s, arena_printf(a, "malformed address: %.32s may not follow %.*s",
-                                 str_dup(a, str_n(s.p, (size_t)(s.end - s.p))), (int)(s.p - in.p), in.p));
+      set_trailing_error(&s);
       ok = false;
     }
   }
@@ -420,7 +420,8 @@ bool rfc5322_parse_date(struct str s, int64_t *ret) {
       !str_parse_int(h, &tm.tm_hour) || !str_parse_int(m, &tm.tm_min))
     return false;
   if (clock.n && !str_parse_int(clock, &tm.tm_sec)) return false;
-  if (tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60 || tm.tm_year > 9999)
+  if (tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour < 0 || tm.tm_min < 0 || tm.tm_sec < 0 || tm.tm_year < 0 ||
+      tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60 || tm.tm_year > 9999)
     return false;
   tm.tm_year += tm.tm_year < 50 ? 100 : tm.tm_year < 1000 ? 0 : -1900;
   tm.tm_mon = month;
