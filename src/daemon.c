@@ -20,6 +20,7 @@
 #include "daemon_priv.h"
 #include "os/log.h"
 #include "os/priv.h"
+#include "os/process_info.h"
 #include "os/sys.h"
 
 enum { RESTART_DELAY_MS = 1000, CLOSE_WAIT_MS = 3000, MAX_ARGS = 256 };
@@ -103,6 +104,7 @@ static void start_acceptor(struct master *m)
   if (pid < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "daemon: cannot fork the acceptor: %s", strerror((int)-pid));
   if (pid == 0) {
     child_start(m);
+    process_info_set("daemon: accepting connections");
     close(m->closed_pipe[0]);
     close(m->notify[0]);
     queue_set_notify_fd(m->notify[1]);
@@ -120,6 +122,7 @@ static void start_queue_manager(struct master *m)
   if (pid < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "daemon: cannot fork the queue manager: %s", strerror((int)-pid));
   if (pid == 0) {
     child_start(m);
+    process_info_set("daemon: managing the queue");
     daemon_listen_close(&m->listeners);
     close(m->closed_pipe[0]);
     close(m->closed_pipe[1]);
@@ -285,6 +288,7 @@ static void log_start(struct master *m)
   const char *version = m->cfg->o.exim_version ? m->cfg->o.exim_version : build_version();
   const char *listening = m->o->listen ? arena_printf(m->a, "listening for %s", daemon_listen_text(m->a, &m->listeners)) : "not listening for SMTP";
   log_write(LS_ALWAYS, LOG_MAIN, "exim %s daemon started: pid=%d, %s, %s", version, (int)getpid(), queue_text(m), listening);
+  process_info_set("daemon(%s): %s, %s", version, queue_text(m), listening);
 }
 
 /* Leave the terminal: the parent ends when the child has its sockets. */

@@ -17,7 +17,7 @@
 #include "daemon_priv.h"
 #include "os/debug.h"
 #include "os/log.h"
-#include "os/priv.h"
+#include "os/process_info.h"
 #include "os/stream.h"
 #include "os/sys.h"
 #include "policy/expand.h"
@@ -226,6 +226,7 @@ NORETURN static void run_session(struct acceptor *s, int fd, const struct net_en
   handle_term(c, fd);
   sys_at_fork_child(forget_term);
   origin_set_fullhost(a, &c->from, log_selects(LS_INCOMING_PORT));
+  process_info_set("handling incoming connection from %s", c->from.fullhost);
   struct smtp_opts o = {.mode = SMTP_MODE_SESSION, .deliver_foreground = s->o->deliver_foreground};
   if (s->o->queue_only || s->cfg->o.queue_only) {
     o.queue_only = true;

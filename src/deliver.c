@@ -12,6 +12,7 @@
 
 #include "os/debug.h"
 #include "os/log.h"
+#include "os/process_info.h"
 #include "os/sys.h"
 #include "policy/search.h"
 #include "queue.h"
@@ -433,6 +434,7 @@ bool deliver_run_init(struct deliver_run *run, const struct config *cfg, struct 
   run->pending = vec_new(m->arena);
   run->dont_deliver = o->dont_deliver || m->dont_deliver;
   m->delivery_forced = o->forced;
+  run->x.queue_running = o->in_queue_run;
   switch (check_frozen(m, o)) {
     case FROZEN_SKIP: return false;
     case FROZEN_CANCEL: run->cancelled = true; break;
@@ -462,6 +464,7 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
   char outer_id[MSGID_SIZE] = "";
   if (log_message_id()) memcpy(outer_id, log_message_id(), strnlen(log_message_id(), MSGID_SIZE - 1));
   sys_role(SYS_ROLE_DELIVERY);
+  process_info_set("delivering %s", id);
   log_set_message_id(id);
   enum deliver_result result = DELIVER_NOT_ATTEMPTED;
   struct message *m = NULL;

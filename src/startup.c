@@ -18,6 +18,7 @@
 #include "os/debug.h"
 #include "os/log.h"
 #include "os/priv.h"
+#include "os/process_info.h"
 #include "os/resolver.h"
 #include "os/sys.h"
 #include "policy/match.h"
@@ -337,10 +338,11 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
   }
   bool have_root = geteuid() == 0;
   struct config *cfg = read_config(c, have_root);
-  purge_environment(a, cfg);
   priv_init(cfg->exim_uid, cfg->exim_gid);
+  purge_environment(a, cfg);
   if (have_root) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   startup_logging(cfg, false, false);
+  if (cfg->o.process_log_path) process_info_init(cfg->o.process_log_path);
   host_init();
   if (cfg->harness_mode) {
     rand_set_seed(42);
