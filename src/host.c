@@ -231,5 +231,7 @@ void host_hook_sender_name(struct expand_ctx *x) {
 
 void host_init(void) {
   static const struct match_hooks hooks = {hook_sender_name, hook_addresses, host_mx_is_local};
+  static const struct expand_hooks for_expand = {.resolve = host_hook_resolve, .sender_host_name = host_hook_sender_name};
   match_set_hooks(&hooks);
+  expand_set_hooks(&for_expand);
 }

@@ -119,7 +119,7 @@ bool expand_taint_refused(struct expand_ctx *x, const char *text, const char *wh
 
 /* Hooks the flows put in at start-up so that ${acl...}, ${run}, verify need no upward include. */
 struct expand_hooks {
-  /* Run an ACL by name or text with args; returns outcome and the message text. */
+  /* Run an ACL by name or text with args; returns outcome and the message text.  NULL: acl_check() with x->acl_env. */
   enum outcome (*acl)(struct expand_ctx *x, const char *name, const char **ret_message);
   /* Addresses (struct ip *) of a host name, for ${readsocket{inet:...; NULL: only IP literals work. */
   enum outcome (*resolve)(struct expand_ctx *x, const char *name, struct vec *ret_ips);

@@ -3,6 +3,9 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "conn.h"
@@ -327,6 +330,58 @@ static void test_files(void **state) {
   (void)unlink(path);
 }
 
+/* A server on a Unix socket: reads to the end of input, answers two lines, closes; once. */
+static pid_t serve_once(const char *path) {
+  struct sockaddr_un sun = {.sun_family = AF_UNIX};
+  memcpy(sun.sun_path, path, strlen(path) + 1);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&sun, sizeof sun) == 0 && listen(fd, 1) == 0);
+  pid_t pid = fork();
+  if (pid == 0) {
+    char buf[256];
+    int c = accept(fd, NULL, NULL);
+    size_t total = 0;
+    ssize_t n;
+    while ((n = read(c, buf + total, sizeof buf - total)) > 0) total += (size_t)n;
+    bool ok = write(c, "got ", 4) == 4 && write(c, buf, total) == (ssize_t)total && write(c, "end\n", 4) == 4;
+    _exit(ok ? 0 : 1);
+  }
+  (void)close(fd);
+  return pid;
+}
+
+static void test_socket(void **state) {
+  static const struct {
+    const char *format, *want;
+  } rows[] = {
+    {"${readsocket{%s}{query\\n}}", "got query\nend\n"},
+    {"${readsocket{%s}{query\\n}{2s}{|}}", "got query|end|"},
+    {"<${readsocket{%s}{}{2s:shutdown=yes}{}{failed}}>", "<got end>"},
+    {"${readsocket{%s}{x}{1m:tls=yes}{}{no TLS}}", "no TLS"},
+  };
+  (void)state;
+  char dir[] = "/tmp/t_expand.XXXXXX";
+  assert_non_null(mkdtemp(dir));
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct arena *a = arena_new("socket");
+    struct expand_ctx x = expand_ctx_new(a, &cfg);
+    const char *path = arena_printf(a, "%s/s", dir), *at = strstr(rows[i].format, "%s");
+    bool talks = strstr(rows[i].format, "tls=yes") == NULL;
+    pid_t pid = talks ? serve_once(path) : -1;
+    struct strbuf b = strbuf_new(a);
+    strbuf_add(&b, rows[i].format, (size_t)(at - rows[i].format));
+    strbuf_adds(&b, path);
+    strbuf_adds(&b, at + 2);
+    const char *got = expand_string(&x, b.p);
+    CHECK_STR(rows[i].format, got ? got : shown(x.error), rows[i].want);
+    int status = 0;
+    if (talks) assert_true(waitpid(pid, &status, 0) == pid && status == 0);
+    (void)unlink(path);
+    arena_free(a);
+  }
+  (void)rmdir(dir);
+}
+
 static void test_context_values(void **state) {
   (void)state;
   struct arena *a = arena_new("ctx");
@@ -368,6 +423,7 @@ int main(void) {
     cmocka_unit_test(test_rows),        cmocka_unit_test(test_all_variables_known), cmocka_unit_test(test_headers),
     cmocka_unit_test(test_taint),       cmocka_unit_test(test_entry_points),        cmocka_unit_test(test_forbidden),
     cmocka_unit_test(test_depth),       cmocka_unit_test(test_files),               cmocka_unit_test(test_context_values),
+    cmocka_unit_test(test_socket),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
