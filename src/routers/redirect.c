@@ -123,7 +123,8 @@ static enum route_result read_file(struct redirect_run *run, const char *path, u
   }
   (void)!sys_close(fd);
   if (res == ROUTE_OK && n == 0) res = ROUTE_DECLINE;
-  if (res == ROUTE_OK) *ret = str_c(arena_strndup_t(a, p, n, TAINTED));
+  /* The file passed its owner and mode checks: its commands and paths may be used. */
+  if (res == ROUTE_OK) *ret = str_c(arena_untaint_copy(a, p, n));
   if (res == ROUTE_OK && ret->n != n) res = list_error(run, "the file contains a NUL byte");
   return res;
 }
@@ -288,7 +289,7 @@ static enum route_result item_include(struct redirect_run *run, const struct red
     res = check_file(run, &st, path);
     if (res != ROUTE_OK) return res;
   }
-  return run_list(run, str_n(arena_strndup_t(a, p, n, TAINTED), strlen(p)), depth + 1);
+  return run_list(run, str_c(arena_untaint_copy(a, p, n)), depth + 1);
 }
 
 static enum route_result item_final(struct redirect_run *run, const struct redirect_item *it) {
