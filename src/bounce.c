@@ -108,6 +108,7 @@ static bool report_close(struct report *r) {
   struct expand_ctx rx = expand_ctx_new(r->a, r->old->cfg);
   rx.msg = r->m;
   rx.conn = r->c;
+  rx.received_for = r->to;
   struct reception rec = {.c = r->c, .m = r->m, .x = &rx, .is_local = true};
   r->m->received_time_complete = time_now();
   log_set_message_id(r->m->id);
@@ -352,11 +353,14 @@ static void failed_recipients_header(struct report *r, const struct address *fai
   struct strbuf b = strbuf_new(r->a);
   const char *seen = NULL;
   for (const struct address *p = failed; p; p = p->next) {
-    const char *t = one_line(r->a, top_text(p));
+    bool is_pseudo = p->is_pipe || p->is_file || p->is_reply;
+    if (p->hide_child && p->parent) continue;
+    const char *t = one_line(r->a, is_pseudo ? top_text(p) : p->address);
     if (seen && strcmp(seen, t) == 0) continue;
     strbuf_addl(&b, b.n ? ",\n  " : "X-Failed-Recipients: ", t, NULL);
     seen = t;
   }
+  if (b.n == 0) return;
   strbuf_addc(&b, '\n');
   report_header(r, b.p);
 }

@@ -21,13 +21,26 @@ static void add_local_part(struct strbuf *b, const struct address *addr) {
     strbuf_adds(b, addr->local_part);
 }
 
+/* Same mailbox as far as the eye goes: the case of domains does not count. */
+static bool looks_same(const char *a, const char *b) {
+  const char *at = strrchr(a, '@');
+  size_t n = at ? (size_t)(at - a) : strlen(a);
+  return strncmp(a, b, n) == 0 && strcmpic(a + n, strlen(b) >= n ? b + n : "") == 0;
+}
+
 const char *deliver_log_address(struct arena *a, const struct address *addr, bool is_success) {
   struct strbuf b = strbuf_new(a);
   bool is_local = addr->transport && addr->transport->driver && addr->transport->driver->is_local;
-  if (is_success && !is_pseudo(addr) && is_local && router_logs_as_local(addr->router)) add_local_part(&b, addr);
-  else strbuf_adds(&b, addr->address);
+  if (is_pseudo(addr)) {
+    strbuf_adds(&b, addr->address);
+  } else {
+    add_local_part(&b, addr);
+    if (!(is_success && is_local && router_logs_as_local(addr->router))) strbuf_addl(&b, "@", addr->domain, NULL);
+  }
   const struct address *top = addr;
   while (top->parent) top = top->parent;
+  const char *origin = top->onetime_parent ? top->onetime_parent : top->address;
+  bool is_same = looks_same(b.p, origin);
   bool all = log_selects(LS_ALL_PARENTS), open = false;
   if (is_pseudo(addr) || all)
     for (const struct address *p = addr->parent; p && p != top; p = p->parent) {
@@ -36,8 +49,7 @@ const char *deliver_log_address(struct arena *a, const struct address *addr, boo
       if (!all) break;
     }
   if (open) strbuf_addc(&b, ')');
-  const char *origin = top->onetime_parent ? top->onetime_parent : top->address;
-  if (strcmp(origin, b.p) != 0) strbuf_addl(&b, " <", origin, ">", NULL);
+  if (!is_same || open) strbuf_addl(&b, " <", origin, ">", NULL);
   return b.p;
 }
 
