@@ -86,6 +86,8 @@ struct message {
   /* reception only */
   struct tree warnings_logged;   /* texts of ACL warnings written for this message: each is logged once */
   const char *discarded_by;      /* name of the ACL that threw all recipients away */
+  const char *raw_sender;        /* as given, before qualifying and rewriting; NULL: sender */
+  struct vec raw_recipients;     /* const char *, the same for recipients; empty: recipients */
   bool message_id_made;          /* Message-Id: was added here (id*= in the log) */
   bool freeze_no_tell;           /* control = freeze/no_tell */
   bool sender_verify_done;       /* verify = sender ran: result and texts below */

@@ -40,6 +40,12 @@ bool receive_space_available(const struct config *cfg, int64_t message_bytes) {
   return space_on(cfg->spool_directory, o->check_spool_space, o->check_spool_inodes, message_bytes, "spool space");
 }
 
+void receive_add_recipient(struct message *m, const char *address, const char *raw) {
+  message_add_recipient(m, address);
+  if (!m->raw_recipients.a) m->raw_recipients = vec_new(m->arena);
+  vec_push(&m->raw_recipients, arena_strdup(m->arena, raw));
+}
+
 /* ---- ends that are no acceptance ---- */
 
 static struct receive_reply end_without(struct reception *r, enum receive_result result, const char *text, bool drop) {

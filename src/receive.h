@@ -31,6 +31,9 @@ struct receive_reply receive_message(struct conn *c, struct message *m, struct e
 /* Write a rejection line to the logs of dest; the reject log also gets the envelope and the headers of m. */
 void receive_log_reject(const struct message *m, unsigned dest, const char *line);
 
+/* Add a recipient and remember how it was written. */
+void receive_add_recipient(struct message *m, const char *address, const char *raw);
+
 /* Is there room on the spool and log partitions for a message of that size (check_spool_space and friends)?  Logs when not. */
 bool receive_space_available(const struct config *cfg, int64_t message_bytes);
 

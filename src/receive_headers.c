@@ -144,6 +144,21 @@ struct header_line *receive_add_header(struct message *m, char type, const char 
   return message_add_header(m, type, text, strlen(text));
 }
 
+/* Lines of a resent block stand at the top, behind the newest Received: line. */
+static void add_resent(struct message *m, char type, const char *fmt, ...) PRINTF(3, 4);
+static void add_resent(struct message *m, char type, const char *fmt, ...) {
+  struct header_line *h = ARENA_NEW(m->arena, struct header_line);
+  va_list ap;
+  va_start(ap, fmt);
+  h->text = arena_vprintf(m->arena, fmt, ap);
+  va_end(ap);
+  h->n = strlen(h->text);
+  h->type = type;
+  h->next = m->headers;
+  if (!m->headers) m->headers_tail = &h->next;
+  m->headers = h;
+}
+
 static bool has_header(const struct message *m, const char *name) { return message_find_header(m, name, NULL) != NULL; }
 
 static void add_message_id(struct reception *r) {
@@ -159,6 +174,10 @@ static void add_message_id(struct reception *r) {
   if (o->message_id_header_text) {
     const char *t = expand_option(r->x, "message_id_header_text", o->message_id_header_text);
     if (t && *t) text = arena_printf(m->arena, ".%s", t);
+  }
+  if (r->saw_resent) {
+    add_resent(m, 'I', "%s: <E%s%s@%s>\n", name, m->id, text, domain);
+    return;
   }
   receive_add_header(m, 'I', "%s: <E%s%s@%s>\n", name, m->id, text, domain);
   m->message_id_made = true;
@@ -237,14 +256,15 @@ static void check_sender(struct reception *r) {
 }
 
 /* From: with just the caller's login gets his full address. */
+static struct header_line *replace_header(struct message *m, struct header_line *h, const char *text);
+
 static void complete_from(struct reception *r) {
   struct str name, value;
   struct header_line *h = message_find_header(r->m, "From", NULL);
   if (r->c->is_smtp_input || !r->c->login || !h || !header_split(str_n(h->text, h->n), &name, &value)) return;
   if (!str_eqic_c(value, r->c->login)) return;
   const char *own_name, *own = submitter_address(r, &own_name);
-  h->text = arena_printf(r->m->arena, "From: %s\n", with_phrase(r, own_name, own));
-  h->n = strlen(h->text);
+  replace_header(r->m, h, arena_printf(r->m->arena, "From: %s\n", with_phrase(r, own_name, own)));
 }
 
 static void add_date(struct reception *r) {
@@ -252,7 +272,9 @@ static void add_date(struct reception *r) {
   const char *name = r->saw_resent ? "Resent-Date" : "Date";
   if (has_header(r->m, name)) return;
   struct time_opts o = {.utc = r->c->cfg->o.timezone && strcmpic(r->c->cfg->o.timezone, "utc") == 0};
-  receive_add_header(r->m, ' ', "%s: %s\n", name, time_format(time_now(), TIME_FULL, o, buf, sizeof(buf)));
+  const char *now = time_format(time_now(), TIME_FULL, o, buf, sizeof(buf));
+  if (r->saw_resent) add_resent(r->m, ' ', "%s: %s\n", name, now);
+  else receive_add_header(r->m, ' ', "%s: %s\n", name, now);
 }
 
 /* ---- qualifying and rewriting ---- */

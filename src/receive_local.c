@@ -161,10 +161,11 @@ static void add_recipient_text(struct submission *s, struct str text, bool into_
     if (error && strcmp(error, "empty address") != 0) note_bad(s, text, error);
     return;
   }
+  const char *raw = a;
   a = qualify(s, a, domain, false);
   if (s->c->cfg->rewrite_rules) a = rewrite_address(&s->x, a, REWRITE_ENVTO, s->c->cfg->rewrite_rules);
   if (into_nonrecipients) tree_insert(&s->m->nonrecipients, s->m->arena, a, NULL);
-  else message_add_recipient(s->m, a);
+  else receive_add_recipient(s->m, a, raw);
 }
 
 static void add_address_list(struct submission *s, struct str list, bool into_nonrecipients) {
@@ -196,6 +197,7 @@ static void set_sender(struct submission *s, const char *text) {
     if (sender && !may_set_sender(s, sender)) sender = NULL;
   }
   s->c->sender_is_own = sender == NULL;
+  if (!s->m->raw_sender) s->m->raw_sender = arena_strdup(s->m->arena, sender ? sender : own_address(s));
   if (!sender) sender = own_address(s);
   else if (!s->c->is_trusted) s->m->sender_set_untrusted = strcmp(sender, own_address(s)) != 0;
   if (*sender && s->c->cfg->rewrite_rules)
@@ -204,6 +206,8 @@ static void set_sender(struct submission *s, const char *text) {
   struct origin *f = &s->c->from;
   if (s->c->sender_is_own && !f->host_address) {
     if (!f->auth_sender) f->auth_sender = arena_strdup(s->c->arena, sender);
+  } else if (!f->host_address && f->auth_sender && s->r.from_line_sender) {
+    f->auth_sender = NULL; /* a "From " line said otherwise */
   }
 }
 
@@ -222,6 +226,7 @@ static void take_recipients(struct submission *s, bool resent) {
 static void drop_nonrecipients(struct submission *s) {
   struct message *m = s->m;
   size_t kept = 0;
+  m->raw_recipients.n = 0;
   for (size_t i = 0; i < m->recipient_count; i++)
     if (!tree_find(&m->nonrecipients, m->recipients[i].address)) m->recipients[kept++] = m->recipients[i];
   m->recipient_count = kept;
@@ -276,7 +281,7 @@ static void prepare(struct submission *s) {
   }
   if (!c->from.protocol) c->from.protocol = "local";
   if (!c->from.ident) c->from.ident = c->login;
-  if (!c->from.auth_id && !c->from.host_address && c->login) c->from.auth_id = c->login;
+  if (!c->from.auth_id && !c->from.host_address && c->login && !s->o->sender) c->from.auth_id = c->login;
   set_sender(s, s->o->sender);
   for (size_t i = 0; i < s->o->recipient_count; i++)
     add_address_list(s, str_c(s->o->recipients[i]), s->o->extract_recipients && c->cfg->o.extract_addresses_remove_arguments);

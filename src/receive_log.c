@@ -101,10 +101,13 @@ void receive_log_arrival(struct reception *r) {
   struct message *m = r->m;
   const char *fields = arrival_fields(r);
   struct strbuf tail = strbuf_new(m->arena);
-  if (log_selects(LS_RECEIVED_SENDER)) strbuf_addf(&tail, " from <%s>", m->sender ? m->sender : "");
+  if (log_selects(LS_RECEIVED_SENDER)) strbuf_addf(&tail, " from <%s>", m->raw_sender ? m->raw_sender : m->sender);
   if (log_selects(LS_RECEIVED_RECIPIENTS) && m->recipient_count > 0) {
     strbuf_adds(&tail, " for");
-    for (size_t i = 0; i < m->recipient_count; i++) strbuf_addf(&tail, " %s", m->recipients[i].address);
+    if (m->raw_recipients.n == m->recipient_count)
+      for (size_t i = 0; i < m->raw_recipients.n; i++) strbuf_addf(&tail, " %s", (const char *)m->raw_recipients.v[i]);
+    else
+      for (size_t i = 0; i < m->recipient_count; i++) strbuf_addf(&tail, " %s", m->recipients[i].address);
   }
   log_write(LS_ALWAYS, LOG_MAIN, "%s %s%s", m->fake_reject || m->fake_defer ? "(=" : "<=", fields, tail.p);
   if (r->c->host_checking) return;

@@ -53,6 +53,7 @@ void smtp_reset(struct smtp_session *s) {
   s->m->allow_unqualified_sender = s->unqualified_sender_ok;
   s->m->allow_unqualified_recipient = s->unqualified_recipient_ok;
   s->x.msg = s->m;
+  s->transaction_line = s->line_number;
   s->last_rcpt_error = NULL;
   s->rcpt_errors_differ = s->recipients_max_exceeded = false;
   s->c->recipients_discarded = s->c->caseful_local_part = false;
@@ -61,7 +62,7 @@ void smtp_reset(struct smtp_session *s) {
   log_set_message_id(NULL);
 }
 
-const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_sender) {
+const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_sender, const char **ret_raw) {
   const struct main_options *o = s->opt;
   struct addr_opts ao = {.allow_empty = is_sender, .allow_domain_literal = o->allow_domain_literals,
                          .allow_utf8 = s->m->smtputf8, .strip_angle_excess = o->strip_excess_angle_brackets,
@@ -72,6 +73,7 @@ const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_s
     smtp_synprot_error_at(s, true, 501, text, error);
     return NULL;
   }
+  *ret_raw = a;
   if (domain || (is_sender && !*a)) return a;
   bool ok = is_sender ? s->unqualified_sender_ok : s->unqualified_recipient_ok;
   if (!is_sender && strcmpic(a, "postmaster") == 0) ok = true; /* RFC 5321 §4.5.1 */
@@ -187,7 +189,8 @@ static const struct command {
 /* smtp_accept_max_nonmail: true when the session has to end. */
 static bool too_many_nonmail(struct smtp_session *s, enum smtp_verb v) {
   bool *is_free = v == VERB_HELO ? &s->helo_is_free : v == VERB_EHLO ? &s->ehlo_is_free
-                  : v == VERB_RSET ? &s->rset_is_free : NULL;
+                  : v == VERB_RSET ? &s->rset_is_free
+                  : v == VERB_STARTTLS ? &s->starttls_is_free : v == VERB_AUTH ? &s->auth_is_free : NULL;
   if (is_free && *is_free) {
     *is_free = false;
     return false;
@@ -335,9 +338,10 @@ static void session_start(struct smtp_session *s, struct conn *c, const struct s
   c->is_batched = o->mode == SMTP_MODE_BATCH;
   c->host_checking = o->mode == SMTP_MODE_CHECK;
   s->is_socket = !c->host_checking && !c->is_batched && !c->is_local_caller && fd_is_socket(c->io);
+  if (!c->from.ident && c->login && !s->is_socket && !c->host_checking) c->from.ident = c->login;
   s->via_inetd = s->is_socket && stream_fd(c->io) == 0;
   s->own_name = c->cfg->primary_hostname;
-  s->helo_is_free = s->ehlo_is_free = s->rset_is_free = true;
+  s->helo_is_free = s->ehlo_is_free = s->rset_is_free = s->starttls_is_free = s->auth_is_free = true;
   if (!c->from.protocol) c->from.protocol = c->from.host_address ? "smtp" : c->is_batched ? "local-bsmtp" : "local-smtp";
   smtp_reset(s);
 }

@@ -97,6 +97,7 @@ static void text_byte(struct smtp_body *b, char c) {
 }
 
 static void feed(struct smtp_body *b, char c) {
+  b->s->line_number += c == '\n'; /* reported when a batch fails */
   if (b->chunked) {
     text_byte(b, c);
     return;

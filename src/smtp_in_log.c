@@ -73,6 +73,7 @@ const char *smtp_host_text(const struct smtp_session *s) { return origin_host_id
 
 const char *smtp_connection_text(const struct smtp_session *s) {
   const struct origin *o = &s->c->from;
+  if (!s->is_socket && !s->c->host_checking && o->ident) return o->ident;
   if (!s->via_inetd || !o->fullhost) return smtp_host_text(s);
   return arena_printf(s->tmp, "%s (via inetd)", o->fullhost);
 }
@@ -140,7 +141,7 @@ void smtp_log_sync_error(struct smtp_session *s, bool greeting) {
               STR_FMT(s->line), smtp_ident(s), text, (int)in.n);
   smtp_replyf(s, "554 SMTP synchronization error");
   s->done = s->drop = true;
-  s->exit_status = 1;
+  s->exit_status = greeting ? 0 : 1;
 }
 
 /* ---- ACL results ---- */

@@ -120,20 +120,20 @@ void smtp_note_pipelining(struct smtp_session *s) {
 void smtp_do_mail(struct smtp_session *s, struct str arg) {
   struct mail_params p = {0};
   s->mail_seen = s->rset_is_free = true;
-  s->transaction_line = s->line_number;
   if (!may_start(s, arg)) return;
   size_t path = smtp_path_len(arg);
   if (!take_params(s, arg, path, &p)) return;
   struct str text = str_n(arg.p, path);
   if (s->c->cfg->smtp_rewrite_rules)
     text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP, s->c->cfg->smtp_rewrite_rules));
-  const char *sender = smtp_take_address(s, text, true);
+  const char *raw, *sender = smtp_take_address(s, text, true, &raw);
   if (!sender) return;
   if (*sender && s->c->cfg->rewrite_rules)
     sender = rewrite_address(&s->x, sender, REWRITE_ENVFROM, s->c->cfg->rewrite_rules);
   if (!size_is_fine(s, &p, sender) || !space_is_there(s, &p)) return;
   struct message *m = s->m;
   m->sender = arena_strdup(m->arena, sender);
+  m->raw_sender = arena_strdup(m->arena, raw);
   m->message_size = p.has_size ? (int64_t)MIN(p.size, (uint64_t)INT64_MAX) : -1;
   m->body_type = p.body_type;
   m->dsn_ret = p.dsn_ret;

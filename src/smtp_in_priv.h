@@ -38,10 +38,8 @@ struct smtp_session {
   bool helo_required, helo_verify_required, helo_verify, helo_junk_ok;
   bool recipients_max_exceeded;
   bool bdat_broken;            /* a chunked message was interrupted: only RSET, QUIT, BDAT (thrown away) */
-  bool rset_is_free, helo_is_free, ehlo_is_free;
+  bool rset_is_free, helo_is_free, ehlo_is_free, starttls_is_free, auth_is_free; /* the first is not counted */
   bool early_pending;          /* input came before the greeting; the first command must be EHLO */
-  bool nonmail_limited;
-  int nonmail_checked;
   int recipients_max;
   int64_t size_limit;
   const char *last_rcpt_error; /* reply text of the last refused RCPT when all were refused alike, else "" */
@@ -112,7 +110,7 @@ int64_t smtp_int_option(struct smtp_session *s, const char *name, const char *va
 struct acl_result smtp_run_acl(struct smtp_session *s, enum acl_where where, const char *recipient, const char *acl,
                                enum outcome dflt);
 bool smtp_host_in(struct smtp_session *s, const char *option, const char *list);
-/* Parse and qualify the address of MAIL or RCPT; NULL after the error reply was sent. */
-const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_sender);
+/* Parse and qualify the address of MAIL or RCPT (*ret_raw: before qualifying); NULL after the error reply was sent. */
+const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_sender, const char **ret_raw);
 
 #endif

@@ -79,8 +79,9 @@ static void refused(struct smtp_session *s, const struct acl_result *r, const ch
   smtp_acl_failed(s, ACL_WHERE_RCPT, r, arena_printf(s->tmp, "RCPT <%s>", recipient));
 }
 
-static void add_recipient(struct smtp_session *s, const char *recipient, unsigned dsn, const char *orcpt) {
-  struct recipient *r = message_add_recipient(s->m, recipient);
+static void add_recipient(struct smtp_session *s, const char *recipient, const char *raw, unsigned dsn, const char *orcpt) {
+  receive_add_recipient(s->m, recipient, raw);
+  struct recipient *r = &s->m->recipients[s->m->recipient_count - 1];
   r->dsn_flags = dsn;
   r->orcpt = orcpt ? arena_strdup(s->m->arena, orcpt) : NULL;
 }
@@ -104,7 +105,7 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
   struct str text = str_n(arg.p, path);
   if (s->c->cfg->smtp_rewrite_rules)
     text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP, s->c->cfg->smtp_rewrite_rules));
-  const char *recipient = smtp_take_address(s, text, false);
+  const char *raw, *recipient = smtp_take_address(s, text, false, &raw);
   if (!recipient) {
     m->rcpt_fail_count++;
     return;
@@ -114,12 +115,12 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
   m->rcpt_count++;
   s->c->rcpt_count_session++;
   if (s->o->mode == SMTP_MODE_BATCH) {
-    add_recipient(s, recipient, dsn, orcpt);
+    add_recipient(s, recipient, raw, dsn, orcpt);
     return;
   }
   struct acl_result r = smtp_run_acl(s, ACL_WHERE_RCPT, recipient, s->opt->acl_smtp_rcpt, OUTCOME_FAIL);
   if (r.outcome == OUTCOME_OK && !m->discarded) {
-    add_recipient(s, recipient, dsn, orcpt);
+    add_recipient(s, recipient, raw, dsn, orcpt);
   } else if (r.outcome == OUTCOME_OK || r.outcome == OUTCOME_DISCARD) {
     const char *ident = smtp_ident(s);
     s->c->recipients_discarded = true;
