@@ -183,6 +183,7 @@ enum host_find host_find_byname(struct expand_ctx *x, struct host *h, const stru
   struct host *last = h;
   if (ret_fqdn) *ret_fqdn = h->name;
   if (ip_parse(str_c(h->name), &ip)) {
+    if (ip.family == 6 && x->cfg->o.disable_ipv6) return HOST_IGNORED;
     h->address = h->name;
     return host_is_ignored(x, o, h->name, h->address) ? HOST_IGNORED : settle_local(x, h);
   }

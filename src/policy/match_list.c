@@ -367,6 +367,7 @@ enum outcome list_run(struct list_run *r, const char *list) {
   while (result == GO_ON && (element = list_next(r->x->a, &list, &sep)) != NULL) result = walk_one(r, &w, element);
   narrate_indent(-1);
   if (result != GO_ON) return (enum outcome)result;
+  r->value = NULL;
   narrate_result(r, &w, w.last_negated, "end of list", NULL, "");
   return w.last_negated ? OUTCOME_OK : OUTCOME_FAIL;
 }

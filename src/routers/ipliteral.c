@@ -18,7 +18,7 @@ static const char *literal_ip(struct arena *a, const char *domain) {
 static enum route_result ipliteral_route(struct route_ctx *rc, struct router *r, struct address *addr) {
   struct arena *a = rc->x->a;
   const char *ip = literal_ip(a, addr->domain);
-  if (!ip) return ROUTE_DECLINE;
+  if (!ip || (rc->x->cfg->o.disable_ipv6 && strchr(ip, ':'))) return ROUTE_DECLINE;
   if (r->o.ignore_target_hosts) {
     enum outcome o = match_this_host(rc->x, "ignore_target_hosts", r->o.ignore_target_hosts, addr->domain, ip);
     if (o == OUTCOME_OK) return ROUTE_DECLINE;
