@@ -56,12 +56,13 @@ static bool read_quoted(struct scan *s, struct strbuf *out, const char *error) {
   strbuf_addc(out, '"');
   for (s->p++; !at_end(s); s->p++) {
     char c = *s->p;
+    if (c == '\n' || c == '\r') continue; /* a fold inside the quotes: its blanks stay */
     strbuf_add(out, s->p, 1);
     if (c == '"') {
       s->p++;
       return true;
     }
-    if (c == '\\' && s->p + 1 < s->end) strbuf_add(out, ++s->p, 1);
+    if (c == '\\' && s->p + 1 < s->end && s->p[1] != '\n' && s->p[1] != '\r') strbuf_add(out, ++s->p, 1);
   }
   set_error(s, error);
   return false;

@@ -13,7 +13,7 @@ static const struct {
   {"a\\@b@c", "a\\@b@c", NULL}, {"joe", "joe", NULL}, {"=?x?= <q@r>", "q@r", NULL}, {"a@b-.c", "a@b-.c", NULL},
   {"a@b .c", "a@b.c", NULL}, {"a . b@c", "a.b@c", NULL}, {"\"\"@b", "\"\"@b", NULL}, {"\"a\".b@c", "\"a\".b@c", NULL},
   {"<a@b> (x)", "a@b", NULL}, {"\xc3\xbc@b", "\xc3\xbc@b", NULL}, {"a@[::1]", "a@[::1]", NULL}, {"a'b@c", "a'b@c", NULL},
-  {"<(x)a@b>", "a@b", NULL}, {".", ".", NULL},
+  {"<(x)a@b>", "a@b", NULL}, {".", ".", NULL}, {"<\"abc\n   def\"@x>", "\"abc   def\"@x", NULL},
   {"<>", NULL, "missing or malformed local part"}, {"<a@b@c>", NULL, "malformed address: @c> may not follow <a@b"},
   {"<\"abc@d>", NULL, "unmatched doublequote in local part"}, {"<@a b@c>", NULL, "no local part"},
   {"<@a,b@c>", NULL, "colon expected after route list"}, {"<@a,@b:>", NULL, "missing or malformed local part"},

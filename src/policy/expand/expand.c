@@ -284,6 +284,7 @@ bool exp_nested(struct expand_ctx *x, const char *text, const char **ret) {
 const char *expand_string(struct expand_ctx *x, const char *in) {
   x->forced_fail = x->lookup_deferred = false;
   x->error = NULL;
+  if (!in) return ""; /* an option that is not set */
   const char *r;
   if (exp_nested(x, in, &r)) return r;
   DEBUG(D_EXPAND) debug_printf("failed to expand \"%s\": %s\n", in, x->error);
