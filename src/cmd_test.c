@@ -38,23 +38,26 @@ static void expand_and_print(struct expand_ctx *x, struct config *cfg, const cha
   fflush(stdout);
 }
 
+const char *cmd_read_line(struct arena *a)
+{
+  struct strbuf b = strbuf_new(a);
+  int c;
+  while ((c = getchar()) != EOF && c != '\n') strbuf_addc(&b, (char)c);
+  return c == EOF && !b.n ? NULL : b.p;
+}
+
 /* One logical line of stdin: continued by a backslash, leading blanks of what follows dropped.  NULL at the end. */
 static const char *read_logical(struct arena *a)
 {
   struct strbuf b = strbuf_new(a);
-  char *line = NULL;
-  size_t cap = 0;
   bool any = false;
-  for (;;) {
-    ssize_t n = getline(&line, &cap, stdin);
-    if (n < 0) break;
-    struct str s = str_trim(str_n(line, (size_t)n));
+  for (const char *line; (line = cmd_read_line(a));) {
+    struct str s = str_trim(str_c(line));
     any = true;
     bool more = s.n && s.p[s.n - 1] == '\\';
     strbuf_addstr(&b, str_n(s.p, s.n - more));
     if (!more) break;
   }
-  free(line);
   return any ? b.p : NULL;
 }
 

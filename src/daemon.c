@@ -21,6 +21,7 @@
 #include "os/log.h"
 #include "os/priv.h"
 #include "os/process_info.h"
+#include "os/signals.h"
 #include "os/sys.h"
 
 enum { RESTART_DELAY_MS = 1000, CLOSE_WAIT_MS = 3000, MAX_ARGS = 256 };
@@ -89,11 +90,9 @@ static void remove_pid_file(struct master *m)
 
 static void child_start(struct master *m)
 {
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
+  signals_unblock_all();
   prctl(PR_SET_PDEATHSIG, SIGTERM);
-  signal(SIGHUP, SIG_IGN);
+  signals_handle(SIGHUP, SIG_IGN);
   m->pid_path = NULL;
 }
 
@@ -139,7 +138,7 @@ static void start_queue_manager(struct master *m)
 static void wait_before_restart(int64_t started_ms)
 {
   int64_t age = time_mono_ms() - started_ms;
-  if (age < RESTART_DELAY_MS) usleep((useconds_t)(RESTART_DELAY_MS - age) * 1000);
+  if (age < RESTART_DELAY_MS) pause_ms((int)(RESTART_DELAY_MS - age));
 }
 
 static void reap(struct master *m)
@@ -163,9 +162,9 @@ static void stop_children(struct master *m)
 {
   daemon_listen_close(&m->listeners);
   close(m->closed_pipe[1]);
-  if (m->queue_manager > 0) kill(m->queue_manager, SIGTERM);
+  if (m->queue_manager > 0) (void)signals_send(m->queue_manager, SIGTERM);
   if (m->acceptor <= 0) return;
-  kill(m->acceptor, SIGTERM);
+  (void)signals_send(m->acceptor, SIGTERM);
   deadline_ms end = deadline_in_ms(CLOSE_WAIT_MS);
   char c;
   int flags = fcntl(m->closed_pipe[0], F_GETFL);
@@ -173,7 +172,7 @@ static void stop_children(struct master *m)
   while (!deadline_passed(end)) {
     ssize_t n = read(m->closed_pipe[0], &c, 1);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) break;
-    usleep(5000);
+    pause_ms(5);
   }
 }
 
@@ -188,8 +187,7 @@ struct exec_job {
 static int exec_as_root(void *ctx)
 {
   struct exec_job *j = ctx;
-  execv(j->path, j->argv);
-  j->error = errno;
+  j->error = -program_replace(j->path, j->argv);
   return -1;
 }
 
@@ -217,9 +215,7 @@ static bool new_configuration_works(struct master *m, const char *path, const ch
   pid_t pid = sys_fork("configuration check");
   if (pid == 0) {
     int null = open("/dev/null", O_RDWR);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    signals_unblock_all();
     if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(fds[1], 2) < 0) _exit(EXIT_FAILURE);
     struct exec_job j = {.path = path, .argv = argv};
     priv_with_root(exec_as_root, &j);
@@ -255,13 +251,13 @@ static void reload(struct master *m)
   /* From here on clients wait in the sockets' queues until the new acceptor comes. */
   pid_t acceptor = m->acceptor, manager = m->queue_manager;
   m->acceptor = m->queue_manager = 0;
-  if (acceptor > 0) kill(acceptor, SIGINT);
-  if (manager > 0) kill(manager, SIGTERM);
+  if (acceptor > 0) (void)signals_send(acceptor, SIGINT);
+  if (manager > 0) (void)signals_send(manager, SIGTERM);
   daemon_listen_export(&m->listeners);
   struct exec_job j = {.path = path, .argv = m->o->argv};
-  sigset_t none, old;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, &old);
+  sigset_t old;
+  sigprocmask(SIG_SETMASK, NULL, &old);
+  signals_unblock_all();
   log_close();
   priv_with_root(exec_as_root, &j);
   sigprocmask(SIG_SETMASK, &old, NULL);

@@ -18,6 +18,7 @@
 #include "os/debug.h"
 #include "os/log.h"
 #include "os/process_info.h"
+#include "os/signals.h"
 #include "os/stream.h"
 #include "os/sys.h"
 #include "policy/expand.h"
@@ -175,29 +176,26 @@ static void on_term(int sig)
 
 static void handle_term(const struct conn *c, int fd)
 {
-  struct sigaction act = {.sa_handler = on_term};
   at_term.conn = c;
   at_term.fd = fd;
   at_term.n = (size_t)snprintf(at_term.text, sizeof(at_term.text), "421 %.400s: Service not available - closing connection\r\n",
                                c->cfg->primary_hostname);
-  sigaction(SIGTERM, &act, NULL);
+  signals_handle(SIGTERM, on_term);
 }
 
 /* Processes forked by a session (deliveries, filters) die of TERM as usual. */
 static void forget_term(void)
 {
-  signal(SIGTERM, SIG_DFL);
+  signals_handle(SIGTERM, SIG_DFL);
 }
 
 static void default_signals(void)
 {
-  sigset_t none;
-  sigemptyset(&none);
-  signal(SIGTERM, SIG_DFL);
-  signal(SIGINT, SIG_DFL);
-  signal(SIGCHLD, SIG_DFL);
-  signal(SIGHUP, SIG_IGN);
-  sigprocmask(SIG_SETMASK, &none, NULL);
+  signals_handle(SIGTERM, SIG_DFL);
+  signals_handle(SIGINT, SIG_DFL);
+  signals_handle(SIGCHLD, SIG_DFL);
+  signals_handle(SIGHUP, SIG_IGN);
+  signals_unblock_all();
 }
 
 NORETURN static void run_session(struct acceptor *s, int fd, const struct net_end *peer, const struct net_end *local, bool tls)
@@ -259,7 +257,7 @@ static void accept_one(struct acceptor *s, const struct listener *l)
   if (fd < 0) {
     if (fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED) return;
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "accept() failure: %s", strerror(-fd));
-    usleep(100000); /* out of descriptors or memory: do not spin */
+    pause_ms(100); /* out of descriptors or memory: do not spin */
     return;
   }
   struct arena *a = arena_new("accept");
@@ -330,7 +328,7 @@ NORETURN static void drain(struct acceptor *s, int sig)
     char ip[IP_TEXT_SIZE];
     if (!s->slots[i].pid) continue;
     log_write(LS_ALWAYS, LOG_MAIN, "SMTP connection from [%s] closed after SIGTERM", ip_format(&s->slots[i].peer.ip, ip));
-    kill(s->slots[i].pid, SIGTERM);
+    (void)signals_send(s->slots[i].pid, SIGTERM);
   }
   _exit(EXIT_SUCCESS);
 }
@@ -345,7 +343,7 @@ NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, s
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGCHLD);
   sigprocmask(SIG_BLOCK, &set, NULL);
-  signal(SIGHUP, SIG_IGN);
+  signals_handle(SIGHUP, SIG_IGN);
   s.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   for (int i = 0; i < l->n; i++) {
     int flags = fcntl(l->v[i].fd, F_GETFL);

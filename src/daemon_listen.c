@@ -12,6 +12,7 @@
 #include "daemon_priv.h"
 #include "os/log.h"
 #include "os/priv.h"
+#include "os/signals.h"
 #include "os/sys.h"
 #include "policy/match.h"
 
@@ -205,7 +206,7 @@ int daemon_listen_bind(struct arena *a, const struct config *cfg, struct listene
       log_write(LS_ALWAYS, LOG_MAIN, "socket bind() to port %d for address %s failed: %s: waiting %ds before trying again (%d more %s)",
                 x->end.port, ip_format(&x->end.ip, text), strerror(-j.result), (int)cfg->o.daemon_startup_sleep, retries + 1,
                 retries + 1 == 1 ? "try" : "tries");
-      sleep((unsigned)cfg->o.daemon_startup_sleep);
+      pause_ms((int)cfg->o.daemon_startup_sleep * 1000);
       i--;
       continue;
     }

@@ -338,8 +338,6 @@ static int test_one(struct run *r, const char *address)
 static int do_test_addresses(struct run *r)
 {
   int status = 0;
-  char *line = NULL;
-  size_t cap = 0;
   for (size_t i = 0; i < r->c->args.n; i++) {
     if (i) putchar('\n');
     int rc = test_one(r, r->c->args.v[i]);
@@ -348,13 +346,12 @@ static int do_test_addresses(struct run *r)
   while (!r->c->args.n) {
     printf("> ");
     fflush(stdout);
-    ssize_t n = getline(&line, &cap, stdin);
-    if (n < 0) break;
-    struct str s = str_trim(str_n(line, (size_t)n));
+    const char *line = cmd_read_line(r->a);
+    if (!line) break;
+    struct str s = str_trim(str_c(line));
     if (s.n) test_one(r, str_dup(r->a, s));
   }
   if (!r->c->args.n) putchar('\n');
-  free(line);
   return status;
 }
 

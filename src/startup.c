@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -20,11 +19,10 @@
 #include "os/priv.h"
 #include "os/process_info.h"
 #include "os/resolver.h"
+#include "os/signals.h"
 #include "os/sys.h"
 #include "policy/match.h"
 #include "policy/readconf.h"
-
-extern char **environ;
 
 enum { MAX_GROUPS = 256 };
 
@@ -39,15 +37,13 @@ void startup_process(void)
   /* Descriptors 0-2 must exist, or a later open would get one of their numbers. */
   for (int fd = 0; fd <= 2; fd++)
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) _exit(EXIT_FAILURE);
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGALRM, SIG_DFL);
-  signal(SIGTERM, SIG_DFL);
-  signal(SIGHUP, SIG_DFL);
-  signal(SIGUSR1, SIG_IGN);
-  signal(SIGCHLD, SIG_DFL);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
+  signals_handle(SIGPIPE, SIG_IGN);
+  signals_handle(SIGALRM, SIG_DFL);
+  signals_handle(SIGTERM, SIG_DFL);
+  signals_handle(SIGHUP, SIG_DFL);
+  signals_handle(SIGUSR1, SIG_IGN);
+  signals_handle(SIGCHLD, SIG_DFL);
+  signals_unblock_all();
   umask(0022);
   if (getuid() == 0 || build_in_harness_mode()) sys_faults_enable();
 }
@@ -333,8 +329,8 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
   check_choice(c);
   if (geteuid() == 0 && ret->uid != 0 && (!config_choice_keeps_root(a, c, ret->uid) || !macros_keep_root(c, ret->uid))) {
     ret->root_dropped = true;
-    if (setgroups(g.n > 0 ? (size_t)g.n : 0, g.gid) < 0 || setresgid(ret->gid, ret->gid, ret->gid) < 0 || setresuid(ret->uid, ret->uid, ret->uid) < 0)
-      die("cannot give up privileges");
+    const struct passwd *pw = getpwuid(ret->uid);
+    if (sys_become(ret->uid, ret->gid, pw ? pw->pw_name : NULL) < 0) die("cannot give up privileges");
   }
   bool have_root = geteuid() == 0;
   struct config *cfg = read_config(c, have_root);

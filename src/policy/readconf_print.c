@@ -3,6 +3,7 @@
  *
  * Writes to stdout; "not found" goes there too, as Exim's does, and makes the exit status 1. */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "auth.h"
 #include "policy/readconf_priv.h"
@@ -183,8 +184,6 @@ static int print_named_option(struct printer *p, const char *name)
   print_option(p, b, o);
   return 0;
 }
-
-extern char **environ;
 
 int readconf_print(const struct config *c, const char *what, const char *name, bool no_labels, bool is_admin)
 {
