@@ -382,6 +382,52 @@ static void test_socket(void **state) {
   (void)rmdir(dir);
 }
 
+/* cache=yes: one exchange serves two requests; a request without it makes the kept answer void. */
+static void test_socket_cache(void **state) {
+  (void)state;
+  char dir[] = "/tmp/t_expand.XXXXXX";
+  int status;
+  assert_non_null(mkdtemp(dir));
+  struct arena *a = arena_new("socket");
+  struct expand_ctx x = expand_ctx_new(a, &cfg);
+  const char *path = arena_printf(a, "%s/s", dir);
+  const char *cached = arena_printf(a, "${readsocket{%s}{q}{5s:cache=yes}{|}{none}}", path);
+  const char *plain = arena_printf(a, "${readsocket{%s}{q}{5s}{|}{none}}", path);
+  pid_t pid = serve_once(path);
+  assert_string_equal(expand_string(&x, cached), "got qend|");
+  assert_true(waitpid(pid, &status, 0) == pid && status == 0);
+  (void)unlink(path);
+  assert_string_equal(expand_string(&x, cached), "got qend|");
+  assert_string_equal(expand_string(&x, plain), "none");
+  assert_string_equal(expand_string(&x, cached), "none");
+  (void)rmdir(dir);
+  arena_free(a);
+}
+
+/* $message_body from a spool file's descriptor, behind the first line. */
+static void test_body(void **state) {
+  (void)state;
+  char path[] = "/tmp/t_expand.XXXXXX";
+  int fd = mkstemp(path);
+  static const char content[] = "id-D\nline 1\nline\0two\n";
+  assert_true(fd >= 0 && write(fd, content, sizeof content - 1) == (ssize_t)sizeof content - 1);
+  (void)unlink(path);
+  struct message *m = message_new(&cfg);
+  m->data_fd = fd;
+  m->data_start = 5;
+  struct expand_ctx x = expand_ctx_new(m->arena, &cfg);
+  x.msg = m;
+  assert_string_equal(expand_string(&x, "<$message_body>"), "<line 1 line two >");
+  cfg.o.message_body_visible = 6;
+  assert_string_equal(expand_string(&x, "<$message_body|$message_body_end>"), "<line 1|e two >");
+  cfg.o.message_body_newlines = true;
+  assert_string_equal(expand_string(&x, "<$message_body_end>"), "<e two\n>");
+  assert_true(is_tainted(expand_string(&x, "$message_body")));
+  cfg.o.message_body_visible = 500;
+  cfg.o.message_body_newlines = false;
+  message_free(m);
+}
+
 static void test_context_values(void **state) {
   (void)state;
   struct arena *a = arena_new("ctx");
@@ -423,7 +469,7 @@ int main(void) {
     cmocka_unit_test(test_rows),        cmocka_unit_test(test_all_variables_known), cmocka_unit_test(test_headers),
     cmocka_unit_test(test_taint),       cmocka_unit_test(test_entry_points),        cmocka_unit_test(test_forbidden),
     cmocka_unit_test(test_depth),       cmocka_unit_test(test_files),               cmocka_unit_test(test_context_values),
-    cmocka_unit_test(test_socket),
+    cmocka_unit_test(test_socket),      cmocka_unit_test(test_socket_cache),        cmocka_unit_test(test_body),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -239,13 +239,54 @@ bool exp_item_run(struct parse *ps, struct strbuf *out) {
 
 struct socket_options {
   int64_t timeout_sec;
-  bool shutdown;
+  bool shutdown, cache;
 };
+
+/* Answers kept by cache=yes for this process, newest first; bounded, on the list of allowed writable globals. */
+enum { SOCKET_CACHE_MAX = 64, SOCKET_CACHE_ANSWER_MAX = 65536 };
+struct cached_answer {
+  struct cached_answer *next;
+  const char *name, *request;
+  struct str answer; /* p NULL: no longer valid */
+};
+static struct {
+  struct arena *arena;
+  struct cached_answer *newest;
+  int count;
+} socket_cache;
+
+static const struct cached_answer *cache_find(const char *name, const char *request) {
+  for (const struct cached_answer *c = socket_cache.newest; c; c = c->next)
+    if (c->answer.p && strcmp(c->name, name) == 0 && strcmp(c->request, request) == 0) return c;
+  return NULL;
+}
+
+static void cache_forget(const char *name) {
+  for (struct cached_answer *c = socket_cache.newest; c; c = c->next)
+    if (strcmp(c->name, name) == 0) c->answer.p = NULL;
+}
+
+static void cache_add(const char *name, const char *request, struct str answer) {
+  if (answer.n > SOCKET_CACHE_ANSWER_MAX || strlen(request) > SOCKET_CACHE_ANSWER_MAX) return;
+  if (socket_cache.count >= SOCKET_CACHE_MAX) {
+    arena_free(socket_cache.arena);
+    socket_cache.arena = NULL;
+    socket_cache.newest = NULL;
+    socket_cache.count = 0;
+  }
+  if (!socket_cache.arena) socket_cache.arena = arena_new("readsocket cache");
+  struct arena *a = socket_cache.arena;
+  struct cached_answer *c = ARENA_NEW(a, struct cached_answer);
+  *c = (struct cached_answer){socket_cache.newest, arena_strdup(a, name), arena_strdup(a, request),
+                              str_n(arena_strndup(a, answer.p, answer.n), answer.n)};
+  socket_cache.newest = c;
+  socket_cache.count++;
+}
 
 static bool socket_options(struct expand_ctx *x, const char *list, struct socket_options *ret) {
   const char *item;
   int sep = 0;
-  *ret = (struct socket_options){SOCKET_TIMEOUT_SEC, true};
+  *ret = (struct socket_options){SOCKET_TIMEOUT_SEC, true, false};
   item = list_next(x->a, &list, &sep);
   if (item && *item && !time_parse_interval(str_c(item), false, &ret->timeout_sec))
     return exp_fail(x, "bad time value %s", item);
@@ -257,8 +298,10 @@ static bool socket_options(struct expand_ctx *x, const char *list, struct socket
     else if (strcmp(item, "tls=yes") == 0)
       return exp_fail(x, "tls=yes is not supported by this build in ${readsocket");
     else if (strcmp(item, "cache=yes") == 0)
-      return exp_fail(x, "cache=yes is not supported by this build in ${readsocket");
-    else if (strcmp(item, "tls=no") != 0 && strcmp(item, "cache=no") != 0)
+      ret->cache = true;
+    else if (strcmp(item, "cache=no") == 0)
+      ret->cache = false;
+    else if (strcmp(item, "tls=no") != 0)
       return exp_fail(x, "bad option \"%s\" for ${readsocket", item);
   }
   return true;
@@ -318,22 +361,34 @@ static int send_all(int fd, const char *p, size_t n) {
   return 0;
 }
 
-/* Send the request, collect the answer.  A failure here is one the fail string is for. */
-static bool socket_talk(struct expand_ctx *x, const char *const *args, int n, struct strbuf *answer) {
-  struct socket_options o;
-  if (!socket_options(x, n > 2 ? args[2] : "", &o)) return false;
+static bool exchange(struct expand_ctx *x, const char *const *args, const struct socket_options *o, struct strbuf *answer) {
   int fd = -1;
-  if (!connect_socket(x, args[0], deadline_in_sec(o.timeout_sec), &fd)) return false;
+  if (!connect_socket(x, args[0], deadline_in_sec(o->timeout_sec), &fd)) return false;
   int rc = send_all(fd, args[1], strlen(args[1]));
   if (rc < 0) {
     close_read(fd);
     return exp_fail(x, "request write to socket failed: %s", strerror(-rc));
   }
-  if (o.shutdown) (void)shutdown(fd, SHUT_WR);
-  rc = read_all(fd, deadline_in_sec(o.timeout_sec), answer);
+  if (o->shutdown) (void)shutdown(fd, SHUT_WR);
+  rc = read_all(fd, deadline_in_sec(o->timeout_sec), answer);
   close_read(fd);
   if (rc == -ETIMEDOUT) return exp_fail(x, "socket read timed out");
   return rc == 0 || exp_fail(x, "read from socket failed: %s", strerror(-rc));
+}
+
+/* Send the request, collect the answer.  A failure here is one the fail string is for. */
+static bool socket_talk(struct expand_ctx *x, const char *const *args, int n, struct strbuf *answer) {
+  struct socket_options o;
+  if (!socket_options(x, n > 2 ? args[2] : "", &o)) return false;
+  const struct cached_answer *c = o.cache ? cache_find(args[0], args[1]) : NULL;
+  if (c) {
+    strbuf_addstr(answer, c->answer);
+    return true;
+  }
+  if (!o.cache) cache_forget(args[0]);
+  if (!exchange(x, args, &o, answer)) return false;
+  if (o.cache) cache_add(args[0], args[1], strbuf_str(answer));
+  return true;
 }
 
 bool exp_item_readsocket(struct parse *ps, struct strbuf *out) {
