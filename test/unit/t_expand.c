@@ -428,6 +428,24 @@ static void test_body(void **state) {
   message_free(m);
 }
 
+/* md5, sha1, sha256 and base64 of a certificate variable work on its DER form (here three bytes, "abc"). */
+static void test_certificate(void **state) {
+  (void)state;
+  struct arena *a = arena_new("cert");
+  struct conn c = {.arena = a, .cfg = &cfg};
+  struct expand_ctx x = expand_ctx_new(a, &cfg);
+  x.conn = &c;
+  assert_string_equal(expand_string(&x, "${certextract{subject}{$tls_in_peercert}{y}{none}}"), "none");
+  c.from.tls.peer_cert = "-----BEGIN CERTIFICATE-----\nYW\nJj\n-----END CERTIFICATE-----\n";
+  assert_string_equal(expand_string(&x, "${md5:$tls_in_peercert}"), "900150983CD24FB0D6963F7D28E17F72");
+  assert_string_equal(expand_string(&x, "${sha1:$tls_in_peercert}"), "A9993E364706816ABA3E25717850C26C9CD0D89D");
+  assert_string_equal(expand_string(&x, "${base64:$tls_in_peercert}"), "YWJj");
+  c.from.tls.peer_cert = "-----BEGIN CERTIFICATE-----\\nYWJj\\n-----END CERTIFICATE-----";
+  assert_string_equal(expand_string(&x, "${sha1:$tls_in_peercert}"), "A9993E364706816ABA3E25717850C26C9CD0D89D");
+  assert_null(expand_string(&x, "${certextract{subject}{$tls_in_peercert}}"));
+  arena_free(a);
+}
+
 static void test_context_values(void **state) {
   (void)state;
   struct arena *a = arena_new("ctx");
@@ -470,6 +488,7 @@ int main(void) {
     cmocka_unit_test(test_taint),       cmocka_unit_test(test_entry_points),        cmocka_unit_test(test_forbidden),
     cmocka_unit_test(test_depth),       cmocka_unit_test(test_files),               cmocka_unit_test(test_context_values),
     cmocka_unit_test(test_socket),      cmocka_unit_test(test_socket_cache),        cmocka_unit_test(test_body),
+    cmocka_unit_test(test_certificate),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -67,7 +67,28 @@ static bool add_digest(struct expand_ctx *x, struct strbuf *out, struct str arg,
   return true;
 }
 
+/* The base 64 body of a certificate variable's PEM text (line breaks real, or as \\n), in one piece; NULL for any other text. */
+static const char *certificate_base64(struct arena *a, struct str arg) {
+  static const char begin[] = "-----BEGIN CERTIFICATE-----", end[] = "-----END CERTIFICATE-----";
+  if (!str_starts(arg, STR(begin))) return NULL;
+  const char *p = arg.p + sizeof begin - 1, *stop = strstr(p, end);
+  if (!stop) return NULL;
+  struct strbuf b = strbuf_new_t(a, taint_of(arg), arg.n);
+  for (; p < stop; p++) {
+    if (p[0] == '\\' && p[1] == 'n')
+      p++;
+    else if (!ch_isspace(*p))
+      strbuf_addc(&b, *p);
+  }
+  return b.p;
+}
+
 bool exp_op_digest(OP_ARGS) {
+  const char *cert = certificate_base64(x->a, arg);
+  size_t n;
+  char *der = cert ? base64_decode(x->a, str_c(cert), &n) : NULL;
+  if (der) /* fingerprints are shown in upper case, the MD5 one too */
+    return add_digest(x, out, str_n(der, n), op->kind == 'm' ? "md5" : op->kind == '2' ? "sha256" : "sha1", true);
   return op->kind == 'm' ? add_digest(x, out, arg, "md5", false)
                          : add_digest(x, out, arg, op->kind == '2' ? "sha256" : "sha1", true);
 }
@@ -135,7 +156,8 @@ bool exp_op_base62d(OP_ARGS) {
 /* ---- base 64 ---- */
 
 bool exp_op_base64(OP_ARGS) {
-  const char *r = base64_encode(x->a, arg.p, arg.n);
+  const char *r = certificate_base64(x->a, arg);
+  if (!r) r = base64_encode(x->a, arg.p, arg.n);
   strbuf_add_t(out, r, strlen(r), taint_of(arg));
   return true;
 }
