@@ -91,6 +91,8 @@ int64_t transport_message_size(struct delivery *d, const struct write_opts *o);
 int transport_prepare_headers(struct delivery *d, const struct write_opts *o, struct strbuf *ret_headers);
 int transport_write_prepared(struct delivery *d, const struct write_opts *o, struct str headers, write_fn fn, void *ctx,
                              int64_t *ret_bytes);
+/* Batch SMTP: MAIL, RCPT for each address, DATA.  The message follows with dot_stuff and end_dot set. */
+int transport_write_bsmtp_envelope(struct delivery *d, bool crlf, write_fn fn, void *ctx);
 /* write_opts as the generic options of the transport say; the caller adds line ends, stuffing and strings. */
 struct write_opts transport_write_opts(const struct transport *t);
 /* Set the result of all addresses of a batch. */

@@ -295,6 +295,15 @@ int64_t transport_message_size(struct delivery *d, const struct write_opts *o) {
   return r < 0 ? r : bytes;
 }
 
+int transport_write_bsmtp_envelope(struct delivery *d, bool crlf, write_fn fn, void *ctx) {
+  const char *end = crlf ? "\r\n" : "\n";
+  struct strbuf b = strbuf_new(d->arena);
+  strbuf_addl(&b, "MAIL FROM:<", d->return_path ? d->return_path : "", ">", end, NULL);
+  for (const struct address *a = d->addrs; a; a = a->next) strbuf_addl(&b, "RCPT TO:<", a->address, ">", end, NULL);
+  strbuf_addl(&b, "DATA", end, NULL);
+  return fn(ctx, b.p, b.n);
+}
+
 struct write_opts transport_write_opts(const struct transport *t) {
   return (struct write_opts){
     .body_only = t->o.body_only,

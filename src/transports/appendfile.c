@@ -74,6 +74,7 @@ static int write_extra(struct append_job *j, const char *name, const char *text)
 
 int append_write(struct append_job *j, int64_t *ret_bytes) {
   int r = write_extra(j, "message_prefix", j->prefix);
+  if (r == 0 && j->ob->use_bsmtp) r = transport_write_bsmtp_envelope(j->d, j->ob->use_crlf, to_fd, j);
   if (r == 0) r = transport_write_message(j->d, &j->write, to_fd, j, ret_bytes);
   if (r == 0) r = write_extra(j, "message_suffix", j->suffix);
   if (r == 0) r = sys_fsync(j->fd);
@@ -200,7 +201,7 @@ static bool choose_path(struct append_job *j) {
 
 static void choose_strings(struct append_job *j) {
   const struct opt_block *set = j->d->transport->ob_block;
-  bool mbox = j->format == APPEND_MBOX;
+  bool mbox = j->format == APPEND_MBOX && !j->ob->use_bsmtp;
   struct appendfile_opts *ob = j->ob;
   j->prefix = opt_was_set(set, "message_prefix") ? ob->message_prefix : mbox ? default_prefix : NULL;
   j->suffix = opt_was_set(set, "message_suffix") || mbox ? ob->message_suffix : NULL;
@@ -208,6 +209,7 @@ static void choose_strings(struct append_job *j) {
   j->write.crlf = ob->use_crlf;
   j->write.check_string = opt_was_set(set, "check_string") || mbox ? ob->check_string : NULL;
   j->write.escape_string = opt_was_set(set, "escape_string") || mbox ? ob->escape_string : NULL;
+  j->write.dot_stuff = j->write.end_dot = ob->use_bsmtp;
 }
 
 static bool appendfile_deliver(struct delivery *d) {

@@ -319,9 +319,13 @@ static int write_message(struct pipe_job *j) {
   o.crlf = j->ob->use_crlf;
   o.check_string = j->ob->check_string;
   o.escape_string = j->ob->escape_string;
-  int r = feed_extra(j, "message_prefix", opt_was_set(set, "message_prefix") ? j->ob->message_prefix : default_prefix);
+  o.dot_stuff = o.end_dot = j->ob->use_bsmtp;
+  const char *prefix = opt_was_set(set, "message_prefix") ? j->ob->message_prefix : j->ob->use_bsmtp ? NULL : default_prefix;
+  const char *suffix = opt_was_set(set, "message_suffix") || !j->ob->use_bsmtp ? j->ob->message_suffix : NULL;
+  int r = feed_extra(j, "message_prefix", prefix);
+  if (r == 0 && j->ob->use_bsmtp) r = transport_write_bsmtp_envelope(j->d, j->ob->use_crlf, feed, j);
   if (r == 0) r = transport_write_message(j->d, &o, feed, j, NULL);
-  if (r == 0) r = feed_extra(j, "message_suffix", j->ob->message_suffix);
+  if (r == 0) r = feed_extra(j, "message_suffix", suffix);
   return r;
 }
 

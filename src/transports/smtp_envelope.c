@@ -125,7 +125,7 @@ static void take_rcpt_reply(struct smtp_attempt *s, const struct smtp_awaited *w
 }
 
 static void take_data_reply(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *r) {
-  if (r->code == 354) return;
+  if (r->code / 100 == 3) return;
   s->data_refused = true;
   bool any = false;
   for (size_t i = 0; i < s->job->rcpt_count; i++) any = any || s->job->rcpts[i].state == RCPT_ACCEPTED;

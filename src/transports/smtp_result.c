@@ -53,7 +53,14 @@ static int errno_of_reply(const struct smtp_failure *f) {
   }
 }
 
-const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more) {
+/* Texts are kept to what 1024 characters of a log line can show. */
+static const char *bounded(struct smtp_attempt *s, const char *text) {
+  size_t shown = 0, n = 0;
+  for (; text[n] && shown < 1024; n++) shown += text[n] == '\n' ? 2 : 1;
+  return text[n] ? arena_strndup(s->a, text, n) : text;
+}
+
+static const char *full_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more) {
   bool named = f->at == AT_MAIL || f->at == AT_DATA || (f->at == AT_RCPT && f->trouble == TROUBLE_FORMAT);
   const char *pipelined = f->pipelined && named ? "pipelined " : "";
   const char *command = f->command ? f->command : "";
@@ -91,6 +98,11 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
   }
   *ret_errno = ERRNO_UNKNOWNERROR;
   return "unexpected end of the SMTP dialogue";
+}
+
+const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more) {
+  const char *text = full_text(s, f, ret_errno, ret_more);
+  return text ? bounded(s, text) : NULL;
 }
 
 void smtp_log_host(struct smtp_attempt *s, const char *text, int err) {
@@ -160,7 +172,7 @@ void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char
   a->basic_errno = a->more_errno = 0;
   a->message = a->user_message = NULL;
   a->timedout = false;
-  a->confirmation = confirmation;
+  a->confirmation = log_escape(s->a, str_c(confirmation)); /* one line, whatever shows it */
   smtp_set_facts(s, a);
   r->state = RCPT_DONE;
   if (s->job->host_key) retry_add_item(s->a, a, s->job->host_key, NULL, RETRY_HOST | RETRY_DELETE);
