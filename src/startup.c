@@ -133,7 +133,8 @@ NORETURN static void die_of_config(const struct cmdline *c, const struct config 
   const char *path = partial ? partial->log_file_path : NULL;
   if (partial && !path && partial->o.log_file_path && !strchr(partial->o.log_file_path, '$')) path = partial->o.log_file_path;
   if (!path && *build_info()->log_file_path) path = build_info()->log_file_path;
-  if (c->action != CMD_VERSION && path) {
+  bool only_trying = c->action == CMD_VERSION || (c->action == CMD_PRINT && c->args.n && strcmp(c->args.v[0], "config") == 0);
+  if (!only_trying && path) {
     struct log_settings s = {.file_path = path, .exim_uid = (uid_t)-1, .exim_gid = (gid_t)-1, .harness_mode = build_in_harness_mode()};
     uid_t uid;
     gid_t gid;
@@ -142,9 +143,9 @@ NORETURN static void die_of_config(const struct cmdline *c, const struct config 
       s.exim_gid = gid;
     }
     log_init(&s);
-    log_write(LS_ALWAYS, LOG_PANIC | LOG_QUIET, "%s", text);
+    log_write(LS_ALWAYS, LOG_PANIC | LOG_QUIET | LOG_MULTILINE, "%s", text);
   }
-  if (c->action == CMD_PRINT) fprintf(stderr, "LOG: PANIC DIE\n  %s\n", text);
+  if (c->action == CMD_PRINT && !only_trying) fprintf(stderr, "LOG: PANIC DIE\n  %s\n", text);
   else fprintf(stderr, "%s %s\n", time_format(time_now(), TIME_LOG, (struct time_opts){0}, stamp, sizeof(stamp)), text);
   exit(EXIT_FAILURE);
 }
@@ -216,12 +217,12 @@ static void set_variable(const char *text)
   setenv(name, eq + 1, 1);
 }
 
-static void purge_environment(struct arena *a, const struct config *cfg)
+/* *ret_surprise: something was taken away without the administrator having said so. */
+static void purge_environment(struct arena *a, const struct config *cfg, bool *ret_surprise)
 {
   const struct main_options *o = &cfg->o;
   bool keep_set = opt_was_set(cfg->main_block, "keep_environment");
-  if (!keep_set && environ && *environ)
-    fprintf(stderr, "Warning: purging the environment.\n Suggested action: use keep_environment.\n");
+  *ret_surprise = !keep_set && environ && *environ;
   struct vec kept = vec_new(a);
   struct expand_ctx x = expand_ctx_new(a, cfg);
   for (char **e = environ; e && *e && keep_set && o->keep_environment; e++) {
@@ -332,12 +333,16 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
     const struct passwd *pw = getpwuid(ret->uid);
     if (sys_become(ret->uid, ret->gid, pw ? pw->pw_name : NULL) < 0) die("cannot give up privileges");
   }
-  bool have_root = geteuid() == 0;
+  bool have_root = geteuid() == 0, surprise;
   struct config *cfg = read_config(c, have_root);
   priv_init(cfg->exim_uid, cfg->exim_gid);
-  purge_environment(a, cfg);
+  purge_environment(a, cfg, &surprise);
+  bool surprise_counts = c->action == CMD_SUBMIT || c->action == CMD_SMTP || c->action == CMD_BATCH_SMTP || c->action == CMD_DAEMON ||
+                         c->action == CMD_QUEUE_RUN || c->action == CMD_MESSAGE;
   if (have_root) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   startup_logging(cfg, false, false);
+  if (surprise && surprise_counts)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_MULTILINE, "Warning: purging the environment.\n Suggested action: use keep_environment.");
   if (cfg->o.process_log_path) process_info_init(cfg->o.process_log_path);
   host_init();
   if (cfg->harness_mode) {

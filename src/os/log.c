@@ -174,6 +174,18 @@ static size_t put_escaped(char *buf, size_t size, const char *text, size_t n) {
   return o;
 }
 
+static void put_text(char *buf, size_t size, const char *text, size_t n, bool keep_newlines) {
+  for (size_t i = 0, o = 0; i < n; i++) {
+    const char *nl = keep_newlines ? memchr(text + i, '\n', n - i) : NULL;
+    size_t len = nl ? (size_t)(nl - text) - i : n - i;
+    o += put_escaped(buf + o, size - o, text + i, len);
+    i += len;
+    if (!nl || o + 8 >= size) break;
+    buf[o++] = '\n';
+    buf[o] = '\0';
+  }
+}
+
 const char *log_escape(struct arena *a, struct str s) {
   size_t plain = 0;
   while (plain < s.n && is_plain((unsigned char)s.p[plain])) plain++;
@@ -387,7 +399,7 @@ void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
   size_t len = MIN((size_t)n, sizeof text - 1);
   while (len > 0 && text[len - 1] == '\n') len--;
   size_t at = put_stamp(line, sizeof line, true, true);
-  put_escaped(line + at, sizeof line - at, text, len);
+  put_text(line + at, sizeof line - at, text, len, dest & LOG_MULTILINE);
   write_all(dest, line, at, NULL);
   if (dest & LOG_DIE) exit(EXIT_FAILURE);
 }

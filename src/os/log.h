@@ -22,7 +22,8 @@ enum {
   LOG_DIE = 8,      /* with LOG_PANIC: exit(1) after writing */
   LOG_SENDER = 16,  /* reject log: add Envelope-from */
   LOG_RECIPS = 32,  /* reject log: add Envelope-to lines */
-  LOG_QUIET = 64    /* with LOG_PANIC: no copy on stderr */
+  LOG_QUIET = 64,   /* with LOG_PANIC: no copy on stderr */
+  LOG_MULTILINE = 128 /* newlines in the text stay: only for texts made here, such as configuration errors */
 };
 
 /* Bits of log_selector, in the order of log_selector_names(). */

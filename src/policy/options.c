@@ -262,8 +262,9 @@ static const char *parse_fixed(struct arena *a, const char *name, struct str v, 
   int64_t n = 0;
   struct str rest;
   bool overflow;
-  if (!number_prefix(v, 10, &n, &rest, &overflow) || overflow || n > INT32_MAX || n < -INT32_MAX)
-    return arena_printf(a, "fixed-point number expected for %s", name);
+  if (!number_prefix(v, 10, &n, &rest, &overflow)) return arena_printf(a, "fixed-point number expected for %s", name);
+  if (overflow || n > INT32_MAX / 1000 || n < -INT32_MAX / 1000)
+    return arena_printf(a, "integer \"%.*s\" is too large (overflow)", STR_FMT(v));
   n *= 1000;
   if (rest.n && rest.p[0] == '.') {
     int64_t place = 100;

@@ -61,6 +61,12 @@ static void keep_line(struct readconf *r, const char *line)
   if (r->opts->keep_lines) vec_push(&r->cfg->text_lines, arena_strdup(r->a, line));
 }
 
+/* Where -bP config shows that the text changes its file. */
+static void keep_position(struct readconf *r)
+{
+  keep_line(r, arena_printf(r->a, "# %d \"%s\"", r->file->line, r->file->name));
+}
+
 /* A file is acceptable when nobody but root and the configure owner could have written it. */
 static bool owner_and_mode_ok(const struct readconf *r, const struct stat *st)
 {
@@ -87,7 +93,6 @@ static bool push_file(struct readconf *r, const char *name, int fd)
   r->depth++;
   r->last_name = name;
   r->last_line = 0;
-  keep_line(r, arena_printf(r->a, "# 1 \"%s\"", name));
   return true;
 }
 
@@ -158,6 +163,7 @@ static bool include_file(struct readconf *r, const char *arg, bool if_exists)
     const char *slash = strrchr(r->file->name, '/');
     path = slash ? arena_printf(r->a, "%.*s/%s", (int)(slash - r->file->name), r->file->name, path) : path;
   }
+  keep_position(r);
   return rc_open_file(r, path, if_exists);
 }
 
@@ -195,16 +201,17 @@ static bool take_raw_line(struct readconf *r, struct str *ret)
       if (r->cond_depth) rc_fail(r, "Unexpected end of configuration file: .endif missing");
       return false;
     }
-    keep_line(r, arena_printf(r->a, "# %d \"%s\"", r->file->line + 1, r->file->name));
+    keep_position(r);
   }
   if (!r->file) return false;
   struct rc_file *f = r->file;
+  r->last_name = f->name;
+  r->last_line = ++f->line;
+  if (f->line == 1) keep_position(r);
   struct str rest = str_n(f->p, f->n);
   *ret = str_cut(&rest, '\n');
   f->p = rest.p;
   f->n = rest.n;
-  r->last_name = f->name;
-  r->last_line = ++f->line;
   return true;
 }
 

@@ -149,7 +149,7 @@ static int print_config(struct printer *p)
 {
   int indent = 0;
   bool main_part = true, lined = false;
-  printf("# Exim Configuration (%s)\n", p->c->o.exim_version);
+  printf("# Exim Configuration (%s)\n", p->c->harness_mode ? "X" : p->c->o.exim_version);
   for (size_t i = 0; i < p->c->text_lines.n; i++) {
     const char *s = p->c->text_lines.v[i];
     if (*s == '#') {
