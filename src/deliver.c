@@ -166,8 +166,7 @@ static bool all_recipients_done(struct deliver_run *run) { return open_recipient
 static void fail_all(struct deliver_run *run, const char *why) {
   for (struct address *addr = open_recipients(run), *next; addr; addr = next) {
     next = addr->next;
-    addr->message = addr->user_message = why;
-    addr->pass_message = true;
+    if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: %s", addr->address, why);
     addr->result = OUTCOME_FAIL;
     list_push(&run->failed, addr);
   }
@@ -450,7 +449,8 @@ static enum deliver_result run_message(const struct config *cfg, struct message 
   if (run.cancelled || o->give_up)
     fail_all(&run, o->give_up ? "delivery cancelled by administrator" : "message has been frozen for too long");
   else run_attempt(&run);
-  if (run.cancelled && m->sender && !*m->sender)
+  /* Nobody is told about a bounce that is given up. */
+  if ((run.cancelled || o->give_up) && m->sender && !*m->sender)
     while (run.failed) {
       struct address *addr = run.failed;
       run.failed = addr->next;

@@ -238,6 +238,7 @@ done:
   if (res == ROUTE_DEFER && addr->basic_errno == 0) addr->basic_errno = ERRNO_UNKNOWNERROR;
   if (res == ROUTE_FAIL && !addr->message) addr->message = "Unrouteable address";
   if (res == ROUTE_FAIL) addr->pass_message = true;
+  if (res == ROUTE_FAIL || res == ROUTE_DEFER) addr->transport = NULL; /* it was not the transport that said no */
   rc->x->router = NULL;
   rc->x->router_name = NULL;
   return res;

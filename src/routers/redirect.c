@@ -232,25 +232,25 @@ static enum route_result item_pseudo(struct redirect_run *run, const struct redi
   child->home_dir = parent->home_dir;
   child->current_dir = parent->current_dir;
   add_child(run, child);
-  if (is_pipe ? ob->forbid_pipe || ob->one_time : ob->forbid_file || ob->one_time) {
+  bool is_forbidden = is_pipe ? ob->forbid_pipe || ob->one_time : ob->forbid_file || ob->one_time;
+  child->basic_errno = ERRNO_BADTRANSPORT;
+  if (name) {
+    x->address_pipe = is_pipe ? it->text + 1 : NULL;
+    x->address_file = is_pipe ? NULL : it->text;
+    const char *s = expand_option(x, option, name);
+    x->address_pipe = x->address_file = NULL;
+    child->transport = s ? config_transport(x->cfg, s) : NULL;
+    if (child->transport) child->basic_errno = 0;
+    else if (s) child->message = arena_printf(a, "%s transport not found in %s router", s, run->r->name);
+    else child->message = arena_printf(a, "failed to expand transport \"%s\" in %s router: %s", name, run->r->name,
+                                       x->error ? x->error : "");
+  } else {
+    child->message = arena_printf(a, "%s unset in %s router", option, run->r->name);
+  }
+  if (is_forbidden) {
     child->basic_errno = is_pipe ? ERRNO_FORBIDPIPE : ERRNO_FORBIDFILE;
     child->message = is_pipe ? "delivery to pipe forbidden" : "delivery to file forbidden";
-    return ROUTE_OK;
   }
-  child->basic_errno = ERRNO_BADTRANSPORT;
-  if (!name) {
-    child->message = arena_printf(a, "%s unset in %s router", option, run->r->name);
-    return ROUTE_OK;
-  }
-  x->address_pipe = is_pipe ? it->text + 1 : NULL;
-  x->address_file = is_pipe ? NULL : it->text;
-  const char *s = expand_option(x, option, name);
-  x->address_pipe = x->address_file = NULL;
-  child->transport = s ? config_transport(x->cfg, s) : NULL;
-  if (child->transport) child->basic_errno = 0;
-  else if (s) child->message = arena_printf(a, "%s transport not found in %s router", s, run->r->name);
-  else child->message = arena_printf(a, "failed to expand transport \"%s\" in %s router: %s", name, run->r->name,
-                                     x->error ? x->error : "");
   return ROUTE_OK;
 }
 
