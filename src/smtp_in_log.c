@@ -11,7 +11,13 @@
 
 static void put_reply_line(struct smtp_session *s, const char *text, size_t n) {
   if (s->o->mode == SMTP_MODE_BATCH) return;
-  stream_put(s->c->io, text, n);
+  /* Replies quote what the client said: no control character of his gets into our lines. */
+  for (size_t i = 0, from = 0; i <= n; i++) {
+    if (i < n && (!ch_iscntrl(text[i]) || text[i] == '\t')) continue;
+    stream_put(s->c->io, text + from, i - from);
+    if (i < n) stream_put(s->c->io, "?", 1);
+    from = i + 1;
+  }
   stream_put(s->c->io, "\r\n", 2);
 }
 

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "os/log.h"
@@ -79,12 +80,14 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
   (void)state;
-  char cmd[160];
   log_close();
-  snprintf(cmd, sizeof(cmd), "%s", env.dir);
-  const char *argv[] = {"/bin/rm", "-rf", cmd, NULL};
+  const char *argv[] = {"/bin/rm", "-rf", env.dir, NULL};
   pid_t pid = fork();
-  if (pid == 0) execv(argv[0], (char *const *)(uintptr_t)argv);
+  if (pid == 0) {
+    execv(argv[0], (char *const *)(uintptr_t)argv);
+    _exit(1);
+  }
+  if (pid > 0) (void)waitpid(pid, NULL, 0);
   return 0;
 }
 
@@ -99,7 +102,9 @@ static const char *session(struct arena *a, const struct config *cfg, struct str
   struct smtp_opts o = {.mode = SMTP_MODE_SESSION, .queue_only = true};
   (void)smtp_session_run(c, &o);
   struct str out = stream_memory_output(c->io);
-  return arena_strndup(a, out.p, out.n);
+  const char *text = arena_strndup(a, out.p, out.n);
+  stream_close(c->io);
+  return text;
 }
 
 /* Line by line: each piece of the input (ended by '|') comes when the replies to the one before were taken. */
