@@ -164,7 +164,8 @@ enum outcome host_name_lookup(struct expand_ctx *x, const char **ret_msg) {
     origin_set_fullhost(x->conn->arena, from, true);
     return o;
   }
-  *ret_msg = no_name(x, o == OUTCOME_DEFER);
+  const char *text = no_name(x, o == OUTCOME_DEFER);
+  if (ret_msg) *ret_msg = text;
   return o == OUTCOME_DEFER ? OUTCOME_DEFER : OUTCOME_FAIL;
 }
 

@@ -109,12 +109,15 @@ static bool pre_mode(const struct route_ctx *rc, const struct router *r) {
 static enum route_pre pre_lists(struct route_ctx *rc, const struct router *r, struct address *addr) {
   struct expand_ctx *x = rc->x;
   if (r->o.domains) {
-    enum route_pre p = pre_match(rc, addr, match_domain(x, addr->domain, r->o.domains, &addr->prop.domain_data), "domains");
+    struct match_opts mo = {.caseless = true, .allow_named = true, .ret_value = &addr->prop.domain_data, .name = "domains"};
+    enum route_pre p = pre_match(rc, addr, match_list(x, LIST_DOMAIN, addr->domain, r->o.domains, &mo), "domains");
     if (p != ROUTE_PRE_OK) return p;
     x->match.domain_data = addr->prop.domain_data;
   }
   if (r->o.local_parts) {
-    enum outcome o = match_local_part(x, addr->local_part, r->o.local_parts, !r->o.caseful_local_part, &addr->prop.localpart_data);
+    struct match_opts mo = {.caseless = !r->o.caseful_local_part, .allow_named = true, .ret_value = &addr->prop.localpart_data,
+                            .name = "local_parts"};
+    enum outcome o = match_list(x, LIST_LOCALPART, addr->local_part, r->o.local_parts, &mo);
     enum route_pre p = pre_match(rc, addr, o, "local_parts");
     if (p != ROUTE_PRE_OK) return p;
     x->match.local_part_data = addr->prop.localpart_data;

@@ -122,6 +122,7 @@ static void forget_helo(struct smtp_session *s) {
 }
 
 void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
+  static const struct match_opts lookup_domains = {.caseless = true, .allow_named = true, .name = "helo_lookup_domains"};
   struct conn *c = s->c;
   if (!helo_is_valid(s, arg)) {
     reject_syntax(s, arg);
@@ -133,7 +134,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = false;
   if (c->from.host_address && !c->from.host_looked_up && !c->from.host_name &&
-      match_domain(&s->x, c->from.helo_name, s->opt->helo_lookup_domains, NULL) == OUTCOME_OK) {
+      match_list(&s->x, LIST_DOMAIN, c->from.helo_name, s->opt->helo_lookup_domains, &lookup_domains) == OUTCOME_OK) {
     (void)host_name_lookup(&s->x, NULL);
     origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   }

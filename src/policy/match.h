@@ -51,6 +51,8 @@ struct match_hooks {
 void match_set_hooks(const struct match_hooks *h);
 /* Forget the cached results of named lists (end of a message; lookup_tidy() does it too). */
 void match_cache_clear(void);
+/* A new address is looked at: for the narration, results found for the one before are not mentioned again. */
+void match_cache_new_subject(void);
 
 /* Host being matched.  name_lookup: called when an item needs the host's name (may be NULL: then unknown). */
 struct match_host {

@@ -184,7 +184,8 @@ enum outcome match_check_host(struct list_run *r, const char *item) {
   struct ip ip, net;
   int bits = -1;
   enum outcome o;
-  r->value = item;
+  /* Only patterns for names and lookups have a value to hand out. */
+  r->value = NULL;
   if (*item == '\0') return address ? OUTCOME_FAIL : OUTCOME_OK;
   if (strcmp(item, "*") == 0) return OUTCOME_OK;
   if (!address) return OUTCOME_FAIL;

@@ -88,7 +88,8 @@ enum outcome match_run_lookup(struct list_run *r, const struct lookup_type *t, c
 
 static enum outcome lookup_item(struct list_run *r, const struct lookup_type *t, const char *data, const char *key, const char *error) {
   if (error) {
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", error);
+    /* A mistake in the configuration: this process cannot go on sensibly; mail stays where it is. */
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "%s", error);
     r->error = error;
     return OUTCOME_DEFER;
   }
@@ -261,7 +262,7 @@ enum outcome match_check_address(struct list_run *r, const char *item) {
     r->value = NULL;
     return regex_match(x, item, r->caseless, str_c(r->text), true);
   }
-  if (*item == '\0') return *r->text == '\0' ? OUTCOME_OK : OUTCOME_FAIL;
+  if (*item == '\0' && *r->text == '\0') return OUTCOME_OK;
   if (!r->no_captures) x->s.ncaptures = 0;
   captures_begin(r, r->text);
   if (match_item_lookup(x->a, item, true, &t, &data, &error)) {

@@ -75,13 +75,16 @@ static const char *const kind_names[LIST_KINDS] = {"domain", "host", "address", 
 struct cached {
   enum outcome outcome;
   const char *value;
-  const char *subject_at; /* where the subject lay: see cache_find */
+  unsigned subject_number; /* see cache_find */
 };
 
 static struct {
   struct arena *arena;
   struct tree results;
+  unsigned subject_number;
 } cache;
+
+void match_cache_new_subject(void) { cache.subject_number++; }
 
 void match_cache_clear(void) {
   arena_free(cache.arena);
@@ -98,21 +101,21 @@ static const char *cache_key(const struct list_run *r, const char *name) {
   return arena_printf(r->x->a, "%d %s %c%s", r->kind, name, r->caseless ? '-' : '+', s ? s : "");
 }
 
-/* While somebody listens, a result counts only for the very same subject string: so the narration shows each new address being
+/* While somebody listens, a result counts only for the address it was found for: so the narration shows each new address being
  * checked, as users of -bh expect. */
 static const struct cached *cache_find(const struct list_run *r, const char *key) {
   const struct tree_node *n = tree_find(&cache.results, key);
   const struct cached *c = n ? n->data : NULL;
-  if (c && r->kind != LIST_HOST && narrate_wanted(r->x, D_LISTS) && c->subject_at != r->original) return NULL;
+  if (c && r->kind != LIST_HOST && narrate_wanted(r->x, D_LISTS) && c->subject_number != cache.subject_number) return NULL;
   return c;
 }
 
-static void cache_store(const struct list_run *r, const char *key, enum outcome o, const char *value) {
+static void cache_store(const char *key, enum outcome o, const char *value) {
   if (cache.results.count >= CACHE_MAX) match_cache_clear();
   if (!cache.arena) cache.arena = arena_new("list results");
   struct tree_node *n = tree_insert(&cache.results, cache.arena, key, NULL);
   struct cached *c = ARENA_NEW(cache.arena, struct cached);
-  *c = (struct cached){o, value ? arena_strdup(cache.arena, value) : NULL, r->original};
+  *c = (struct cached){o, value ? arena_strdup(cache.arena, value) : NULL, cache.subject_number};
   n->data = c;
 }
 
@@ -193,7 +196,7 @@ static enum outcome check_named(struct list_run *r, const char *name, bool *ret_
       narrate(x, D_LISTS, "data from lookup saved for cache for +%s: key '%s' value '%s'", name, s ? s : "", value);
     }
   }
-  if (key && (o == OUTCOME_OK || o == OUTCOME_FAIL)) cache_store(r, key, o, value);
+  if (key && (o == OUTCOME_OK || o == OUTCOME_FAIL)) cache_store(key, o, value);
   return o;
 }
 

@@ -169,7 +169,10 @@ static enum outcome run_cond(struct acl_run *r, const struct acl_cond *c) {
                                acl_where_name(r->where));
     return OUTCOME_ERROR;
   }
+  x->error = NULL;
   enum outcome o = c->type->run(r, c, arg);
+  /* A list that could not be decided says why. */
+  if (o == OUTCOME_DEFER && !r->log_text && x->error) r->log_text = x->error;
   if (!c->negated) return o;
   if (o == OUTCOME_OK) return OUTCOME_FAIL;
   return o == OUTCOME_FAIL ? OUTCOME_OK : o;
@@ -307,6 +310,7 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
   x->acl_where = acl_where_name(where);
   x->acl_env = env;
   set_recipient(x, recipient);
+  if (recipient) match_cache_new_subject();
   const char *text = expand_string(x, acl_text);
   if (!text) {
     if (x->forced_fail) res.outcome = OUTCOME_OK;
