@@ -27,14 +27,14 @@ static const struct option smtp_options[] = {
 static const char *smtp_init(struct arena *a, struct config *c, struct transport *t) {
   struct smtp_opts *ob = t->ob;
   (void)c;
-  if (ob->protocol && strcmp(ob->protocol, "smtp") != 0 && strcmp(ob->protocol, "lmtp") != 0)
+  if (ob->protocol && strcmpic(ob->protocol, "smtp") != 0 && strcmpic(ob->protocol, "lmtp") != 0)
     return arena_printf(a, "protocol \"%s\" is not supported by this build: use smtp or lmtp (%s transport)", ob->protocol, t->name);
   if (ob->command_timeout <= 0 || ob->data_timeout <= 0 || ob->final_timeout <= 0)
     return arena_printf(a, "command, data, or final timeout value is zero for %s transport", t->name);
   return NULL;
 }
 
-static bool is_lmtp(const struct smtp_opts *ob) { return ob->protocol && strcmp(ob->protocol, "lmtp") == 0; }
+static bool is_lmtp(const struct smtp_opts *ob) { return ob->protocol && strcmpic(ob->protocol, "lmtp") == 0; }
 
 static bool any_pending(const struct smtp_job *job) {
   for (size_t i = 0; i < job->rcpt_count; i++)

@@ -104,9 +104,20 @@ static bool reply_failed(struct smtp_attempt *s, const struct smtp_awaited *w, e
                                              .pipelined = w->pipelined,
                                              .err = s->io ? stream_errno(s->io) : 0,
                                              .command = w->command,
-                                             .reply = line.n ? arena_strndup_t(s->a, line.p, MIN(line.n, (size_t)1024), TAINTED) : ""});
+                                             .reply = line.n ? arena_strndup_t(s->a, line.p, MIN(line.n, (size_t)SMTP_REPLY_SHOWN), TAINTED) : ""});
   s->dead = true;
   return false;
+}
+
+/* A whole line in the buffer, or STREAM_TOOLONG with its start left there for the error text. */
+static enum stream_status wait_line(struct smtp_attempt *s) {
+  struct str have;
+  enum stream_status st = stream_fill(s->io, s->reply_deadline, &have);
+  while (st == STREAM_OK && str_index(have, '\n') == have.n) {
+    if (have.n >= SMTP_REPLY_LINE_MAX) return STREAM_TOOLONG;
+    st = stream_fill_more(s->io, have.n, 2 * SMTP_REPLY_LINE_MAX, s->reply_deadline, &have);
+  }
+  return st;
 }
 
 bool smtp_read_reply(struct smtp_attempt *s, struct smtp_awaited *ret_what, struct smtp_reply *ret_reply) {
@@ -116,7 +127,9 @@ bool smtp_read_reply(struct smtp_attempt *s, struct smtp_awaited *ret_what, stru
   int code = 0;
   for (;;) {
     struct str line;
-    enum stream_status st = stream_read_line(s->io, SMTP_REPLY_LINE_MAX, true, s->reply_deadline, &line, NULL);
+    enum stream_status st = wait_line(s);
+    if (st == STREAM_TOOLONG) return reply_failed(s, w, TROUBLE_FORMAT, stream_buffered(s->io));
+    if (st == STREAM_OK) st = stream_read_line(s->io, SMTP_REPLY_LINE_MAX, true, s->reply_deadline, &line, NULL);
     if (st != STREAM_OK) return reply_failed(s, w, trouble_of(st), STR_NULL);
     DEBUG(D_TRANSPORT | D_V) debug_printf("%s%s\n", code ? "         " : "  SMTP<< ", log_escape(s->a, str_rtrim(line)));
     int r = smtp_reply_add_line(&text, line, &code);

@@ -53,14 +53,7 @@ static int errno_of_reply(const struct smtp_failure *f) {
   }
 }
 
-/* Texts are kept to what 1024 characters of a log line can show. */
-static const char *bounded(struct smtp_attempt *s, const char *text) {
-  size_t shown = 0, n = 0;
-  for (; text[n] && shown < 1024; n++) shown += text[n] == '\n' ? 2 : 1;
-  return text[n] ? arena_strndup(s->a, text, n) : text;
-}
-
-static const char *full_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more) {
+const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more) {
   bool named = f->at == AT_MAIL || f->at == AT_DATA || (f->at == AT_RCPT && f->trouble == TROUBLE_FORMAT);
   const char *pipelined = f->pipelined && named ? "pipelined " : "";
   const char *command = f->command ? f->command : "";
@@ -100,11 +93,6 @@ static const char *full_text(struct smtp_attempt *s, const struct smtp_failure *
   return "unexpected end of the SMTP dialogue";
 }
 
-const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more) {
-  const char *text = full_text(s, f, ret_errno, ret_more);
-  return text ? bounded(s, text) : NULL;
-}
-
 void smtp_log_host(struct smtp_attempt *s, const char *text, int err) {
   const char *port = log_selects(LS_OUTGOING_PORT) ? arena_printf_t(s->a, UNTAINTED, ":%d", s->port) : "";
   const char *why = err > 0 ? strerror(err) : "";
@@ -129,12 +117,19 @@ void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
   }
 }
 
+/* What stays with an address is kept to 1024 characters as a log shows them. */
+static const char *bounded(struct smtp_attempt *s, const char *text) {
+  size_t shown = 0, n = 0;
+  for (; text[n] && shown < 1024; n++) shown += text[n] == '\n' ? 2 : 1;
+  return text[n] ? arena_strndup(s->a, text, n) : text;
+}
+
 static void set_result(struct smtp_attempt *s, struct smtp_rcpt *r, bool permanent, int err, int more, const char *text, bool connected) {
   struct address *a = r->addr;
   a->result = permanent ? OUTCOME_FAIL : OUTCOME_DEFER;
   a->basic_errno = err;
   a->more_errno = more;
-  a->message = text;
+  a->message = text ? bounded(s, text) : NULL;
   a->timedout = err == ETIMEDOUT;
   if (connected)
     smtp_set_facts(s, a);
