@@ -110,7 +110,7 @@ void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
   a->chunking_used = s->bdat_used;
   if (s->io) {
     enum net_tfo_mark mark = net_tfo_mark(stream_fd(s->io), true);
-    a->tfo_used = mark == NET_TFO_USED;
+    a->tfo_used = mark != NET_TFO_NONE;
     a->tfo_data_used = mark == NET_TFO_DATA_ACKED;
     if (s->d->x->sending_ip_address)
       a->local_interface = arena_printf(s->a, "[%s]:%d", s->d->x->sending_ip_address, s->d->x->sending_port);
