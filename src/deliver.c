@@ -446,6 +446,7 @@ bool deliver_run_init(struct deliver_run *run, const struct config *cfg, struct 
 static enum deliver_result run_message(const struct config *cfg, struct message *m, const struct deliver_opts *o) {
   struct deliver_run run;
   if (!deliver_run_init(&run, cfg, m, o)) return DELIVER_NOT_ATTEMPTED;
+  if (o->give_up && o->cancelled_by) log_write(LS_ALWAYS, LOG_MAIN, "cancelled by %s", o->cancelled_by);
   if (run.cancelled || o->give_up)
     fail_all(&run, o->give_up ? "delivery cancelled by administrator" : "message has been frozen for too long");
   else run_attempt(&run);

@@ -11,6 +11,7 @@ struct deliver_opts {
   bool forced;          /* -M, -qf: ignore retry times and queue_domains */
   bool thaw;            /* -M, -qff: frozen too */
   bool give_up;         /* -Mg */
+  const char *cancelled_by; /* with give_up: login for the log line, NULL none */
   bool in_queue_run;
   bool local_only;      /* -ql */
   bool dont_deliver;    /* -N */

@@ -217,7 +217,7 @@ bool queue_action(const struct config *cfg, const char *id, enum queue_action ac
     case QUEUE_SHOW_LOG: return show_file(cfg, id, 'L');
     case QUEUE_SHOW_COPY: return show_copy(cfg, id);
     case QUEUE_GIVE_UP: {
-      struct deliver_opts d = {.forced = true, .thaw = true, .give_up = true};
+      struct deliver_opts d = {.forced = true, .thaw = true, .give_up = true, .cancelled_by = caller_login};
       return deliver_message(cfg, id, &d) == DELIVER_DONE;
     }
     default: break;

@@ -61,6 +61,20 @@ static const char *rule_options_parse(struct route_ctx *rc, struct str s, struct
   return NULL;
 }
 
+/* The pattern is one item of a domain list, taken as it stands: it is not expanded. */
+static enum outcome pattern_matches(struct expand_ctx *x, const char *domain, const char *pattern, const char **ret_value) {
+  bool negated = false;
+  for (; *pattern == '!'; pattern++) {
+    negated = !negated;
+    while (ch_isspace(pattern[1])) pattern++;
+  }
+  /* Named lists and @ forms belong to list matching; they hold nothing that expansion could change. */
+  enum outcome o = *pattern == '+' || *pattern == '@' ? match_domain(x, domain, pattern, ret_value)
+                                                      : match_pattern(x, domain, pattern, true, true, ret_value);
+  if (!negated) return o;
+  return o == OUTCOME_OK ? OUTCOME_FAIL : o == OUTCOME_FAIL ? OUTCOME_OK : o;
+}
+
 /* The rule of route_list that fits: ROUTE_OK with the text behind the pattern. */
 static enum route_result find_rule(struct route_ctx *rc, const struct manualroute_options *ob, struct address *addr,
                                    struct str *ret) {
@@ -72,8 +86,7 @@ static enum route_result find_rule(struct route_ctx *rc, const struct manualrout
     struct str s = str_c(item);
     const char *pattern = rule_word(x->a, &s), *value = NULL;
     x->s.ncaptures = 0;
-    /* One pattern, so no separator may occur in it: newline cannot. */
-    enum outcome o = match_domain(x, addr->domain, arena_printf(x->a, "<\n %s", pattern), &value);
+    enum outcome o = pattern_matches(x, addr->domain, pattern, &value);
     if (o == OUTCOME_FAIL) continue;
     if (o != OUTCOME_OK) {
       addr->message = "lookup defer in route_list";
