@@ -126,16 +126,22 @@ static enum host_find narrate_found(struct expand_ctx *x, struct host *first, co
   return local ? HOST_FOUND_LOCAL : HOST_FOUND;
 }
 
-/* The harness has no system name service: its fake DNS answers, and "localhost" is what it always is. */
+/* The harness has no system name service: its fake DNS answers, in the order of its records, and "localhost" is what it always is. */
 static enum host_find find_in_harness(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, struct host **ret_last) {
+  static const int types[] = {DNS_T_AAAA, DNS_T_A};
+  bool v4_only = x->cfg->o.disable_ipv6 || (o && o->how & HOST_FIND_IPV4_ONLY), again = false;
   if (strcmpic(h->name, "localhost") == 0) {
     *ret_last = append_address(x, h, h, "127.0.0.1");
     return HOST_FOUND;
   }
-  struct host_find_opts plain = o ? *o : (struct host_find_opts){0};
-  plain.ignore_target_hosts = NULL;
-  plain.dnssec_request_domains = plain.dnssec_require_domains = NULL;
-  return host_set_addresses(x, h, &plain, 0, ret_last);
+  for (size_t i = v4_only ? 1 : 0; i < ARRAY_SIZE(types); i++) {
+    struct dns_answer ans = {0};
+    enum dns_status st = dns_lookup(x, h->name, types[i], NULL, &ans, NULL);
+    if (st == DNS_AGAIN || st == DNS_FAIL) again = true;
+    if (st != DNS_SUCCEED) continue;
+    for (const struct dns_rr *rr = ans.answers; rr; rr = rr->next) *ret_last = append_address(x, h, *ret_last, rr->address);
+  }
+  return h->address ? HOST_FOUND : again ? HOST_FIND_AGAIN : HOST_FIND_FAILED;
 }
 
 static enum host_find find_by_system(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, struct host **ret_last,

@@ -341,6 +341,7 @@ static int walk_file(struct list_run *r, struct walk *w, const char *file, bool 
       while (ch_isspace(*item));
     w->last_negated = line_negated != negated;
     rc = walk_item(r, w, line, item, w->last_negated);
+    if (rc == OUTCOME_OK && !r->value) r->value = item; /* a line found in a file is a value even for addresses */
   }
   return rc;
 }

@@ -214,7 +214,7 @@ static void test_hosts(void **state) {
       {"1:2::3", "net-lsearch;@F/net", "six"},
       {"1.2.3.4", "net-iplsearch;@F/ip", "net data"},
       {"::1", "net-iplsearch;@F/ip", "loop six"},
-      {"1.2.3.4", "@F/hosts", ""},
+      {"1.2.3.4", "@F/hosts", "1.2.3.0/24"},
       {"1.2.3.4", "!1.2.3.4:*", NULL},
       {"::ffff:1.2.3.4", "1.2.3.4", ""},
       {"127.0.0.1", "@[]", ""},
