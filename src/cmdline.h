@@ -40,7 +40,8 @@ struct cmdline {
   unsigned debug_bits;
   bool dont_deliver, no_labels, ignore_dots, extract_recipients, gateway, tls_on_connect;
   bool deliver_foreground, queue_only, deliver_background;
-  int errors_to_stderr, error_exit; /* -oe */
+  bool errors_to_stderr;
+  int error_exit; /* -oe */
   const char *sender;             /* -f; NULL unset */
   const char *full_name;
   const char *bounce_of;          /* -E */

@@ -24,6 +24,7 @@
 #include "policy/readconf.h"
 #include "receive.h"
 #include "smtp_in.h"
+#include "spool.h"
 #include "startup.h"
 #include "transport.h"
 #include "verify.h"
@@ -280,8 +281,32 @@ static int do_message(struct run *r)
   return status;
 }
 
+static bool is_own_message(const struct run *r, const char *id)
+{
+  struct message *m = NULL;
+  bool own = spool_peek(r->cfg, id, &m) == SPOOL_OPENED && m->uid == r->who.uid;
+  message_free(m);
+  return own;
+}
+
+/* Somebody who is no admin user sees only what he submitted. */
+static int list_own(struct run *r)
+{
+  struct vec own = vec_new(r->a);
+  size_t count = 0;
+  for (size_t i = 0; i < r->c->args.n; i++)
+    if (is_own_message(r, r->c->args.v[i])) vec_push(&own, r->c->args.v[i]);
+  if (!r->c->args.n)
+    for (struct spool_item *it = spool_list(r->a, r->cfg, r->c->list_sorted, &count); it; it = it->next)
+      if (is_own_message(r, it->id)) vec_push(&own, it->id);
+  if (!own.n) return EXIT_SUCCESS;
+  vec_push(&own, NULL);
+  return queue_list(r->cfg, r->c->list_kind, r->c->list_sorted, (const char *const *)own.v);
+}
+
 static int do_list(struct run *r)
 {
+  if (!r->who.is_admin && r->cfg->o.queue_list_requires_admin) return list_own(r);
   vec_push(&r->c->args, NULL);
   return queue_list(r->cfg, r->c->list_kind, r->c->list_sorted, r->c->args.n > 1 ? (const char *const *)r->c->args.v : NULL);
 }
