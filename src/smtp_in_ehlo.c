@@ -24,8 +24,8 @@ static bool helo_is_valid(struct smtp_session *s, struct str a) {
   return a.n > 0;
 }
 
-static void reject_syntax(struct smtp_session *s, struct str arg) {
-  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected %.4s from %s: syntactically invalid argument(s): %s", s->line.p,
+static void reject_syntax(struct smtp_session *s, struct str arg, bool esmtp) {
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected %s from %s: syntactically invalid argument(s): %s", esmtp ? "EHLO" : "HELO",
             smtp_host_text(s), arg.n ? arg.p : "(no argument given)");
   smtp_replyf(s, "501 Syntactically invalid HELO argument(s)");
   if (++s->c->synprot_errors <= s->opt->smtp_max_synprot_errors) return;
@@ -101,16 +101,16 @@ static void send_reply(struct smtp_session *s, bool esmtp, const struct acl_resu
 
 /* ---- verification ---- */
 
-static bool verify(struct smtp_session *s) {
+static bool verify(struct smtp_session *s, bool esmtp) {
   struct conn *c = s->c;
   if (!s->helo_verify || !c->from.host_address) return true;
   bool ok = host_verify_helo(&s->x);
   c->from.helo_verified = ok;
   c->from.helo_verify_failed = !ok;
   if (ok || !s->helo_verify_required) return true;
-  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected \"%.*s\" from %s: %.4s argument does not match calling host",
-            STR_FMT(s->line), smtp_host_text(s), s->line.p);
-  smtp_replyf(s, "550 %.4s argument does not match calling host", s->line.p);
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected \"%.*s\" from %s: %s argument does not match calling host",
+            STR_FMT(s->line), smtp_host_text(s), esmtp ? "EHLO" : "HELO");
+  smtp_replyf(s, "550 %s argument does not match calling host", esmtp ? "EHLO" : "HELO");
   return false;
 }
 
@@ -125,7 +125,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   static const struct match_opts lookup_domains = {.caseless = true, .allow_named = true, .name = "helo_lookup_domains"};
   struct conn *c = s->c;
   if (!helo_is_valid(s, arg)) {
-    reject_syntax(s, arg);
+    reject_syntax(s, arg, esmtp);
     return;
   }
   c->from.helo_name = arena_strdup(c->arena, arg.p);
@@ -138,7 +138,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
     (void)host_name_lookup(&s->x, NULL);
     origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   }
-  if (!verify(s)) {
+  if (!verify(s, esmtp)) {
     forget_helo(s);
     return;
   }

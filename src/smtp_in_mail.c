@@ -146,6 +146,8 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
     smtp_acl_failed(s, ACL_WHERE_MAIL, &r, arena_printf(s->tmp, "MAIL <%s>", sender));
     return;
   }
+  s->last_rcpt_error = NULL; /* what was refused before belongs to no transaction */
+  s->rcpt_errors_differ = false;
   smtp_acl_accepted(s, &r, 250, "OK");
   smtp_note_pipelining(s);
 }

@@ -121,5 +121,9 @@ void smtp_do_etrn(struct smtp_session *s, struct str arg) {
     smtp_acl_failed(s, ACL_WHERE_ETRN, &r, arena_printf(s->tmp, "ETRN %s", arg.p));
     return;
   }
+  if (arg.p[0] != '#') {
+    smtp_synprot_error(s, true, 501, "argument must begin with #");
+    return;
+  }
   smtp_replyf(s, "458 Unable to start queue run");
 }
