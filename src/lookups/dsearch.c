@@ -6,15 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "lookups/lookups_priv.h"
 #include "os/sys.h"
 
-struct directory {
-  int fd;
-};
+/* The handle is the descriptor plus one, so that it is never NULL. */
+static void *handle_of(int fd) { return (void *)(intptr_t)(fd + 1); }
+static int fd_of(void *handle) { return (int)(intptr_t)handle - 1; }
 
 static enum outcome dsearch_open(struct expand_ctx *x, const char *file, void **ret_handle, const char **ret_error) {
   if (*file != '/') {
@@ -22,21 +21,16 @@ static enum outcome dsearch_open(struct expand_ctx *x, const char *file, void **
     return OUTCOME_ERROR;
   }
   int fd = sys_open(file, O_RDONLY | O_DIRECTORY, 0);
-  struct directory *d = fd < 0 ? NULL : malloc(sizeof *d);
-  if (!d) {
-    *ret_error = arena_printf(x->a, "failed to open %s for directory search: %s", file, strerror(fd < 0 ? -fd : ENOMEM));
-    if (fd >= 0 && sys_close(fd) < 0) return OUTCOME_DEFER;
+  if (fd < 0) {
+    *ret_error = arena_printf(x->a, "failed to open %s for directory search: %s", file, strerror(-fd));
     return OUTCOME_ERROR;
   }
-  d->fd = fd;
-  *ret_handle = d;
+  *ret_handle = handle_of(fd);
   return OUTCOME_OK;
 }
 
 static void dsearch_close(void *handle) {
-  struct directory *d = handle;
-  if (sys_close(d->fd) < 0) d->fd = -1;
-  free(d);
+  int ignored UNUSED = sys_close(fd_of(handle)); /* it was only read from */
 }
 
 struct dsearch_opts {
@@ -82,7 +76,6 @@ static bool passes_filter(const struct dsearch_opts *o, const struct stat *st, c
 
 static enum outcome dsearch_find(struct expand_ctx *x, void *handle, const char *file, const char *key, const char *opts,
                                  struct lookup_result *ret) {
-  struct directory *d = handle;
   struct dsearch_opts o;
   struct stat st;
   if (!parse_opts(opts, &o)) {
@@ -94,7 +87,7 @@ static enum outcome dsearch_find(struct expand_ctx *x, void *handle, const char 
                                                   : "key for dsearch lookup contains a slash: %s", key);
     return OUTCOME_DEFER;
   }
-  if (fstatat(d->fd, key, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+  if (fstatat(fd_of(handle), key, &st, AT_SYMLINK_NOFOLLOW) < 0) {
     int e = errno;
     if (e == ENOENT || e == ENOTDIR || e == ENAMETOOLONG) return OUTCOME_FAIL;
     ret->error = arena_printf(x->a, "%s/%s: lstat failed: %s", file, key, strerror(e));

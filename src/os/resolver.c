@@ -13,7 +13,6 @@
 #include <netinet/in.h>
 #include <resolv.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -178,16 +177,17 @@ enum resolver_status resolver_query(struct arena *a, const char *name, int type,
     if (st != RESOLVER_PASS) return st;
   }
   if (!begin_state(&rs, o)) return RESOLVER_TRYAGAIN;
-  uint8_t *buf = malloc(DNS_ANSWER_MAX);
+  struct arena *own = arena_new("dns answer");
+  uint8_t *buf = arena_alloc_t(own, DNS_ANSWER_MAX, TAINTED);
   size_t n = 0;
-  enum resolver_status st = buf ? ask_search(a, &rs, name, type, o, buf, &n) : RESOLVER_TRYAGAIN;
+  enum resolver_status st = ask_search(a, &rs, name, type, o, buf, &n);
   if (n > 0) {
     uint8_t *copy = arena_alloc_t(a, n, TAINTED);
     memcpy(copy, buf, n);
     *ret_answer = copy;
     *ret_n = n;
   }
-  free(buf);
+  arena_free(own);
   res_nclose(&rs);
   return st;
 }
