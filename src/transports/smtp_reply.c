@@ -117,6 +117,7 @@ static enum stream_status wait_line(struct smtp_attempt *s) {
     if (have.n >= SMTP_REPLY_LINE_MAX) return STREAM_TOOLONG;
     st = stream_fill_more(s->io, have.n, 2 * SMTP_REPLY_LINE_MAX, s->reply_deadline, &have);
   }
+  if (st == STREAM_OK && str_index(have, '\n') >= SMTP_REPLY_LINE_MAX) return STREAM_TOOLONG;
   return st;
 }
 

@@ -158,7 +158,7 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
   set_result(s, r, permanent, err, more, text, true);
   if (permanent) return;
   r->deferred_by_reply = true;
-  retry_add_item(s->a, r->addr, address_key(s, r->addr), with_host(s, text), 0);
+  if (what->at == AT_RCPT) retry_add_item(s->a, r->addr, address_key(s, r->addr), with_host(s, text), 0);
 }
 
 void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char *confirmation) {

@@ -56,7 +56,7 @@ static bool server_line(struct server *s, int fd, int c, char *line, size_t size
 }
 
 static void server_send(struct server *s, int fd, const char *text) {
-  char out[4096];
+  char out[8192];
   size_t n = 0;
   for (; *text && n < sizeof out - 2; text++) {
     if (*text == '\n') out[n++] = '\r';

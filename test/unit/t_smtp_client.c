@@ -172,6 +172,23 @@ static void test_refused_connection_goes_to_next_host(void **state) {
   client_free(&c);
 }
 
+static void test_overlong_reply(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 1);
+  char *line = arena_alloc(c.a, 5010);
+  memset(line, 'y', 5008);
+  memcpy(line, ">220 long ", 10);
+  line[5008] = '\n';
+  struct server s = {.scripts = {SCRIPT(line)}};
+  run(&c, &s);
+  assert_int_equal(c.d.addrs->result, OUTCOME_DEFER);
+  assert_int_equal(c.d.addrs->basic_errno, ERRNO_SMTPFORMAT);
+  assert_int_equal(strlen(c.d.addrs->message), 1024);
+  assert_non_null(strstr(c.d.addrs->message, "in response to initial connection: 220 long yyy"));
+  client_free(&c);
+}
+
 static void test_lmtp(void **state) {
   (void)state;
   struct client c;
@@ -399,6 +416,7 @@ int main(void) {
     cmocka_unit_test(test_helo_fallback_and_all_refused),
     cmocka_unit_test(test_failures),
     cmocka_unit_test(test_refused_connection_goes_to_next_host),
+    cmocka_unit_test(test_overlong_reply),
     cmocka_unit_test(test_lmtp),
     cmocka_unit_test(test_ehlo_keywords),
 #ifdef EXPERIMENTAL_PIPE_CONNECT
