@@ -56,13 +56,14 @@ static bool read_quoted(struct scan *s, struct strbuf *out, const char *error) {
   strbuf_addc(out, '"');
   for (s->p++; !at_end(s); s->p++) {
     char c = *s->p;
-    if (c == '\n' || c == '\r') continue; /* a fold inside the quotes: its blanks stay */
+    bool before_fold = c == '\\' && s->p + 1 < s->end && (s->p[1] == '\n' || s->p[1] == '\r');
+    if (c == '\n' || c == '\r' || before_fold) continue; /* a fold inside the quotes: its blanks stay */
     strbuf_add(out, s->p, 1);
     if (c == '"') {
       s->p++;
       return true;
     }
-    if (c == '\\' && s->p + 1 < s->end && s->p[1] != '\n' && s->p[1] != '\r') strbuf_add(out, ++s->p, 1);
+    if (c == '\\' && s->p + 1 < s->end) strbuf_add(out, ++s->p, 1);
   }
   set_error(s, error);
   return false;
@@ -210,41 +211,28 @@ static bool read_route_addr(struct scan *s, struct strbuf *out, size_t *ret_doma
   return true;
 }
 
-/* Is there an unquoted '<' further on (a display name comes first)? */
-static bool has_angle(const struct scan *s) {
-  int depth = 0;
-  for (const char *p = s->p; p < s->end; p++) {
-    if (*p == '\\' && p + 1 < s->end) {
-      p++;
-    } else if (*p == '(') {
-      depth++;
-    } else if (*p == ')' && depth > 0) {
-      depth--;
-    } else if (*p == '"' && depth == 0) {
-      for (p++; p < s->end && *p != '"'; p++)
-        if (*p == '\\') p++;
-    } else if (*p == '<' && depth == 0) {
-      return true;
-    }
-  }
-  return false;
-}
-
+/* A display name in front of '<': words, dots and comments.  True with s->p at the '<'; false with s->p unchanged when this is no
+ * display name (an '@' or the end comes first), or with an error set when it is a bad one. */
 static bool skip_phrase(struct scan *s) {
+  const char *start = s->p;
   struct strbuf dropped = strbuf_new(s->a);
-  while (!at_end(s) && *s->p != '<') {
-    if (*s->p == '"') {
+  for (;;) {
+    skip_comments(s);
+    int c = peek(s);
+    if (c == '<') return true;
+    if (c == '"') {
       if (!read_quoted(s, &dropped, "unmatched doublequote in local part")) return false;
-    } else if (*s->p == '(') {
-      skip_comments(s);
-    } else if (*s->p == ':' || *s->p == ';' || *s->p == '>') {
-      set_error(s, "malformed address: unexpected character in phrase");
-      return false;
+    } else if (c >= 0 && (c == '.' || c == '\\' || is_atom_char(c))) {
+      s->p += c == '\\' && s->p + 1 < s->end ? 2 : 1;
     } else {
-      s->p++;
+      if (c == ',' || c == ':' || c == '[' || c == '>')
+        for (const char *p = s->p; p < s->end; p++)
+          if (*p == '<') set_error(s, "missing or malformed local part (expected word or \"<\")");
+      if (c == ';') set_trailing_error(s);
+      s->p = start;
+      return false;
     }
   }
-  return true;
 }
 
 /* Without quotes that are not needed: "abc"@x stays, but quotes around plain text in front of < do not matter here. */
@@ -255,13 +243,13 @@ const char *rfc5322_extract_address(struct arena *a, struct str in, struct addr_
   size_t domain = 0;
   skip_comments(&s);
   bool ok;
-  if (peek(&s) == '<' || (has_angle(&s) && skip_phrase(&s) && !s.error)) {
+  if (peek(&s) == '<' || skip_phrase(&s)) {
     ok = !s.error && read_route_addr(&s, &out, &domain);
   } else if (!s.error && at_end(&s)) {
     ok = o.allow_empty;
     if (!ok) set_error(&s, "empty address");
   } else {
-    ok = !s.error && read_addr_spec(&s, false, &out, &domain);
+    ok = !s.error && (peek(&s) != '@' || skip_route(&s)) && read_addr_spec(&s, false, &out, &domain);
   }
   if (ok) {
     skip_comments(&s);
@@ -323,7 +311,7 @@ const char *addr_quote_local_part(struct arena *a, struct str local) {
   for (size_t i = 0; i < local.n && !needs; i++) {
     char c = local.p[i];
     needs = !ch_isalnum(c) && !strchr("!#$%&'*+-/=?^_`{|}~", c) &&
-            (c != '.' || i == 0 || i == local.n - 1 || local.p[i - 1] == '.');
+            (c != '.' || i == 0 || i == local.n - 1);
     if (c == '\0') needs = true;
   }
   if (!needs) return str_dup(a, local);

@@ -426,8 +426,9 @@ void log_msglog(int fd, const char *fmt, ...) {
   int n = vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
   if (n < 0) return;
-  size_t at = put_stamp(line, sizeof line, false, false);
-  at += put_escaped(line + at, sizeof line - at - 1, text, MIN((size_t)n, sizeof text - 1));
+  size_t at = put_stamp(line, sizeof line, false, false), len = MIN((size_t)n, sizeof text - 1);
+  while (len > 0 && text[len - 1] == '\n') len--;
+  at += put_escaped(line + at, sizeof line - at - 1, text, len);
   line[at++] = '\n';
   IGNORE_RESULT(sys_write_all(fd, line, at)); /* a convenience: its loss stops nothing */
 }

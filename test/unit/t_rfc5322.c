@@ -14,6 +14,10 @@ static const struct {
   {"a@b .c", "a@b.c", NULL}, {"a . b@c", "a.b@c", NULL}, {"\"\"@b", "\"\"@b", NULL}, {"\"a\".b@c", "\"a\".b@c", NULL},
   {"<a@b> (x)", "a@b", NULL}, {"\xc3\xbc@b", "\xc3\xbc@b", NULL}, {"a@[::1]", "a@[::1]", NULL}, {"a'b@c", "a'b@c", NULL},
   {"<(x)a@b>", "a@b", NULL}, {".", ".", NULL}, {"<\"abc\n   def\"@x>", "\"abc   def\"@x", NULL},
+  {"a<b@c>", "b@c", NULL}, {"@x,@y:a@b", "a@b", NULL}, {"a.b <c@d>", "c@d", NULL}, {"\"x@y\" <a@b>", "a@b", NULL}, {"(x@y) z <a@b>", "a@b", NULL},
+  {"a\\@b <c@d>", "c@d", NULL}, {"a@b <c@d>", NULL, "malformed address: <c@d> may not follow a@b "},
+  {"x@ <a@b>", NULL, "domain missing or malformed"}, {"x, y <a@b>", NULL, "missing or malformed local part (expected word or \"<\")"},
+  {"x; <a@b>", NULL, "malformed address: ; <a@b> may not follow x"},
   {"<>", NULL, "missing or malformed local part"}, {"<a@b@c>", NULL, "malformed address: @c> may not follow <a@b"},
   {"<\"abc@d>", NULL, "unmatched doublequote in local part"}, {"<@a b@c>", NULL, "no local part"},
   {"<@a,b@c>", NULL, "colon expected after route list"}, {"<@a,@b:>", NULL, "missing or malformed local part"},
@@ -109,7 +113,7 @@ static void quotes_local_parts(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
   static const char *const rows[][2] = {{"abc", "abc"}, {"a b", "\"a b\""}, {"a\"b", "\"a\\\"b\""}, {".a", "\".a\""},
-                                        {"a..b", "\"a..b\""}, {"a.b", "a.b"}, {"", "\"\""}, {"a@b", "\"a@b\""}};
+                                        {"a..b", "a..b"}, {"a.", "\"a.\""}, {"a.b", "a.b"}, {"", "\"\""}, {"a@b", "\"a@b\""}};
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) CHECK_STR(rows[i][0], addr_quote_local_part(a, str_c(rows[i][0])), rows[i][1]);
   arena_free(a);
 }
