@@ -214,7 +214,8 @@ static void add_reason(struct strbuf *b, const struct address *addr) {
     if (addr->host_used->address) strbuf_addl(b, " [", addr->host_used->address, "]", NULL);
     strbuf_addc(b, '\n');
   }
-  if (!text || !*text) return;
+  bool is_secret = addr->user_message && !*addr->user_message;
+  if (is_secret || !text || !*text) return;
   strbuf_adds(b, "    ");
   bool may_break = addr->host_used != NULL;
   for (const char *p = text; *p; p++) {

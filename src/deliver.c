@@ -68,7 +68,8 @@ static void delivered(struct deliver_run *run, struct address *addr, bool is_fir
   if (logs) {
     log_write(LS_ALWAYS, LOG_MAIN, "%s", deliver_log_delivered(run->a, run->m, addr, flag));
     if (run->msglog_fd >= 0 && addr->transport)
-      log_msglog(run->msglog_fd, "%s: %s transport succeeded", deliver_log_address(run->a, addr, false), addr->transport->driver->name);
+      log_msglog(run->msglog_fd, "%s%s%s%s: %s transport succeeded", addr->address, addr->parent ? " <" : "",
+                 addr->parent ? addr->parent->address : "", addr->parent ? ">" : "", addr->transport->name);
   }
   list_push(&run->succeed, addr);
   deliver_mark_done(run, addr);
@@ -478,7 +479,7 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
       log_write(LS_SKIP_DELIVERY, LOG_MAIN, "Spool file for %s is locked (another process is handling this message)", id);
       break;
     case SPOOL_GONE: break;
-    case SPOOL_BAD:
+    case SPOOL_BAD: break; /* the spool has reported it and set it aside */
     case SPOOL_IO_ERROR:
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Error reading the spool files of %s", id);
       break;

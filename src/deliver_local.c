@@ -395,7 +395,7 @@ static bool is_too_early(struct deliver_run *run, struct address *addr, bool *re
   time_t now = time_sec();
   if (!found || now - r.stamp > run->cfg->o.retry_data_expire) return false;
   *ret_has_record = true;
-  if (run->o->forced || now >= r.next_try || r.expired) return false;
+  if (run->o->forced || !run->o->in_queue_run || now >= r.next_try || r.expired) return false;
   return !retry_ultimate_address_timeout(&run->x, local_retry_key(run, addr) + 2, NULL, &r, now);
 }
 

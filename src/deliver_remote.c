@@ -15,6 +15,7 @@
 #include "os/debug.h"
 #include "os/log.h"
 #include "os/sys.h"
+#include "policy/match.h"
 #include "retry.h"
 #include "spool.h"
 
@@ -284,7 +285,29 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
   while (slots_busy(slots, max) > 0) (void)slots_poll(run, slots, max);
 }
 
+/* queue_smtp_domains: routed at once, sent by a queue run. */
+static void hold_for_queue_run(struct deliver_run *run) {
+  const char *list = run->cfg->o.queue_smtp_domains;
+  if (!list || run->o->forced || run->o->in_queue_run) return;
+  for (struct address **link = &run->remote; *link;) {
+    struct address *addr = *link;
+    run->x.addr = addr;
+    enum outcome o = match_domain(&run->x, addr->domain, list, NULL);
+    if (o == OUTCOME_FAIL) {
+      link = &addr->next;
+      continue;
+    }
+    *link = addr->next;
+    addr->basic_errno = ERRNO_UNKNOWNERROR;
+    addr->message = o == OUTCOME_OK ? "first-pass only routing due to -odqs, queue_smtp_domains or control=queue"
+                                    : "queue_smtp_domains lookup deferred";
+    addr->result = OUTCOME_DEFER;
+    deliver_one_result(run, addr, true, false);
+  }
+}
+
 void deliver_remote_all(struct deliver_run *run) {
+  hold_for_queue_run(run);
   struct vec batches = vec_new(run->a);
   while (run->remote) vec_push(&batches, take_batch(run));
   int64_t max = run->cfg->o.remote_max_parallel;

@@ -54,7 +54,7 @@ static void take_pseudo(struct deliver_run *run, struct address *addr) {
   }
   if (addr->basic_errno == ERRNO_FORBIDPIPE || addr->basic_errno == ERRNO_FORBIDFILE || addr->basic_errno == ERRNO_FORBIDREPLY) {
     addr->basic_errno = 0;
-    addr->pass_message = true;
+    addr->user_message = ""; /* the sender need not know what local users may do */
     finish(run, addr, OUTCOME_FAIL);
     return;
   }
@@ -127,7 +127,8 @@ static bool must_wait(struct deliver_run *run, struct hints_db *db, const char *
     *key = NULL;
     return false;
   }
-  if (run->o->forced || now >= r.next_try || r.expired) return false;
+  /* A message that has just arrived is tried as usual: only queue runs wait. */
+  if (run->o->forced || !run->o->in_queue_run || now >= r.next_try || r.expired) return false;
   return !retry_ultimate_address_timeout(&run->x, *key + 2, addr->domain, &r, now);
 }
 
