@@ -198,7 +198,10 @@ const char *rc_macros_replace(struct readconf *r, const char *text, size_t from,
 {
   text = replace_builtins(r, text, from, ret_any);
   for (struct macro *m = r->cfg->macros; m; m = m->next)
-    if (!m->builtin) text = replace_one(r, text, from, m, ret_any);
+    if (!m->builtin && (text = replace_one(r, text, from, m, ret_any))[0] && strlen(text) > RC_MAX_LINE_BYTES) {
+      rc_fail(r, "line too long after macro replacement");
+      return "";
+    }
   return text;
 }
 

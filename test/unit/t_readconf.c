@@ -22,11 +22,23 @@ static const char *write_file(struct arena *a, const char *name, const char *tex
   return path;
 }
 
+/* Reading with the error text moved to the test's arena and the rest of a failed attempt freed. */
+static struct config *read_with(struct arena *a, struct readconf_opts *o, const char **ret_error)
+{
+  struct config *partial = NULL;
+  *ret_error = NULL;
+  o->ret_partial = &partial;
+  struct config *c = readconf_read(o, ret_error);
+  if (c) return c;
+  *ret_error = arena_strdup(a, *ret_error);
+  arena_free(partial->arena);
+  return NULL;
+}
+
 static struct config *read_text(struct arena *a, const char *text, const char **ret_error)
 {
   struct readconf_opts o = {.files = write_file(a, "conf", text), .keep_lines = true};
-  *ret_error = NULL;
-  return readconf_read(&o, ret_error);
+  return read_with(a, &o, ret_error);
 }
 
 /* "FILE" stands for the path in expected texts. */
@@ -186,7 +198,7 @@ static void test_command_line_macros(void **state)
   const char *error = NULL;
   struct macro older = {.name = "AA", .value = "from-d"}, newer = {.name = "BB", .value = "AA", .next = &older};
   struct readconf_opts o = {.files = write_file(a, "conf", "AA = file\nAA == again\nqualify_domain = AA.BB\n"), .cmd_macros = &newer};
-  struct config *c = readconf_read(&o, &error);
+  struct config *c = read_with(a, &o, &error);
   assert_non_null(c);
   /* AA is replaced first, so the AA that BB brings stays. */
   assert_string_equal(c->qualify_domain, "from-d.AA");
@@ -230,17 +242,17 @@ static void test_file_checks(void **state)
   const char *error = NULL, *path = write_file(a, "conf", "qualify_domain = a\n");
   struct readconf_opts o = {.files = path, .check_files = true, .configure_owner = getuid(), .configure_group = (gid_t)-1};
   assert_int_equal(chmod(path, 0666), 0);
-  assert_null(readconf_read(&o, &error));
+  assert_null(read_with(a, &o, &error));
   assert_string_equal(error, arena_printf(a, "Exim configuration file %s has the wrong owner, group, or mode", path));
   assert_int_equal(chmod(path, 0600), 0);
-  struct config *c = readconf_read(&o, &error);
+  struct config *c = read_with(a, &o, &error);
   assert_non_null(c);
   arena_free(c->arena);
   o.files = "/nonexist/a:/nonexist/b";
-  assert_null(readconf_read(&o, &error));
+  assert_null(read_with(a, &o, &error));
   assert_string_equal(error, "non-existent configuration file(s): /nonexist/a:/nonexist/b");
   o.files = arena_printf(a, "/nonexist/a:%s", path);
-  c = readconf_read(&o, &error);
+  c = read_with(a, &o, &error);
   assert_non_null(c);
   assert_string_equal(c->file, path);
   arena_free(c->arena);
