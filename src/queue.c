@@ -25,7 +25,7 @@
 #include "policy/match.h"
 #include "spool.h"
 
-enum { MAX_DELIVERY_PROCESSES = 20, MAX_BATCH = 64, MAX_PENDING = 100000 };
+enum { MAX_DELIVERY_PROCESSES = 20, MAX_BATCH = 64, MAX_PENDING = 100000, ORPHAN_AGE_SEC = 3600 };
 
 static int notify_fd_of_process = -1;
 void queue_set_notify_fd(int fd) { notify_fd_of_process = fd; }
@@ -107,6 +107,7 @@ void queue_run(const struct config *cfg, const struct queue_run_opts *o) {
     if (o->stop_id && strcmp(i->id, o->stop_id) > 0) break;
     if (is_selected(cfg, i->id, o)) deliver_in_child(cfg, i->id, &d);
   }
+  if (!is_selection) (void)spool_clean_orphans(cfg, ORPHAN_AGE_SEC);
   log_write(LS_QUEUE_RUN, LOG_MAIN, "End queue run: pid=%d%s", pid, flags);
   arena_free(a);
 }
@@ -227,7 +228,6 @@ static void start_run(struct manager *m) {
   if (pid == 0) {
     child_signals();
     queue_run(m->cfg, m->run);
-    (void)spool_clean_orphans(m->cfg, 3600);
     _exit(0);
   }
   if (pid > 0) m->run_pids[m->runs++] = pid;

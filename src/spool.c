@@ -269,6 +269,12 @@ static bool data_file_is_ours(int fd, const char *id) {
 static enum spool_open_result read_header_file(struct message *m, char sub, bool envelope_only, const char **ret_why) {
   int fd = sys_open(make_path(m->cfg, m->id, 'H', sub).s, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
   if (fd == -ENOENT) return SPOOL_GONE;
+  struct stat st;
+  if (fd == -ELOOP || (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))) {
+    if (fd >= 0) IGNORE_RESULT(sys_close(fd)); /* nothing was read */
+    *ret_why = "not a regular file";
+    return SPOOL_BAD;
+  }
   if (fd < 0) return SPOOL_IO_ERROR;
   char *p;
   size_t n;
@@ -279,6 +285,15 @@ static enum spool_open_result read_header_file(struct message *m, char sub, bool
   return *ret_why ? SPOOL_BAD : SPOOL_OPENED;
 }
 
+/* -H without -D, seen in this order: -D missing, -H there, -D still missing. */
+static bool header_file_alone(const struct config *cfg, const char *id, char *ret_sub) {
+  struct stat st;
+  char sub = subdir_of(cfg, id, 'H');
+  if (lstat(make_path(cfg, id, 'H', sub).s, &st) < 0 || access(make_path(cfg, id, 'D', sub).s, F_OK) == 0) return false;
+  *ret_sub = sub;
+  return true;
+}
+
 static enum spool_open_result open_message(const struct config *cfg, const char *id, bool want_lock, bool envelope_only,
                                            struct message **ret) {
   if (!msgid_is_valid(str_c(id))) return SPOOL_GONE;
@@ -287,6 +302,11 @@ static enum spool_open_result open_message(const struct config *cfg, const char 
   snprintf(m->id, sizeof m->id, "%s", id);
   const char *why = NULL;
   enum spool_open_result r = open_data(cfg, id, sub, want_lock, &m->data_fd);
+  /* A finished message loses -H before -D, so whoever finds -H and then no -D looks at damage, not at a delivery's end. */
+  if (r == SPOOL_GONE && header_file_alone(cfg, id, &sub)) {
+    why = "there is no -D file";
+    r = SPOOL_BAD;
+  }
   if (r == SPOOL_OPENED) r = read_header_file(m, sub, envelope_only, &why);
   if (r == SPOOL_OPENED && !data_file_is_ours(m->data_fd, id)) {
     why = "the -D file does not belong to it";
@@ -470,6 +490,7 @@ static int clean_dir(const struct config *cfg, const char *dir, char sub, time_t
     if (!is_orphan_name(cfg, e->d_name, sub)) continue;
     snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
     if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_mtime > before || !nobody_locks(path)) continue;
+    if (!is_orphan_name(cfg, e->d_name, sub)) continue; /* its reception committed before it let go of the lock */
     if (sys_unlink(path) == 0) removed++;
   }
   if (d) closedir(d);

@@ -37,10 +37,11 @@ static struct {
   int fault_errno;
   bool fault_sticky, kill_after;
   enum sys_role wanted_role, role;
+  int wanted_depth, depth; /* forks below the first process; -1: any */
   int trace_fd;
   void (*fork_hooks[MAX_FORK_HOOKS])(void);
   int fork_hook_count;
-} sys_state = {.fault_call = -1, .kill_call = -1, .trace_fd = -1};
+} sys_state = {.fault_call = -1, .kill_call = -1, .wanted_depth = -1, .trace_fd = -1};
 
 /* ---- fault plan ---------------------------------------------------------------------------------------- */
 
@@ -78,7 +79,7 @@ static bool parse_plan(const char *text, int *ret_call, unsigned long *ret_nth, 
 
 void sys_faults_enable(void) {
   const char *fault = getenv("EXIM_FAULT"), *die = getenv("EXIM_KILL"), *role = getenv("EXIM_FAULT_ROLE"),
-             *trace = getenv("EXIM_SYSLOG_FD");
+             *depth = getenv("EXIM_FAULT_DEPTH"), *trace = getenv("EXIM_SYSLOG_FD");
   struct str third;
   bool fourth;
   if (fault && parse_plan(fault, &sys_state.fault_call, &sys_state.fault_nth, &third, &fourth)) {
@@ -94,7 +95,8 @@ void sys_faults_enable(void) {
     sys_state.wanted_role = strcmp(role, "reception") == 0  ? SYS_ROLE_RECEPTION
                             : strcmp(role, "delivery") == 0 ? SYS_ROLE_DELIVERY
                                                             : SYS_ROLE_NONE;
-  int fd;
+  int fd, n;
+  if (depth && str_parse_int(str_c(depth), &n)) sys_state.wanted_depth = n;
   if (trace && str_parse_int(str_c(trace), &fd)) {
     sys_state.trace_fd = fd;
     sys_state.armed = true;
@@ -107,20 +109,26 @@ static bool role_matches(void) {
   return sys_state.wanted_role == SYS_ROLE_NONE || sys_state.wanted_role == sys_state.role;
 }
 
+/* Planned faults may be meant for one generation of processes only: the counts go on, the fault waits for its own. */
+static bool depth_matches(void) {
+  return sys_state.wanted_depth < 0 || sys_state.wanted_depth == sys_state.depth;
+}
+
 static void die_now(void) {
   kill(getpid(), SIGKILL);
   for (;;) pause();
 }
 
 static bool is_nth(int planned_call, unsigned long nth, enum call_id c, bool sticky) {
-  if (planned_call != (int)c && planned_call != ANY_CALL) return false;
+  if ((planned_call != (int)c && planned_call != ANY_CALL) || !depth_matches()) return false;
   unsigned long n = sys_state.count[planned_call];
   return n == nth || (sticky && n > nth);
 }
 
 static void trace_call(enum call_id c) {
   char line[64];
-  int n = snprintf(line, sizeof line, "%d %s %lu\n", (int)getpid(), call_names[c], sys_state.count[ANY_CALL]);
+  int n = snprintf(line, sizeof line, "%d %s %lu %lu %d\n", (int)getpid(), call_names[c], sys_state.count[ANY_CALL],
+                   sys_state.count[c], sys_state.depth);
   ssize_t unused = write(sys_state.trace_fd, line, (size_t)n);
   (void)unused;
 }
@@ -317,6 +325,7 @@ pid_t sys_fork(const char *name) {
   pid_t pid = fork();
   if (pid < 0) return -errno;
   if (pid == 0) {
+    sys_state.depth++;
     for (int i = 0; i < sys_state.fork_hook_count; i++) sys_state.fork_hooks[i]();
     return 0;
   }

@@ -7,7 +7,9 @@
  *   EXIM_FAULT=call:N:errno[:sticky]      the Nth call of that name fails with errno
  *   EXIM_KILL=call:N:before|after         the process kills itself (SIGKILL) before or after the Nth call; call "any" counts all
  *   EXIM_FAULT_ROLE=reception|delivery|any  restricts both to processes that declared the role with sys_role()
- *   EXIM_SYSLOG_FD=n                      write one line per counted call to that descriptor (for counting the points of a crash test)
+ *   EXIM_FAULT_DEPTH=n                    plants them only in processes n forks below the first one (counts are inherited)
+ *   EXIM_SYSLOG_FD=n                      write one line per counted call to that descriptor (for counting the points of a
+ *                                         crash test): pid, name, count of all calls, count of that name, forks below the first
  * Rule: a failed fsync is final; callers never retry it. */
 #ifndef OS_SYS_H
 #define OS_SYS_H

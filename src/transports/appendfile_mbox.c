@@ -262,10 +262,21 @@ static void report_write_error(struct append_job *j, int r) {
     append_defer(j, -r, "error while writing to %s", j->path);
 }
 
+/* A writer that was killed leaves a piece without a line end.  Without one the next message's "From " line would not start a line,
+ * and every reader would take that message for the end of the piece. */
+static int end_last_line(const struct append_job *j, off_t size) {
+  char last;
+  const char *prefix = j->prefix;
+  if (size == 0 || !prefix || strncmp(prefix, "From ", 5) != 0 || sys_pread(j->fd, &last, 1, size - 1) != 1 || last == '\n')
+    return 0;
+  return sys_write_all(j->fd, "\n\n", 2);
+}
+
 static void append_open_file(struct append_job *j, enum opened how) {
   struct stat before;
   int64_t bytes = 0;
-  int r = fstat(j->fd, &before) < 0 ? -errno : append_write(j, &bytes);
+  int r = fstat(j->fd, &before) < 0 ? -errno : end_last_line(j, before.st_size);
+  if (r == 0) r = append_write(j, &bytes);
   if (r == 0 && how == OPENED_NEW) r = append_sync_parent(j->d->arena, j->path);
   if (r < 0) undo(j, how, &before);
   int c = sys_close(j->fd);
