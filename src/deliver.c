@@ -388,8 +388,11 @@ static void finish_message(struct deliver_run *run) {
 }
 
 static void log_timeouts(struct deliver_run *run, const struct address *old_failed) {
-  for (struct address *addr = run->failed; addr && addr != old_failed; addr = addr->next) {
-    const char *text = deliver_log_address(run->a, addr, false);
+  /* The newest stands first on the list: they are told in the order in which they timed out. */
+  struct vec v = vec_new(run->a);
+  for (struct address *addr = run->failed; addr && addr != old_failed; addr = addr->next) vec_push(&v, addr);
+  for (size_t i = v.n; i-- > 0;) {
+    const char *text = deliver_log_address(run->a, v.v[i], false);
     log_write(LS_ALWAYS, LOG_MAIN, "** %s: retry timeout exceeded", text);
     if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: retry timeout exceeded", text);
   }

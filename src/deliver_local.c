@@ -137,6 +137,7 @@ struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport 
 }
 
 static bool refuse(struct delivery *d, enum outcome result, int basic_errno, const char *message) {
+  if (basic_errno == ERRNO_EXPANDFAIL) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", message);
   transport_set_results(d->addrs, result, basic_errno, message);
   return false;
 }
@@ -147,7 +148,7 @@ static bool set_return_path(struct deliver_run *run, struct delivery *d) {
   d->return_path = rp ? rp : "";
   run->x.return_path = d->return_path;
   if (t->o.return_path) {
-    const char *s = expand_option(&run->x, "return_path", t->o.return_path);
+    const char *s = expand_string(&run->x, t->o.return_path);
     if (s) d->return_path = s;
     else if (!run->x.forced_fail)
       return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
@@ -164,8 +165,8 @@ static bool check_size(struct deliver_run *run, struct delivery *d) {
   if (!t->o.message_size_limit) return true;
   int64_t limit;
   if (!expand_int(&run->x, t->o.message_size_limit, &limit) || limit < 0)
-    return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
-                  arena_printf(run->a, "failed to expand message_size_limit in %s transport: %s", t->name,
+    return refuse(d, OUTCOME_DEFER, ERRNO_UNKNOWNERROR,
+                  arena_printf(run->a, "invalid message_size_limit in %s transport: %s", t->name,
                                run->x.error ? run->x.error : "not a number"));
   if (limit == 0 || run->m->message_size <= limit) return true;
   for (struct address *p = d->addrs; p; p = p->next) p->pass_message = true;
@@ -198,8 +199,8 @@ static bool in_id_list(struct deliver_run *run, const char *list, uid_t uid) {
   return false;
 }
 
-static const char *expanded_id(struct deliver_run *run, const char *option, const struct opt_id *o) {
-  return o->expand ? expand_option(&run->x, option, o->expand) : o->text;
+static const char *expanded_id(struct deliver_run *run, const struct opt_id *o) {
+  return o->expand ? expand_string(&run->x, o->expand) : o->text;
 }
 
 static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as *as) {
@@ -210,7 +211,7 @@ static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as
   as->uid = run->cfg->exim_uid;
   as->gid = run->cfg->exim_gid;
   if (has_user) {
-    const char *name = expanded_id(run, "user", &t->o.user);
+    const char *name = expanded_id(run, &t->o.user);
     if (!name)
       return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
                     arena_printf(run->a, "failed to expand user string \"%s\" for %s transport: %s", t->o.user.expand, t->name,
@@ -226,7 +227,7 @@ static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as
     as->uid = addr->uid;
   }
   if (opt_was_set(t->block, "group") && (t->o.group.is_set || t->o.group.expand)) {
-    const char *name = expanded_id(run, "group", &t->o.group);
+    const char *name = expanded_id(run, &t->o.group);
     if (!name || !route_find_group(name, &as->gid))
       return refuse(d, OUTCOME_DEFER, ERRNO_GIDFAIL,
                     arena_printf(run->a, "failed to find group \"%s\" for the %s transport", name ? name : "", t->name));
@@ -257,7 +258,7 @@ static bool find_directories(struct deliver_run *run, struct delivery *d) {
   const struct transport *t = d->transport;
   const char *home = d->addrs->home_dir, *cwd = d->addrs->current_dir;
   if (t->o.home_directory) {
-    home = expand_option(&run->x, "home_directory", t->o.home_directory);
+    home = expand_string(&run->x, t->o.home_directory);
     if (!home)
       return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
                     arena_printf(run->a, "home directory \"%s\" failed to expand for %s transport: %s", t->o.home_directory,
@@ -265,7 +266,7 @@ static bool find_directories(struct deliver_run *run, struct delivery *d) {
   }
   run->x.home = home;
   if (t->o.current_directory) {
-    cwd = expand_option(&run->x, "current_directory", t->o.current_directory);
+    cwd = expand_string(&run->x, t->o.current_directory);
     if (!cwd)
       return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
                     arena_printf(run->a, "current directory \"%s\" failed to expand for %s transport: %s", t->o.current_directory,
@@ -420,7 +421,7 @@ static struct address *take_batch(struct deliver_run *run) {
   const char *lead_id = NULL;
   if (batch_id) {
     (void)deliver_new_delivery(run, lead->transport, lead);
-    lead_id = expand_option(&run->x, "batch_id", batch_id);
+    lead_id = expand_string(&run->x, batch_id);
     if (!lead_id) return lead;
   }
   struct address **tail = &lead->next;
@@ -430,7 +431,7 @@ static struct address *take_batch(struct deliver_run *run) {
               (!by_local || strcmp(lead->local_part, b->local_part) == 0) && (!by_domain || strcmp(lead->domain, b->domain) == 0);
     if (ok && batch_id) {
       (void)deliver_new_delivery(run, b->transport, b);
-      const char *id = expand_option(&run->x, "batch_id", batch_id);
+      const char *id = expand_string(&run->x, batch_id);
       ok = id && strcmp(id, lead_id) == 0;
     }
     if (!ok) {
@@ -470,9 +471,11 @@ static void deliver_batch(struct deliver_run *run, struct address *batch) {
   struct timeval start = time_now();
   struct delivery *d = deliver_new_delivery(run, batch->transport, batch);
   struct run_as as = {0};
+  bool started = false;
   if (deliver_prepare(run, d) && find_user(run, d, &as) && find_directories(run, d)) {
     d->uid = as.uid;
     d->gid = as.gid;
+    started = true;
     if (run->dont_deliver) transport_set_results(batch, OUTCOME_OK, 0, NULL);
     else run_child(run, d, &as);
   }
@@ -480,6 +483,8 @@ static void deliver_batch(struct deliver_run *run, struct address *batch) {
   for (struct address *addr = batch; addr; addr = addr->next) {
     addr->delivery_usec = (int)((end.tv_sec - start.tv_sec) * 1000000 + (end.tv_usec - start.tv_usec));
     log_output(addr);
+    /* A configuration that cannot be used is no reason to time an address out. */
+    if (!started) continue;
     if (addr->result == OUTCOME_DEFER || addr->result == OUTCOME_ERROR)
       retry_add_item(run->a, addr, local_retry_key(run, addr), addr->message, 0);
     else if (tree_find(&known, addr->unique)) retry_add_item(run->a, addr, local_retry_key(run, addr), NULL, RETRY_DELETE);

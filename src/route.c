@@ -30,7 +30,6 @@ void route_set_context(struct route_ctx *rc, struct router *r, struct address *a
 enum route_result route_defer_expand(struct route_ctx *rc, struct address *addr, const char *what) {
   struct expand_ctx *x = rc->x;
   addr->message = arena_printf(x->a, "failed to expand %s: %s", what, x->error ? x->error : "unknown error");
-  addr->basic_errno = ERRNO_EXPANDFAIL;
   return ROUTE_DEFER;
 }
 
@@ -40,7 +39,7 @@ enum route_result route_bool(struct route_ctx *rc, struct router *r, struct addr
     *ret = o->value;
     return ROUTE_OK;
   }
-  const char *s = expand_option(rc->x, name, o->expand);
+  const char *s = expand_string(rc->x, o->expand);
   if (!s && rc->x->forced_fail) {
     *ret = o->value;
     return ROUTE_OK;
@@ -48,7 +47,6 @@ enum route_result route_bool(struct route_ctx *rc, struct router *r, struct addr
   if (!s) {
     addr->message = arena_printf(rc->x->a, "failed to expand \"%s\" option for %s router: %s", name, r->name,
                                  rc->x->error ? rc->x->error : "");
-    addr->basic_errno = ERRNO_EXPANDFAIL;
     return ROUTE_DEFER;
   }
   if (!*s || strcmpic(s, "no") == 0 || strcmpic(s, "false") == 0 || strcmp(s, "0") == 0) {
@@ -58,7 +56,6 @@ enum route_result route_bool(struct route_ctx *rc, struct router *r, struct addr
   } else {
     addr->message = arena_printf(rc->x->a, "\"%s\" is not a valid value for the \"%s\" option in the %s router", s, name,
                                  r->name);
-    addr->basic_errno = ERRNO_EXPANDFAIL;
     return ROUTE_DEFER;
   }
   return ROUTE_OK;
@@ -85,6 +82,7 @@ static void route_reset_address(struct route_ctx *rc, struct router *r, struct a
   addr->uid_set = addr->gid_set = addr->initgroups = addr->local_user = false;
   addr->home_dir = addr->current_dir = NULL;
   addr->host_list = NULL;
+  addr->transport = NULL;
   addr->special_action = SPECIAL_NONE;
   x->match = (struct match_data){0};
   x->home = x->local_user_uid_text = x->local_user_gid_text = NULL;
@@ -153,7 +151,7 @@ static enum route_result route_unrouteable(struct route_ctx *rc, struct router *
   addr->message = why_declined;
   addr->basic_errno = 0;
   if (last && last->o.cannot_route_message) {
-    const char *s = expand_option(rc->x, "cannot_route_message", last->o.cannot_route_message);
+    const char *s = expand_string(rc->x, last->o.cannot_route_message);
     if (s && *s) addr->message = s;
     if (!s)
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand cannot_route_message in %s router: %s", last->name,
@@ -268,7 +266,7 @@ enum route_result route_get_transport(struct route_ctx *rc, struct router *r, st
     addr->transport = r->transport;
     return ROUTE_OK;
   }
-  const char *s = expand_option(rc->x, "transport", name);
+  const char *s = expand_string(rc->x, name);
   if (!s) {
     addr->basic_errno = ERRNO_BADTRANSPORT;
     addr->message = arena_printf(a, "failed to expand transport \"%s\" in %s router: %s", name, r->name,
@@ -307,7 +305,7 @@ static bool route_verifies(struct route_ctx *rc, const char *text) {
 enum route_result route_get_errors_address(struct route_ctx *rc, struct router *r, struct address *addr, const char **ret) {
   *ret = addr->prop.errors_address;
   if (!r->o.errors_to) return ROUTE_OK;
-  const char *s = expand_option(rc->x, "errors_to", r->o.errors_to);
+  const char *s = expand_string(rc->x, r->o.errors_to);
   if (!s) {
     if (rc->x->forced_fail) return ROUTE_OK;
     addr->message = arena_printf(rc->x->a, "failed to expand errors_to in %s router: %s", r->name,
@@ -334,7 +332,7 @@ static enum route_result munge_list(struct route_ctx *rc, struct router *r, stru
   const char *pos = list, *item;
   int sep = default_sep;
   while ((item = list_next(rc->x->a, &pos, &sep))) {
-    const char *s = expand ? expand_option(rc->x, option, item) : item;
+    const char *s = expand ? expand_string(rc->x, item) : item;
     if (!s) {
       if (rc->x->forced_fail) continue;
       addr->message = arena_printf(rc->x->a, "%s router failed to expand %s item \"%s\": %s", r->name, option, item,

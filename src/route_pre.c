@@ -140,7 +140,7 @@ static enum route_pre pre_user(struct route_ctx *rc, const struct router *r, str
     x->local_user_gid_text = arena_printf_t(x->a, UNTAINTED, "%ld", (long)pw->gid);
   }
   if (!r->o.router_home_directory) return ROUTE_PRE_OK;
-  const char *s = expand_option(x, "router_home_directory", r->o.router_home_directory);
+  const char *s = expand_string(x, r->o.router_home_directory);
   if (s) {
     x->home = s;
   } else if (!x->forced_fail) {
@@ -282,7 +282,7 @@ static enum route_result set_one(struct route_ctx *rc, struct router *r, struct 
     addr->message = arena_printf(a, "bad \"set\" item \"%s\" in %s router: a name starting with r_ is expected", item, r->name);
     return ROUTE_DEFER;
   }
-  const char *v = expand_option(rc->x, "set", str_dup(a, value));
+  const char *v = expand_string(rc->x, str_dup(a, value));
   if (!v) {
     if (rc->x->forced_fail) return ROUTE_DECLINE;
     addr->message = arena_printf(a, "expansion of \"%s\" failed in %s router: %s", item, r->name,
@@ -309,7 +309,7 @@ enum route_result route_set_variables(struct route_ctx *rc, struct router *r, st
     }
   }
   if (!r->o.address_data) return ROUTE_OK;
-  const char *s = expand_option(x, "address_data", r->o.address_data);
+  const char *s = expand_string(x, r->o.address_data);
   if (s) {
     addr->prop.address_data = s;
     return ROUTE_OK;
@@ -317,6 +317,5 @@ enum route_result route_set_variables(struct route_ctx *rc, struct router *r, st
   if (x->forced_fail) return ROUTE_DECLINE;
   addr->message = arena_printf(x->a, "expansion of \"%s\" failed in %s router: %s", r->o.address_data, r->name,
                                x->error ? x->error : "");
-  addr->basic_errno = ERRNO_EXPANDFAIL;
   return ROUTE_DEFER;
 }

@@ -61,7 +61,7 @@ static enum route_result id_option(struct route_ctx *rc, struct router *r, struc
                                    const struct opt_id *o, const char **ret_text) {
   *ret_text = o->text;
   if (!o->expand) return ROUTE_OK;
-  const char *s = expand_option(rc->x, option, o->expand);
+  const char *s = expand_string(rc->x, o->expand);
   if (s) {
     *ret_text = s;
     return ROUTE_OK;
@@ -69,7 +69,6 @@ static enum route_result id_option(struct route_ctx *rc, struct router *r, struc
   addr->message = arena_printf(rc->x->a, "failed to expand %s string \"%s\" for %s router: %s",
                                strcmp(option, "user") == 0 ? "user" : "group", o->expand, r->name,
                                rc->x->error ? rc->x->error : "");
-  addr->basic_errno = ERRNO_EXPANDFAIL;
   return ROUTE_DEFER;
 }
 
@@ -125,7 +124,7 @@ static enum route_result get_gid(struct route_ctx *rc, struct router *r, struct 
 static enum route_result get_dir(struct route_ctx *rc, struct router *r, struct address *addr, const char *option,
                                  const char *value, const char **ret) {
   if (!value) return ROUTE_OK;
-  const char *s = expand_option(rc->x, option, value);
+  const char *s = expand_string(rc->x, value);
   if (s) {
     *ret = *s ? s : NULL;
     return ROUTE_OK;
@@ -133,7 +132,6 @@ static enum route_result get_dir(struct route_ctx *rc, struct router *r, struct 
   if (rc->x->forced_fail) return ROUTE_OK;
   addr->message = arena_printf(rc->x->a, "failed to expand %s \"%s\" for %s router: %s", option, value, r->name,
                                rc->x->error ? rc->x->error : "");
-  addr->basic_errno = ERRNO_EXPANDFAIL;
   return ROUTE_DEFER;
 }
 

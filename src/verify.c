@@ -278,7 +278,10 @@ static enum outcome print_verified(struct expand_ctx *x, const char *text, bool 
   struct address *addr = NULL;
   x->verify_mode = is_recipient ? "R" : "S";
   enum outcome o = verify_route(x, text, is_recipient ? VOPT_IS_RECIPIENT : 0, &addr);
-  if (o == OUTCOME_OK) printf("%s verified\n", text);
+  bool wants_details = false;
+  DEBUG(D_V) wants_details = true;
+  if (o == OUTCOME_OK && wants_details && addr->router) print_routed(addr);
+  else if (o == OUTCOME_OK) printf("%s verified\n", text);
   else printf("%s %s: %s\n", text, o == OUTCOME_FAIL ? "failed to verify" : "cannot be resolved at this time",
               text_or_empty(addr->message));
   return o;

@@ -36,7 +36,7 @@ static enum route_result how_to_look(struct route_ctx *rc, struct router *r, str
                                      const struct dnslookup_options *ob, struct host_find_opts *o) {
   o->how = HOST_FIND_BY_MX | HOST_FIND_BY_A | HOST_FIND_BY_AAAA;
   if (ob->check_srv) {
-    const char *s = expand_option(rc->x, "check_srv", ob->check_srv);
+    const char *s = expand_string(rc->x, ob->check_srv);
     if (!s && !rc->x->forced_fail) {
       addr->message = arena_printf(rc->x->a, "%s router: failed to expand \"%s\": %s", r->name, ob->check_srv,
                                    rc->x->error ? rc->x->error : "");

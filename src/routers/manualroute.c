@@ -105,7 +105,7 @@ static enum route_result find_rule(struct route_ctx *rc, const struct manualrout
 
 static enum route_result find_route_data(struct route_ctx *rc, struct router *r, const struct manualroute_options *ob,
                                          struct address *addr, struct str *ret) {
-  const char *s = expand_option(rc->x, "route_data", ob->route_data);
+  const char *s = expand_string(rc->x, ob->route_data);
   if (s && *s) {
     *ret = str_c(s);
     return ROUTE_OK;
@@ -151,9 +151,10 @@ static enum route_result manualroute_route(struct route_ctx *rc, struct router *
     return ROUTE_DEFER;
   }
   if (ro.transport) addr->transport = ro.transport;
-  res = route_accept_common(rc, r, addr);
+  if (!addr->transport && r->o.transport) res = route_get_transport(rc, r, addr, false);
   if (res != ROUTE_OK) return res;
-  bool is_remote = addr->transport && !addr->transport->driver->is_local;
+  /* Without a transport the hosts are looked up all the same: self= may pass the address on. */
+  bool is_remote = !addr->transport || !addr->transport->driver->is_local;
   struct host *hosts = NULL;
   if (is_remote && *list) {
     hosts = host_build_list(x, list, ro.randomize);
@@ -169,6 +170,7 @@ static enum route_result manualroute_route(struct route_ctx *rc, struct router *
   }
   addr->host_list = hosts;
   if (is_remote) res = find_hosts(rc, r, ob, addr, hosts, &ro);
+  if (res == ROUTE_OK) res = route_accept_common(rc, r, addr);
   if (res != ROUTE_OK) return res;
   route_queue_add(rc, r, addr);
   return ROUTE_OK;

@@ -142,10 +142,10 @@ static enum route_result get_text(struct redirect_run *run, struct str *ret) {
   struct expand_ctx *x = run->rc->x;
   const struct redirect_options *ob = run->ob;
   const char *option = ob->data ? "data" : "file", *in = ob->data ? ob->data : ob->file;
-  const char *s = expand_option(x, option, in);
+  const char *s = expand_string(x, in);
   if (!s) {
     if (x->forced_fail) return ROUTE_DECLINE;
-    return redirect_defer(run, ERRNO_EXPANDFAIL, arena_printf(x->a, "error in redirect %s: expansion of \"%s\" failed: %s",
+    return redirect_defer(run, 0, arena_printf(x->a, "error in redirect %s: expansion of \"%s\" failed: %s",
                                                               option, in, x->error ? x->error : ""));
   }
   if (!run->is_file) {
@@ -181,9 +181,9 @@ static enum route_result qualify_domain(struct redirect_run *run, const struct r
   *ret = run->rc->x->cfg->qualify_recipient;
   if (it->keep_domain || ob->qualify_preserve_domain) *ret = run->addr->domain;
   else if (ob->qualify_domain) {
-    *ret = expand_option(run->rc->x, "qualify_domain", ob->qualify_domain);
+    *ret = expand_string(run->rc->x, ob->qualify_domain);
     if (!*ret)
-      return redirect_defer(run, ERRNO_EXPANDFAIL, arena_printf(run_arena(run), "failed to expand \"%s\" in %s router: %s",
+      return redirect_defer(run, 0, arena_printf(run_arena(run), "failed to expand \"%s\" in %s router: %s",
                                                                 ob->qualify_domain, run->r->name,
                                                                 run->rc->x->error ? run->rc->x->error : ""));
   }
@@ -237,7 +237,7 @@ static enum route_result item_pseudo(struct redirect_run *run, const struct redi
   if (name) {
     x->address_pipe = is_pipe ? it->text + 1 : NULL;
     x->address_file = is_pipe ? NULL : it->text;
-    const char *s = expand_option(x, option, name);
+    const char *s = expand_string(x, name);
     x->address_pipe = x->address_file = NULL;
     child->transport = s ? config_transport(x->cfg, s) : NULL;
     if (child->transport) child->basic_errno = 0;
