@@ -16,7 +16,6 @@
 #include "deliver.h"
 #include "os/sys.h"
 #include "queue.h"
-#include "policy/match.h"
 #include "receive_priv.h"
 #include "smtp_in_priv.h"
 #include "spool.h"
@@ -306,9 +305,7 @@ struct receive_reply receive_message(struct conn *c, struct message *m, struct e
                                      struct body_source *src) {
   struct reception r = {.c = c, .m = m, .x = x, .env = env, .src = src};
   r.is_smtp = c->is_smtp_input && !c->is_batched;
-  r.accepted_from_line = c->is_batched ||
-    (c->from.host_address ? match_sender_host(x, "ignore_fromline_hosts", c->cfg->o.ignore_fromline_hosts) == OUTCOME_OK
-                          : c->cfg->o.ignore_fromline_local);
+  r.accepted_from_line = c->is_batched || (!c->from.host_address && c->cfg->o.ignore_fromline_local);
   return receive_run_reception(&r);
 }
 

@@ -25,11 +25,7 @@ bool receive_get_line(struct reception *r, struct strbuf *b, size_t max_bytes) {
   while (refill(r)) {
     size_t n = str_index(r->rest, '\n');
     bool whole = n < r->rest.n;
-    struct str part = str_n(r->rest.p, n);
-    while (part.n > 0) { /* NUL has no place in a header */
-      struct str piece = str_cut(&part, '\0');
-      strbuf_add_t(b, piece.p, piece.n, TAINTED);
-    }
+    strbuf_add_t(b, r->rest.p, n, TAINTED);
     r->header_bytes += (int64_t)n + whole;
     r->rest = whole ? str_n(r->rest.p + n + 1, r->rest.n - n - 1) : STR_NULL;
     if (whole) return true;
@@ -85,7 +81,11 @@ static void finish_header(struct reception *r, struct strbuf *h) {
 /* A line "From address date" that some programs put in front; consumed when it is one. */
 static bool take_from_line(struct reception *r, struct str line) {
   const char *pattern = r->c->cfg->o.uucp_from_pattern;
-  if (!r->accepted_from_line || !str_starts(line, STR("From ")) || !pattern) return false;
+  if (!str_starts(line, STR("From ")) || !pattern) return false;
+  const struct main_options *o = &r->c->cfg->o;
+  if (!r->accepted_from_line &&
+      (!r->c->from.host_address || match_sender_host(r->x, "ignore_fromline_hosts", o->ignore_fromline_hosts) != OUTCOME_OK))
+    return false;
   const char *text = arena_printf(r->m->arena, "%.*s", STR_FMT(line));
   if (regex_match(r->x, pattern, false, str_c(text), true) != OUTCOME_OK) {
     text = arena_printf(r->m->arena, "%.*s\n", STR_FMT(line));
@@ -127,7 +127,10 @@ bool receive_read_headers(struct reception *r) {
         return true;
       }
     }
-    strbuf_add(&header, line.p, line.n);
+    for (struct str part = strbuf_str(&line); part.n > 0;) { /* NUL has no place in a header */
+      struct str piece = str_cut(&part, '\0');
+      strbuf_add(&header, piece.p, piece.n);
+    }
     if (!whole) break;
   }
   finish_header(r, &header);

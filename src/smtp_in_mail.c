@@ -3,6 +3,7 @@
  *
  * Floor: flows.  Parameters are only taken when the extension was offered.  RFC 5321 §4.1.1.2, 1870, 6152, 3461;
  * manual ch. 48. */
+#include "policy/match.h"
 #include "policy/rewrite.h"
 #include "smtp_in_priv.h"
 
@@ -117,6 +118,19 @@ void smtp_note_pipelining(struct smtp_session *s) {
     c->pipelining_used = true;
 }
 
+/* A local caller who is not trusted is the sender himself, whatever he says, unless untrusted_set_sender allows it. */
+static const char *own_sender(struct smtp_session *s, const char *sender) {
+  struct conn *c = s->c;
+  if (c->from.host_address || c->is_trusted || !c->login || !*sender) return sender;
+  const char *own = arena_printf(s->tmp, "%s@%s", c->login, c->cfg->qualify_domain);
+  if (strcmp(own, sender) == 0) return sender;
+  if (match_address(&s->x, sender, s->opt->untrusted_set_sender, true, NULL) == OUTCOME_OK) {
+    s->m->sender_set_untrusted = true;
+    return sender;
+  }
+  return own;
+}
+
 void smtp_do_mail(struct smtp_session *s, struct str arg) {
   struct mail_params p = {0};
   s->mail_seen = s->rset_is_free = true;
@@ -128,6 +142,7 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
     text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP, s->c->cfg->smtp_rewrite_rules));
   const char *raw, *sender = smtp_take_address(s, text, true, &raw);
   if (!sender) return;
+  sender = own_sender(s, sender);
   if (*sender && s->c->cfg->rewrite_rules)
     sender = rewrite_address(&s->x, sender, REWRITE_ENVFROM, s->c->cfg->rewrite_rules);
   if (!size_is_fine(s, &p, sender) || !space_is_there(s, &p)) return;
