@@ -52,35 +52,39 @@ static bool is_removed(const struct header_line *h, const struct vec *names) {
   return false;
 }
 
-static void add_block(struct strbuf *out, const char *text) {
-  struct str rest = str_c(text);
-  while (rest.n) {
-    struct str line = str_cut(&rest, '\n');
-    if (!str_trim(line).n) continue; /* an empty line would end the header */
-    strbuf_addstr(out, line);
-    strbuf_addc(out, '\n');
-  }
+/* One item, already expanded, written as it is: what stands in the middle of it is the administrator's. */
+static int add_item(struct delivery *d, const char *item, struct strbuf *out) {
+  const char *text = expand_option(d->x, "headers_add", item);
+  if (!text) return d->x->forced_fail ? 0 : -EPROTO;
+  if (!*text) return 0;
+  strbuf_adds(out, text);
+  if (!str_ends(str_c(text), STR("\n"))) strbuf_addc(out, '\n');
+  return 0;
 }
 
-/* headers_add: newline-separated unless a separator is given. */
+/* Up to a line end that is not followed by a blank (that would be a folded line). */
+static struct str cut_item(struct str *rest) {
+  size_t n = 0;
+  while (n < rest->n && !(rest->p[n] == '\n' && !(n + 1 < rest->n && ch_isblank(rest->p[n + 1])))) n++;
+  struct str item = str_n(rest->p, n);
+  *rest = n < rest->n ? str_n(rest->p + n + 1, rest->n - n - 1) : str_n(rest->p + n, 0);
+  return item;
+}
+
+/* headers_add: separated by real line ends unless another separator is given. */
 static int add_transport_headers(struct delivery *d, const char *list, struct strbuf *out) {
-  if (!list || !*list) return 0;
-  if (list[0] != '<') {
-    const char *text = expand_option(d->x, "headers_add", list);
-    if (!text) return d->x->forced_fail ? 0 : -EPROTO;
-    add_block(out, text);
-    return 0;
-  }
-  int sep = 0;
+  int r = 0, sep = 0;
   const char *item;
-  while ((item = list_next(d->arena, &list, &sep))) {
-    const char *text = expand_option(d->x, "headers_add", item);
-    if (text)
-      add_block(out, text);
-    else if (!d->x->forced_fail)
-      return -EPROTO;
+  if (!list || !*list) return 0;
+  if (list[0] == '<') {
+    while (r == 0 && (item = list_next(d->arena, &list, &sep))) r = add_item(d, item, out);
+    return r;
   }
-  return 0;
+  for (struct str rest = str_c(list); r == 0 && rest.n;) {
+    struct str one = cut_item(&rest);
+    if (str_trim(one).n) r = add_item(d, str_dup(d->arena, one), out);
+  }
+  return r;
 }
 
 static const char *outermost_address(const struct address *addr) {

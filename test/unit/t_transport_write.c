@@ -106,6 +106,8 @@ static void test_parts(void **state) {
         "Return-path: <s@me.test>\nEnvelope-to: u@x.test\nA: b\n\nx\n");
   check("add", "A: b\n", "x\n", &(struct write_opts){.add_headers = "X-One: 1\n\nX-Two: ${uc:two}\n  more"},
         "A: b\nX-One: 1\nX-Two: TWO\n  more\n\nx\n");
+  check("added text as written", "A: b\n", "x\n", &(struct write_opts){.add_headers = "X: ${if eq{a}{b}{c}}\n${if eq{a}{b}{c}}\n\\nY: z\\n"},
+        "A: b\nX: \n\nY: z\n\nx\n");
   check("forced failure adds nothing", "A: b\n", "x\n", &(struct write_opts){.add_headers = "${if eq{a}{b}{c}fail}"}, "A: b\n\nx\n");
   check("remove", "A: b\nB: c\nX-a: 1\nX-b: 2\n", "x\n", &(struct write_opts){.remove_headers = "a : ${if eq{a}{a}{x-}}*"}, "B: c\n\nx\n");
 }
