@@ -232,6 +232,14 @@ static bool set_bounce(struct parse *p, const struct cmd_option *o, const char *
   return true;
 }
 
+static bool set_message_ref(struct parse *p, const struct cmd_option *o, const char *value)
+{
+  (void)o;
+  if (!msgid_is_valid(str_c(value))) return fail(p, "exim: -oMm must be a valid message ID\n");
+  p->c->om_message_ref = value;
+  return true;
+}
+
 static bool set_dots_and_extract(struct parse *p, const struct cmd_option *o, const char *value)
 {
   (void)o;
@@ -462,7 +470,7 @@ static const struct cmd_option options[] = {
     TEXT("-oMai", ARG_NEXT, om_auth_id),
     TEXT("-oMas", ARG_NEXT, om_auth_sender),
     TEXT("-oMi", ARG_NEXT, om_interface),
-    TEXT("-oMm", ARG_NEXT, om_message_ref),
+    {"-oMm", ARG_NEXT, set_message_ref, 0, 0},
     TEXT("-oMr", ARG_NEXT, om_protocol),
     TEXT("-oMs", ARG_NEXT, om_host),
     TEXT("-oMt", ARG_NEXT, om_ident),

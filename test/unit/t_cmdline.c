@@ -43,6 +43,7 @@ static void test_errors(void **state)
       {"exim -bh", UNKNOWN("-bh")},
       {"exim -bh 1.2.3", "exim abandoned: \"1.2.3\" is not an IP address\n"},
       {"exim -oM", "exim: data expected after -oM\n"},
+      {"exim -oMm 123456-67890-11", "exim: -oMm must be a valid message ID\n"},
       {"exim -q5", "exim: bad time value -q5: abandoned\n"},
       {"exim -qz", "exim: bad time value -qz: abandoned\n"},
       {"exim -os 5x", "exim: bad time value 5x: abandoned\n"},
