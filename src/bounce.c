@@ -335,7 +335,7 @@ static void add_copy(struct report *r, bool want_body) {
     return;
   }
   bool body = want_body && o->bounce_return_body && r->old->dsn_ret != DSN_RET_HDRS, limited = false;
-  if (body && o->bounce_return_size_limit > 0 && r->old->message_size > o->bounce_return_size_limit) limited = true;
+  if (body && o->bounce_return_size_limit > 0 && r->old->body_size > o->bounce_return_size_limit) limited = true;
   if (body && o->bounce_return_linesize_limit > 0 && r->old->max_received_linelength > o->bounce_return_linesize_limit) limited = true;
   if (limited) body = false;
   strbuf_addf(&r->body, "--%s\nContent-type: %s\n\n", r->boundary, body ? "message/rfc822" : "text/rfc822-headers");

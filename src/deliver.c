@@ -216,7 +216,8 @@ static const char *errors_target(const struct deliver_run *run, const struct add
 /* A bounce that cannot be delivered: forgotten when old enough, else kept frozen. */
 static void undeliverable_bounce(struct deliver_run *run, struct address *addr) {
   int64_t limit = run->cfg->o.ignore_bounce_errors_after;
-  if (time_sec() - run->m->received_time.tv_sec >= limit) {
+  /* One that ran out of retries has been here long enough. */
+  if (addr->timedout || time_sec() - run->m->received_time.tv_sec >= limit) {
     ignored(run, addr, "");
     return;
   }
