@@ -60,6 +60,10 @@ static struct receive_reply lost(struct reception *r) {
   const char *name = r->c->from.active_hostname ? r->c->from.active_hostname : r->c->cfg->primary_hostname;
   switch (r->source_error) {
   case BODY_TIMEOUT:
+    if (!r->c->is_smtp_input) {
+      log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "timed out while reading local message");
+      return end_without(r, RECEIVE_LOST, "421 timed out while reading the message", true);
+    }
     log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP data timeout (message abandoned) on connection from %s F=<%s> D=%s",
               r->c->from.fullhost ? r->c->from.fullhost : "local process", r->m->sender ? r->m->sender : "", d);
     return end_without(r, RECEIVE_LOST, arena_printf(r->x->a, "421 %s SMTP incoming data timeout - closing connection.", name),

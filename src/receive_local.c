@@ -257,7 +257,7 @@ static int report(struct submission *s, const struct receive_reply *reply) {
     return fail(s, 1, arena_printf(s->x.a, "invalid address: %s: %s", s->first_bad, s->first_error),
                 "Mail failure - malformed recipient address", "a recipient address that was incorrectly constructed:");
   }
-  if (reply->result == RECEIVE_LOST) t = "421 error while reading the message";
+  if (reply->result == RECEIVE_LOST) return s->o->error_exit ? s->o->error_exit : 1; /* who stopped sending needs no mail */
   if (!t) t = "550 message rejected";
   if (strncmp(t, "552 Message size", 16) == 0)
     t = arena_printf(s->x.a, "552 message too big (max=%lld)", (long long)s->r.size_limit);

@@ -37,8 +37,7 @@ struct acl_result smtp_run_acl(struct smtp_session *s, enum acl_where where, con
 }
 
 deadline_ms smtp_deadline(const struct smtp_session *s) {
-  int64_t t = s->opt->smtp_receive_timeout;
-  return t > 0 ? deadline_in_sec(t) : DEADLINE_NEVER;
+  return s->timeout_sec > 0 ? deadline_in_sec(s->timeout_sec) : DEADLINE_NEVER;
 }
 
 void smtp_reset(struct smtp_session *s) {
@@ -195,10 +194,11 @@ static bool too_many_nonmail(struct smtp_session *s, enum smtp_verb v) {
     *is_free = false;
     return false;
   }
-  if (s->opt->smtp_accept_max_nonmail < 0 || ++s->c->nonmail_count <= s->opt->smtp_accept_max_nonmail) return false;
-  if (!s->is_socket && !s->c->from.host_address && s->c->is_batched) return false;
-  if (s->c->from.host_address && !smtp_host_in(s, "smtp_accept_max_nonmail_hosts", s->opt->smtp_accept_max_nonmail_hosts))
-    return false;
+  if (s->nonmail_counts == NONMAIL_UNKNOWN) {
+    bool counts = smtp_host_in(s, "smtp_accept_max_nonmail_hosts", s->opt->smtp_accept_max_nonmail_hosts);
+    s->nonmail_counts = counts ? NONMAIL_COUNTS : NONMAIL_FREE;
+  }
+  if (s->nonmail_counts == NONMAIL_FREE || ++s->c->nonmail_count <= s->opt->smtp_accept_max_nonmail) return false;
   smtp_replyf(s, "554 Too many nonmail commands");
   struct str rest = s->line, name = str_word(&rest);
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many nonmail commands (last was \"%.*s\")",
@@ -320,6 +320,15 @@ static bool fd_is_socket(const struct stream *io) {
   return fd < 0 || (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode));
 }
 
+/* smtp_receive_timeout may be an expansion; what cannot be read counts as the default. */
+static int64_t command_timeout(struct smtp_session *s) {
+  const char *text = expand_option(&s->x, "smtp_receive_timeout", s->opt->smtp_receive_timeout);
+  int64_t seconds;
+  if (text && time_parse_interval(str_trim(str_c(text)), false, &seconds)) return seconds;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "bad value of smtp_receive_timeout: \"%s\"", s->opt->smtp_receive_timeout);
+  return 300;
+}
+
 static void session_start(struct smtp_session *s, struct conn *c, const struct smtp_opts *o) {
   static const struct expand_hooks hooks = {.acl = run_acl_hook, .resolve = host_hook_resolve,
                                             .sender_host_name = host_hook_sender_name};
@@ -331,6 +340,7 @@ static void session_start(struct smtp_session *s, struct conn *c, const struct s
   verify_fill_acl_env(&s->env);
   s->env.session = s;
   s->x.acl_env = &s->env;
+  s->timeout_sec = command_timeout(s);
   expand_set_hooks(&hooks);
   if (!c->command_names.a) c->command_names = vec_new(c->arena);
   if (c->started.tv_sec == 0) c->started = time_now();

@@ -33,6 +33,8 @@ struct smtp_session {
   int exit_status;
   const char *own_name;        /* active host name, or the primary one */
   bool via_inetd;
+  enum { NONMAIL_UNKNOWN, NONMAIL_COUNTS, NONMAIL_FREE } nonmail_counts; /* smtp_accept_max_nonmail_hosts, once looked at */
+  int64_t timeout_sec;
   bool is_socket;              /* a real peer: strict line ends, synchronisation checks */
   bool unqualified_sender_ok, unqualified_recipient_ok;
   bool helo_required, helo_verify_required, helo_verify, helo_junk_ok;
