@@ -18,7 +18,7 @@ struct conf_pos rc_pos(const struct readconf *r)
   return (struct conf_pos){.file = r->last_name, .line = r->last_line};
 }
 
-static bool vfail(struct readconf *r, const char *where, const char *fmt, va_list ap)
+PRINTF(3, 0) static bool vfail(struct readconf *r, const char *where, const char *fmt, va_list ap)
 {
   if (!r->error)
     r->error = arena_printf(r->a, "Exim configuration error%s:\n  %s", where, arena_vprintf(r->a, fmt, ap));
