@@ -106,6 +106,10 @@ int child_run(const struct child_spec *spec, struct child *ret) {
   return 0;
 }
 
+void child_kill(const struct child *c) {
+  if (kill(-c->pid, SIGKILL) < 0) kill(c->pid, SIGKILL);
+}
+
 int child_wait(struct child *c, deadline_ms deadline, int *ret_status) {
   long nap_ms = 1;
   for (;;) {
@@ -117,7 +121,7 @@ int child_wait(struct child *c, deadline_ms deadline, int *ret_status) {
     }
     if (r < 0) return (int)r;
     if (deadline_passed(deadline)) {
-      if (kill(-c->pid, SIGKILL) < 0) kill(c->pid, SIGKILL);
+      child_kill(c);
       (void)sys_waitpid(c->pid, &status, 0);
       return -ETIMEDOUT;
     }

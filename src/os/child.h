@@ -33,4 +33,7 @@ MUST_CHECK int child_run(const struct child_spec *spec, struct child *ret);
 /* Wait with deadline; on timeout kills the process group and returns -ETIMEDOUT.  Otherwise 0 and the raw wait status. */
 MUST_CHECK int child_wait(struct child *c, deadline_ms deadline, int *ret_status);
 
+/* SIGKILL to the child's process group (or to it alone when it has none).  Wait for it afterwards. */
+void child_kill(const struct child *c);
+
 #endif

@@ -37,6 +37,7 @@ static const char *appendfile_init(struct arena *a, struct config *c, struct tra
   return NULL;
 }
 
+static void set_all(struct append_job *j, int err, bool freeze, const char *fmt, va_list ap) PRINTF(4, 0);
 static void set_all(struct append_job *j, int err, bool freeze, const char *fmt, va_list ap) {
   const char *text = arena_vprintf(j->d->arena, fmt, ap);
   transport_set_results(j->d->addrs, OUTCOME_DEFER, err, text);
@@ -97,22 +98,15 @@ static const char *create_base(const struct append_job *j) {
 
 /* The real place of the deepest existing directory of path, so that a link cannot lead out of the base. */
 static bool really_below(struct arena *a, const char *path, const char *base) {
-  char *real_base = realpath(base, NULL); /* the library allocates: freed below */
-  bool ok = false;
-  char *part = arena_strdup(a, path);
-  while (real_base) {
-    char *real = realpath(part, NULL);
-    if (real) {
-      ok = strcmp(real, real_base) == 0 || lies_below(real, real_base);
-      free(real);
-      break;
-    }
+  char real_base[PATH_MAX], real[PATH_MAX];
+  if (!realpath(base, real_base)) return false;
+  for (char *part = arena_strdup(a, path); *part;) {
+    if (realpath(part, real)) return strcmp(real, real_base) == 0 || lies_below(real, real_base);
     char *slash = strrchr(part, '/');
-    if (!slash || slash == part) break;
+    if (!slash) break;
     *slash = '\0';
   }
-  free(real_base);
-  return ok;
+  return false;
 }
 
 bool append_may_create(const struct append_job *j, const char *path) {

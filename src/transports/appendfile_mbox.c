@@ -95,20 +95,19 @@ static bool check_existing(struct append_job *j, struct stat *st, bool *ret_is_l
   return false;
 }
 
-static bool adjust_mode(struct append_job *j, struct stat *st) {
+static bool check_mode(struct append_job *j, const struct stat *st) {
   int64_t have = st->st_mode & 07777, want = j->mode;
-  if (have == want) return true;
-  if (have & ~want) {
-    if (chmod(j->path, (mode_t)want) < 0) {
-      append_defer(j, errno, "attempting to chmod mailbox %s", j->path);
-      return false;
-    }
-    st->st_mode = (st->st_mode & ~(mode_t)07777) | (mode_t)want;
-    return true;
-  }
-  if (!j->ob->mode_fail_narrower) return true;
+  if (have == want || (have & ~want) || !j->ob->mode_fail_narrower) return true;
   append_defer(j, ERRNO_BADMODE, "mailbox %s has the wrong mode %o (%o expected)", j->path, (unsigned)have, (unsigned)want);
   return false;
+}
+
+/* A mode more generous than wanted is reduced, on the file that was checked. */
+static bool reduce_mode(struct append_job *j, const struct stat *st) {
+  if (!((st->st_mode & 07777) & ~j->mode)) return true;
+  int r = sys_fchmod(j->fd, (mode_t)j->mode);
+  if (r < 0) append_defer(j, -r, "attempting to chmod mailbox %s", j->path);
+  return r == 0;
 }
 
 static bool check_opened(struct append_job *j, const struct stat *before) {
@@ -166,7 +165,7 @@ static enum opened open_new(struct append_job *j) {
 
 static enum opened open_old(struct append_job *j, struct stat *st) {
   bool is_link;
-  if (!check_existing(j, st, &is_link) || !adjust_mode(j, st)) return OPENED_FAILED;
+  if (!check_existing(j, st, &is_link) || !check_mode(j, st)) return OPENED_FAILED;
   /* O_RDWR: some filters and locks want to read; O_NOFOLLOW unless a link was allowed */
   j->fd = sys_open(j->path, O_RDWR | O_APPEND | (is_link ? 0 : O_NOFOLLOW), 0);
   if (j->fd == -ENOENT) return OPENED_AGAIN;
@@ -174,7 +173,7 @@ static enum opened open_old(struct append_job *j, struct stat *st) {
     append_defer(j, -j->fd, "while opening mailbox %s", j->path);
     return OPENED_FAILED;
   }
-  if (check_opened(j, st)) return OPENED_OLD;
+  if (check_opened(j, st) && reduce_mode(j, st)) return OPENED_OLD;
   (void)!sys_close(j->fd);
   j->fd = -1;
   return OPENED_FAILED;

@@ -249,10 +249,6 @@ static bool build_environment(struct pipe_job *j, struct vec *env) {
 
 /* ---- talking to the command ------------------------------------------------------------------------------- */
 
-static void kill_group(struct pipe_job *j) {
-  if (kill(-j->child.pid, SIGKILL) < 0) (void)kill(j->child.pid, SIGKILL);
-}
-
 /* Read what there is.  False at the end of the output. */
 static bool read_output(struct pipe_job *j) {
   char buf[4096];
@@ -269,7 +265,7 @@ static bool read_output(struct pipe_job *j) {
     DEBUG(D_TRANSPORT) debug_printf("Too much output from pipe - killed\n");
     strbuf_adds(&j->output, "\n\n*** Too much output - remainder discarded ***\n");
     j->overdone = true;
-    kill_group(j);
+    child_kill(&j->child);
   }
   return true;
 }
@@ -337,7 +333,7 @@ static int finish_command(struct pipe_job *j, int *ret_status) {
     bool unused;
     if (wait_command(j, false, &unused) < 0) break;
   }
-  if (j->timed_out) kill_group(j);
+  if (j->timed_out) child_kill(&j->child);
   if (j->child.out_fd >= 0) close(j->child.out_fd);
   int r = child_wait(&j->child, j->timed_out ? deadline_in_sec(5) : j->deadline, ret_status);
   if (r == -ETIMEDOUT) j->timed_out = true;
@@ -446,7 +442,6 @@ static void run_command(struct pipe_job *j, const struct vec *env) {
   struct delivery *d = j->d;
   struct child_spec spec = {.argv = (const char *const *)j->argv.v, .envp = (const char *const *)env->v, .uid = (uid_t)-1, .gid = (gid_t)-1,
                             .cwd = d->cwd, .umask = (int)j->ob->umask, .new_session = true, .stdin_fd = -1, .stdout_fd = -1};
-  signal(SIGPIPE, SIG_IGN); /* a command need not read all of its input */
   int r = child_run(&spec, &j->child);
   if (r < 0) {
     exec_failed(j, -r);

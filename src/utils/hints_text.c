@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/base62.h"
+#include "base/timeutil.h"
 #include "os/log.h"
 #include "pipe_connect.h"
 
@@ -52,14 +53,13 @@ bool hints_parse_args(int argc, char **argv, const char *program, const char *op
 }
 
 const char *hints_time_text(struct arena *a, int64_t sec, bool utc) {
-  time_t t = (time_t)sec;
-  struct tm tm;
+  static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
   char buf[64];
-  if (utc)
-    gmtime_r(&t, &tm);
-  else
-    localtime_r(&t, &tm);
-  return strftime(buf, sizeof buf, "%d-%b-%Y %H:%M:%S", &tm) ? arena_strdup(a, buf) : "?";
+  struct timeval tv = {.tv_sec = (time_t)sec};
+  time_format(tv, TIME_LOG_BARE, (struct time_opts){.utc = utc}, buf, sizeof buf); /* yyyy-mm-dd hh:mm:ss */
+  int month = (buf[5] - '0') * 10 + (buf[6] - '0');
+  if (strlen(buf) < 19 || month < 1 || month > 12) return "?";
+  return arena_printf(a, "%.2s-%.3s-%.4s %.8s", buf + 8, months + (month - 1) * 3, buf, buf + 11);
 }
 
 static const char *retry_text(struct arena *a, const struct hints_args *args, const char *key, struct str record) {
