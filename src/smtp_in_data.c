@@ -320,6 +320,7 @@ static void answer(struct smtp_session *s, const struct smtp_body *b, const stru
 
 static void run_message(struct smtp_session *s, struct smtp_body *b) {
   struct conn *c = s->c;
+  smtp_force_own_sender(s);
   struct receive_reply r = receive_message(c, s->m, &s->x, &s->env, &b->src);
   if (r.result != RECEIVE_LOST && !b->aborted && b->state != ST_END) b->src.drain(&b->src);
   if (b->aborted) {

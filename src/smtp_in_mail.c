@@ -118,17 +118,14 @@ void smtp_note_pipelining(struct smtp_session *s) {
     c->pipelining_used = true;
 }
 
-/* A local caller who is not trusted is the sender himself, whatever he says, unless untrusted_set_sender allows it. */
-static const char *own_sender(struct smtp_session *s, const char *sender) {
+void smtp_force_own_sender(struct smtp_session *s) {
   struct conn *c = s->c;
-  if (c->from.host_address || c->is_trusted || !c->login || !*sender) return sender;
-  const char *own = arena_printf(s->tmp, "%s@%s", c->login, c->cfg->qualify_domain);
-  if (strcmp(own, sender) == 0) return sender;
-  if (match_address(&s->x, sender, s->opt->untrusted_set_sender, true, NULL) == OUTCOME_OK) {
-    s->m->sender_set_untrusted = true;
-    return sender;
-  }
-  return own;
+  struct message *m = s->m;
+  if (c->from.host_address || c->is_trusted || !c->login || !*m->sender) return;
+  const char *own = arena_printf(m->arena, "%s@%s", c->login, c->cfg->qualify_domain);
+  if (strcmp(own, m->sender) == 0) return;
+  if (match_address(&s->x, m->sender, s->opt->untrusted_set_sender, true, NULL) == OUTCOME_OK) m->sender_set_untrusted = true;
+  else m->sender = own;
 }
 
 void smtp_do_mail(struct smtp_session *s, struct str arg) {
@@ -142,7 +139,6 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
     text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP, s->c->cfg->smtp_rewrite_rules));
   const char *raw, *sender = smtp_take_address(s, text, true, &raw);
   if (!sender) return;
-  sender = own_sender(s, sender);
   if (*sender && s->c->cfg->rewrite_rules)
     sender = rewrite_address(&s->x, sender, REWRITE_ENVFROM, s->c->cfg->rewrite_rules);
   if (!size_is_fine(s, &p, sender) || !space_is_there(s, &p)) return;

@@ -103,6 +103,9 @@ void smtp_do_rset(struct smtp_session *s, struct str arg);
 void smtp_do_quit(struct smtp_session *s, struct str arg);
 /* More input behind an accepted MAIL or RCPT: the client pipelines. */
 void smtp_note_pipelining(struct smtp_session *s);
+/* A local caller who is not trusted is the sender himself, whatever he said, unless untrusted_set_sender allows it.
+ * Done when the message itself comes: the ACLs before it see what was said. */
+void smtp_force_own_sender(struct smtp_session *s);
 /* -bS: report an error in the batch and end. */
 void smtp_batch_error(struct smtp_session *s, const char *text);
 
