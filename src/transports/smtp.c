@@ -249,6 +249,9 @@ static void run_attempt(struct smtp_attempt *s, bool allow_early) {
   s->plan = pipe_connect_plan(x, &s->need);
   DEBUG(D_TRANSPORT) if (!s->plan.use) debug_printf("no early pipelining: %s\n", pipe_refusal_text(s->plan.why_not));
   if (s->plan.use) plan_first_flight(s, &at, &n);
+  /* A name that asks for the local address gets its real answer once there is one: greet_plain expands it then. */
+  else if (strstr(s->ob->helo_data, "sending_")) s->helo = NULL;
+  if (s->dead) return;
   if (!smtp_connect(s) || !smtp_greet(s)) return;
   bool again = run_message(s, at, n, s->early && n > 0);
   if (again && !s->inconclusive) continue_connection(s);

@@ -75,6 +75,7 @@ static void send_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r) {
   if (*dsn) s->used_features |= EHLO_DSN;
   r->addr->dsn_aware = (s->facts.features & EHLO_DSN) != 0;
   smtp_send(s, AT_RCPT, r, "RCPT TO:<%s>%s%s", r->addr->address, quota, dsn);
+  if (s->dead) return;
   /* texts name the recipient without parameters */
   s->awaited[(s->awaited_head + s->awaited_count - 1) % SMTP_MAX_AWAITED].command =
     arena_printf(s->a, "RCPT TO:<%s>", r->addr->address);

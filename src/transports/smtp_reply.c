@@ -24,6 +24,11 @@ void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, 
   va_start(ap, fmt);
   const char *line = arena_vprintf(s->a, fmt, ap);
   va_end(ap);
+  if (strpbrk(line, "\r\n")) { /* an address that got this far with a line end in it must not become a command of its own */
+    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = at, .command = "line end in an SMTP command"});
+    s->dead = true;
+    return;
+  }
   bool held = s->pipelining && (at == AT_MAIL || at == AT_RCPT);
   DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP%c> %s\n", held ? '|' : '>', line);
   if (s->io) {

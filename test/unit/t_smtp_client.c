@@ -189,6 +189,18 @@ static void test_overlong_reply(void **state) {
   client_free(&c);
 }
 
+static void test_no_line_end_in_commands(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 1);
+  c.d.addrs->address = "a@x.test>\r\nRCPT TO:<evil@x.test";
+  struct server s = {.scripts = {SCRIPT(UP_TO_EHLO, "stop")}};
+  run(&c, &s);
+  assert_int_equal(c.d.addrs->result, OUTCOME_DEFER);
+  assert_null(strstr(s.got[0], "evil"));
+  client_free(&c);
+}
+
 static void test_lmtp(void **state) {
   (void)state;
   struct client c;
@@ -417,6 +429,7 @@ int main(void) {
     cmocka_unit_test(test_failures),
     cmocka_unit_test(test_refused_connection_goes_to_next_host),
     cmocka_unit_test(test_overlong_reply),
+    cmocka_unit_test(test_no_line_end_in_commands),
     cmocka_unit_test(test_lmtp),
     cmocka_unit_test(test_ehlo_keywords),
 #ifdef EXPERIMENTAL_PIPE_CONNECT
