@@ -2,8 +2,7 @@
 /* Queue runs and the queue manager (queue.h).  Floor: flows.
  *
  * The spool is the truth; what is remembered here is a list of ids somebody just told us about.  Losing it (a kill, a full socket) delays
- * those messages to the next run and loses nothing.  Delivery processes are forked, never exec'd; one process delivers a batch of ids when
- * more are waiting than processes may run. */
+ * those messages to the next run and loses nothing.  Delivery processes are forked, never exec'd; one process delivers many ids. */
 #include "queue.h"
 
 #include <errno.h>
@@ -25,7 +24,7 @@
 #include "policy/match.h"
 #include "spool.h"
 
-enum { MAX_DELIVERY_PROCESSES = 20, MAX_BATCH = 64, MAX_PENDING = 100000, ORPHAN_AGE_SEC = 3600 };
+enum { MAX_WORKERS = 20, WORKER_MAX_MESSAGES = 200, WORKER_IDLE_MS = 1000, MAX_PENDING = 100000, ORPHAN_AGE_SEC = 3600 };
 
 static int notify_fd_of_process = -1;
 void queue_set_notify_fd(int fd) { notify_fd_of_process = fd; }
@@ -112,7 +111,11 @@ void queue_run(const struct config *cfg, const struct queue_run_opts *o) {
   arena_free(a);
 }
 
-/* ---- the queue manager ------------------------------------------------------------------------------------------- */
+/* ---- the queue manager -------------------------------------------------------------------------------------------
+ *
+ * Delivery processes (workers) are forked when there is more to do than there are idle ones, take ids one by one from a socket, and end after
+ * WORKER_MAX_MESSAGES or an idle second: the fork is paid once for many messages, and nothing a message left behind lives long.  A worker
+ * reports each finished id with one byte.  A worker that dies takes one id with it, which the next queue run finds. */
 
 struct manager {
   const struct config *cfg;
@@ -120,7 +123,9 @@ struct manager {
   const struct queue_run_opts *run;
   char (*pending)[MSGID_SIZE]; /* ring */
   size_t head, count;
-  int deliveries, runs;        /* children */
+  int work[2], done[2];        /* ids to the workers; a byte back for each */
+  int workers, in_work;        /* processes; ids handed out and not reported yet */
+  int runs;
   pid_t *run_pids;
   deadline_ms next_run;
 };
@@ -181,8 +186,10 @@ static void reap(struct manager *m) {
   pid_t pid;
   manager_child = 0;
   while ((pid = sys_waitpid(-1, &status, WNOHANG)) > 0) {
-    if (!is_run_pid(m, pid)) m->deliveries--;
-    if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM)
+    if (!is_run_pid(m, pid)) m->workers--;
+    if (!WIFSIGNALED(status)) continue;
+    if (m->in_work > 0) m->in_work--; /* what it was doing will never be reported */
+    if (WTERMSIG(status) != SIGTERM)
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "delivery process %d died of signal %d", (int)pid, WTERMSIG(status));
   }
 }
@@ -202,23 +209,55 @@ static void read_notifications(struct manager *m) {
   }
 }
 
-static void start_delivery(struct manager *m) {
-  /* as many ids per process as keep all processes equally busy */
-  size_t batch = MIN(MAX(m->count / MAX_DELIVERY_PROCESSES, (size_t)1), (size_t)MAX_BATCH);
+/* One worker: ids from the socket until it has done its share or nothing comes for a while. */
+NORETURN static void worker_main(const struct manager *m) {
+  child_signals();
+  for (int i = 0; i < WORKER_MAX_MESSAGES; i++) {
+    struct pollfd p = {m->work[1], POLLIN, 0};
+    char id[64];
+    ssize_t n = poll(&p, 1, WORKER_IDLE_MS) > 0 ? recv(m->work[1], id, sizeof id - 1, MSG_DONTWAIT) : 0;
+    if (n == 0) break;
+    if (n < 0) continue; /* another worker was quicker */
+    id[n] = '\0';
+    (void)deliver_message(m->cfg, id, &(struct deliver_opts){0});
+    if (send(m->done[1], "", 1, MSG_NOSIGNAL) < 0) break; /* the manager is gone */
+  }
+  _exit(0);
+}
+
+static void start_worker(struct manager *m) {
   pid_t pid = sys_fork("delivery");
-  if (pid == 0) {
-    child_signals();
-    struct deliver_opts d = {0};
-    for (size_t i = 0; i < batch; i++) (void)deliver_message(m->cfg, m->pending[(m->head + i) % MAX_PENDING], &d);
-    _exit(0);
-  }
-  if (pid < 0) { /* no process to be had: the ids stay pending; try again when a child ends or in a second */
+  if (pid == 0) worker_main(m);
+  if (pid < 0) /* the ids stay pending; there is another try within a second */
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "fork of delivery process failed: %s", strerror((int)-pid));
-    return;
+  else
+    m->workers++;
+}
+
+static void read_reports(struct manager *m) {
+  char byte;
+  while (recv(m->done[0], &byte, 1, MSG_DONTWAIT) == 1)
+    if (m->in_work > 0) m->in_work--;
+}
+
+/* Give every worker something to do, with as many workers as there is work for. */
+static void hand_out(struct manager *m) {
+  read_reports(m);
+  /* ids that were handed out while the last worker was ending still lie in the socket */
+  if (m->in_work > m->workers && m->workers < MAX_WORKERS) start_worker(m);
+  while (m->count > 0) {
+    if (m->in_work >= m->workers) {
+      if (m->workers >= MAX_WORKERS) return;
+      int before = m->workers;
+      start_worker(m);
+      if (m->workers == before) return;
+    }
+    const char *id = m->pending[m->head];
+    if (send(m->work[0], id, strlen(id) + 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return; /* full: the next report wakes us */
+    m->in_work++;
+    m->head = (m->head + 1) % MAX_PENDING;
+    m->count--;
   }
-  m->deliveries++;
-  m->head = (m->head + batch) % MAX_PENDING;
-  m->count -= batch;
 }
 
 static void start_run(struct manager *m) {
@@ -234,7 +273,7 @@ static void start_run(struct manager *m) {
 }
 
 static int wait_ms(const struct manager *m) {
-  bool stuck = m->count > 0 && m->deliveries == 0; /* fork failed: try again soon */
+  bool stuck = m->count > 0 && m->in_work == 0; /* fork failed: try again soon */
   int ms = m->interval_sec > 0 ? deadline_poll_ms(m->next_run) : -1;
   return stuck && (ms < 0 || ms > 1000) ? 1000 : ms;
 }
@@ -259,18 +298,17 @@ void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, co
   m.pending = arena_alloc(a, size_mul(MAX_PENDING, MSGID_SIZE));
   m.run_pids = ARENA_NEW_N(a, pid_t, (size_t)m.max_runs);
   m.next_run = time_mono_ms();
+  if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, m.work) < 0 ||
+      socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, m.done) < 0)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "the queue manager has no sockets: %s", strerror(errno));
   while (!manager_stop) {
     if (manager_child) reap(&m);
-    while (m.count > 0 && m.deliveries < MAX_DELIVERY_PROCESSES) {
-      size_t before = m.count;
-      start_delivery(&m);
-      if (m.count == before) break;
-    }
+    hand_out(&m);
     if (interval_sec > 0 && deadline_passed(m.next_run)) start_run(&m);
-    struct pollfd p = {notify_fd, POLLIN, 0};
+    struct pollfd p[2] = {{notify_fd, POLLIN, 0}, {m.done[0], POLLIN, 0}};
     int ms = wait_ms(&m);
     struct timespec ts = {ms / 1000, (ms % 1000) * 1000000L};
-    if (ppoll(&p, 1, ms < 0 ? NULL : &ts, &wait_mask) > 0) read_notifications(&m);
+    if (ppoll(p, 2, ms < 0 ? NULL : &ts, &wait_mask) > 0) read_notifications(&m);
   }
   _exit(0);
 }
