@@ -217,9 +217,9 @@ ssize_t sys_pread(int fd, void *buf, size_t n, off_t off) { CALL(C_READ, ssize_t
 
 int sys_read_file(int fd, struct arena *a, size_t max_bytes, char **ret_p, size_t *ret_n) {
   struct stat st;
-  size_t guess = fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size + 1 : 4096;
-  if (guess > max_bytes + 1) return -EFBIG;
-  struct strbuf b = strbuf_new_t(a, TAINTED, guess);
+  size_t size = fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : 0; /* 0: empty, or a pipe */
+  if (size > max_bytes) return -EFBIG;
+  struct strbuf b = strbuf_new_t(a, TAINTED, size ? size + 1 : 4096);
   char chunk[16384];
   for (;;) {
     ssize_t n = sys_read(fd, chunk, sizeof chunk);
