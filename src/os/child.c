@@ -59,6 +59,21 @@ static void reset_signals(void) {
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* The user asked for, or the one we work as: a root id kept as real or saved uid must not reach the program. */
+static int take_identity(const struct child_spec *spec) {
+  uid_t uid = spec->uid, r, e, s;
+  gid_t gid = spec->gid;
+  if (getresuid(&r, &e, &s) < 0) return -errno;
+  if (uid == (uid_t)-1) {
+    if (r == e && s == e) return 0;
+    uid = e;
+    gid = getegid();
+    if (e != 0 && seteuid(0) < 0) /* set-uid to an ordinary user: no root to give up */
+      return setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0 ? -errno : 0;
+  }
+  return sys_become(uid, gid, spec->initgroups);
+}
+
 NORETURN static void child_main(const struct child_spec *spec, struct child_pipes *p) {
   int in = pick_fd(spec->stdin_fd, p->in[0], O_RDONLY), out = pick_fd(spec->stdout_fd, p->out[1], O_WRONLY);
   /* Keep the error pipe clear of 0-2, which are about to be overwritten. */
@@ -69,10 +84,8 @@ NORETURN static void child_main(const struct child_spec *spec, struct child_pipe
   if (spec->new_session) setsid();
   reset_signals();
   if (spec->umask >= 0) umask((mode_t)spec->umask);
-  if (spec->uid != (uid_t)-1) {
-    int r = sys_become(spec->uid, spec->gid, spec->initgroups);
-    if (r < 0) child_fail(err, -r);
-  }
+  int r = take_identity(spec);
+  if (r < 0) child_fail(err, -r);
   if (spec->cwd && chdir(spec->cwd) < 0) child_fail(err, errno);
   if (err != 3 && dup3(err, 3, O_CLOEXEC) == 3) err = 3;
   syscall(SYS_close_range, 4u, ~0u, 0u);

@@ -101,6 +101,17 @@ pid_t priv_run_as(uid_t uid, gid_t gid, const char *initgroups_name, bool allow_
   _exit(fn(ctx));
 }
 
+int priv_without_root(uid_t uid, gid_t gid, int (*fn)(void *ctx), void *ctx) {
+  if (geteuid() != 0) return fn(ctx);
+  gid_t own = getegid();
+  bool ok = setegid(gid) == 0 && seteuid(uid) == 0;
+  INVARIANT(ok);
+  int r = fn(ctx);
+  ok = seteuid(0) == 0 && setegid(own) == 0;
+  INVARIANT(ok);
+  return r;
+}
+
 int priv_with_root(int (*fn)(void *ctx), void *ctx) {
   if (priv_raise() < 0) return fn(ctx);
   int r = fn(ctx);

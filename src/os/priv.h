@@ -28,6 +28,9 @@ MUST_CHECK int priv_access_as(uid_t uid, gid_t gid, const char *path, int mode);
  * exit status.  pid or -errno. */
 MUST_CHECK pid_t priv_run_as(uid_t uid, gid_t gid, const char *initgroups_name, bool allow_root, const char *name,
                              int (*fn)(void *ctx), void *ctx);
+/* Before priv_init(): run fn with euid uid:gid when we are root, then be root again.  For what must be expanded while the configuration is
+ * still being read.  A program started by root with exim_user = root stays root. */
+int priv_without_root(uid_t uid, gid_t gid, int (*fn)(void *ctx), void *ctx);
 /* Bind listening sockets and make the pid file at daemon start: fn runs with euid 0 when that is possible.  Only for exim.c/daemon.c. */
 int priv_with_root(int (*fn)(void *ctx), void *ctx);
 

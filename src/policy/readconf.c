@@ -69,11 +69,8 @@ static bool expand_id_list(struct readconf *r, struct rc_setting *s)
   const char *err = NULL;
   const char *text = opt_parse_string(r->a, s->name, s->value, &err);
   if (!text) return rc_fail(r, "%s", err);
-  if (strchr(text, '$') || strchr(text, '\\')) {
-    struct expand_ctx x = expand_ctx_new(r->a, r->cfg);
-    text = expand_string(&x, text);
-    if (!text) return rc_fail(r, "failed to expand %s: %s", s->name, x.error ? x.error : "forced failure");
-  }
+  text = rc_expand(r, text, &err);
+  if (!text) return rc_fail(r, "failed to expand %s: %s", s->name, err);
   s->value = str_c(text);
   return true;
 }

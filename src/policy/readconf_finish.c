@@ -4,6 +4,7 @@
 #include "buildconfig.h"
 #include "os/log.h"
 #include "os/net.h"
+#include "os/priv.h"
 #include "policy/expand.h"
 #include "policy/readconf_priv.h"
 
@@ -45,17 +46,40 @@ static bool resolve_users(struct readconf *r)
   return true;
 }
 
+struct expansion {
+  struct expand_ctx x;
+  const char *in, *out;
+};
+
+static int run_expansion(void *ctx)
+{
+  struct expansion *e = ctx;
+  e->out = expand_string(&e->x, e->in);
+  return 0;
+}
+
+const char *rc_expand(struct readconf *r, const char *text, const char **ret_error)
+{
+  struct config *c = r->cfg;
+  struct expansion e = {.x = expand_ctx_new(r->a, c), .in = text};
+  if (!strchr(text, '$') && !strchr(text, '\\')) return text;
+  uid_t uid = c->o.exim_user.is_set ? c->o.exim_user.id : 0;
+  gid_t gid = c->o.exim_group.is_set ? c->o.exim_group.id : (gid_t)-1, login_gid = 0;
+  if (!c->o.exim_user.is_set && !opt_find_user(build_info()->exim_user, &uid, &login_gid)) {
+    *ret_error = "the Exim user is not known yet: set exim_user first";
+    return NULL;
+  }
+  priv_without_root(uid, gid == (gid_t)-1 ? login_gid : gid, run_expansion, &e);
+  *ret_error = e.x.error ? e.x.error : "forced failure";
+  return e.out;
+}
+
 /* Expand an option whose failure ends the program; Exim's wording has no position here. */
 static bool expand_now(struct readconf *r, const char *name, const char *value, const char **ret)
 {
-  struct expand_ctx x = expand_ctx_new(r->a, r->cfg);
-  if (!value || (!strchr(value, '$') && !strchr(value, '\\'))) {
-    *ret = value;
-    return true;
-  }
-  const char *text = expand_string(&x, value);
-  if (!text) {
-    r->error = arena_printf(r->a, "failed to expand %s \"%s\": %s", name, value, x.error ? x.error : "forced failure");
+  const char *err = NULL, *text = value ? rc_expand(r, value, &err) : NULL;
+  if (value && !text) {
+    r->error = arena_printf(r->a, "failed to expand %s \"%s\": %s", name, value, err);
     return false;
   }
   *ret = text;

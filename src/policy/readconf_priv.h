@@ -82,4 +82,7 @@ bool rc_read_acls(struct readconf *r);
 bool rc_finish_main(struct readconf *r);
 bool rc_finish_drivers(struct readconf *r);
 
+/* Expand text while the configuration is being read: with the rights of the Exim user, never root's.  NULL with *ret_error on failure. */
+const char *rc_expand(struct readconf *r, const char *text, const char **ret_error);
+
 #endif

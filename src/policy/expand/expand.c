@@ -11,6 +11,7 @@
 
 #include "formats/codecs.h"
 #include "os/debug.h"
+#include "os/priv.h"
 #include "policy/acl.h"
 #include "policy/expand/expand_priv.h"
 
@@ -285,6 +286,7 @@ const char *expand_string(struct expand_ctx *x, const char *in) {
   x->forced_fail = x->lookup_deferred = false;
   x->error = NULL;
   if (!in) return ""; /* an option that is not set */
+  INVARIANT(!priv_is_raised());
   const char *r;
   if (exp_nested(x, in, &r)) return r;
   DEBUG(D_EXPAND) debug_printf("failed to expand \"%s\": %s\n", in, x->error);
