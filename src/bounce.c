@@ -73,6 +73,7 @@ static bool report_open(struct report *r, struct message *old, struct expand_ctx
   r->m->local_error_message = true;
   r->m->is_local = true;
   r->m->deliver_firsttime = true;
+  r->m->dont_deliver = old->dont_deliver;
   r->m->bounce_of = arena_strdup(r->a, old->id);
   message_add_recipient(r->m, to);
   r->body = strbuf_new_t(r->a, TAINTED, 4096);
@@ -92,7 +93,6 @@ static void flush_body(struct report *r) {
   }
   for (size_t i = 0; i < r->body.n; i++)
     if (r->body.p[i] == '\n') r->m->body_linecount++;
-  r->m->body_size += (int64_t)r->body.n;
   strbuf_clear(&r->body);
 }
 

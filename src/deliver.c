@@ -79,7 +79,7 @@ static void failed(struct deliver_run *run, struct address *addr) {
   const char *line = deliver_log_failed(run->a, run->m, addr);
   bool logs = !(addr->router && addr->router->o.disable_logging) && !(addr->transport && addr->transport->o.disable_logging);
   if (logs) log_write(LS_ALWAYS, LOG_MAIN, "** %s", line);
-  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s", line);
+  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", addr->transport ? "" : "routing failed for ", line);
   list_push(&run->failed, addr);
 }
 
