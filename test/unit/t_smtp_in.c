@@ -39,7 +39,9 @@ static const char conf_text[] =
   "queue_only\n"
   "check_spool_space = 0\n"
   "check_spool_inodes = 0\n"
+  ".ifdef _OPT_MAIN_PIPELINING_CONNECT_ADVERTISE_HOSTS\n"
   "pipelining_connect_advertise_hosts = *\n"
+  ".endif\n"
   "%s"
   "begin acl\n"
   "check_rcpt:\n"
@@ -175,6 +177,11 @@ static void verbs_by_state(void **state) {
 
 static void synchronisation(void **state) {
   (void)state;
+#ifdef EXPERIMENTAL_PIPE_CONNECT
+  bool early_talk = true;
+#else
+  bool early_talk = false;
+#endif
   static const struct {
     const char *in, *want; /* one chunk: everything is sent at once */
   } rows[] = {
@@ -187,8 +194,9 @@ static void synchronisation(void **state) {
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
     struct arena *a = arena_new("test");
     const char *out = session(a, env.cfg, str_c(rows[i].in), NULL, 0), *got = codes(a, out);
-    if (strncmp(got, rows[i].want, strlen(rows[i].want)) != 0) print_error("%s\n%s\n", rows[i].in, out);
-    assert_int_equal(strncmp(got, rows[i].want, strlen(rows[i].want)), 0);
+    const char *want = early_talk ? rows[i].want : "554"; /* before the greeting */
+    if (strncmp(got, want, strlen(want)) != 0) print_error("%s\n%s\n", rows[i].in, out);
+    assert_int_equal(strncmp(got, want, strlen(want)), 0);
     arena_free(a);
   }
 }
