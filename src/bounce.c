@@ -406,7 +406,7 @@ bool bounce_send(struct message *m, struct expand_ctx *x, struct address *failed
   x->bounce_recipient = NULL;
   if (ok)
     for (struct address *p = failed; p; p = p->next)
-      if (p->return_output) (void)!unlink(p->return_output);
+      if (p->return_output) IGNORE_RESULT(sys_unlink(p->return_output)); /* a file without a name harms nobody */
   return ok;
 }
 

@@ -5,6 +5,8 @@
  * throughout.  Durability (D1-D8): what was delivered is synced to -J batch by batch before anything else is sent; a bounce is on the spool
  * before its addresses count as done; -H is rewritten or all files are removed only at the end.  When the journal cannot be
  * written no further delivery is started: sending without a record would send twice. */
+#include "deliver.h"
+
 #include "deliver_priv.h"
 
 #include <errno.h>

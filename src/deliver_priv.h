@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Private to deliver*.c: one delivery attempt of one message, split by phase. */
+/* Private to deliver*.c: one delivery attempt of one message, split by phase.  Floor: flows. */
 #ifndef DELIVER_PRIV_H
 #define DELIVER_PRIV_H
 

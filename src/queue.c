@@ -196,7 +196,7 @@ static void reap(struct manager *m) {
 
 static void push_pending(struct manager *m, const char *id) {
   if (m->count == MAX_PENDING) return; /* the next run finds it */
-  snprintf(m->pending[(m->head + m->count) % MAX_PENDING], MSGID_SIZE, "%s", id);
+  snprintf(m->pending[(m->head + m->count) % MAX_PENDING], MSGID_SIZE, "%.*s", MSGID_LEN, id);
   m->count++;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Private to routers/: the drivers. */
+/* Private to routers/: the drivers.  Floor: drivers. */
 #ifndef ROUTERS_PRIV_H
 #define ROUTERS_PRIV_H
 
