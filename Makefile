@@ -189,8 +189,10 @@ testexim:
 	  TRUSTED_CONFIG_LIST=$(TEST_TRUSTED_CONFIG_LIST) HEADERS_CHARSET=ISO-8859-1 PIPE_CONNECT_KEYWORDS=PIPECONNECT \
 	  WHITELIST_D_MACROS=$(subst $(space),:,$(strip $(TEST_MACROS))) all
 
-bench bench-rtt: all
-	@if [ -x test/bench/$@ ]; then test/bench/$@ $(BUILD); else echo "test/bench/$@ does not exist"; exit 1; fi
+bench: all
+	@test/bench/run $(BUILD)
+bench-rtt: all
+	@test/bench/rtt $(BUILD)
 
 fuzz:
 	@$(MAKE) BUILD=$(BUILD)-fuzz CC=$(FUZZ_CC) SANITIZE=fuzzer-no-link,address,undefined fuzz-programs

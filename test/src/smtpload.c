@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* smtpload: SMTP load generator, one thread per connection, blocking calls.
+ *
+ * usage: smtpload [options] ADDRESS PORT
+ *   -c N  connections at once (1)       -n N  messages in all (100)      -m N  messages per connection (1)
+ *   -s N  body octets (2048)            -f A  sender                     -t A  recipient
+ *   -P    pipelining: MAIL, RCPT, DATA in one write
+ *   -E    early pipelining: EHLO and the first envelope before the greeting
+ * Prints one line: ok N bad N seconds S rate R p50_ms T p99_ms T load_cpu_s S error "text".  The time of a message runs from
+ * MAIL to the final 250, for the first of a connection from connect().  Exit 0 only when all messages were taken. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { REPLY_WAIT_SEC = 30, LINE_OCTETS = 78 };
+
+static struct {
+  int connections, per_connection;
+  long total;
+  bool pipelining, early;
+  size_t body_bytes;
+  const char *sender, *recipient;
+  struct sockaddr_in peer;
+  char *message, envelope[1024];
+  size_t message_bytes;
+} job = {.connections = 1, .per_connection = 1, .total = 100, .body_bytes = 2048, .sender = "sender@load.test",
+         .recipient = "user@bench.test", .peer = {.sin_family = AF_INET}};
+
+static atomic_long left, accepted, failed;
+static atomic_flag error_taken = ATOMIC_FLAG_INIT;
+static char first_error[200];
+static float *latency_ms;
+
+struct session {
+  int fd;
+  char in[8192], line[512];
+  size_t pos, n;
+};
+
+static double now_sec(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static bool give_up(const char *where, const char *what) {
+  if (!atomic_flag_test_and_set(&error_taken)) {
+    snprintf(first_error, sizeof first_error, "%s: %s", where, what);
+    for (char *p = first_error; *p; p++)
+      if (*p == '"' || *p < 32) *p = ' ';
+  }
+  return false;
+}
+
+static bool send_all(struct session *s, const char *p, size_t n) {
+  while (n > 0) {
+    ssize_t k = send(s->fd, p, n, MSG_NOSIGNAL);
+    if (k <= 0) return give_up("send", strerror(errno));
+    p += k;
+    n -= (size_t)k;
+  }
+  return true;
+}
+
+static bool send_text(struct session *s, const char *text) { return send_all(s, text, strlen(text)); }
+
+static bool read_line(struct session *s) {
+  size_t o = 0;
+  for (;;) {
+    if (s->pos == s->n) {
+      ssize_t k = recv(s->fd, s->in, sizeof s->in, 0);
+      if (k <= 0) return give_up("connection lost", k ? strerror(errno) : "end of file");
+      s->pos = 0;
+      s->n = (size_t)k;
+    }
+    char ch = s->in[s->pos++];
+    if (ch == '\n') break;
+    if (ch != '\r' && o + 1 < sizeof s->line) s->line[o++] = ch;
+  }
+  s->line[o] = '\0';
+  return true;
+}
+
+/* A whole reply of the wanted class. */
+static bool expect(struct session *s, char class, const char *where) {
+  do
+    if (!read_line(s)) return false;
+  while (strlen(s->line) > 3 && s->line[3] == '-');
+  return s->line[0] == class || give_up(where, s->line);
+}
+
+static bool open_session(struct session *s) {
+  int one = 1;
+  struct timeval wait = {.tv_sec = REPLY_WAIT_SEC};
+  *s = (struct session){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  if (s->fd < 0) return give_up("socket", strerror(errno));
+  setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  setsockopt(s->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+  setsockopt(s->fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+  if (connect(s->fd, (const struct sockaddr *)&job.peer, sizeof job.peer) == 0) return true;
+  return give_up("connect", strerror(errno));
+}
+
+static bool greet(struct session *s) {
+  static const char ehlo[] = "EHLO load.test\r\n";
+  if (job.early) return send_text(s, ehlo) && send_text(s, job.envelope) && expect(s, '2', "greeting") && expect(s, '2', "EHLO");
+  return expect(s, '2', "greeting") && send_text(s, ehlo) && expect(s, '2', "EHLO");
+}
+
+static bool send_message(struct session *s, bool envelope_is_sent) {
+  if (job.pipelining || envelope_is_sent) {
+    if (!envelope_is_sent && !send_text(s, job.envelope)) return false;
+    if (!expect(s, '2', "MAIL") || !expect(s, '2', "RCPT")) return false;
+  } else {
+    char line[512];
+    snprintf(line, sizeof line, "MAIL FROM:<%s>\r\n", job.sender);
+    if (!send_text(s, line) || !expect(s, '2', "MAIL")) return false;
+    snprintf(line, sizeof line, "RCPT TO:<%s>\r\n", job.recipient);
+    if (!send_text(s, line) || !expect(s, '2', "RCPT") || !send_text(s, "DATA\r\n")) return false;
+  }
+  return expect(s, '3', "DATA") && send_all(s, job.message, job.message_bytes) && expect(s, '2', "end of data");
+}
+
+static bool run_session(struct session *s) {
+  double began = now_sec();
+  bool ok = open_session(s);
+  bool holds_one = false;
+  for (int i = 0; ok && i < job.per_connection; i++) {
+    if (atomic_fetch_sub(&left, 1) <= 0) break;
+    holds_one = true;
+    if (i == 0)
+      ok = greet(s);
+    else
+      began = now_sec();
+    if (ok) ok = send_message(s, i == 0 && job.early);
+    if (!ok) break;
+    holds_one = false;
+    long k = atomic_fetch_add(&accepted, 1);
+    if (k < job.total) latency_ms[k] = (float)((now_sec() - began) * 1e3);
+  }
+  if (ok && send_text(s, "QUIT\r\n")) ok = read_line(s);
+  if (s->fd >= 0) close(s->fd);
+  if (holds_one) atomic_fetch_add(&left, 1);
+  return ok;
+}
+
+static void *worker(void *unused) {
+  (void)unused;
+  struct session s;
+  while (atomic_load(&left) > 0) {
+    if (run_session(&s)) continue;
+    if (atomic_fetch_add(&failed, 1) > 20 + job.total / 4) break;
+    usleep(20000);
+  }
+  return NULL;
+}
+
+static void make_message(void) {
+  job.message = malloc(job.body_bytes + job.body_bytes / 16 + 1024);
+  if (!job.message) abort();
+  char *p = job.message;
+  p += snprintf(p, 512, "From: <%s>\r\nTo: <%s>\r\nSubject: load\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\n\r\n", job.sender, job.recipient);
+  for (size_t done = 0; done < job.body_bytes; done += LINE_OCTETS + 2) {
+    memset(p, 'x', LINE_OCTETS);
+    memcpy(p + LINE_OCTETS, "\r\n", 2);
+    p += LINE_OCTETS + 2;
+  }
+  memcpy(p, ".\r\n", 3);
+  job.message_bytes = (size_t)(p + 3 - job.message);
+  snprintf(job.envelope, sizeof job.envelope, "MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", job.sender, job.recipient);
+}
+
+static int by_value(const void *a, const void *b) {
+  float x = *(const float *)a, y = *(const float *)b;
+  return x < y ? -1 : x > y;
+}
+
+static bool parse_options(int argc, char **argv) {
+  int o;
+  while ((o = getopt(argc, argv, "c:n:m:s:f:t:PE")) != -1) switch (o) {
+      case 'c': job.connections = (int)strtol(optarg, NULL, 10); break;
+      case 'n': job.total = strtol(optarg, NULL, 10); break;
+      case 'm': job.per_connection = (int)strtol(optarg, NULL, 10); break;
+      case 's': job.body_bytes = strtoul(optarg, NULL, 10); break;
+      case 'f': job.sender = optarg; break;
+      case 't': job.recipient = optarg; break;
+      case 'E': job.early = true; break;
+      case 'P': job.pipelining = true; break;
+      default: return false;
+    }
+  if (argc - optind != 2 || job.connections < 1 || job.total < 1) return false;
+  job.peer.sin_port = htons((uint16_t)strtoul(argv[optind + 1], NULL, 10));
+  return inet_pton(AF_INET, argv[optind], &job.peer.sin_addr) == 1;
+}
+
+static void report(double seconds) {
+  long n = atomic_load(&accepted);
+  if (n > job.total) n = job.total;
+  qsort(latency_ms, (size_t)n, sizeof *latency_ms, by_value);
+  struct rusage ru;
+  getrusage(RUSAGE_SELF, &ru);
+  double cpu = (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) + (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) * 1e-6;
+  printf("ok %ld bad %ld seconds %.4f rate %.2f p50_ms %.3f p99_ms %.3f load_cpu_s %.3f error \"%s\"\n", n, atomic_load(&failed), seconds,
+         (double)n / seconds, n ? (double)latency_ms[n / 2] : 0, n ? (double)latency_ms[n * 99 / 100] : 0, cpu, first_error);
+}
+
+int main(int argc, char **argv) {
+  if (!parse_options(argc, argv)) {
+    fprintf(stderr, "usage: smtpload [-c N] [-n N] [-m N] [-s N] [-f A] [-t A] [-P] [-E] ADDRESS PORT\n");
+    return 2;
+  }
+  signal(SIGPIPE, SIG_IGN);
+  make_message();
+  latency_ms = calloc((size_t)job.total + 1, sizeof *latency_ms);
+  pthread_t *threads = calloc((size_t)job.connections, sizeof *threads);
+  if (!latency_ms || !threads) abort();
+  atomic_store(&left, job.total);
+  double began = now_sec();
+  int started = 0;
+  while (started < job.connections && pthread_create(&threads[started], NULL, worker, NULL) == 0) started++;
+  for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
+  report(now_sec() - began);
+  return atomic_load(&accepted) < job.total;
+}
