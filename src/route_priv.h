@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Private to route*.c: one router's run split by phase.  Floor: drivers. */
+/* Private to route*.c: one router's run split by phase.  Floor: flows. */
 #ifndef ROUTE_PRIV_H
 #define ROUTE_PRIV_H
 
