@@ -151,11 +151,11 @@ static bool is_plain(unsigned char c) {
 }
 
 /* Escaped copy of text into buf; returns bytes put (never over size - 1). */
-static size_t put_escaped(char *buf, size_t size, const char *text, size_t n) {
+static size_t put_escaped(char *buf, size_t size, const char *text, size_t n, bool keep_tabs) {
   size_t o = 0;
   for (size_t i = 0; i < n && o + 5 < size; i++) {
     unsigned char c = (unsigned char)text[i];
-    if (is_plain(c)) {
+    if (is_plain(c) || (c == '\t' && keep_tabs)) {
       buf[o++] = (char)c;
       continue;
     }
@@ -178,7 +178,7 @@ static void put_text(char *buf, size_t size, const char *text, size_t n, bool ke
   for (size_t i = 0, o = 0; i < n; i++) {
     const char *nl = keep_newlines ? memchr(text + i, '\n', n - i) : NULL;
     size_t len = nl ? (size_t)(nl - text) - i : n - i;
-    o += put_escaped(buf + o, size - o, text + i, len);
+    o += put_escaped(buf + o, size - o, text + i, len, true);
     i += len;
     if (!nl || o + 8 >= size) break;
     buf[o++] = '\n';
@@ -191,7 +191,7 @@ const char *log_escape(struct arena *a, struct str s) {
   while (plain < s.n && is_plain((unsigned char)s.p[plain])) plain++;
   if (plain == s.n) return str_dup(a, s);
   char *buf = arena_alloc_t(a, size_add(size_mul(s.n, 4), 8), is_tainted(s.p) ? TAINTED : UNTAINTED);
-  put_escaped(buf, s.n * 4 + 8, s.p, s.n);
+  put_escaped(buf, s.n * 4 + 8, s.p, s.n, false);
   return buf;
 }
 
@@ -414,7 +414,7 @@ void log_write(enum log_sel sel, unsigned dest, const char *fmt, ...) {
 void log_write_reject(unsigned dest, const char *line_text, const char *extra) {
   char line[LINE_MAX_BYTES + 256];
   size_t at = put_stamp(line, sizeof line, true, true);
-  put_escaped(line + at, sizeof line - at, line_text, strlen(line_text));
+  put_escaped(line + at, sizeof line - at, line_text, strlen(line_text), true);
   write_all(dest, line, at, extra);
 }
 
@@ -428,7 +428,7 @@ void log_msglog(int fd, const char *fmt, ...) {
   if (n < 0) return;
   size_t at = put_stamp(line, sizeof line, false, false), len = MIN((size_t)n, sizeof text - 1);
   while (len > 0 && text[len - 1] == '\n') len--;
-  at += put_escaped(line + at, sizeof line - at - 1, text, len);
+  at += put_escaped(line + at, sizeof line - at - 1, text, len, true);
   line[at++] = '\n';
   IGNORE_RESULT(sys_write_all(fd, line, at)); /* a convenience: its loss stops nothing */
 }

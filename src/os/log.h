@@ -3,7 +3,7 @@
  *
  * One process-wide service (its state is on the list of allowed writable globals).  A line is written with one write(2) to a file opened
  * O_APPEND as the exim user with O_NOFOLLOW; %s in the path is main/reject/panic, %D (and %M) the date stamp; "syslog" may stand
- * in the list.  Lines are cut at 8 KiB minus room for the stamp.  Unprintable bytes are written as backslash escapes (\n, \t, \ooo).
+ * in the list.  Lines are cut at 8 KiB minus room for the stamp.  Unprintable bytes but the tab are written as backslash escapes (\n, \ooo).
  * The stamp, [pid] and the current message id are put in front here; the builders of line types (log_lines.h and the flows) give the rest. */
 #ifndef OS_LOG_H
 #define OS_LOG_H
@@ -82,7 +82,7 @@ void log_write_reject(unsigned dest, const char *line, const char *extra);
 /* Append a raw line to a message log file descriptor with the standard stamp. */
 void log_msglog(int fd, const char *fmt, ...) PRINTF(2, 3);
 
-/* Text with unprintables escaped as logs show them (arena copy; taint kept). */
+/* Text with unprintables, tabs too, escaped as logs show foreign text inside a line (arena copy; taint kept). */
 const char *log_escape(struct arena *a, struct str s);
 
 #endif
