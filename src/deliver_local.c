@@ -407,6 +407,15 @@ static void defer_early(struct deliver_run *run, struct address *addr) {
   deliver_one_result(run, addr, true, false);
 }
 
+static bool is_pseudo(const struct address *a) { return a->is_pipe || a->is_file || a->is_reply; }
+
+/* Files and pipes of redirections go together when they are the same ones. */
+static bool same_kind(const struct address *l, const struct address *b) {
+  if (l->is_reply || b->is_reply) return false;
+  return is_pseudo(l) || is_pseudo(b) ? l->is_pipe == b->is_pipe && l->is_file == b->is_file && strcmp(l->address, b->address) == 0
+                                      : true;
+}
+
 /* Take the next address and those that may go with it. */
 static struct address *take_batch(struct deliver_run *run) {
   struct address *lead = run->local;
@@ -414,7 +423,7 @@ static struct address *take_batch(struct deliver_run *run) {
   lead->next = NULL;
   const struct transport *t = lead->transport;
   int64_t max = deliver_transport_int(t, "batch_max", 1);
-  if (max <= 1 || lead->is_pipe || lead->is_file || lead->is_reply) return lead;
+  if (max <= 1 || lead->is_reply) return lead;
   const char *batch_id = deliver_transport_str(t, "batch_id");
   bool by_local = !batch_id && (deliver_transport_mentions(t, "local_part") || deliver_transport_mentions(t, "original_local_part"));
   bool by_domain = !batch_id && (deliver_transport_mentions(t, "domain") || deliver_transport_mentions(t, "original_domain"));
@@ -427,7 +436,7 @@ static struct address *take_batch(struct deliver_run *run) {
   struct address **tail = &lead->next;
   for (struct address **link = &run->local; *link && max > 1;) {
     struct address *b = *link;
-    bool ok = !b->is_pipe && !b->is_file && !b->is_reply && deliver_same_batch(lead, b, false) &&
+    bool ok = same_kind(lead, b) && deliver_same_batch(lead, b, false) &&
               (!by_local || strcmp(lead->local_part, b->local_part) == 0) && (!by_domain || strcmp(lead->domain, b->domain) == 0);
     if (ok && batch_id) {
       (void)deliver_new_delivery(run, b->transport, b);
