@@ -120,12 +120,12 @@ static bool extra_exists(void *ctx, const char *id) { return spool_exists(ctx, i
 static struct delivery *extra_next(struct delivery *d, const char *host_name, const char *host_address) {
   (void)host_address;
   struct remote_ctx *base = d->one_done ? ((struct extra *)d->ctx)->base : d->ctx;
-  if (!d->one_done && !journal_first(base, d)) return NULL;
   for (int i = 0; i < EXTRA_MAX_TRIES; i++) {
     char id[MSGID_SIZE];
     bool more = false;
     if (!wait_next(d->cfg, base->run->a, d->transport->name, host_name, base->run->m->id, extra_exists, (void *)d->cfg, id, &more))
       return NULL;
+    if (!d->one_done && !journal_first(base, d)) return NULL; /* the id is lost from the hints only */
     struct delivery *next = extra_open(base, d, id, host_name);
     if (next) return next;
     if (!more) return NULL;

@@ -81,9 +81,18 @@ static bool wait_refill(struct hints_db *db, struct arena *a, const char *host, 
   return w->count > 0;
 }
 
+/* Opening for writing costs a disk flush at close; most hosts have nobody waiting. */
+static bool somebody_waits(const struct config *cfg, struct arena *a, const char *transport, const char *host_name) {
+  struct hints_db *db = hints_open(cfg->spool_directory, arena_printf(a, "wait-%s", transport), false);
+  struct hints_wait w;
+  bool found = db && wait_read(db, a, host_name, &w);
+  hints_close(db);
+  return found;
+}
+
 bool wait_next(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const char *exclude_id,
                bool (*exists)(void *ctx, const char *id), void *ctx, char ret_id[MSGID_SIZE], bool *ret_more) {
-  struct hints_db *db = wait_open(cfg, a, transport);
+  struct hints_db *db = somebody_waits(cfg, a, transport, host_name) ? wait_open(cfg, a, transport) : NULL;
   if (!db) return false;
   struct hints_wait w;
   bool found = false;
