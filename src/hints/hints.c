@@ -23,6 +23,7 @@ struct hints_db {
   GDBM_FILE g;
   int lock_fd;
   bool for_write;
+  char path[PATH_BYTES];
 };
 
 /* A name becomes part of a path: letters, digits, '-', '_', '.', and no leading dot. */
@@ -65,18 +66,24 @@ static void set_aside(const char *path, const char *why) {
             r < 0 ? "could not be moved aside" : "moved aside, starting afresh");
 }
 
+/* What GDBM says of the file's contents; all else is about the way to it. */
+static bool error_means_damage(int gdbm_error) {
+  static const int others[] = {GDBM_NO_ERROR,        GDBM_MALLOC_ERROR,   GDBM_FILE_OPEN_ERROR, GDBM_FILE_WRITE_ERROR,
+                               GDBM_FILE_READ_ERROR, GDBM_CANT_BE_READER, GDBM_CANT_BE_WRITER,  GDBM_FILE_STAT_ERROR};
+  for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+    if (gdbm_error == others[i]) return false;
+  return true;
+}
+
 static GDBM_FILE open_gdbm(const char *path, bool for_write) {
   int mode = for_write ? GDBM_WRCREAT : GDBM_READER;
   for (int attempt = 0; attempt < 2; attempt++) {
     GDBM_FILE g = gdbm_open(path, 0, mode | GDBM_NOLOCK | GDBM_CLOEXEC, 0640, NULL);
     if (g) return g;
-    int error = errno;
-    bool damaged = gdbm_errno == GDBM_BAD_MAGIC_NUMBER || gdbm_errno == GDBM_BYTE_SWAPPED ||
-                   gdbm_errno == GDBM_BAD_FILE_OFFSET || gdbm_errno == GDBM_BAD_HEADER || gdbm_errno == GDBM_EMPTY_DATABASE ||
-                   gdbm_errno == GDBM_BAD_DIR_ENTRY || gdbm_errno == GDBM_FILE_EOF;
-    DEBUG(D_HINTS) debug_printf("hints: open %s: %s (%s)\n", path, gdbm_strerror(gdbm_errno), strerror(error));
-    if (!for_write || !damaged) return NULL;
-    set_aside(path, gdbm_strerror(gdbm_errno));
+    int error = errno, gdbm_error = gdbm_errno;
+    DEBUG(D_HINTS) debug_printf("hints: open %s: %s (%s)\n", path, gdbm_strerror(gdbm_error), strerror(error));
+    if (!for_write || !error_means_damage(gdbm_error)) return NULL;
+    set_aside(path, gdbm_strerror(gdbm_error));
   }
   return NULL;
 }
@@ -94,13 +101,17 @@ struct hints_db *hints_open(const char *spool_directory, const char *name, bool 
     close(lock_fd);
     return NULL;
   }
-  *db = (struct hints_db){g, lock_fd, for_write};
+  *db = (struct hints_db){.g = g, .lock_fd = lock_fd, .for_write = for_write};
+  memcpy(db->path, path, sizeof path);
   return db;
 }
 
 void hints_close(struct hints_db *db) {
   if (!db) return;
+  /* Damage inside that a call ran into would meet every later one. */
+  bool is_damaged = db->for_write && gdbm_needs_recovery(db->g);
   gdbm_close(db->g);
+  if (is_damaged) set_aside(db->path, "found in use");
   close(db->lock_fd); /* and with it the lock */
   free(db);
 }
