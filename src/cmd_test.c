@@ -170,20 +170,22 @@ int cmd_test_retry(struct config *cfg, const struct cmdline *c)
 
 /* ---- -brw ---- */
 
-static void rewrite_and_print(struct expand_ctx *x, const char *label, const char *address, unsigned flag)
+/* A header line NAME: TEXT: what the rules make of its text. */
+static const char *rewrite_in_header(struct expand_ctx *x, const char *name, const char *text)
 {
-  const char *result = rewrite_address(x, address, flag, x->cfg->rewrite_rules);
-  printf("%s: %s\n", label, *result ? result : "<>");
+  const char *line = arena_printf(x->a, "%s: %s\n", name, text);
+  struct header_line h = {.text = line, .n = strlen(line)};
+  const char *changed = rewrite_header(x, &h, x->cfg->rewrite_rules);
+  return changed ? str_dup(x->a, str_rtrim(str_c(changed + strlen(name) + 2))) : text;
 }
 
 int cmd_test_rewrite(struct config *cfg, const struct cmdline *c)
 {
   static const struct {
-    const char *label;
-    unsigned flag;
-  } places[] = {{"  sender", REWRITE_SENDER}, {"    from", REWRITE_FROM},   {"      to", REWRITE_TO},
-                {"      cc", REWRITE_CC},     {"     bcc", REWRITE_BCC},    {"reply-to", REWRITE_REPLYTO},
-                {"env-from", REWRITE_ENVFROM}, {"  env-to", REWRITE_ENVTO}};
+    const char *name;
+    unsigned envelope; /* 0: a header line */
+  } places[] = {{"sender", 0}, {"from", 0},     {"to", 0},          {"cc", 0},
+                {"bcc", 0},    {"reply-to", 0}, {"env-from", REWRITE_ENVFROM}, {"env-to", REWRITE_ENVTO}};
   struct arena *a = arena_new("brw");
   const char *error = NULL;
   size_t domain = 0;
@@ -192,19 +194,27 @@ int cmd_test_rewrite(struct config *cfg, const struct cmdline *c)
     return EXIT_FAILURE;
   }
   struct expand_ctx x = expand_ctx_new(a, cfg);
-  const char *address = rfc5322_extract_address(a, str_c(c->args.v[0]), (struct addr_opts){.allow_empty = true, .allow_domain_literal = true},
+  const char *given = arena_strdup_t(a, c->args.v[0], TAINTED);
+  if (!cfg->rewrite_rules) printf("No rewrite rules are defined\n");
+  if (cfg->smtp_rewrite_rules) {
+    const char *s = rewrite_address(&x, given, REWRITE_SMTP, cfg->smtp_rewrite_rules);
+    if (s != given) printf("    SMTP: %s\n", s);
+  }
+  unsigned wanted = 0;
+  for (const struct rewrite_rule *r = cfg->rewrite_rules; r; r = r->next) wanted |= r->flags;
+  if (!(wanted & (REWRITE_HEADERS | REWRITE_ENVFROM | REWRITE_ENVTO))) return EXIT_SUCCESS;
+  if (!strchr(given, '@')) given = arena_printf(a, "%s@%s", given, cfg->qualify_recipient);
+  const char *address = rfc5322_extract_address(a, str_c(given), (struct addr_opts){.allow_empty = true, .allow_domain_literal = true},
                                                 &domain, &error);
   if (!address) {
-    printf("syntax error in %s\n(%s)\n", (const char *)c->args.v[0], error);
+    printf("Syntax error in %s\n%c%s\n", given, ch_upper(error[0]), error + 1);
     return EXIT_FAILURE;
   }
-  if (!domain && *address) address = arena_printf(a, "%s@%s", address, cfg->qualify_recipient);
-  if (cfg->smtp_rewrite_rules) {
-    const char *s = rewrite_address(&x, address, REWRITE_SMTP, cfg->smtp_rewrite_rules);
-    if (s != address) printf("\"SMTP\" rewrites to: %s\n", s);
-    address = s;
+  for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+    const char *result = places[i].envelope ? rewrite_address(&x, address, places[i].envelope, cfg->rewrite_rules)
+                                            : rewrite_in_header(&x, places[i].name, given);
+    printf("%8s: %s\n", places[i].name, *result ? result : "<>");
   }
-  for (size_t i = 0; i < ARRAY_SIZE(places); i++) rewrite_and_print(&x, places[i].label, address, places[i].flag);
   arena_free(a);
   return EXIT_SUCCESS;
 }
