@@ -473,6 +473,13 @@ static struct address *drop_early(struct deliver_run *run, struct address *batch
   return keep;
 }
 
+/* What the driver must expand with the rights of this process. */
+static bool set_up_driver(struct delivery *d) {
+  const char *error = NULL;
+  if (!d->transport->driver->setup || d->transport->driver->setup(d, &error) == OUTCOME_OK) return true;
+  return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL, error);
+}
+
 static void deliver_batch(struct deliver_run *run, struct address *batch) {
   struct tree known = {0};
   batch = drop_early(run, batch, &known);
@@ -481,7 +488,7 @@ static void deliver_batch(struct deliver_run *run, struct address *batch) {
   struct delivery *d = deliver_new_delivery(run, batch->transport, batch);
   struct run_as as = {0};
   bool started = false;
-  if (deliver_prepare(run, d) && find_user(run, d, &as) && find_directories(run, d)) {
+  if (deliver_prepare(run, d) && find_user(run, d, &as) && find_directories(run, d) && set_up_driver(d)) {
     d->uid = as.uid;
     d->gid = as.gid;
     started = true;

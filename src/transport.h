@@ -48,6 +48,7 @@ struct delivery {
   struct delivery *(*next_for_host)(struct delivery *d, const char *host_name, const char *host_address);
   void (*one_done)(struct delivery *d); /* journal the results of that extra delivery */
   void *ctx;
+  void *setup_data;            /* of the driver's setup, for its deliver */
   int sequence;                /* 1 first message on the connection, 2 ... */
 };
 
@@ -61,7 +62,7 @@ struct transport_driver {
   /* Deliver; outcome of every address is set in addr->result/message/basic_errno.  Returns false only when the whole batch was handled as "call
    * me for each address separately". */
   bool (*deliver)(struct delivery *d);
-  /* smtp: called in the parent before routing ends to build per-address host lists from the hosts option; NULL none. */
+  /* Called in the parent before deliver: smtp builds host lists from the hosts option, appendfile expands its quotas; NULL none. */
   enum outcome (*setup)(struct delivery *d, const char **ret_error);
   const char *info;            /* for -bV: "maildir/mailstore/mbx" or NULL */
 };

@@ -31,6 +31,8 @@ static const char *appendfile_init(struct arena *a, struct config *c, struct tra
     return arena_printf(a, "only one of \"file\" or \"directory\" can be set for the %s transport", t->name);
   if (ob->file && !ob->use_lockfile && !ob->use_fcntl_lock && !ob->use_flock_lock)
     return arena_printf(a, "no locking configured for the %s transport", t->name);
+  if (ob->quota_filecount && strcmp(ob->quota_filecount, "0") != 0 && !ob->quota)
+    return arena_printf(a, "quota must be set if quota_filecount is set for the %s transport", t->name);
   const char *create = ob->create_file;
   if (create && strcmp(create, "anywhere") != 0 && strcmp(create, "belowhome") != 0 && strcmp(create, "inhome") != 0 && *create != '/')
     return arena_printf(a, "invalid value given for \"create_file\" for the %s transport: '%s'", t->name, create);
@@ -207,7 +209,7 @@ static void choose_strings(struct append_job *j) {
 }
 
 static bool appendfile_deliver(struct delivery *d) {
-  struct append_job j = {.d = d, .ob = d->transport->ob, .fd = -1};
+  struct append_job j = {.d = d, .ob = d->transport->ob, .fd = -1, .limits = d->setup_data};
   if (transport_size_refused(d)) return true;
   if (!choose_path(&j)) return true;
   choose_strings(&j);
@@ -236,5 +238,6 @@ const struct transport_driver appendfile_transport = {
   .is_local = true,
   .init = appendfile_init,
   .deliver = appendfile_deliver,
+  .setup = append_setup,
   .info = "maildir",
 };

@@ -13,6 +13,7 @@
 
 #include "os/debug.h"
 #include "os/sys.h"
+#include "policy/match.h"
 
 static void fail_write(struct append_job *j, const char *temp, int r, const char *shown) {
   if (j->fd >= 0) (void)!sys_close(j->fd);
@@ -63,13 +64,29 @@ static void finish(struct append_job *j, const char *temp, const char *final, in
   for (struct address *a = j->d->addrs; a; a = a->next) a->delivered_size = bytes;
 }
 
+/* The new file must go again when there is no room for it. */
+static bool is_full(struct append_job *j, const char *temp, const char *shown, time_t last_read) {
+  const char *which = append_over_quota(j);
+  if (!which) return false;
+  (void)!sys_close(j->fd);
+  j->fd = -1;
+  (void)!sys_unlink(temp);
+  append_defer_quota(j, which, shown, last_read);
+  return true;
+}
+
 /* ---- maildir ---------------------------------------------------------------------------------------------- */
 
 static bool make_maildir(struct append_job *j) {
   static const char *const parts[] = {"new", "cur", "tmp"};
   for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
     if (!append_make_directories(j, arena_printf(j->d->arena, "%s/%s", j->path, parts[i]))) return false;
-  return true;
+  const char *re = j->ob->maildirfolder_create_regex;
+  if (!re || regex_match(j->d->x, re, false, str_c(j->path), false) != OUTCOME_OK) return true;
+  const char *mark = arena_printf(j->d->arena, "%s/maildirfolder", j->path);
+  int fd = sys_open(mark, O_CREAT | O_WRONLY | O_NOFOLLOW, 0600), r = fd < 0 ? fd : sys_close(fd);
+  if (r < 0) append_defer(j, -r, "failed to create %s", mark);
+  return r == 0;
 }
 
 /* A name that cannot be used twice: clock, process, host; the clock is seen to move on before we return. */
@@ -79,9 +96,41 @@ static const char *maildir_name(struct append_job *j) {
   return arena_printf(j->d->arena, "%lld.H%ldP%ld.%s", (long long)tv.tv_sec, (long)tv.tv_usec, (long)getpid(), j->d->cfg->primary_hostname);
 }
 
+/* maildir_tag for a file of that size; "" none, NULL: deferred. */
+static const char *make_tag(struct append_job *j, off_t size) {
+  struct message *m = j->d->msg;
+  struct expand_ctx *x = j->d->x;
+  if (!j->ob->maildir_tag) return "";
+  int64_t real_size = m->message_size;
+  m->message_size = size;
+  const char *text = expand_option(x, "maildir_tag", j->ob->maildir_tag);
+  m->message_size = real_size;
+  if (!text && x->forced_fail) return "";
+  if (!text || strchr(text, '/')) {
+    append_defer(j, ERRNO_EXPANDFAIL, "Expansion of \"%s\" (maildir_tag for %s transport) failed: %s", j->ob->maildir_tag,
+                 j->d->transport->name, text ? "a tag cannot contain a slash" : x->error ? x->error : "");
+    return NULL;
+  }
+  struct strbuf b = strbuf_new(j->d->arena);
+  for (; *text; text++) {
+    if (!ch_isprint(*text)) continue;
+    if (b.n == 0 && ch_isalnum(*text)) strbuf_adds(&b, ":");
+    strbuf_addc(&b, *text);
+  }
+  return b.n > 0 ? b.p : "";
+}
+
+/* Deliveries change the time too, but it is all a maildir tells: manual ch. 32, quota_ errors. */
+static time_t last_change(const char *dir) {
+  struct stat st;
+  return stat(dir, &st) == 0 ? st.st_mtime : 0;
+}
+
 static void deliver_maildir(struct append_job *j) {
   struct arena *a = j->d->arena;
   if (!make_maildir(j)) return;
+  time_t last_read = last_change(arena_printf(a, "%s/new", j->path));
+  append_count_usage(j);
   const char *name = NULL, *temp = NULL;
   for (int64_t i = 0; j->fd < 0 && i <= j->ob->maildir_retries; i++) {
     struct timespec two = {.tv_sec = 2};
@@ -98,8 +147,19 @@ static void deliver_maildir(struct append_job *j) {
   (void)!sys_fchmod(j->fd, (mode_t)j->mode);
   struct stat st;
   int64_t bytes = 0;
-  if (!write_temp(j, temp, arena_printf(a, "tmp/%s", name), &st, &bytes)) return;
-  finish(j, temp, arena_printf(a, "%s/new/%s", j->path, name), bytes);
+  const char *shown = arena_printf(a, "tmp/%s", name);
+  if (is_full(j, temp, shown, last_read)) return;
+  if (!write_temp(j, temp, shown, &st, &bytes)) return;
+  const char *tag = make_tag(j, st.st_size);
+  if (!tag) {
+    (void)!sys_unlink(temp);
+    return;
+  }
+  const char *final = arena_printf(a, "%s/new/%s%s", j->path, name, tag);
+  struct stat there;
+  if (*tag && lstat(final, &there) < 0 && errno == ENAMETOOLONG) final = arena_printf(a, "%s/new/%s", j->path, name);
+  finish(j, temp, final, bytes);
+  if (j->d->addrs->result == OUTCOME_OK) append_note_size(j, st.st_size);
 }
 
 /* ---- plain directory -------------------------------------------------------------------------------------- */
@@ -107,6 +167,7 @@ static void deliver_maildir(struct append_job *j) {
 static void deliver_file(struct append_job *j) {
   struct arena *a = j->d->arena;
   if (!append_make_directories(j, j->path)) return;
+  append_count_usage(j);
   const char *temp = arena_printf(a, "%s/temp.%ld.%s", j->path, (long)getpid(), j->d->cfg->primary_hostname);
   j->fd = sys_open(temp, O_WRONLY | O_CREAT | O_EXCL, (mode_t)j->mode);
   if (j->fd < 0) {
@@ -116,7 +177,7 @@ static void deliver_file(struct append_job *j) {
   (void)!sys_fchmod(j->fd, (mode_t)j->mode);
   struct stat st;
   int64_t bytes = 0;
-  if (!write_temp(j, temp, temp, &st, &bytes)) return;
+  if (is_full(j, temp, temp, 0) || !write_temp(j, temp, temp, &st, &bytes)) return;
   j->d->x->inode = st.st_ino;
   const char *name = expand_option(j->d->x, "directory_file", j->ob->directory_file);
   if (!name || strchr(name, '/') || !*name || expand_taint_refused(j->d->x, name, "file name for directory_file")) {
@@ -129,8 +190,7 @@ static void deliver_file(struct append_job *j) {
 }
 
 void append_to_directory(struct append_job *j) {
-  struct stat st;
-  if (stat(j->path, &st) < 0 && !append_may_create(j, j->path)) {
+  if (!append_may_create(j, j->path)) { /* a file is created, be the directory there or not */
     append_defer(j, ERRNO_BADCREATE, "tried to create file in %s, but file creation outside the home directory is not permitted", j->path);
     return;
   }

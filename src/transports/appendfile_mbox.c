@@ -274,7 +274,17 @@ static int end_last_line(const struct append_job *j, off_t size) {
 static void append_open_file(struct append_job *j, enum opened how) {
   struct stat before;
   int64_t bytes = 0;
-  int r = fstat(j->fd, &before) < 0 ? -errno : end_last_line(j, before.st_size);
+  int r = fstat(j->fd, &before) < 0 ? -errno : 0;
+  if (r == 0) append_note_file_size(j, before.st_size);
+  const char *full = r == 0 ? append_over_quota(j) : NULL;
+  if (full) {
+    if (how == OPENED_NEW) (void)!sys_unlink(j->path);
+    (void)!sys_close(j->fd);
+    j->fd = -1;
+    append_defer_quota(j, full, j->path, before.st_size > 0 ? before.st_atime : 0);
+    return;
+  }
+  if (r == 0) r = end_last_line(j, before.st_size);
   if (r == 0) r = append_write(j, &bytes);
   if (r == 0 && how == OPENED_NEW) r = append_sync_parent(j->d->arena, j->path);
   if (r < 0) undo(j, how, &before);

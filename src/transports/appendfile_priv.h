@@ -15,6 +15,18 @@ struct appendfile_opts {
 
 enum append_format { APPEND_MBOX, APPEND_FILE, APPEND_MAILDIR };
 
+/* What the options about quotas come to; expanded before the change to the user. */
+struct append_limits {
+  int64_t bytes, files;          /* 0 none */
+  bool bytes_no_check, files_no_check;
+  int64_t given_bytes, given_files; /* mailbox_size, mailbox_filecount; -1 unset */
+  const char *directory;         /* quota_directory or NULL */
+};
+
+struct append_usage {
+  int64_t bytes, files;
+};
+
 /* One delivery to a file or directory. */
 struct append_job {
   struct delivery *d;
@@ -25,6 +37,10 @@ struct append_job {
   const char *prefix, *suffix;   /* unexpanded, NULL none */
   struct write_opts write;
   int fd;
+  const struct append_limits *limits; /* NULL: none */
+  struct append_usage usage;     /* before this message; valid when is_counted */
+  bool is_counted;
+  const char *sizefile;          /* maildirsize to keep, or NULL */
 };
 
 /* Each sets the results of all addresses itself. */
@@ -42,5 +58,22 @@ bool append_may_create(const struct append_job *j, const char *path);
 MUST_CHECK bool append_make_directories(struct append_job *j, const char *dir);
 /* Sync the directory that holds path: its new entry must survive a crash. 0 or -errno. */
 int append_sync_parent(struct arena *a, const char *path);
+
+/* appendfile_quota.c.  "10.5M/no_check": NULL or an error text. */
+const char *append_parse_quota(const char *text, int64_t *ret_value, bool *ret_no_check);
+/* A maildirsize file: its first line must be head.  False: to be counted anew. */
+bool append_parse_sizefile(struct str text, const char *head, struct append_usage *ret, int *ret_entries);
+/* In the parent: expand the limits. */
+enum outcome append_setup(struct delivery *d, const char **ret_error);
+bool append_has_quota(const struct append_job *j);
+/* Fill j->usage from a directory (before anything is created there) or from the size of an open file. */
+void append_count_usage(struct append_job *j);
+void append_note_file_size(struct append_job *j, int64_t bytes);
+/* "quota" or "filecount quota" when one is exceeded, else NULL. */
+const char *append_over_quota(const struct append_job *j);
+/* last_read: when the mailbox was read last, 0 unknown. */
+void append_defer_quota(struct append_job *j, const char *which, const char *shown, time_t last_read);
+/* A message of that size was added: note it in maildirsize. */
+void append_note_size(struct append_job *j, int64_t bytes);
 
 #endif
