@@ -100,7 +100,7 @@ static void test_actions(void **state)
       {"exim -Mrm 1xVaVM-000000005Gf-1uPK 1xVaVM-0005Gf-1u", CMD_MESSAGE, 2},
       {"exim -bh 1.2.3.4", CMD_HOST_CHECK, 0},
       {"exim -bh ::1", CMD_HOST_CHECK, 0},
-      {"exim -bs -tls-on-connect", CMD_SMTP, 0},
+      {"exim -bs", CMD_SMTP, 0},
       {"exim -bt a@b c@d", CMD_TEST_ADDRESS, 2},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
