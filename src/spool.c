@@ -336,6 +336,25 @@ enum spool_open_result spool_peek(const struct config *cfg, const char *id, stru
 
 /* ---- delivery: D4, D7, D8 ------------------------------------------------------------------------------------------ */
 
+/* A write that was cut short (a kill, a full disk) leaves a piece of a line, which must become neither the front of the next address nor,
+ * with a newline added, an address of its own. */
+static int cut_torn_line(int fd) {
+  struct stat st;
+  char piece[1024];
+  if (fstat(fd, &st) < 0) return -errno;
+  off_t end = st.st_size;
+  while (end > 0) {
+    off_t from = end > (off_t)sizeof piece ? end - (off_t)sizeof piece : 0;
+    ssize_t n = sys_pread(fd, piece, (size_t)(end - from), from);
+    if (n < 0) return (int)n;
+    if (n != (ssize_t)(end - from)) return -EIO;
+    while (n > 0 && piece[n - 1] != '\n') n--;
+    end = from + n;
+    if (n > 0) break;
+  }
+  return end == st.st_size ? 0 : sys_ftruncate(fd, end);
+}
+
 int spool_journal(struct message *m, const char *const *unique, size_t count) {
   if (count == 0) return 0;
   char sub = subdir_of(m->cfg, m->id, 'D');
@@ -346,9 +365,10 @@ int spool_journal(struct message *m, const char *const *unique, size_t count) {
   }
   struct path path = make_path(m->cfg, m->id, 'J', sub);
   bool is_new = access(path.s, F_OK) < 0;
-  int fd = sys_open(path.s, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0640);
+  int fd = sys_open(path.s, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW, 0640);
   if (fd < 0) return fd;
-  int r = sys_write_all(fd, b.p, b.n);
+  int r = is_new ? 0 : cut_torn_line(fd);
+  if (r == 0) r = sys_write_all(fd, b.p, b.n);
   if (r == 0 && !m->cfg->o.disable_fsync) r = sys_fdatasync(fd);
   int c = sys_close(fd);
   if (r == 0) r = c;
