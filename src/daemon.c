@@ -109,6 +109,7 @@ static void start_acceptor(struct master *m)
     queue_set_notify_fd(m->notify[1]);
     /* With -odi a session delivers itself and needs root for local deliveries; otherwise it never does. */
     if (priv_can_raise() && !m->o->deliver_foreground && priv_drop_forever(m->cfg->exim_uid, m->cfg->exim_gid, NULL) < 0) _exit(EXIT_FAILURE);
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* a change of user has cleared it */
     daemon_acceptor(m->cfg, m->o, &m->listeners, m->closed_pipe[1]);
   }
   m->acceptor = pid > 0 ? pid : 0;
@@ -305,10 +306,21 @@ static void go_to_background(void)
   if (null > 2) close(null);
 }
 
+/* No process could be had for one of the two. */
+static bool is_complete(const struct master *m) { return m->queue_manager > 0 && (m->acceptor > 0 || !m->o->listen); }
+
+static void start_missing(struct master *m)
+{
+  if (m->queue_manager <= 0) start_queue_manager(m);
+  if (m->acceptor <= 0) start_acceptor(m);
+}
+
 static void master_loop(struct master *m, const sigset_t *set)
 {
+  const struct timespec again = {.tv_sec = 1};
   for (;;) {
-    int sig = sigwaitinfo(set, NULL);
+    int sig = is_complete(m) ? sigwaitinfo(set, NULL) : sigtimedwait(set, NULL, &again);
+    if (sig < 0 && !is_complete(m)) start_missing(m);
     if (sig == SIGCHLD) reap(m);
     else if (sig == SIGHUP) reload(m);
     else if (sig == SIGTERM || sig == SIGINT) return;

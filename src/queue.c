@@ -24,18 +24,26 @@
 #include "policy/match.h"
 #include "spool.h"
 
-enum { MAX_WORKERS = 20, WORKER_MAX_MESSAGES = 200, WORKER_IDLE_MS = 1000, MAX_PENDING = 100000, ORPHAN_AGE_SEC = 3600 };
+enum { MAX_WORKERS = 20, WORKER_MAX_MESSAGES = 200, WORKER_IDLE_MS = 1000, NOTIFY_WAIT_MS = 3000, MAX_PENDING = 100000, ORPHAN_AGE_SEC = 3600 };
 
 static int notify_fd_of_process = -1;
 void queue_set_notify_fd(int fd) { notify_fd_of_process = fd; }
 int queue_get_notify_fd(void) { return notify_fd_of_process; }
 
+/* The manager empties the socket many times a second.  One that is stopped or being restarted must not hold up a session for long: the
+ * message is on the spool, the next run finds it. */
 bool queue_notify(int notify_fd, const char *id) {
   if (notify_fd < 0) return false;
-  ssize_t r;
-  do r = send(notify_fd, id, strlen(id) + 1, MSG_NOSIGNAL);
-  while (r < 0 && errno == EINTR);
-  return r > 0;
+  for (deadline_ms end = deadline_in_ms(NOTIFY_WAIT_MS);;) {
+    if (send(notify_fd, id, strlen(id) + 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 0) return true;
+    if (errno != EAGAIN && errno != EINTR) return false;
+    if (deadline_passed(end)) {
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "the queue manager does not answer: %s waits for the next queue run", id);
+      return true;
+    }
+    struct pollfd p = {notify_fd, POLLOUT, 0};
+    (void)poll(&p, 1, deadline_poll_ms(end));
+  }
 }
 
 /* ---- one run ------------------------------------------------------------------------------------------------------ */
@@ -186,10 +194,10 @@ static void reap(struct manager *m) {
   pid_t pid;
   manager_child = 0;
   while ((pid = sys_waitpid(-1, &status, WNOHANG)) > 0) {
-    if (!is_run_pid(m, pid)) m->workers--;
-    if (!WIFSIGNALED(status)) continue;
-    if (m->in_work > 0) m->in_work--; /* what it was doing will never be reported */
-    if (WTERMSIG(status) != SIGTERM)
+    bool is_worker = !is_run_pid(m, pid), is_orderly = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (is_worker) m->workers--;
+    if (is_worker && !is_orderly && m->in_work > 0) m->in_work--; /* what it was doing will never be reported */
+    if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM)
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "delivery process %d died of signal %d", (int)pid, WTERMSIG(status));
   }
 }
@@ -209,9 +217,17 @@ static void read_notifications(struct manager *m) {
   }
 }
 
+static bool has_data(int fd) {
+  struct pollfd p = {fd, POLLIN, 0};
+  return poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
+}
+
 /* One worker: ids from the socket until it has done its share or nothing comes for a while. */
 NORETURN static void worker_main(const struct manager *m) {
   child_signals();
+  /* The manager's ends are its own: when it is gone, a report must fail and not wait for a reader. */
+  close(m->work[0]);
+  close(m->done[0]);
   for (int i = 0; i < WORKER_MAX_MESSAGES; i++) {
     struct pollfd p = {m->work[1], POLLIN, 0};
     char id[64];
@@ -243,6 +259,8 @@ static void read_reports(struct manager *m) {
 /* Give every worker something to do, with as many workers as there is work for. */
 static void hand_out(struct manager *m) {
   read_reports(m);
+  /* Without workers the socket alone says what is left: a worker that was killed may have had nothing, or have reported before. */
+  if (m->workers == 0) m->in_work = has_data(m->work[1]) ? 1 : 0;
   /* ids that were handed out while the last worker was ending still lie in the socket */
   if (m->in_work > m->workers && m->workers < MAX_WORKERS) start_worker(m);
   while (m->count > 0) {
@@ -273,7 +291,7 @@ static void start_run(struct manager *m) {
 }
 
 static int wait_ms(const struct manager *m) {
-  bool stuck = m->count > 0 && m->in_work == 0; /* fork failed: try again soon */
+  bool stuck = (m->count > 0 && m->in_work == 0) || m->in_work > m->workers; /* fork failed: try again soon */
   int ms = m->interval_sec > 0 ? deadline_poll_ms(m->next_run) : -1;
   return stuck && (ms < 0 || ms > 1000) ? 1000 : ms;
 }
