@@ -91,6 +91,7 @@ static void plan_first_flight(struct smtp_attempt *s, size_t *at, size_t *ret_n)
 
 static bool finish_transaction(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
   if (!smtp_reap_envelope(s)) return false;
+  if (s->bdat_used) return smtp_reap_chunk(s, first, n);
   bool any = false;
   for (size_t i = 0; i < n; i++) any = any || first[i].state == RCPT_ACCEPTED;
   if (any && !s->mail_refused && !s->data_sent && !smtp_use_chunking(s)) {
@@ -130,7 +131,7 @@ static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fli
     if (!in_flight) {
       begin_transaction(s);
       smtp_write_envelope(s, first, n, !smtp_use_chunking(s));
-      if (s->dead) return false;
+      if (s->dead || (smtp_chunk_rides_along(s) && !smtp_send_chunk_ahead(s))) return false;
     }
     in_flight = false;
     if (!finish_transaction(s, first, n)) return false;

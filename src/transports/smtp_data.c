@@ -10,6 +10,8 @@
 
 #include "os/debug.h"
 
+enum { RIDE_ALONG_MAX = 128 * 1024 }; /* more is not sent before the recipients are known to be wanted */
+
 struct sink {
   struct smtp_attempt *s;
   int64_t bytes;
@@ -91,6 +93,7 @@ static bool reap_lmtp(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n)
   for (size_t i = 0; i < n; i++)
     if (first[i].state == RCPT_ACCEPTED) smtp_expect(s, AT_END, &first[i], "end of data");
   while (s->awaited_count) {
+    s->reply_deadline = deadline_in_sec(s->ob->final_timeout);
     struct smtp_awaited what;
     struct smtp_reply r;
     if (!smtp_read_reply(s, &what, &r)) return false;
@@ -125,6 +128,28 @@ static bool send_lone_dot(struct smtp_attempt *s) {
   }
   smtp_expect(s, AT_END, NULL, "end of data");
   return smtp_read_reply(s, &what, &r);
+}
+
+/* Nobody was accepted: the server swallowed the chunk and says so (RFC 3030 section 2). */
+static bool reap_unwanted_chunk(struct smtp_attempt *s) {
+  struct smtp_awaited what;
+  struct smtp_reply r;
+  if (!smtp_read_reply(s, &what, &r)) return false;
+  if (r.code / 100 != 2) s->content_sent = false;
+  return true;
+}
+
+bool smtp_chunk_rides_along(const struct smtp_attempt *s) {
+  return s->pipelining && s->d->msg->message_size <= RIDE_ALONG_MAX && smtp_use_chunking(s);
+}
+
+bool smtp_send_chunk_ahead(struct smtp_attempt *s) { return !s->dead && write_content(s, true); }
+
+bool smtp_reap_chunk(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
+  bool any = false;
+  for (size_t i = 0; i < n; i++) any = any || first[i].state == RCPT_ACCEPTED;
+  s->reply_deadline = deadline_in_sec(s->ob->final_timeout);
+  return any && !s->mail_refused ? reap_final(s, first, n) : reap_unwanted_chunk(s);
 }
 
 bool smtp_send_content(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {

@@ -74,6 +74,36 @@ static void test_chunking(void **state) {
   client_free(&c);
 }
 
+#define CHUNK_GROUP ">220 hello\n", "<EHLO", ">250-srv\n250-CHUNKING\n250 PIPELINING\n", "<MAIL", "<RCPT TO:<a@", "<RCPT TO:<b@", "<BDAT ", "bdat"
+
+/* The server says nothing before it has the whole group, chunk included: one wait for all of it (RFC 3030 section 4.2). */
+static void test_chunk_rides_along(void **state) {
+  (void)state;
+  const struct {
+    const char *const *script;
+    enum outcome first, second;
+    int basic_errno;
+  } rows[] = {
+    {SCRIPT(CHUNK_GROUP, ">250 ok\n250 ok\n550 no\n250 got it\n", "<QUIT"), OUTCOME_OK, OUTCOME_FAIL, 0},
+    {SCRIPT(CHUNK_GROUP, ">250 ok\n550 no\n550 no\n503 no recipients\n", "<QUIT"), OUTCOME_FAIL, OUTCOME_FAIL, 0},
+    {SCRIPT(CHUNK_GROUP, ">450 later\n503 what\n503 what\n503 what\n", "<QUIT"), OUTCOME_DEFER, OUTCOME_DEFER, ERRNO_MAIL4XX},
+    {SCRIPT(CHUNK_GROUP, ">250 ok\n250 ok\n250 ok\n554 virus\n", "<QUIT"), OUTCOME_FAIL, OUTCOME_FAIL, 0},
+    {SCRIPT(CHUNK_GROUP, ">250 ok\n250 ok\n250 ok\n", "close"), OUTCOME_DEFER, OUTCOME_DEFER, ERRNO_SMTPCLOSED},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct client c;
+    client_new(&c, "x\n", 2);
+    client_option(&c, "hosts_try_chunking", "*");
+    struct server s = {.scripts = {rows[i].script}};
+    run(&c, &s);
+    assert_int_equal(s.connections, 1);
+    assert_int_equal(c.d.addrs->result, rows[i].first);
+    assert_int_equal(c.d.addrs->next->result, rows[i].second);
+    if (rows[i].basic_errno) assert_int_equal(c.d.addrs->basic_errno, rows[i].basic_errno);
+    client_free(&c);
+  }
+}
+
 static void test_helo_fallback_and_all_refused(void **state) {
   (void)state;
   struct client c;
@@ -425,6 +455,7 @@ int main(void) {
     cmocka_unit_test(test_plain_delivery),
     cmocka_unit_test(test_pipelined_delivery),
     cmocka_unit_test(test_chunking),
+    cmocka_unit_test(test_chunk_rides_along),
     cmocka_unit_test(test_helo_fallback_and_all_refused),
     cmocka_unit_test(test_failures),
     cmocka_unit_test(test_refused_connection_goes_to_next_host),
