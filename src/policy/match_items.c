@@ -88,8 +88,9 @@ enum outcome match_run_lookup(struct list_run *r, const struct lookup_type *t, c
 
 static enum outcome lookup_item(struct list_run *r, const struct lookup_type *t, const char *data, const char *key, const char *error) {
   if (error) {
-    /* A mistake in the configuration: this process cannot go on sensibly; mail stays where it is. */
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "%s", error);
+    /* A mistake in the configuration: this process cannot go on sensibly; mail stays where it is.  Where lookups are forbidden a user
+     * wrote the list, and his mistake is his alone. */
+    if (!r->x->forbid_lookup) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "%s", error);
     r->error = error;
     return OUTCOME_DEFER;
   }
