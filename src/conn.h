@@ -90,6 +90,10 @@ struct conn {
   const char *acl_where_message;
   bool log_reject_target_set;    /* log_reject_target = in the ACL that ran last */
   unsigned log_reject_target;    /* LOG_* bits, 0 nowhere */
+  unsigned command_serial;       /* counts SMTP commands */
+  struct tree dns_list_answers;  /* kept by dns_list.c */
+  struct tree rates;             /* kept by hints/ratelimit.c, like the next */
+  char rate_texts[3][64];        /* $sender_rate, $sender_rate_limit, $sender_rate_period */
 
   /* local caller */
   const char *login;

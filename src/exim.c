@@ -147,8 +147,7 @@ static void adopt_socket(struct conn *k)
 static struct smtp_opts smtp_opts_of(const struct run *r, enum smtp_mode mode)
 {
   bool queue_only = r->c->queue_only || (r->cfg->o.queue_only && !(r->cfg->o.queue_only_override && (r->c->deliver_foreground || r->c->deliver_background)));
-  return (struct smtp_opts){.mode = mode, .deliver_foreground = r->c->deliver_foreground, .queue_only = queue_only,
-                            .queue_reason = queue_only ? "queueing forced" : NULL};
+  return (struct smtp_opts){.mode = mode, .deliver_foreground = r->c->deliver_foreground, .queue_only = queue_only};
 }
 
 static int do_smtp(struct run *r)

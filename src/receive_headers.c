@@ -4,7 +4,9 @@
  * Floor: flows.  Every byte is foreign; header texts are tainted and live in the message's arena.  A line that is no
  * header starts the body.  Manual ch. 47 "Message processing", RFC 5322. */
 
+#include "os/debug.h"
 #include "policy/match.h"
+#include "policy/narrate.h"
 #include "policy/rewrite.h"
 #include "receive_priv.h"
 
@@ -36,16 +38,15 @@ bool receive_get_line(struct reception *r, struct strbuf *b, size_t max_bytes) {
 
 static bool is_too_long(struct reception *r, size_t line_bytes) {
   const struct main_options *o = &r->c->cfg->o;
-  const char *host = origin_host_ident(r->m->arena, r->c, false, false);
   if (o->header_maxsize > 0 && r->header_bytes > o->header_maxsize) {
     log_write(LS_ALWAYS, LOG_MAIN, "ridiculously long message header received from %s (more than %lld characters): message "
-              "abandoned", host, (long long)o->header_maxsize);
+              "abandoned", origin_host_ident(r->m->arena, r->c, false, false), (long long)o->header_maxsize);
     r->reply = "552 Message header is ridiculously long";
     return true;
   }
   if (o->header_line_maxsize > 0 && (int64_t)line_bytes > o->header_line_maxsize) {
     log_write(LS_ALWAYS, LOG_MAIN, "overlong message header line received from %s (more than %lld characters): message "
-              "abandoned", host, (long long)o->header_line_maxsize);
+              "abandoned", origin_host_ident(r->m->arena, r->c, false, false), (long long)o->header_line_maxsize);
     r->reply = "552 A message header line is too long";
     return true;
   }
@@ -81,11 +82,12 @@ static void finish_header(struct reception *r, struct strbuf *h) {
 /* A line "From address date" that some programs put in front; consumed when it is one. */
 static bool take_from_line(struct reception *r, struct str line) {
   const char *pattern = r->c->cfg->o.uucp_from_pattern;
-  if (!str_starts(line, STR("From ")) || !pattern) return false;
   const struct main_options *o = &r->c->cfg->o;
-  if (!r->accepted_from_line &&
-      (!r->c->from.host_address || match_sender_host(r->x, "ignore_fromline_hosts", o->ignore_fromline_hosts) != OUTCOME_OK))
+  bool is_candidate = line.n > 0 && pattern && (str_starts(line, STR("From ")) || narrate_wanted(r->x, D_RECEIVE));
+  if (!is_candidate || (!r->accepted_from_line &&
+      (!r->c->from.host_address || match_sender_host(r->x, "ignore_fromline_hosts", o->ignore_fromline_hosts) != OUTCOME_OK)))
     return false;
+  if (!str_starts(line, STR("From "))) return false;
   const char *text = arena_printf(r->m->arena, "%.*s", STR_FMT(line));
   if (regex_match(r->x, pattern, false, str_c(text), true) != OUTCOME_OK) {
     text = arena_printf(r->m->arena, "%.*s\n", STR_FMT(line));
@@ -284,15 +286,16 @@ static void add_date(struct reception *r) {
 static const char *qualify_header(struct reception *r, const struct header_line *h) {
   struct str name, value;
   bool recipient = h->type == 'T' || h->type == 'C' || h->type == 'B', changed = false;
-  if (!(recipient ? r->m->allow_unqualified_recipient : r->m->allow_unqualified_sender)) return NULL;
+  bool may_qualify = recipient ? r->m->allow_unqualified_recipient : r->m->allow_unqualified_sender;
   if (!header_split(str_n(h->text, h->n), &name, &value)) return NULL;
   struct strbuf b = strbuf_new_t(r->m->arena, TAINTED, h->n + 32);
   strbuf_add(&b, h->text, (size_t)(value.p - h->text));
   struct addr_opts o = {.allow_domain_literal = true, .allow_empty = true};
   while (value.n > 0) {
     size_t n = rfc5322_find_address_end(value), domain = 0;
-    const char *error, *a = rfc5322_extract_address(r->m->arena, str_n(value.p, n), o, &domain, &error);
-    const char *at = a && *a && !domain && n > 0 ? memmem(value.p, n, a, strlen(a)) : NULL;
+    const char *error, *a = rfc5322_extract_address(r->m->arena, rfc5322_strip_group(str_n(value.p, n)), o, &domain, &error);
+    if (!a && strcmp(error, "empty address") != 0) log_write(LS_ALWAYS, LOG_MAIN, "qualify/rewrite: %s", error);
+    const char *at = may_qualify && a && *a && !domain && n > 0 ? memmem(value.p, n, a, strlen(a)) : NULL;
     if (at) {
       size_t upto = (size_t)(at - value.p) + strlen(a);
       strbuf_add(&b, value.p, upto);

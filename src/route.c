@@ -11,6 +11,7 @@
 #include "os/debug.h"
 #include "os/log.h"
 #include "policy/match.h"
+#include "policy/narrate.h"
 #include "transport.h"
 
 void route_set_context(struct route_ctx *rc, struct router *r, struct address *addr) {
@@ -126,6 +127,7 @@ static enum route_result route_run_driver(struct route_ctx *rc, struct router *r
       }
       rest->next = *rc->children;
       *rc->children = rest;
+      rc->was_unseen = true;
       return ROUTE_REROUTED;
     }
     case ROUTE_DECLINE:
@@ -164,12 +166,13 @@ static enum route_result route_unrouteable(struct route_ctx *rc, struct router *
 }
 
 /* fail_verify_*: an accepted address that must not verify. */
-static enum route_result route_check_fail_verify(struct route_ctx *rc, const struct router *r, struct address *addr) {
+static bool fails_verify(struct route_ctx *rc, const struct router *r, struct address *addr) {
   bool fails = (rc->verify == VERIFY_SENDER && (r->o.fail_verify_sender || r->o.fail_verify)) ||
                (rc->verify == VERIFY_RECIPIENT && (r->o.fail_verify_recipient || r->o.fail_verify));
-  if (!fails) return ROUTE_OK;
+  if (!fails) return false;
   addr->message = arena_printf(rc->x->a, "%s router forced verify failure", r->name);
-  return ROUTE_FAIL;
+  addr->user_message = NULL;
+  return true;
 }
 
 enum route_step { STEP_DONE, STEP_NEXT, STEP_STOP };
@@ -184,20 +187,29 @@ static enum route_step route_one(struct route_ctx *rc, struct router *r, struct 
     case ROUTE_PRE_DEFER: addr->router = r; return STEP_DONE;
     case ROUTE_PRE_OK: break;
   }
-  DEBUG(D_ROUTE) debug_printf("calling %s router\n", r->name);
+  narrate(rc->x, D_ROUTE, "calling %s router", r->name);
   *ret_ran = true;
   enum route_result res = route_set_variables(rc, r, addr);
   bool is_unseen = false;
   if (res == ROUTE_OK) res = route_bool(rc, r, addr, "unseen", &r->o.unseen, &is_unseen);
-  if (res == ROUTE_OK) res = route_check_fail_verify(rc, r, addr);
   if (res == ROUTE_OK) res = route_run_driver(rc, r, addr, is_unseen);
+  bool accepted = res == ROUTE_OK || res == ROUTE_REROUTED || res == ROUTE_DISCARD;
+  bool forced = accepted && fails_verify(rc, r, addr);
+  if (forced) res = ROUTE_FAIL;
   addr->router = r;
   *ret_result = res;
   switch (res) {
-    case ROUTE_PASS: *ret_passed = true; return STEP_NEXT;
-    case ROUTE_DECLINE: break;
-    case ROUTE_OK:
+    case ROUTE_PASS:
+      narrate(rc->x, D_ROUTE, "%s router passed for %s", r->name, addr->address);
+      *ret_passed = true;
+      return STEP_NEXT;
+    case ROUTE_DECLINE:
+      narrate(rc->x, D_ROUTE, "%s router declined for %s", r->name, addr->address);
+      break;
     case ROUTE_FAIL:
+      if (!forced) narrate(rc->x, D_ROUTE, "%s router forced address failure", r->name);
+      return STEP_DONE;
+    case ROUTE_OK:
     case ROUTE_DEFER:
     case ROUTE_ERROR:
     case ROUTE_REROUTED:
@@ -211,28 +223,64 @@ static enum route_step route_one(struct route_ctx *rc, struct router *r, struct 
   return more ? STEP_NEXT : STEP_STOP;
 }
 
-enum route_result route_address(struct route_ctx *rc, struct address *addr) {
-  const struct config *cfg = rc->x->cfg;
-  struct router *last_with_message = NULL, *next = NULL;
-  const char *why_declined = NULL;
-  enum route_result res = ROUTE_DECLINE;
-  struct router *first = addr->start_router ? addr->start_router : addr->no_more_routers ? NULL : cfg->routers;
+/* How it ended, in the words users of -bh know. */
+static void narrate_end(const struct route_ctx *rc, const struct address *addr, enum route_result res, bool by_router) {
+  const struct expand_ctx *x = rc->x;
+  const char *name = addr->router ? addr->router->name : "";
+  switch (res) {
+    case ROUTE_OK:
+    case ROUTE_REROUTED:
+    case ROUTE_DISCARD:
+      narrate(x, D_ROUTE, "routed by %s router%s", name, rc->was_unseen ? " (unseen)" : "");
+      break;
+    case ROUTE_DEFER:
+      narrate(x, D_ROUTE, "%s router: defer for %s", name, addr->address);
+      narrate(x, D_ROUTE, "  message: %s", addr->message ? addr->message : "<none>");
+      break;
+    case ROUTE_FAIL:
+      if (!by_router) narrate(x, D_ROUTE, "no more routers");
+      break;
+    case ROUTE_DECLINE:
+    case ROUTE_PASS:
+    case ROUTE_ERROR: break;
+  }
+}
+
+/* Try the routers from the first one on; false when none took the address. */
+static bool try_routers(struct route_ctx *rc, struct address *addr, struct router **ret_last_with_message,
+                        const char **ret_why_declined, enum route_result *ret) {
+  struct router *next = NULL;
+  struct router *first = addr->start_router ? addr->start_router : addr->no_more_routers ? NULL : rc->x->cfg->routers;
   for (struct router *r = first; r; r = next) {
     next = r->next;
     if (route_was_here(r, addr)) continue;
     route_reset_address(rc, r, addr);
     route_set_context(rc, r, addr);
     bool ran, passed;
-    enum route_step step = route_one(rc, r, addr, &res, &ran, &passed);
-    if (step == STEP_DONE) goto done;
-    if (ran && r->o.cannot_route_message) last_with_message = r;
-    if (ran && addr->message) why_declined = addr->message;
+    enum route_step step = route_one(rc, r, addr, ret, &ran, &passed);
+    if (step == STEP_DONE) return true;
+    if (ran && r->o.cannot_route_message) *ret_last_with_message = r;
+    if (ran && addr->message) *ret_why_declined = addr->message;
     if (step == STEP_STOP) break;
     if (passed && r->pass_router) next = r->pass_router;
   }
-  res = route_unrouteable(rc, last_with_message, addr, why_declined);
-done:
+  return false;
+}
+
+enum route_result route_address(struct route_ctx *rc, struct address *addr) {
+  struct router *last_with_message = NULL;
+  const char *why_declined = NULL;
+  enum route_result res = ROUTE_DECLINE;
+  narrate(rc->x, D_ROUTE, ">>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>");
+  narrate(rc->x, D_ROUTE, "routing %s", addr->address);
+  rc->was_unseen = false;
+  match_cache_new_subject();
+  narrate_indent(1);
+  bool decided = try_routers(rc, addr, &last_with_message, &why_declined, &res);
+  narrate_indent(-1);
+  if (!decided) res = route_unrouteable(rc, last_with_message, addr, why_declined);
   if (res == ROUTE_ERROR) res = ROUTE_DEFER;
+  narrate_end(rc, addr, res, decided);
   if (res == ROUTE_DEFER && addr->basic_errno == 0) addr->basic_errno = ERRNO_UNKNOWNERROR;
   if (res == ROUTE_FAIL && !addr->message) addr->message = "Unrouteable address";
   if (res == ROUTE_FAIL) addr->pass_message = true;

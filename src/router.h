@@ -41,6 +41,7 @@ struct route_ctx {
   struct address **local, **remote, **children, **succeed;
   enum { VERIFY_NONE, VERIFY_SENDER, VERIFY_RECIPIENT, VERIFY_EXPN, VERIFY_TEST } verify;
   struct passwd_entry *pw;   /* with check_local_user */
+  bool was_unseen;           /* the router that took the address let a copy go on */
 };
 
 struct passwd_entry {

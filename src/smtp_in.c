@@ -93,7 +93,9 @@ bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb) {
   struct conn *c = s->c;
   if (!c->enforce_sync || !s->is_socket || c->is_batched) return true;
   if (verb == VERB_EHLO && c->early_acceptable) return true; /* what follows is checked when its turn comes */
-  if (!last_of_group(verb) && (c->pipelining_advertised || verb == VERB_QUIT)) return true;
+  if (verb == VERB_BDAT || verb == VERB_QUIT) return true; /* a chunk follows its command at once, RFC 3030 */
+  if (!last_of_group(verb) && (c->pipelining_advertised || s->early_group)) return true;
+  s->early_group = false;
   if (stream_input_ready(c->io, 0) != STREAM_DATA) return true;
   smtp_log_sync_error(s, false);
   return false;
@@ -101,25 +103,46 @@ bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb) {
 
 /* ---- reading commands ---- */
 
+/* Only the last twenty are ever shown, and that there were more: a client that talks for hours costs no memory. */
 static void note_command(struct smtp_session *s, enum smtp_verb v) {
-  static const char *const unknown = "?";
-  const char *name = v == VERB_UNKNOWN ? unknown : smtp_verb_name(v);
-  if (v != VERB_UNKNOWN) vec_push(&s->c->command_names, (void *)(uintptr_t)name);
+  enum { KEEP = 21, TIDY_AT = 4 * KEEP };
+  struct vec *names = &s->c->command_names;
+  if (v == VERB_UNKNOWN) return;
+  if (names->n == TIDY_AT) {
+    memmove(names->v, names->v + (TIDY_AT - KEEP), KEEP * sizeof(names->v[0]));
+    names->n = KEEP;
+  }
+  vec_push(names, (void *)(uintptr_t)smtp_verb_name(v));
 }
 
-bool smtp_read_command(struct smtp_session *s) {
+/* NUL or a CR that ends no line: nobody means that, and no text with it gets further.  Said and counted; false: refused. */
+static bool check_characters(struct smtp_session *s) {
+  bool nul = memchr(s->line.p, 0, s->line.n) != NULL, cr = memchr(s->line.p, '\r', s->line.n) != NULL;
+  if (!nul && !cr) return true;
+  char *shown = arena_strndup_t(s->tmp, s->line.p, s->line.n, TAINTED);
+  for (size_t i = 0; i < s->line.n; i++)
+    if (!shown[i] || shown[i] == '\r') shown[i] = '?';
+  s->line = str_n(shown, s->line.n);
+  s->c->smtp_command = shown;
+  const char *what = nul ? "NUL" : "CR";
+  smtp_synprot_error_as(s, 501, arena_printf(s->tmp, "%s character(s) present (shown as '?')", what),
+                        arena_printf(s->tmp, "%s characters are not allowed in SMTP commands", what));
+  return false;
+}
+
+/* One line.  False: there is none to act on (refused, or the session is over). */
+static bool read_one_command(struct smtp_session *s) {
   struct str line;
   bool bare_lf = false;
   enum stream_status st;
-  do {
+  do { /* empty lines are nothing in a batch */
     st = stream_read_line(s->c->io, SMTP_LINE_MAX, true, smtp_deadline(s), &line, &bare_lf);
     s->line_number++;
-    /* Empty lines and lines of only a dot are nothing in a batch; in a session a bare dot is an unknown command. */
   } while (st == STREAM_OK && s->c->is_batched && line.n == 0);
   if (st == STREAM_TOOLONG) {
     s->line = STR("(line too long)");
     smtp_synprot_error(s, true, 500, "Line too long");
-    return !s->done && smtp_read_command(s);
+    return false;
   }
   if (st != STREAM_OK) {
     if (s->c->is_batched && st == STREAM_EOF && !s->m->sender) s->done = true;
@@ -127,19 +150,26 @@ bool smtp_read_command(struct smtp_session *s) {
     return false;
   }
   char *copy = arena_strndup_t(s->tmp, line.p, line.n, TAINTED);
-  bool has_nul = memchr(line.p, 0, line.n) != NULL;
-  for (size_t i = 0; has_nul && i < line.n; i++)
-    if (!copy[i]) copy[i] = '?';
   s->line = str_trim(str_n(copy, line.n));
   copy[(size_t)(s->line.p - copy) + s->line.n] = 0;
   s->c->smtp_command = s->line.p;
+  if (!check_characters(s)) return false;
   DEBUG(D_V | D_RECEIVE) debug_printf("SMTP<< %s\n", s->line.p);
-  if (!has_nul) return true;
-  log_write(LS_SMTP_SYNTAX_ERROR, LOG_MAIN, "SMTP syntax error in \"%s\" %s NUL character(s) present (shown as '?')", s->line.p,
-            smtp_ident(s));
-  s->c->synprot_errors++;
-  smtp_replyf(s, "501 NUL characters are not allowed in SMTP commands");
-  return smtp_read_command(s);
+  return true;
+}
+
+/* A command may end in a bare LF: this program's ancestors took that, and hand-made clients send it.  It opens no door for smuggling:
+ * whoever can put a command line here already speaks for the connection, and the only place where a relay's idea of line ends decides
+ * what is content and what is a command is the end of DATA, where nothing but CR LF . CR LF counts (smtp_in_data.c). */
+bool smtp_read_command(struct smtp_session *s) {
+  while (!s->done) {
+    struct arena_mark mark = arena_mark(s->tmp);
+    if (read_one_command(s)) return true;
+    s->line = STR("");
+    s->c->smtp_command = NULL;
+    arena_release(s->tmp, mark);
+  }
+  return false;
 }
 
 /* ---- dispatch ---- */
@@ -185,8 +215,7 @@ static const struct command {
   [VERB_STARTTLS] = {do_starttls, CMD_NONMAIL},
 };
 
-/* smtp_accept_max_nonmail: true when the session has to end. */
-static bool too_many_nonmail(struct smtp_session *s, enum smtp_verb v) {
+bool smtp_too_many_nonmail(struct smtp_session *s, enum smtp_verb v) {
   bool *is_free = v == VERB_HELO ? &s->helo_is_free : v == VERB_EHLO ? &s->ehlo_is_free
                   : v == VERB_RSET ? &s->rset_is_free
                   : v == VERB_STARTTLS ? &s->starttls_is_free : v == VERB_AUTH ? &s->auth_is_free : NULL;
@@ -249,19 +278,21 @@ static void dispatch(struct smtp_session *s) {
   arg.p = arg.n ? arg.p : "";
   s->c->smtp_command_argument = arg.p;
   note_command(s, v);
-  if (k->flags & CMD_NONMAIL && !batch && too_many_nonmail(s, v)) return;
+  if (k->flags & CMD_NONMAIL && !batch && smtp_too_many_nonmail(s, v)) return;
   if (!smtp_check_sync(s, v)) return;
   k->handle(s, arg);
+  if (v == VERB_MAIL) s->mail_was_refused = !s->m->sender && s->c->pipelining_advertised;
+  else if (v != VERB_RCPT) s->mail_was_refused = false;
 }
 
 static void command_loop(struct smtp_session *s) {
   while (!s->done) {
     struct arena_mark mark = arena_mark(s->tmp);
+    s->c->command_serial++;
     if (smtp_read_command(s)) dispatch(s);
     s->x.acl_verify_message = NULL;
     memset(&s->x.match, 0, sizeof(s->x.match));
     memset(&s->x.s, 0, sizeof(s->x.s));
-    s->last_rcpt_error = s->last_rcpt_error ? arena_strdup(s->m->arena, s->last_rcpt_error) : NULL;
     s->c->smtp_command = s->c->smtp_command_argument = NULL;
     arena_release(s->tmp, mark);
   }

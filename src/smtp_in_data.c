@@ -11,7 +11,7 @@
 #include "queue.h"
 #include "smtp_in_priv.h"
 
-enum { BODY_OUT_SIZE = 8192, DRAIN_EXTRA_BYTES = 1 << 20 };
+enum { BODY_OUT_SIZE = 8192, DRAIN_EXTRA_BYTES = 1 << 20, DRAIN_UNLIMITED_BYTES = 64 << 20 };
 
 enum dot_state { ST_LINE_START, ST_DOT, ST_DOT_CR, ST_TEXT, ST_CR, ST_END };
 
@@ -165,7 +165,7 @@ static void data_drain(struct body_source *src) {
   struct smtp_body *b = src->ctx;
   const char *p;
   ssize_t n;
-  int64_t budget = (b->s->size_limit > 0 ? b->s->size_limit : 0) + DRAIN_EXTRA_BYTES;
+  int64_t budget = b->s->size_limit > 0 ? b->s->size_limit + DRAIN_EXTRA_BYTES : DRAIN_UNLIMITED_BYTES;
   while ((n = src->next(src, &p)) > 0)
     if ((budget -= n) < 0) { /* whoever sends on for ever is cut off */
       b->s->done = b->s->drop = true;
@@ -181,40 +181,50 @@ static void chunk_begin(struct smtp_body *b, uint64_t size, bool last) {
   b->last = last;
 }
 
+enum chunk_command { CHUNK_NONE, CHUNK_NEXT, CHUNK_ABORT };
+
+static enum chunk_command chunk_command(struct smtp_body *b) {
+  struct smtp_session *s = b->s;
+  struct str arg;
+  bool bad_form, last;
+  uint64_t size;
+  switch (smtp_parse_verb(s->line, &arg, &bad_form)) {
+  case VERB_BDAT:
+    if (smtp_parse_bdat(arg, &size, &last)) {
+      chunk_begin(b, size, last);
+      return CHUNK_NEXT;
+    }
+    smtp_synprot_error(s, false, 501, "missing size for BDAT command");
+    return CHUNK_NONE;
+  case VERB_NOOP:
+    if (!smtp_too_many_nonmail(s, VERB_NOOP)) smtp_replyf(s, "250 OK");
+    return CHUNK_NONE;
+  case VERB_RSET:
+    smtp_replyf(s, "250 Reset OK");
+    return CHUNK_ABORT;
+  case VERB_QUIT:
+    smtp_do_quit(s, STR(""));
+    return CHUNK_ABORT;
+  default:
+    s->bdat_broken = true;
+    smtp_synprot_error(s, false, 503, "only BDAT permissible after non-LAST BDAT");
+    return CHUNK_ABORT;
+  }
+}
+
 /* Between chunks: read commands until the next BDAT.  False: the message is over (aborted). */
 static bool next_chunk_command(struct smtp_body *b) {
   struct smtp_session *s = b->s;
   smtp_replyf(s, "250 %llu byte chunk received", (unsigned long long)b->chunk_size);
-  while (!s->done && smtp_read_command(s)) {
-    struct str arg;
-    bool bad_form, last;
-    uint64_t size;
-    enum smtp_verb v = smtp_parse_verb(s->line, &arg, &bad_form);
-    switch (v) {
-    case VERB_BDAT:
-      if (!smtp_parse_bdat(arg, &size, &last)) {
-        smtp_synprot_error(s, false, 501, "missing size for BDAT command");
-        break;
-      }
-      chunk_begin(b, size, last);
-      return true;
-    case VERB_NOOP:
-      smtp_replyf(s, "250 OK");
-      break;
-    case VERB_RSET:
-      b->aborted = true;
-      smtp_replyf(s, "250 Reset OK");
-      return false;
-    case VERB_QUIT:
-      b->aborted = true;
-      smtp_do_quit(s, STR(""));
-      return false;
-    default:
-      b->aborted = s->bdat_broken = true;
-      smtp_synprot_error(s, false, 503, "only BDAT permissible after non-LAST BDAT");
-      return false;
-    }
+  enum chunk_command c = CHUNK_NONE;
+  while (c == CHUNK_NONE && !s->done) { /* a million tiny chunks must not cost memory */
+    struct arena_mark mark = arena_mark(s->tmp);
+    if (smtp_read_command(s)) c = chunk_command(b);
+    s->line = STR("BDAT");
+    s->c->smtp_command = s->line.p;
+    arena_release(s->tmp, mark);
   }
+  if (c == CHUNK_NEXT) return true;
   b->aborted = true;
   return false;
 }
@@ -249,7 +259,7 @@ static ssize_t bdat_next(struct body_source *src, const char **ret_p) {
 
 /* Read and forget size bytes.  False when the connection is gone or it is too much. */
 static bool skip_bytes(struct smtp_session *s, uint64_t size) {
-  if (size > (uint64_t)(s->size_limit > 0 ? s->size_limit : 0) + (64u << 20)) {
+  if (size > (uint64_t)(s->size_limit > 0 ? s->size_limit : 0) + DRAIN_UNLIMITED_BYTES) {
     s->done = s->drop = true;
     return false;
   }
@@ -328,6 +338,7 @@ static void run_message(struct smtp_session *s, struct smtp_body *b) {
     return;
   }
   c->messages_received++;
+  s->helo_is_free = s->ehlo_is_free = s->rset_is_free = true; /* one each between messages */
   answer(s, b, &r);
   if (r.drop || r.result == RECEIVE_LOST) {
     s->done = s->drop = true;
@@ -359,16 +370,19 @@ static void body_init(struct smtp_body *b, struct smtp_session *s, bool chunked)
 /* Is there anybody to send to?  Says why not. */
 static bool have_recipients(struct smtp_session *s, const char *verb) {
   if (s->m->sender && (s->m->recipient_count > 0 || s->c->recipients_discarded)) return true;
-  if (s->last_rcpt_error && !s->rcpt_errors_differ && s->c->pipelining_advertised) {
-    smtp_reply_text(s, 503, arena_printf(s->tmp, "All RCPT commands were rejected with this error:\n%s\n%s RCPT command must precede %s",
-                                         s->last_rcpt_error, s->m->sender ? "Valid" : "valid", verb));
-    if (s->m->sender) return false;
-    log_write(LS_SMTP_PROTOCOL_ERROR, LOG_MAIN, "SMTP protocol error in \"%s\" %s valid RCPT command must precede %s", s->line.p,
-              smtp_ident(s), verb);
-    s->c->synprot_errors++;
-    return false;
+  if (s->last_rcpt_error && !s->rcpt_errors_differ) {
+    smtp_replyf(s, "503-All RCPT commands were rejected with this error:");
+    for (struct str rest = str_c(s->last_rcpt_error); rest.n > 0;) {
+      struct str line = str_cut(&rest, '\n');
+      smtp_replyf(s, "503-%.*s", STR_FMT(line));
+    }
   }
-  smtp_synprot_error(s, false, 503, arena_printf(s->tmp, "valid RCPT command must precede %s", verb));
+  /* A client that pipelines had to send it before it could know. */
+  const struct vec *v = &s->c->command_names;
+  bool pipelined = s->c->pipelining_advertised && v->n >= 2 && strcmp(v->v[v->n - 2], "RCPT") == 0 &&
+                   (s->m->sender || s->mail_was_refused);
+  if (pipelined) smtp_replyf(s, "503 Valid RCPT command must precede %s", verb);
+  else smtp_synprot_error(s, false, 503, arena_printf(s->tmp, "valid RCPT command must precede %s", verb));
   return false;
 }
 
@@ -414,7 +428,7 @@ void smtp_do_bdat(struct smtp_session *s, struct str arg) {
   }
   s->c->early_acceptable = false;
   if (s->bdat_broken || !s->c->chunking_advertised) {
-    if (!skip_bytes(s, size)) return;
+    if (!skip_bytes(s, size) && !s->drop) return; /* whoever announced too much still gets the answer */
     smtp_synprot_error(s, false, 503, s->bdat_broken ? "only RSET accepted now" : "BDAT command used when CHUNKING not advertised");
     return;
   }

@@ -112,22 +112,29 @@ void smtp_synprot_error(struct smtp_session *s, bool syntax, int code, const cha
   smtp_synprot_error_at(s, syntax, code, STR(""), text);
 }
 
-void smtp_synprot_error_at(struct smtp_session *s, bool syntax, int code, struct str operand, const char *text) {
+static void count_error(struct smtp_session *s, bool syntax, int code, const char *log_text, const char *reply) {
   struct conn *c = s->c;
   log_write(syntax ? LS_SMTP_SYNTAX_ERROR : LS_SMTP_PROTOCOL_ERROR, LOG_MAIN, "SMTP %s error in \"%.*s\" %s %s",
-            syntax ? "syntax" : "protocol", STR_FMT(s->line), smtp_ident(s), text);
-  if (operand.n > 0) text = arena_printf(s->tmp, "%.*s: %s", STR_FMT(operand), text);
+            syntax ? "syntax" : "protocol", STR_FMT(s->line), smtp_ident(s), log_text);
   bool too_many = ++c->synprot_errors > s->opt->smtp_max_synprot_errors && s->o->mode != SMTP_MODE_BATCH;
   if (!too_many) {
-    smtp_replyf(s, "%d %s", code, text);
+    smtp_replyf(s, "%d %s", code, reply);
     return;
   }
-  smtp_replyf(s, "%d-%s", code, text);
+  smtp_replyf(s, "%d-%s", code, reply);
   smtp_replyf(s, "%d Too many syntax or protocol errors", code);
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many syntax or protocol errors (last command was "
             "\"%.*s\", %s)", smtp_host_text(s), STR_FMT(s->line), c->command_names.n ? smtp_command_list(s) : "NULL");
   s->done = s->drop = true;
   s->exit_status = 1;
+}
+
+void smtp_synprot_error_at(struct smtp_session *s, bool syntax, int code, struct str operand, const char *text) {
+  count_error(s, syntax, code, text, operand.n > 0 ? arena_printf(s->tmp, "%.*s: %s", STR_FMT(operand), text) : text);
+}
+
+void smtp_synprot_error_as(struct smtp_session *s, int code, const char *log_text, const char *reply) {
+  count_error(s, true, code, log_text, reply);
 }
 
 void smtp_log_sync_error(struct smtp_session *s, bool greeting) {
@@ -181,19 +188,27 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
     log_write(LS_ALWAYS, dest, "%s", line);
 }
 
-/* A sender that did not verify is explained once per message. */
+/* A sender that did not verify is explained once per message; a deferral is explained to the client only, and each time, when
+ * details are given out. */
 static void explain_sender(struct smtp_session *s, int code) {
   struct message *m = s->m;
-  if (!m->sender_verify_done || m->sender_verify_result != OUTCOME_FAIL || m->sender_verify_reported) return;
-  m->sender_verify_reported = true;
+  if (!m->sender_verify_done || m->sender_verify_result == OUTCOME_OK) return;
+  bool failed = m->sender_verify_result == OUTCOME_FAIL, first = !m->sender_verify_reported;
   const char *log = m->sender_verify_log ? m->sender_verify_log : m->sender_verify_user;
-  log_write(LS_SENDER_VERIFY_FAIL, LOG_MAIN | LOG_REJECT, "%s sender verify fail for <%s>%s%s", smtp_ident(s), m->sender,
-            log ? ": " : "", log ? log : "");
-  if (s->o->mode == SMTP_MODE_BATCH || s->c->no_multiline) return;
+  m->sender_verify_reported = true;
+  if (first)
+    log_write(LS_SENDER_VERIFY_FAIL, LOG_MAIN | LOG_REJECT, "%s sender verify %s for <%s>%s%s", smtp_ident(s),
+              failed ? "fail" : "defer", m->sender, log ? ": " : "", log ? log : "");
+  const char *user = m->sender_verify_user;
+  if (!user && s->opt->smtp_return_error_details) user = log;
+  if (!user || (failed && !first) || s->o->mode == SMTP_MODE_BATCH || s->c->no_multiline) return;
+  if (!failed && !s->opt->smtp_return_error_details) return;
   struct strbuf b = strbuf_new(s->tmp);
-  strbuf_addf(&b, "%d-Verification failed for <%s>", code, m->sender);
-  put_reply_line(s, b.p, b.n);
-  struct str rest = str_c(m->sender_verify_user);
+  if (failed) {
+    strbuf_addf(&b, "%d-Verification failed for <%s>", code, m->sender);
+    put_reply_line(s, b.p, b.n);
+  }
+  struct str rest = str_c(user);
   while (rest.n > 0) {
     struct str line = str_cut(&rest, '\n');
     strbuf_clear(&b);
@@ -210,9 +225,10 @@ void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct 
     user = "Temporary local problem - please try later";
     code = 451;
   }
+  if (r->outcome != OUTCOME_ERROR && where != ACL_WHERE_MAIL) explain_sender(s, code);
   log_refusal(s, where, !denied, r->log_message ? r->log_message : r->user_message, what);
-  if (denied && where != ACL_WHERE_MAIL) explain_sender(s, code);
   if (!user) user = "Administrative prohibition";
+  if (where == ACL_WHERE_VRFY) user = smtp_message_code(user, &code, false); /* 252 may become a refusal */
   smtp_reply_text(s, code, user);
   if (r->outcome != OUTCOME_FAIL_DROP && where != ACL_WHERE_CONNECT) return;
   if (where != ACL_WHERE_CONNECT)
@@ -250,7 +266,7 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
     if (s->m->sender) {
       smtp_log_incomplete(s, "connection lost");
       log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "unexpected %s while reading SMTP command from %s D=%s",
-                s->is_socket ? "disconnection" : "EOF", smtp_host_text(s), d);
+                s->is_socket || s->c->host_checking ? "disconnection" : "EOF", smtp_host_text(s), d);
     } else {
       log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s lost D=%s", smtp_connection_text(s), d);
     }

@@ -130,7 +130,7 @@ void smtp_force_own_sender(struct smtp_session *s) {
 
 void smtp_do_mail(struct smtp_session *s, struct str arg) {
   struct mail_params p = {0};
-  s->mail_seen = s->rset_is_free = true;
+  s->mail_seen = true;
   if (!may_start(s, arg)) return;
   size_t path = smtp_path_len(arg);
   if (!take_params(s, arg, path, &p)) return;
@@ -155,6 +155,7 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   if (r.outcome != OUTCOME_OK && r.outcome != OUTCOME_DISCARD) {
     m->sender = NULL;
     smtp_acl_failed(s, ACL_WHERE_MAIL, &r, arena_printf(s->tmp, "MAIL <%s>", sender));
+    smtp_reset(s); /* variables, controls and verify results of the refused transaction are not for the next one */
     return;
   }
   s->last_rcpt_error = NULL; /* what was refused before belongs to no transaction */

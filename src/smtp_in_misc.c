@@ -106,8 +106,7 @@ void smtp_do_expn(struct smtp_session *s, struct str arg) {
   const char *address = strchr(arg.p, '@') ? arg.p : arena_printf(s->tmp, "%s@%s", arg.p, s->c->cfg->qualify_recipient);
   enum outcome o = verify_address(&s->x, address, VOPT_IS_RECIPIENT | VOPT_EXPN | VOPT_QUALIFY, NULL, &user, &log);
   if (o == OUTCOME_OK) smtp_reply_text(s, 250, user ? user : address);
-  else if (o == OUTCOME_DEFER || o == OUTCOME_ERROR) smtp_replyf(s, "451 Cannot resolve <%s> at this time", address);
-  else smtp_replyf(s, "550 <%s> %s", address, user ? user : "is not expandable");
+  else smtp_replyf(s, "553 %s %s", address, o == OUTCOME_FAIL ? "is undeliverable" : "cannot be resolved at this time");
 }
 
 void smtp_do_etrn(struct smtp_session *s, struct str arg) {

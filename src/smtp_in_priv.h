@@ -41,11 +41,13 @@ struct smtp_session {
   bool recipients_max_exceeded;
   bool bdat_broken;            /* a chunked message was interrupted: only RSET, QUIT, BDAT (thrown away) */
   bool rset_is_free, helo_is_free, ehlo_is_free, starttls_is_free, auth_is_free; /* the first is not counted */
+  bool early_group;            /* the group behind a refused EHLO of an early talker is being answered */
   bool early_pending;          /* input came before the greeting; the first command must be EHLO */
   int recipients_max;
   int64_t size_limit;
   const char *last_rcpt_error; /* reply text of the last refused RCPT when all were refused alike, else "" */
   bool rcpt_errors_differ;
+  bool mail_was_refused;       /* RCPT and DATA that follow in one group are no errors of the client */
   int batch_messages;
   const char *batch_error;
   bool mail_seen;
@@ -59,6 +61,8 @@ deadline_ms smtp_deadline(const struct smtp_session *s);
 bool smtp_read_command(struct smtp_session *s);
 /* After a command that is the last of a group (or any, without pipelining): unread input is an error, false then. */
 bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb);
+/* Count a command against smtp_accept_max_nonmail; true (reply given) when the session has to end. */
+bool smtp_too_many_nonmail(struct smtp_session *s, enum smtp_verb verb);
 
 /* ---- smtp_in_log.c ---- */
 /* One reply line with code. */
@@ -71,6 +75,8 @@ const char *smtp_message_code(const char *text, int *code, bool check_class);
 void smtp_synprot_error(struct smtp_session *s, bool syntax, int code, const char *text);
 /* The same; the reply (not the log line) has the operand in front. */
 void smtp_synprot_error_at(struct smtp_session *s, bool syntax, int code, struct str operand, const char *text);
+/* A syntax error whose log line and reply differ. */
+void smtp_synprot_error_as(struct smtp_session *s, int code, const char *log_text, const char *reply);
 /* A refusal by an ACL: reply and log line.  what: "MAIL <x@y>", "after DATA", ...  */
 void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct acl_result *r, const char *what);
 /* Text of an accepting ACL's message or the default: 250 default by code. */

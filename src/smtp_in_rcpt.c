@@ -7,7 +7,7 @@
 #include "smtp_in_priv.h"
 
 static void note_failure(struct smtp_session *s, const char *text) {
-  if (!s->last_rcpt_error) s->last_rcpt_error = arena_strdup(s->tmp, text);
+  if (!s->last_rcpt_error) s->last_rcpt_error = arena_strdup(s->m->arena, text);
   else if (strcmp(s->last_rcpt_error, text) != 0) s->rcpt_errors_differ = true;
 }
 
@@ -70,13 +70,13 @@ static bool too_many(struct smtp_session *s) {
   return true;
 }
 
-static void refused(struct smtp_session *s, const struct acl_result *r, const char *recipient) {
+static void refused(struct smtp_session *s, const struct acl_result *r, struct str path) {
   bool temporary = r->outcome == OUTCOME_DEFER || r->outcome == OUTCOME_ERROR;
   if (temporary) s->m->rcpt_defer_count++;
   else s->m->rcpt_fail_count++;
   note_failure(s, r->user_message && r->outcome != OUTCOME_ERROR ? r->user_message
                   : temporary ? "Temporary local problem - please try later" : "Administrative prohibition");
-  smtp_acl_failed(s, ACL_WHERE_RCPT, r, arena_printf(s->tmp, "RCPT <%s>", recipient));
+  smtp_acl_failed(s, ACL_WHERE_RCPT, r, arena_printf(s->tmp, "RCPT %.*s", STR_FMT(path)));
 }
 
 static void add_recipient(struct smtp_session *s, const char *recipient, const char *raw, unsigned dsn, const char *orcpt) {
@@ -91,7 +91,8 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
   unsigned dsn = 0;
   const char *orcpt = NULL;
   if (!m->sender) {
-    smtp_synprot_error(s, false, 503, "sender not yet given");
+    if (s->mail_was_refused) smtp_replyf(s, "503 sender not yet given");
+    else smtp_synprot_error(s, false, 503, "sender not yet given");
     note_failure(s, "503 sender not yet given");
     return;
   }
@@ -128,7 +129,7 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
               m->sender, recipient, m->discarded ? "MAIL" : "RCPT", r.log_message ? ": " : "",
               r.log_message ? r.log_message : "");
   } else {
-    refused(s, &r, recipient);
+    refused(s, &r, str_trim(str_n(arg.p, path)));
     return;
   }
   smtp_acl_accepted(s, &r, 250, "Accepted");

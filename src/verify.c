@@ -56,7 +56,9 @@ static const char *qualify(struct expand_ctx *x, const char *address, unsigned o
 /* Follow single children until something is decided; the address that decided is in *ret_addr. */
 static enum outcome verify_route(struct expand_ctx *x, const char *text, unsigned options, struct address **ret_addr) {
   struct verify_lists l;
-  struct route_ctx rc = verify_ctx(x, &l, options & VOPT_IS_RECIPIENT ? VERIFY_RECIPIENT : VERIFY_SENDER);
+  struct route_ctx rc = verify_ctx(x, &l, options & VOPT_EXPN           ? VERIFY_EXPN
+                                          : options & VOPT_IS_RECIPIENT ? VERIFY_RECIPIENT
+                                                                        : VERIFY_SENDER);
   struct address *addr = address_new(x->a, text);
   for (int depth = 0; depth < VERIFY_MAX_DEPTH; depth++) {
     l.children = NULL;
@@ -72,12 +74,22 @@ static enum outcome verify_route(struct expand_ctx *x, const char *text, unsigne
       case ROUTE_REROUTED: break;
     }
     struct address *child = l.children;
-    if (!child || child->next || options & VOPT_SUCCESS_ON_REDIRECT) return OUTCOME_OK;
+    if (options & VOPT_EXPN) (*ret_addr)->next = child;
+    if (options & VOPT_EXPN || !child || child->next || options & VOPT_SUCCESS_ON_REDIRECT) return OUTCOME_OK;
     if (child->is_pipe || child->is_file || child->is_reply) return OUTCOME_OK;
     addr = child;
   }
   (*ret_addr)->message = "address redirection is too deep";
   return OUTCOME_DEFER;
+}
+
+/* What EXPN answers: the children, one a line, or the address itself. */
+static const char *expansion_text(struct expand_ctx *x, const struct address *addr) {
+  if (!addr->next) return arena_printf(x->a, "<%s>", addr->address);
+  struct strbuf b = strbuf_new(x->a);
+  for (const struct address *child = addr->next; child; child = child->next)
+    strbuf_addf(&b, "%s<%s>", b.n ? "\n" : "", child->address);
+  return b.p;
 }
 
 enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned options, const char *acl_options,
@@ -95,37 +107,34 @@ enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned 
   }
   struct expand_ctx saved = *x;
   x->verify_mode = options & VOPT_IS_RECIPIENT ? "R" : "S";
+  x->local_part_override = x->domain_override = NULL; /* the routers see the address they work on, not the recipient of the ACL */
   struct address *addr = NULL;
   enum outcome result = verify_route(x, text, options, &addr);
   struct match_data match = x->match;
   *x = saved;
+  match_cache_new_subject();
   if (result == OUTCOME_OK) {
     /* What the routers found stays visible to the rest of the ACL. */
     if (addr->prop.domain_data) x->match.domain_data = match.domain_data;
     if (addr->prop.localpart_data) x->match.local_part_data = match.local_part_data;
+    if (options & VOPT_EXPN) *ret_user = expansion_text(x, addr);
     return OUTCOME_OK;
   }
   *ret_log = text_or_empty(addr->message);
-  *ret_user = addr->user_message ? addr->user_message : *ret_log;
+  *ret_user = addr->user_message;
   if (result == OUTCOME_DEFER && options & VOPT_DEFER_OK) return OUTCOME_OK;
   return result;
 }
 
 /* --- header syntax ---------------------------------------------------------------------------------- */
 
-static enum outcome check_header(struct expand_ctx *x, const struct header_line *h, const char **ret_user, const char **ret_log) {
+static enum outcome check_header(struct expand_ctx *x, const struct header_line *h, const char **ret_log) {
   struct str name, value;
   if (!header_split(str_n(h->text, h->n), &name, &value)) return OUTCOME_OK;
   struct addr_opts o = {.allow_domain_literal = true, .allow_utf8 = x->msg->smtputf8};
   while ((value = str_ltrim(value)).n) {
     size_t end = rfc5322_find_address_end(value);
-    struct str one = str_n(value.p, MIN(end, value.n));
-    /* A group name in front ends with a colon; ";" closes the group. */
-    size_t colon = str_index(one, ':');
-    if (colon < one.n && !memchr(one.p, '"', colon) && !memchr(one.p, '<', colon) && !memchr(one.p, '@', colon))
-      one = str_n(one.p + colon + 1, one.n - colon - 1);
-    one = str_trim(one);
-    while (one.n && one.p[one.n - 1] == ';') one = str_rtrim(str_n(one.p, one.n - 1));
+    struct str one = rfc5322_strip_group(str_n(value.p, MIN(end, value.n)));
     const char *err = NULL;
     size_t domain = 0;
     if (one.n) {
@@ -137,7 +146,6 @@ static enum outcome check_header(struct expand_ctx *x, const struct header_line 
       }
       if (!text) {
         *ret_log = arena_printf(x->a, "%s: failing address in \"%s:\" header is: %s", err, str_dup(x->a, name), str_dup(x->a, one));
-        *ret_user = *ret_log;
         return OUTCOME_FAIL;
       }
     }
@@ -149,9 +157,10 @@ static enum outcome check_header(struct expand_ctx *x, const struct header_line 
 
 static enum outcome env_header_syntax(struct acl_env *env, struct expand_ctx *x, const char **ret_user, const char **ret_log) {
   (void)env;
+  (void)ret_user; /* the reason is for the log */
   for (const struct header_line *h = x->msg ? x->msg->headers : NULL; h; h = h->next) {
     if (!h->type || !strchr("BCFRST", h->type)) continue;
-    enum outcome o = check_header(x, h, ret_user, ret_log);
+    enum outcome o = check_header(x, h, ret_log);
     if (o != OUTCOME_OK) return o;
   }
   return OUTCOME_OK;

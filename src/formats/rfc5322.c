@@ -73,7 +73,8 @@ static bool read_quoted(struct scan *s, struct strbuf *out, const char *error) {
 static void read_atom(struct scan *s, struct strbuf *out) {
   while (!at_end(s)) {
     int c = peek(s);
-    size_t n = c == '\\' && s->p + 1 < s->end ? 2 : is_atom_char(c) ? 1 : 0;
+    bool pair = c == '\\' && s->p + 1 < s->end && s->p[1] != '\n' && s->p[1] != '\r'; /* no line end gets into an address */
+    size_t n = pair ? 2 : is_atom_char(c) ? 1 : 0;
     if (n == 0) return;
     strbuf_add(out, s->p, n);
     s->p += n;
@@ -295,6 +296,15 @@ size_t rfc5322_find_address_end(struct str s) {
     }
   }
   return s.n;
+}
+
+struct str rfc5322_strip_group(struct str item) {
+  size_t colon = str_index(item, ':');
+  bool is_group = colon < item.n && !memchr(item.p, '"', colon) && !memchr(item.p, '<', colon) && !memchr(item.p, '@', colon);
+  if (is_group) item = str_n(item.p + colon + 1, item.n - colon - 1);
+  item = str_trim(item);
+  while (item.n && item.p[item.n - 1] == ';') item = str_rtrim(str_n(item.p, item.n - 1));
+  return item;
 }
 
 bool addr_split(const char *address, struct str *ret_local, struct str *ret_domain) {

@@ -27,6 +27,9 @@ const char *rfc5322_extract_address(struct arena *a, struct str s, struct addr_o
 /* Length of the first address of a comma-separated list (up to the comma or the end; groups handled: "name:" skipped, ";" ends). */
 size_t rfc5322_find_address_end(struct str s);
 
+/* One item of a list without a group name in front ("name:") and the semicolon that closes a group, trimmed. */
+struct str rfc5322_strip_group(struct str item);
+
 /* Local part and domain of a qualified address (the domain is after the last unquoted @). False when there is no @. */
 bool addr_split(const char *address, struct str *ret_local, struct str *ret_domain);
 /* Quote a local part when it needs it (operator quote_local_part). */

@@ -335,7 +335,9 @@ static const char *store_string(struct arena *a, struct opt_block *b, const stru
   }
   const char **f = FIELD(b, o, const char *);
   if ((o->flags & OPT_REPEATABLE) && b->is_set[o - b->table] && *f) text = join_repeated(a, o, *f, text);
-  *f = *text ? text : NULL;
+  /* An empty list stays a list: it matches nothing, where an unset one is not looked at. */
+  bool is_list = o->type == OPT_T_DOMAINLIST || o->type == OPT_T_HOSTLIST || o->type == OPT_T_ADDRLIST || o->type == OPT_T_LOCALLIST;
+  *f = *text || is_list ? text : NULL;
   return NULL;
 }
 
@@ -443,7 +445,7 @@ static bool value_asks_nothing(struct arena *a, const struct opt_block *b, const
     return got == 0 || got == def;
   }
   const char *text = *FIELD(b, o, const char *);
-  return !text || same_text(text, o->def) || (o->type != OPT_T_STR && same_text(text, ":"));
+  return !text || !*text || same_text(text, o->def) || (o->type != OPT_T_STR && same_text(text, ":"));
 }
 
 static const char *store_alias(struct arena *a, struct opt_block *b, const struct option *o, struct str value, bool neg,

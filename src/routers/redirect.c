@@ -141,12 +141,11 @@ static enum route_result file_user(struct redirect_run *run, uid_t *ret_uid, gid
 static enum route_result get_text(struct redirect_run *run, struct str *ret) {
   struct expand_ctx *x = run->rc->x;
   const struct redirect_options *ob = run->ob;
-  const char *option = ob->data ? "data" : "file", *in = ob->data ? ob->data : ob->file;
+  const char *in = ob->data ? ob->data : ob->file;
   const char *s = expand_string(x, in);
   if (!s) {
     if (x->forced_fail) return ROUTE_DECLINE;
-    return redirect_defer(run, 0, arena_printf(x->a, "error in redirect %s: expansion of \"%s\" failed: %s",
-                                                              option, in, x->error ? x->error : ""));
+    return redirect_defer(run, 0, arena_printf(x->a, "failed to expand \"%s\": %s", in, x->error ? x->error : ""));
   }
   if (!run->is_file) {
     *ret = str_c(s);

@@ -266,8 +266,7 @@ static enum outcome run_statements(struct acl_run *r, const struct acl *acl) {
     apply_messages(r, s->verb, o);
     if (decide(r, s, o, &result) == STEP_DONE) return result;
   }
-  r->user_text = r->log_text = NULL;
-  narrate(r->x, D_ACL, "end of %s: implicit DENY", r->label);
+  narrate(r->x, D_ACL, "end of %s: implicit DENY", r->label); /* what the last condition said stays the reason */
   return OUTCOME_FAIL;
 }
 

@@ -3,9 +3,11 @@
  *
  * Floor: policy.  The result for the message's sender is kept with the message.  Header texts are hostile.
  * Manual ch. 44 "Address verification". */
+#include "os/debug.h"
 #include "os/log.h"
 #include "policy/acl/acl_priv.h"
 #include "policy/match.h"
+#include "policy/narrate.h"
 
 static const char expected_text[] =
   "expected \"sender[=address]\", \"recipient\", \"helo\", \"header_syntax\", \"header_sender\", "
@@ -29,6 +31,16 @@ static bool has_option(struct str opts, const char *name) {
   return false;
 }
 
+/* Route an address in a check of its own; its narration is indented below the condition. */
+static enum outcome route_check(struct acl_run *r, bool is_sender, const char *address, const char *opts, const char **ret_user,
+                                const char **ret_log) {
+  narrate_indent(1);
+  enum outcome o = r->env->verify_address(r->env, r->x, is_sender, address, opts, ret_user, ret_log);
+  narrate(r->x, D_ACL, "----------- end verify ------------");
+  narrate_indent(-1);
+  return o;
+}
+
 static enum outcome verify_sender(struct acl_run *r, const char *address, struct str opts) {
   struct message *m = r->x->msg;
   bool own = address == NULL;
@@ -39,12 +51,13 @@ static enum outcome verify_sender(struct acl_run *r, const char *address, struct
   const char *user = NULL, *log = NULL;
   enum outcome o;
   if (own && m->sender_verify_done) {
+    narrate(r->x, D_ACL, " using cached sender verify result");
     o = (enum outcome)m->sender_verify_result;
     user = m->sender_verify_user;
     log = m->sender_verify_log;
   } else {
-    o = r->env->verify_address(r->env, r->x, true, address, opts.p, &user, &log);
-    if (own && (o == OUTCOME_OK || o == OUTCOME_FAIL)) {
+    o = route_check(r, true, address, opts.p, &user, &log);
+    if (own && (o == OUTCOME_OK || o == OUTCOME_FAIL || o == OUTCOME_DEFER)) {
       m->sender_verify_done = true;
       m->sender_verify_result = o;
       m->sender_verify_user = user ? arena_strdup(m->arena, user) : NULL;
@@ -58,8 +71,8 @@ static enum outcome verify_sender(struct acl_run *r, const char *address, struct
     return OUTCOME_OK;
   }
   r->x->acl_verify_message = user ? user : log;
-  r->user_text = o == OUTCOME_FAIL ? "Sender verify failed" : "Could not complete sender verify";
-  r->log_text = NULL;
+  r->user_text = o == OUTCOME_FAIL ? "Sender verify failed" : NULL;
+  r->log_text = o == OUTCOME_FAIL ? NULL : "Could not complete sender verify";
   return o;
 }
 
@@ -67,13 +80,13 @@ static enum outcome verify_recipient(struct acl_run *r, struct str opts) {
   if (!r->env->verify_address) return not_built(r, "recipient");
   if (!r->recipient) return OUTCOME_OK;
   const char *user = NULL, *log = NULL;
-  enum outcome o = r->env->verify_address(r->env, r->x, false, r->recipient, opts.p, &user, &log);
+  enum outcome o = route_check(r, false, r->recipient, opts.p, &user, &log);
   if (o == OUTCOME_OK) return o;
   if (o == OUTCOME_DEFER && has_option(opts, "defer_ok")) return OUTCOME_OK;
-  r->user_text = user ? user : log;
-  r->log_text = log ? log : user;
-  if (o == OUTCOME_DEFER && !r->user_text) r->user_text = "Could not complete recipient verify";
-  r->x->acl_verify_message = r->user_text;
+  r->user_text = user;
+  r->log_text = log && *log ? log : user;
+  if (o == OUTCOME_DEFER && !r->log_text) r->log_text = "Could not complete recipient verify";
+  r->x->acl_verify_message = user ? user : r->log_text;
   return o;
 }
 
@@ -93,9 +106,9 @@ static enum outcome header_names_ascii(struct acl_run *r) {
   return OUTCOME_OK;
 }
 
-/* Call fn for each address of a header line until it returns true. */
+/* Call fn for each address of a header line (item: as it stands there) until it returns true. */
 static bool each_address(struct acl_run *r, const struct header_line *h,
-                         bool (*fn)(struct acl_run *r, const char *address, void *ctx), void *ctx) {
+                         bool (*fn)(struct acl_run *r, const char *address, struct str item, void *ctx), void *ctx) {
   struct str name, value;
   if (!header_split(str_n(h->text, h->n), &name, &value)) return false;
   struct addr_opts o = {.allow_empty = true, .allow_domain_literal = r->x->cfg->o.allow_domain_literals};
@@ -103,15 +116,16 @@ static bool each_address(struct acl_run *r, const struct header_line *h,
     size_t n = rfc5322_find_address_end(value);
     size_t domain;
     const char *error, *address = rfc5322_extract_address(r->x->a, str_n(value.p, n), o, &domain, &error);
-    if (address && *address && fn(r, address, ctx)) return true;
+    if (address && *address && fn(r, address, str_trim(str_n(value.p, n)), ctx)) return true;
     if (n >= value.n) break;
     value = str_n(value.p + n + 1, value.n - n - 1);
   }
   return false;
 }
 
-static bool same_address(struct acl_run *r, const char *address, void *ctx) {
+static bool same_address(struct acl_run *r, const char *address, struct str item, void *ctx) {
   (void)r;
+  (void)item;
   struct { const char *want; bool caseless; } *w = ctx;
   struct str l1, d1, l2, d2;
   if (!addr_split(address, &l1, &d1) || !addr_split(w->want, &l2, &d2)) return false;
@@ -134,16 +148,25 @@ static enum outcome not_blind(struct acl_run *r, struct str opts) {
 
 struct sender_search {
   struct str opts;
+  const char *name;          /* of the header line */
   bool deferred;
-  const char *text;
 };
 
-static bool sender_verifies(struct acl_run *r, const char *address, void *ctx) {
+static bool sender_verifies(struct acl_run *r, const char *address, struct str item, void *ctx) {
   struct sender_search *s = ctx;
+  const struct message *m = r->x->msg;
   const char *user = NULL, *log = NULL;
-  enum outcome o = r->env->verify_address(r->env, r->x, true, address, s->opts.p, &user, &log);
+  narrate(r->x, D_ACL, "verifying %s: header address %.*s", s->name, STR_FMT(item));
+  enum outcome o;
+  if (m->sender_verify_done && m->sender && str_eq_c(item, m->sender)) {
+    narrate(r->x, D_ACL, "previously checked as envelope sender");
+    o = (enum outcome)m->sender_verify_result;
+  } else {
+    narrate_indent(1);
+    o = r->env->verify_address(r->env, r->x, true, address, s->opts.p, &user, &log);
+    narrate_indent(-1);
+  }
   if (o == OUTCOME_DEFER || o == OUTCOME_ERROR) s->deferred = true;
-  if (o != OUTCOME_OK) s->text = user ? user : log;
   return o == OUTCOME_OK;
 }
 
@@ -153,10 +176,10 @@ static enum outcome header_sender(struct acl_run *r, struct str opts) {
   if (!r->env->verify_address) return not_built(r, "header_sender");
   for (size_t i = 0; i < ARRAY_SIZE(names); i++)
     for (struct header_line *h = NULL; r->x->msg && (h = message_find_header(r->x->msg, names[i], h));)
-      if (each_address(r, h, sender_verifies, &s)) return OUTCOME_OK;
+      if (s.name = names[i], each_address(r, h, sender_verifies, &s)) return OUTCOME_OK;
   if (s.deferred && has_option(opts, "defer_ok")) return OUTCOME_OK;
-  r->user_text = s.text;
-  r->log_text = "there is no valid sender in any header line";
+  r->log_text = s.deferred ? "all attempts to verify a sender in a header line deferred"
+                           : "there is no valid sender in any header line";
   return s.deferred ? OUTCOME_DEFER : OUTCOME_FAIL;
 }
 
@@ -174,8 +197,7 @@ static enum outcome reverse_lookup(struct acl_run *r, struct str opts) {
   return o == OUTCOME_DEFER && has_option(opts, "defer_ok") ? OUTCOME_OK : o;
 }
 
-enum outcome acl_cond_verify(struct acl_run *r, const struct acl_cond *c, const char *arg) {
-  (void)c;
+static enum outcome verify_word(struct acl_run *r, const char *arg) {
   struct str rest = str_trim(str_c(arg)), word = str_trim(str_cut(&rest, '/'));
   rest = str_n(rest.n > 0 ? rest.p : "", rest.n);
   unsigned here = 1u << r->where;
@@ -204,4 +226,12 @@ enum outcome acl_cond_verify(struct acl_run *r, const struct acl_cond *c, const 
 bad:
   r->log_text = arena_printf(r->x->a, expected_text, arg);
   return OUTCOME_ERROR;
+}
+
+enum outcome acl_cond_verify(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  enum outcome o = verify_word(r, arg);
+  bool gives_reason = r->x->cfg->o.smtp_return_error_details && (o == OUTCOME_FAIL || o == OUTCOME_DEFER);
+  if (gives_reason && !r->user_text) r->user_text = r->log_text;
+  return o;
 }
