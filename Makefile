@@ -50,7 +50,7 @@ endif
 PKGS := gnutls libpcre2-8 libidn2 jansson
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS))
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS))
-LIBS := $(PKG_LIBS) -lgdbm -lresolv -lcrypt -ldl
+LIBS := $(PKG_LIBS) -lgdbm -lresolv -lcrypt -ldl -lm
 CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null || echo -lcmocka)
 
 # Settings of Local/Makefile and the command line, checked: defines FEATURE_CPPFLAGS, FEATURE_PKGS, CFG_...

@@ -84,6 +84,7 @@ struct message {
   int received_count;
 
   /* reception only */
+  struct tree rates;             /* kept by hints/ratelimit.c */
   struct tree warnings_logged;   /* texts of ACL warnings written for this message: each is logged once */
   const char *discarded_by;      /* name of the ACL that threw all recipients away */
   const char *raw_sender;        /* as given, before qualifying and rewriting; NULL: sender */

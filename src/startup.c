@@ -13,6 +13,8 @@
 
 #include "base/buildinfo.h"
 #include "base/rand.h"
+#include "dns_list.h"
+#include "hints/ratelimit.h"
 #include "host.h"
 #include "os/debug.h"
 #include "os/log.h"
@@ -21,6 +23,7 @@
 #include "os/resolver.h"
 #include "os/signals.h"
 #include "os/sys.h"
+#include "policy/acl.h"
 #include "policy/match.h"
 #include "policy/readconf.h"
 
@@ -345,6 +348,8 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_MULTILINE, "Warning: purging the environment.\n Suggested action: use keep_environment.");
   if (cfg->o.process_log_path) process_info_init(cfg->o.process_log_path);
   host_init();
+  static const struct acl_hooks acl_conditions = {dns_list_check, ratelimit_check};
+  acl_set_hooks(&acl_conditions);
   if (cfg->harness_mode) {
     rand_set_seed(42);
     resolver_set_fake(cfg->dir);

@@ -53,6 +53,13 @@ struct acl *acl_parse(struct arena *a, struct acl_reader *r, const char *name, c
 struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_where where, const char *recipient,
                             const char *acl_text);
 
+/* Conditions whose work is done on the drivers' floor; put in at start-up.  The text is not expanded yet; *ret_log says why there is no answer. */
+struct acl_hooks {
+  enum outcome (*dnslists)(struct expand_ctx *x, const char *list, const char **ret_log);
+  enum outcome (*ratelimit)(struct expand_ctx *x, enum acl_where where, const char *arg, const char **ret_log);
+};
+void acl_set_hooks(const struct acl_hooks *h);
+
 /* ACL variables: name like "acl_m0" or "acl_c_foo"; value NULL deletes. */
 void acl_var_set(struct expand_ctx *x, const char *name, const char *value);
 const char *acl_var_get(struct expand_ctx *x, const char *name);

@@ -8,6 +8,20 @@
 #include "policy/match.h"
 #include "policy/narrate.h"
 
+static const struct acl_hooks *hooks; /* set once at start-up */
+
+void acl_set_hooks(const struct acl_hooks *h) { hooks = h; }
+
+static enum outcome cond_dnslists(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  return hooks ? hooks->dnslists(r->x, arg, &r->log_text) : OUTCOME_ERROR;
+}
+
+static enum outcome cond_ratelimit(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  return hooks ? hooks->ratelimit(r->x, r->where, arg, &r->log_text) : OUTCOME_ERROR;
+}
+
 static enum outcome cond_acl(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
   struct expand_ctx *x = r->x;
@@ -132,7 +146,7 @@ const struct acl_cond_type acl_cond_types[] = {
   {"dkim_signers", UNBUILT, 0, NULL, "DKIM signer is in the list"},
   {"dkim_status", UNBUILT, 0, NULL, "DKIM verification result"},
   {"dmarc_status", UNBUILT, 0, NULL, "DMARC result"},
-  {"dnslists", UNBUILT, 0, NULL, "DNS lists"},
+  {"dnslists", 0, ACL_NOTSMTP_BITS, cond_dnslists, "host or key is on a DNS list"},
   {"domains", 0, ONLY_RCPT_PRDR_VRFY, cond_domains, "domain of the recipient is in the list"},
   {"encrypted", 0, ACL_NOTSMTP_BITS | ACL_BIT(CONNECT), cond_encrypted, "cipher of the session is in the list"},
   {"endpass", MOD | ACL_COND_NOARG | ACL_COND_SILENT, 0, NULL, "from here on a false condition denies"},
@@ -145,7 +159,7 @@ const struct acl_cond_type acl_cond_types[] = {
   {"message", MOD | ACL_COND_SILENT, 0, NULL, "text of the reply"},
   {"mime_regex", UNBUILT, 0, NULL, "regular expressions over a MIME part"},
   {"queue", MOD | EXP, ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_BIT(NOTSMTP), acl_mod_queue, "named queue of the message"},
-  {"ratelimit", UNBUILT, 0, NULL, "rate of the sender"},
+  {"ratelimit", EXP, 0, cond_ratelimit, "rate of the sender has reached the limit"},
   {"recipients", 0, ~ACL_BIT(RCPT), cond_recipients, "recipient is in the address list"},
   {"regex", UNBUILT, 0, NULL, "regular expressions over the message"},
   {"remove_header", MOD | EXP, ONLY_RECEIVING, acl_mod_remove_header, "remove header lines at acceptance"},
