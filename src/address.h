@@ -100,7 +100,7 @@ struct address {
   bool tls_certificate_verified, tls_on;
   const char *local_interface;    /* I= : "[ip]:port" */
   const char *shadow_message;
-  char *return_output;            /* path of captured output (pipe), or NULL; the file belongs to uid (priv_open_as) */
+  char *return_output;            /* what a command has said (pipe), or NULL; the addresses of a batch share one text */
   enum addr_return_file return_file_when;
   bool log_failed_output, log_output;
   int64_t delivered_size;

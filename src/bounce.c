@@ -5,7 +5,6 @@
  * returns true it is synced.  Whatever it quotes comes from the network and is hostile; header texts are kept on their lines by
  * replacing line ends.  Memory: the arena of the new message. */
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/rand.h"
@@ -239,8 +238,6 @@ static bool output_wanted(const struct address *addr) {
   return addr->return_output && addr->return_file_when != ADDR_RETURN_NONE;
 }
 
-enum { OUTPUT_MAX_BYTES = 64 << 10 };
-
 static void add_output(struct report *r, struct address *list) {
   size_t n = 0;
   for (const struct address *p = list; p; p = p->next) n += output_wanted(p);
@@ -252,17 +249,10 @@ static void add_output(struct report *r, struct address *list) {
     (void)add_name(&r->body, p, "       ");
     strbuf_adds(&r->body, " ------\n");
     /* One output may belong to several addresses in a row. */
-    if (p->next && output_wanted(p->next) && strcmp(p->next->return_output, p->return_output) == 0) continue;
+    if (p->next && output_wanted(p->next) && p->next->return_output == p->return_output) continue;
     strbuf_addc(&r->body, '\n');
-    int fd = sys_open(p->return_output, O_RDONLY | O_NOFOLLOW, 0);
-    char *text = NULL;
-    size_t len = 0;
-    if (fd >= 0) {
-      if (sys_read_file(fd, r->a, OUTPUT_MAX_BYTES, &text, &len) == 0) strbuf_add_t(&r->body, text, len, TAINTED);
-      else strbuf_adds(&r->body, "(the output is not available)\n");
-      (void)!sys_close(fd);
-    }
-    if (len && text[len - 1] != '\n') strbuf_addc(&r->body, '\n');
+    strbuf_adds(&r->body, p->return_output);
+    if (!str_ends(str_c(p->return_output), STR("\n"))) strbuf_addc(&r->body, '\n');
     strbuf_addc(&r->body, '\n');
   }
 }
@@ -404,9 +394,6 @@ bool bounce_send(struct message *m, struct expand_ctx *x, struct address *failed
   add_copy(&r, true);
   bool ok = report_close(&r);
   x->bounce_recipient = NULL;
-  if (ok)
-    for (struct address *p = failed; p; p = p->next)
-      if (p->return_output) IGNORE_RESULT(sys_unlink(p->return_output)); /* a file without a name harms nobody */
   return ok;
 }
 

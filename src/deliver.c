@@ -265,7 +265,8 @@ static void send_bounces(struct deliver_run *run) {
   while (mail) {
     const char *target = errors_target(run, mail);
     struct address *group = take_group(run, &mail, target);
-    if (bounce_send(run->m, &run->x, group, target)) {
+    /* What cannot be noted would be reported again by each attempt: then it waits. */
+    if (!run->journal_failed && bounce_send(run->m, &run->x, group, target)) {
       for (struct address *addr = group; addr; addr = addr->next) deliver_mark_done(run, addr);
       deliver_flush_journal(run);
     } else {
@@ -310,7 +311,7 @@ static void send_warnings(struct deliver_run *run) {
   if (!list || !*list || !run->defer || m->frozen || run->freeze || !m->sender || run->o->give_up) return;
   int64_t queued = time_sec() - m->received_time.tv_sec;
   int64_t due = warning_due(list, m->warning_count);
-  if (due <= 0 || queued < due) return;
+  if (due <= 0 || queued < due || run->journal_failed) return;
   struct expand_ctx *x = &run->x;
   const char *cond = run->cfg->o.delay_warning_condition;
   if (cond && *cond && expand_condition_lax(x, cond) == OUTCOME_FAIL) return;
@@ -375,7 +376,12 @@ static void set_frozen(struct deliver_run *run) {
 
 static void finish_message(struct deliver_run *run) {
   struct message *m = run->m;
-  if (run->journal_failed) return; /* -H and -J stay as they are; the next attempt reads both */
+  if (run->journal_failed) {
+    /* -J stays for the next attempt.  A new -H, when it can be had, saves what was delivered and could not be noted. */
+    int rc = spool_rewrite(m, false);
+    if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to rewrite the header file: %s", strerror(-rc));
+    return;
+  }
   apply_one_time(run);
   if (all_recipients_done(run)) {
     /* The line comes first: a crash in between repeats a log line, never a delivery. */

@@ -7,7 +7,6 @@
 #include "deliver_priv.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,8 +17,6 @@
 #include "os/sys.h"
 #include "policy/match.h"
 #include "retry.h"
-
-enum { LOCAL_ANSWER_MAX_BYTES = 16 << 20 };
 
 static void *option_at(const struct transport *t, const char *name, const struct option **ret) {
   const struct opt_block *b = t->ob_block;
@@ -317,11 +314,11 @@ static int child_main(void *ctx) {
   return sys_write_all(w->fd, b.p, b.n) < 0 ? 1 : 0;
 }
 
-static void read_answer(int fd, struct strbuf *out) {
+static void read_answer(int fd, struct strbuf *out, size_t max_bytes) {
   char buf[8192];
   ssize_t n;
   while ((n = sys_read(fd, buf, sizeof(buf))) > 0)
-    if (out->n + (size_t)n <= LOCAL_ANSWER_MAX_BYTES) strbuf_add_t(out, buf, (size_t)n, TAINTED);
+    if (out->n + (size_t)n <= max_bytes) strbuf_add_t(out, buf, (size_t)n, TAINTED);
 }
 
 static void run_child(struct deliver_run *run, struct delivery *d, const struct run_as *as) {
@@ -343,7 +340,7 @@ static void run_child(struct deliver_run *run, struct delivery *d, const struct 
     return;
   }
   struct strbuf answer = strbuf_new_t(run->a, TAINTED, 512);
-  read_answer(fds[0], &answer);
+  read_answer(fds[0], &answer, deliver_answer_max(d->addrs));
   (void)!sys_close(fds[0]);
   int status = 0;
   sys_waitpid(pid, &status, 0);
@@ -364,17 +361,11 @@ void deliver_not_started(struct deliver_run *run, struct address *addr) {
 
 /* First line of captured output for the log. */
 static void log_output(struct address *addr) {
-  if (!addr->return_output) return;
-  bool wanted = addr->log_output || (addr->log_failed_output && addr->result != OUTCOME_OK);
-  int fd = wanted ? sys_open(addr->return_output, O_RDONLY | O_NOFOLLOW, 0) : -1;
-  if (fd < 0) return;
-  char buf[512];
-  ssize_t n = sys_read(fd, buf, sizeof(buf) - 1);
-  (void)!sys_close(fd);
-  if (n <= 0) return;
-  size_t len = str_index(str_n(buf, (size_t)n), '\n');
-  while (len && ch_isspace(buf[len - 1])) len--;
-  if (len) log_write(LS_ALWAYS, LOG_MAIN, "<%s>: %s transport output: %.*s", addr->address, addr->transport->name, (int)len, buf);
+  const char *text = addr->return_output;
+  if (!text || !(addr->log_output || (addr->log_failed_output && addr->result != OUTCOME_OK))) return;
+  size_t len = MIN(str_index(str_c(text), '\n'), (size_t)511);
+  while (len && ch_isspace(text[len - 1])) len--;
+  if (len) log_write(LS_ALWAYS, LOG_MAIN, "<%s>: %s transport output: %.*s", addr->address, addr->transport->name, (int)len, text);
 }
 
 /* --- batches ---------------------------------------------------------------------------------------- */

@@ -68,6 +68,8 @@ const char *deliver_log_completed(struct arena *a, const struct message *m);
 
 /* deliver_results.c: the answer of a delivery process as bytes.  Format: records of tag, 32-bit length, payload; see there. */
 void deliver_results_encode(struct strbuf *out, const struct address *addrs);
+/* More bytes than that no honest answer about these addresses has. */
+size_t deliver_answer_max(const struct address *addrs);
 /* Apply to the addresses (same chain); false when the bytes are malformed or incomplete: then nothing was changed. */
 MUST_CHECK bool deliver_results_decode(struct arena *a, struct str in, struct address *addrs);
 

@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,7 +21,7 @@
 #include "retry.h"
 #include "spool.h"
 
-enum { REMOTE_ANSWER_MAX_BYTES = 16 << 20, REMOTE_MAX_CHILDREN = 64, EXTRA_MAX_TRIES = 20 };
+enum { REMOTE_MAX_CHILDREN = 64, EXTRA_MAX_TRIES = 20 };
 
 /* --- further messages for the same host ------------------------------------------------------------- */
 
@@ -203,8 +205,11 @@ struct slot {
 static bool slot_start(struct deliver_run *run, struct slot *s, struct address *batch) {
   int fds[2];
   if (sys_pipe(fds) < 0) return false;
-  pid_t pid = sys_fork("remote delivery");
+  pid_t parent = getpid(), pid = sys_fork("remote delivery");
   if (pid == 0) {
+    /* The lock is the parent's: when that is killed another process may take the message, so this one must not go on sending it. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(1);
     run_transport(run, batch);
     struct strbuf b = strbuf_new(run->a);
     deliver_results_encode(&b, batch);
@@ -248,7 +253,7 @@ static bool slots_poll(struct deliver_run *run, struct slot *slots, size_t count
     struct slot *s = &slots[index[k]];
     char buf[8192];
     ssize_t got = sys_read(s->fd, buf, sizeof(buf));
-    if (got > 0 && s->answer.n + (size_t)got <= REMOTE_ANSWER_MAX_BYTES) strbuf_add_t(&s->answer, buf, (size_t)got, TAINTED);
+    if (got > 0 && s->answer.n + (size_t)got <= deliver_answer_max(s->batch)) strbuf_add_t(&s->answer, buf, (size_t)got, TAINTED);
     if (got > 0) continue;
     slot_finish(run, s);
     freed = true;

@@ -60,8 +60,7 @@ static const struct {
     {'i', offsetof(struct address, auth_id)},       {'s', offsetof(struct address, auth_sndr)},
     {'x', offsetof(struct address, tls_cipher)},    {'d', offsetof(struct address, tls_peerdn)},
     {'v', offsetof(struct address, tls_ver)},       {'l', offsetof(struct address, local_interface)},
-    {'w', offsetof(struct address, shadow_message)}, {'o', offsetof(struct address, return_output)},
-    {'p', offsetof(struct address, return_path)},
+    {'w', offsetof(struct address, shadow_message)}, {'p', offsetof(struct address, return_path)},
 };
 
 static void put_host(struct strbuf *b, const struct host *h) {
@@ -83,6 +82,7 @@ static void put_retries(struct strbuf *b, const struct retry_item *it) {
 }
 
 void deliver_results_encode(struct strbuf *out, const struct address *addrs) {
+  const char *output = NULL;
   for (const struct address *addr = addrs; addr; addr = addr->next) {
     put_num(out, 'A', addr->result);
     put_num(out, '1', addr->basic_errno);
@@ -94,10 +94,22 @@ void deliver_results_encode(struct strbuf *out, const struct address *addrs) {
     put_num(out, '7', flags_pack(addr));
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
       put_text(out, texts[i].tag, *(const char *const *)((const char *)addr + texts[i].offset));
+    /* The output of a command, or a mark that it is the one of the address before. */
+    if (addr->return_output && addr->return_output == output) put(out, '=', "", 0);
+    else put_text(out, 'o', addr->return_output);
+    output = addr->return_output;
     put_host(out, addr->host_used);
     put_retries(out, addr->retries);
   }
   put(out, 'E', "", 0);
+}
+
+enum { ANSWER_BYTES = 16 << 20, ANSWER_BYTES_EACH = 16 << 10 };
+
+size_t deliver_answer_max(const struct address *addrs) {
+  size_t max = ANSWER_BYTES;
+  for (; addrs; addrs = addrs->next) max += ANSWER_BYTES_EACH;
+  return max;
 }
 
 struct record {
@@ -174,21 +186,22 @@ static void apply_host(struct arena *a, struct address *addr, const struct recor
   }
 }
 
-static void apply_retry(struct arena *a, struct address *addr, const struct record *r) {
+/* last: the item made last for this address, or NULL; the new last one is returned. */
+static struct retry_item *apply_retry(struct arena *a, struct address *addr, struct retry_item *last, const struct record *r) {
+  struct retry_item *it = last;
   if (r->tag == 'R') {
-    struct retry_item *it = ARENA_NEW(a, struct retry_item), **tail = &addr->retries;
-    while (*tail) tail = &(*tail)->next;
+    it = ARENA_NEW(a, struct retry_item);
     it->key = arena_strndup_t(a, r->data.p, r->data.n, TAINTED);
-    *tail = it;
-    return;
+    if (last) last->next = it;
+    else addr->retries = it;
+    return it;
   }
-  struct retry_item *it = addr->retries;
-  while (it && it->next) it = it->next;
-  if (!it) return;
+  if (!it) return NULL;
   if (r->tag == 'S') it->message = arena_strndup_t(a, r->data.p, r->data.n, TAINTED);
   if (r->tag == 'F') it->flags = (unsigned)number_of(r->data);
   if (r->tag == 'B') it->basic_errno = (int)number_of(r->data);
   if (r->tag == 'C') it->more_errno = (int)number_of(r->data);
+  return it;
 }
 
 bool deliver_results_decode(struct arena *a, struct str in, struct address *addrs) {
@@ -196,21 +209,28 @@ bool deliver_results_decode(struct arena *a, struct str in, struct address *addr
   for (const struct address *p = addrs; p; p = p->next) count++;
   if (!stream_is_good(in, count)) return false;
   struct address *addr = NULL, *next = addrs;
+  char *output = NULL;
+  struct retry_item *last = NULL;
   struct record r;
   while (next_record(&in, &r) && r.tag != 'E') {
     if (r.tag == 'A') {
       addr = next;
       next = addr->next;
       addr->result = (enum outcome)number_of(r.data);
-      addr->retries = NULL;
+      addr->retries = last = NULL;
       addr->host_used = NULL;
+      addr->return_output = NULL;
       for (size_t i = 0; i < ARRAY_SIZE(texts); i++) *(const char **)((char *)addr + texts[i].offset) = NULL;
     } else if (ch_isdigit(r.tag)) {
       apply_number(addr, r.tag, number_of(r.data));
     } else if (strchr("HIJK", r.tag)) {
       apply_host(a, addr, &r);
     } else if (strchr("RSFBC", r.tag)) {
-      apply_retry(a, addr, &r);
+      last = apply_retry(a, addr, last, &r);
+    } else if (r.tag == 'o') {
+      addr->return_output = output = arena_strndup_t(a, r.data.p, r.data.n, TAINTED);
+    } else if (r.tag == '=') {
+      addr->return_output = output;
     } else {
       for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         if (texts[i].tag == r.tag)

@@ -407,19 +407,15 @@ static void judge_status(struct pipe_job *j, int status) {
   if (code != 0 && !j->ob->ignore_status) judge_code(j, code);
 }
 
-/* Output to be returned goes to a file of the delivering user; the parent picks it up and removes it. */
+/* Output to be returned, as a text: what it may hold is bounded by max_output. */
 static void keep_output(struct pipe_job *j) {
   struct delivery *d = j->d;
   bool wanted = j->ob->return_output || j->ob->return_fail_output;
   if (!wanted || !j->output.n || !d->msg->sender || !*d->msg->sender) return;
-  const char *tmp = getenv("TMPDIR");
-  char *file = arena_printf(d->arena, "%s/exim-output-XXXXXX", tmp && *tmp == '/' ? tmp : "/tmp");
-  int fd = mkostemp(file, O_CLOEXEC);
-  if (fd < 0) return; /* the outcome stands; only the text is missing from the bounce */
-  int r = sys_write_all(fd, j->output.p, j->output.n);
-  if (sys_close(fd) < 0 || r < 0) return;
+  for (size_t i = 0; i < j->output.n; i++)
+    if (!j->output.p[i]) j->output.p[i] = '?';
   for (struct address *a = d->addrs; a; a = a->next) {
-    a->return_output = file;
+    a->return_output = j->output.p;
     a->return_file_when = j->ob->return_output ? ADDR_RETURN_ALWAYS : ADDR_RETURN_ON_FAIL;
   }
 }
