@@ -243,7 +243,7 @@ static struct receive_reply store(struct reception *r, const char *text) {
   m->deliver_firsttime = true;
   m->from = &r->c->from;
   m->acl_c = r->c->acl_c;
-  m->is_local = !r->c->is_smtp_input && !m->sender_set_untrusted && !r->c->from.host_address && r->c->sender_is_own;
+  m->is_local = !m->sender_set_untrusted && !r->c->from.host_address && r->c->sender_is_own;
   receive_apply_acl_headers(m);
   if (!receive_make_received(r, true)) return spool_failed(r, "Received: header", -EINVAL);
   count_size(m);

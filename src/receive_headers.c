@@ -370,6 +370,7 @@ bool receive_make_received(struct reception *r, bool refresh) {
   struct header_line *h = m->received_header;
   if (!h) {
     h = m->received_header = ARENA_NEW(m->arena, struct header_line);
+    m->received_count++;
     h->type = 'P';
     h->next = m->headers;
     if (!m->headers) m->headers_tail = &h->next;

@@ -121,11 +121,17 @@ void smtp_note_pipelining(struct smtp_session *s) {
 void smtp_force_own_sender(struct smtp_session *s) {
   struct conn *c = s->c;
   struct message *m = s->m;
+  c->sender_is_own = false;
   if (c->from.host_address || c->is_trusted || !c->login) return;
   const char *own = arena_printf(m->arena, "%s@%s", c->login, c->cfg->qualify_domain);
-  if (strcmp(own, m->sender) == 0) return;
-  if (match_address(&s->x, m->sender, s->opt->untrusted_set_sender, true, NULL) == OUTCOME_OK) m->sender_set_untrusted = true;
-  else m->sender = own;
+  if (strcmp(own, m->sender) != 0 &&
+      match_address(&s->x, m->sender, s->opt->untrusted_set_sender, true, NULL) == OUTCOME_OK) {
+    m->sender_set_untrusted = true;
+    return;
+  }
+  m->sender = own;
+  c->sender_is_own = true;
+  if (!c->from.auth_id) c->from.auth_id = c->login;
 }
 
 void smtp_do_mail(struct smtp_session *s, struct str arg) {

@@ -158,7 +158,8 @@ enum outcome acl_mod_control(struct acl_run *r, const struct acl_cond *c, const 
   } else if (k->flags & CONTROL_UNBUILT) {
     error = "unbuilt";
   } else if (k->forbidden >> r->where & 1) {
-    r->log_text = arena_printf(r->x->a, "cannot use \"control=%s\" in %s ACL", k->name, acl_where_name(r->where));
+    const char *name = k->set == set_queue ? "queue" : k->name;
+    r->log_text = arena_printf(r->x->a, "cannot use \"control=%s\" in %s ACL", name, acl_where_name(r->where));
     return OUTCOME_ERROR;
   } else if (r->x->conn && r->x->msg) {
     error = k->set(r, opts.p);

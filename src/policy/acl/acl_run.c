@@ -298,6 +298,36 @@ static void set_recipient(struct expand_ctx *x, const char *recipient) {
   x->domain_override = str_dup_lower(x->a, domain);
 }
 
+enum { REPLY_COLUMNS = 75, REPLY_COLON_MIN = 35 };
+
+/* Where to break a long line: after a colon in its second half, else at the last space that fits, else at the first one. */
+static size_t break_at(struct str line) {
+  size_t space = 0;
+  for (size_t i = REPLY_COLUMNS + 1; i-- > 1;) {
+    if (line.p[i] != ' ') continue;
+    if (i > REPLY_COLON_MIN && line.p[i - 1] == ':') return i;
+    if (space == 0) space = i;
+  }
+  return space > 0 ? space : str_index(line, ' ');
+}
+
+const char *acl_split_message(struct arena *a, const char *text) {
+  if (!text || strlen(text) <= REPLY_COLUMNS) return text;
+  char *out = arena_strdup(a, text);
+  for (size_t start = 0, n = strlen(out); start < n;) {
+    size_t len = str_index(str_n(out + start, n - start), '\n');
+    if (len > REPLY_COLUMNS) {
+      size_t at = break_at(str_n(out + start, len));
+      if (at < len) {
+        out[start + at] = '\n';
+        len = at;
+      }
+    }
+    start += len + 1;
+  }
+  return out;
+}
+
 struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_where where, const char *recipient,
                             const char *acl_text) {
   struct acl_env none = {.session = NULL};
@@ -316,7 +346,7 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
     else res.log_message = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", acl_text, x->error ? x->error : "");
   } else {
     res.outcome = acl_run_text(&r, str_dup(x->a, str_trim(str_c(text))));
-    res.user_message = r.user_text;
+    res.user_message = acl_split_message(x->a, r.user_text);
     res.log_message = r.log_text;
   }
   x->local_part_override = x->domain_override = NULL;
