@@ -227,14 +227,24 @@ static int64_t lock_attempts(const struct appendfile_opts *ob) {
   return MAX((ob->lock_retries * ob->lock_interval + wait - 1) / wait, 1);
 }
 
+/* While we waited for the lock its holder may have removed or renamed the file: what is appended to that one is lost. */
+static bool still_has_name(const struct append_job *j) {
+  struct stat by_name, by_fd;
+  return stat(j->path, &by_name) == 0 && fstat(j->fd, &by_fd) == 0 && by_name.st_ino == by_fd.st_ino &&
+         by_name.st_dev == by_fd.st_dev;
+}
+
 static enum opened open_locked(struct append_job *j) {
   int64_t attempts = lock_attempts(j->ob);
-  for (int64_t i = 0; i < attempts; i++) {
+  for (int64_t i = 0, flips = 0; i < attempts; i++) {
     if (i > 0 && MAX(j->ob->lock_fcntl_timeout, j->ob->lock_flock_timeout) <= 0) pause_sec(j->ob->lock_interval);
     enum opened how = open_mailbox(j);
-    if (how == OPENED_FAILED || lock_open_file(j) == 0) return how;
+    if (how == OPENED_FAILED) return how;
+    bool is_locked = lock_open_file(j) == 0;
+    if (is_locked && still_has_name(j)) return how;
     (void)!sys_close(j->fd);
     j->fd = -1;
+    if (is_locked && flips++ < MAX_EXIST_FLIPS) i--; /* the lock was to be had: look again at once */
   }
   append_defer(j, ERRNO_LOCKFAILED, "failed to lock mailbox %s (fcntl/flock)", j->path);
   return OPENED_FAILED;

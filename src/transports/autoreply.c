@@ -110,7 +110,7 @@ static bool add_file(struct reply_job *j) {
   if (!name) return true;
   if (expand_taint_refused(d->x, name, arena_printf(d->arena, "file for %s transport", d->transport->name)))
     return refuse(j, "%s", d->x->error);
-  int fd = sys_open(name, O_RDONLY, 0);
+  int fd = sys_open(name, O_RDONLY | O_NONBLOCK, 0); /* a FIFO has no writer to wait for */
   if (fd < 0 && j->ob->file_optional) return true;
   if (fd < 0) return refuse(j, "Failed to open file %s when sending message from %s transport: %s", name, d->transport->name, strerror(-fd));
   int r = sys_read_file(fd, d->arena, 4u << 20, &data, &n);

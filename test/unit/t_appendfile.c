@@ -130,6 +130,39 @@ static void test_new_and_append(void **state) {
   stop(&f);
 }
 
+/* Another program makes the mailbox, fails, and removes it while we wait for its lock: nothing goes into the file without a name. */
+static void test_removed_under_lock(void **state) {
+  (void)state;
+  struct fixture f;
+  int ready[2];
+  char c;
+  start(&f, "y\n");
+  option(&f, "file", path_in(&f, "box"));
+  option(&f, "use_lockfile", "false");
+  option(&f, "lock_fcntl_timeout", "10s");
+  option(&f, "message_prefix", "From me\n");
+  put_file(&f, "box", "", 0600);
+  assert_int_equal(pipe(ready), 0);
+  pid_t pid = fork();
+  if (pid == 0) {
+    int fd = open(path_in(&f, "box"), O_RDWR);
+    struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fd < 0 || fcntl(fd, F_SETLK, &fl) < 0 || write(ready[1], "x", 1) != 1) _exit(1);
+    usleep(300 * 1000);
+    unlink(path_in(&f, "box"));
+    _exit(0);
+  }
+  assert_int_equal(read(ready[0], &c, 1), 1);
+  deliver(&f, OUTCOME_OK, NULL);
+  assert_string_equal(get_file(&f, "box"), "From me\nA: b\n\ny\n\n");
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
+  close(ready[0]);
+  close(ready[1]);
+  stop(&f);
+}
+
 static void test_checks(void **state) {
   (void)state;
   struct fixture f;
@@ -303,7 +336,7 @@ static void test_write_failure_restores(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_new_and_append),  cmocka_unit_test(test_checks),          cmocka_unit_test(test_locks),
+    cmocka_unit_test(test_new_and_append),  cmocka_unit_test(test_removed_under_lock), cmocka_unit_test(test_checks),          cmocka_unit_test(test_locks),
     cmocka_unit_test(test_create_file),     cmocka_unit_test(test_taint),           cmocka_unit_test(test_maildir),
     cmocka_unit_test(test_plain_directory), cmocka_unit_test(test_write_failure_restores),
   };
