@@ -14,6 +14,7 @@
 
 #include "os/debug.h"
 #include "os/log.h"
+#include "os/priv.h"
 #include "os/process_info.h"
 #include "os/sys.h"
 #include "policy/search.h"
@@ -478,6 +479,7 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
   char outer_id[MSGID_SIZE] = "";
   if (log_message_id()) memcpy(outer_id, log_message_id(), strnlen(log_message_id(), MSGID_SIZE - 1));
   sys_role(SYS_ROLE_DELIVERY);
+  priv_leave_caller();
   process_info_set("delivering %s", id);
   log_set_message_id(id);
   enum deliver_result result = DELIVER_NOT_ATTEMPTED;

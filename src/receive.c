@@ -325,6 +325,7 @@ static void deliver_in_child(struct conn *c, const char *id) {
     }
   }
   struct deliver_opts o = {.forced = false};
+  setsid(); /* out of reach of the keys and the hang-up of the caller's terminal */
   sys_role(SYS_ROLE_DELIVERY);
   (void)deliver_message(c->cfg, id, &o);
 }

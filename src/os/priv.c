@@ -7,9 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "os/sys.h"
+
+enum { MIN_FILES = 1000 };
 
 static struct {
   uid_t real_uid, exim_uid;
@@ -30,6 +33,19 @@ static void priv_lower(void) {
   priv_state.raised = false;
 }
 
+/* Limits are the caller's to set, also for a program that is set-uid root; mail of others and shared files must not be cut at them. */
+static void lift_limits(void) {
+  static const int unlimited[] = {RLIMIT_FSIZE, RLIMIT_CPU, RLIMIT_AS, RLIMIT_DATA, RLIMIT_NPROC};
+  const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+  struct rlimit files;
+  for (size_t i = 0; i < ARRAY_SIZE(unlimited); i++) (void)setrlimit(unlimited[i], &none); /* as good as it gets */
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < MIN_FILES) {
+    files.rlim_cur = MIN_FILES;
+    if (files.rlim_max < MIN_FILES) files.rlim_max = MIN_FILES;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+  }
+}
+
 void priv_init(uid_t exim_uid, gid_t exim_gid) {
   priv_state.real_uid = getuid();
   priv_state.real_gid = getgid();
@@ -37,6 +53,7 @@ void priv_init(uid_t exim_uid, gid_t exim_gid) {
   priv_state.exim_gid = exim_gid;
   priv_state.can_raise = geteuid() == 0;
   if (!priv_state.can_raise) return;
+  if (priv_state.real_uid != 0) lift_limits();
   bool ok = setgroups(1, &exim_gid) == 0 && setresgid((gid_t)-1, exim_gid, exim_gid) == 0 &&
             setresuid((uid_t)-1, exim_uid, 0) == 0;
   INVARIANT(ok);
@@ -47,6 +64,12 @@ int priv_drop_forever(uid_t uid, gid_t gid, const char *initgroups_name) {
   int r = sys_become(uid, gid, initgroups_name);
   if (r == 0) priv_state.can_raise = priv_state.raised = false;
   return r;
+}
+
+void priv_leave_caller(void) {
+  if (!priv_state.can_raise || getuid() == geteuid()) return;
+  bool ok = setresgid(getegid(), (gid_t)-1, (gid_t)-1) == 0 && setresuid(geteuid(), (uid_t)-1, (uid_t)-1) == 0;
+  INVARIANT(ok);
 }
 
 bool priv_can_raise(void) { return priv_state.can_raise; }

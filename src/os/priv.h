@@ -11,10 +11,13 @@
 
 #include "base/macros.h"
 
-/* Start up: remember who called us; when euid is 0 switch euid/egid to exim, keep root as saved id.  When not root: nothing. */
+/* Start up: remember who called us; when euid is 0 lift the caller's resource limits, switch euid/egid to exim, keep root as saved id.  When not root: nothing. */
 void priv_init(uid_t exim_uid, gid_t exim_gid);
 /* Give up root for ever: become uid:gid really. */
 MUST_CHECK int priv_drop_forever(uid_t uid, gid_t gid, const char *initgroups_name);
+/* Delivering for somebody else from here on: the real ids become those we work as, so that the user who called us cannot send this process
+ * signals.  Root as saved id stays. */
+void priv_leave_caller(void);
 bool priv_can_raise(void);
 bool priv_is_raised(void);
 uid_t priv_real_uid(void);

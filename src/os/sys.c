@@ -263,10 +263,14 @@ static int make_one_dir(const char *path, mode_t mode, uid_t uid, gid_t gid) {
   int r = sys_mkdir(path, mode);
   if (r == -EEXIST) return 0;
   if (r < 0) return r;
-  /* mkdir is subject to the umask and to our own effective ids */
-  if (chmod(path, mode) < 0) return -errno;
-  if (uid != (uid_t)-1 && geteuid() == 0 && chown(path, uid, gid) < 0) return -errno;
-  return 0;
+  /* mkdir is subject to the umask and to our own effective ids.  By descriptor: who owns the directory above could put a link in its place. */
+  int fd = sys_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+  if (fd == -EACCES) return chmod(path, mode) < 0 ? -errno : 0; /* a mode without r; root is never refused */
+  if (fd < 0) return fd;
+  r = sys_fchmod(fd, mode);
+  if (r == 0 && uid != (uid_t)-1 && geteuid() == 0) r = sys_fchown(fd, uid, gid);
+  int c = sys_close(fd);
+  return r < 0 ? r : c;
 }
 
 int sys_mkdir_path(const char *base, const char *rel, mode_t mode, uid_t uid, gid_t gid) {

@@ -58,6 +58,19 @@ static int starts_as_exim(void) {
   return 0;
 }
 
+/* The user who called could send signals to his real uid. */
+static int leaves_its_caller(void) {
+  uid_t r, e, s;
+  priv_leave_caller();
+  HOLDS(getresuid(&r, &e, &s) == 0 && r == EXIM_ID && e == EXIM_ID && s == 0);
+  HOLDS(is_exim_now() && priv_can_raise());
+  HOLDS(priv_open_as(USER_ID, USER_ID, scratch_path("user"), O_RDONLY, 0) >= 0);
+  HOLDS(is_exim_now());
+  HOLDS(priv_drop_forever(USER_ID, USER_ID, NULL) == 0);
+  HOLDS(getresuid(&r, &e, &s) == 0 && r == USER_ID && e == USER_ID && s == USER_ID);
+  return 0;
+}
+
 static int opens_as_a_user(void) {
   int fd = priv_open_as(USER_ID, USER_ID, scratch_path("user"), O_RDONLY, 0);
   HOLDS(fd >= 0 && (fcntl(fd, F_GETFD) & FD_CLOEXEC));
@@ -122,6 +135,7 @@ static int gives_root_up(void) {
 #define CASE(name) \
   static void case_##name(void **state) { (void)state; run_in_child(name); }
 CASE(starts_as_exim)
+CASE(leaves_its_caller)
 CASE(opens_as_a_user)
 CASE(looks_as_a_user)
 CASE(runs_as_a_user)
@@ -135,7 +149,8 @@ static int setup(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(case_starts_as_exim), cmocka_unit_test(case_opens_as_a_user),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(case_starts_as_exim), cmocka_unit_test(case_leaves_its_caller),
+                                     cmocka_unit_test(case_opens_as_a_user),
                                      cmocka_unit_test(case_looks_as_a_user), cmocka_unit_test(case_runs_as_a_user),
                                      cmocka_unit_test(case_gives_root_up)};
   return cmocka_run_group_tests(tests, setup, scratch_teardown);
