@@ -281,7 +281,9 @@ static void dispatch(struct smtp_session *s) {
   if (k->flags & CMD_NONMAIL && !batch && smtp_too_many_nonmail(s, v)) return;
   if (!smtp_check_sync(s, v)) return;
   k->handle(s, arg);
-  if (v == VERB_MAIL) s->mail_was_refused = !s->m->sender && s->c->pipelining_advertised;
+  /* S7: behind an EHLO that was refused, the group that came with it is answered command by command. */
+  if (v == VERB_EHLO) s->early_group = s->c->early_acceptable && !s->c->helo_seen;
+  if (v == VERB_MAIL) s->mail_was_refused = !s->m->sender && (s->c->pipelining_advertised || s->early_group);
   else if (v != VERB_RCPT) s->mail_was_refused = false;
 }
 
