@@ -349,12 +349,12 @@ static int remove_pid_file(struct run *r)
 
 /* ---- Tests and information ---- */
 
-static int test_one(struct run *r, const char *address)
+static int test_one(struct run *r, const char *address, struct verify_seen *seen)
 {
   struct arena *a = arena_new("verify");
   struct expand_ctx x = expand_ctx_new(a, r->cfg);
   enum cmd_action act = r->c->action;
-  enum outcome rc = verify_print(&x, foreign(a, address), act == CMD_TEST_ADDRESS, act != CMD_VERIFY_SENDER);
+  enum outcome rc = verify_print(&x, foreign(a, address), act == CMD_TEST_ADDRESS, act != CMD_VERIFY_SENDER, seen);
   arena_free(a);
   return rc == OUTCOME_OK ? 0 : rc == OUTCOME_FAIL ? 2 : 1;
 }
@@ -362,9 +362,9 @@ static int test_one(struct run *r, const char *address)
 static int do_test_addresses(struct run *r)
 {
   int status = 0;
+  struct verify_seen seen = {.arena = r->a};
   for (size_t i = 0; i < r->c->args.n; i++) {
-    if (i) putchar('\n');
-    int rc = test_one(r, r->c->args.v[i]);
+    int rc = test_one(r, r->c->args.v[i], &seen);
     if (rc > status) status = rc;
   }
   while (!r->c->args.n) {
@@ -373,7 +373,7 @@ static int do_test_addresses(struct run *r)
     const char *line = cmd_read_line(r->a);
     if (!line) break;
     struct str s = str_trim(str_c(line));
-    if (s.n) test_one(r, str_dup(r->a, s));
+    if (s.n) test_one(r, str_dup(r->a, s), &seen);
   }
   if (!r->c->args.n) putchar('\n');
   return status;
@@ -434,7 +434,7 @@ static const char *why_not(const struct run *r)
   case CMD_VERIFY_SENDER:
   case CMD_HOST_CHECK:
   case CMD_EXPAND:
-    if (c->expand_message) return "permission denied";
+    if (c->expand_message || c->expand_spooled) return "permission denied";
     return o->commandline_checks_require_admin ? "permission denied" : NULL;
   case CMD_LIST:
   case CMD_SUBMIT:

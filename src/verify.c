@@ -213,8 +213,10 @@ static void print_hosts(const struct host *list) {
   }
 }
 
-static void print_routed(const struct address *addr) {
-  printf("%s", addr->address);
+static void print_routed(const struct address *addr, struct verify_seen *seen) {
+  bool is_new = true;
+  if (!addr->homonym) tree_insert(&seen->addresses, seen->arena, addr->unique, &is_new);
+  printf("%s%s", addr->address, is_new ? "" : "   [duplicate, would not be delivered]");
   print_parents(addr);
   printf("\n  router = %s, ", addr->router ? addr->router->name : "<none>");
   if (addr->transport) printf("transport = %s\n", addr->transport->name);
@@ -238,10 +240,9 @@ static void print_problem(const struct address *addr, const char *what) {
 }
 
 /* -bt: route everything and show it. */
-static enum outcome print_test(struct expand_ctx *x, const char *text) {
+static enum outcome print_test(struct expand_ctx *x, const char *text, struct verify_seen *seen) {
   struct verify_lists l;
   struct route_ctx rc = verify_ctx(x, &l, VERIFY_TEST);
-  struct tree seen = {0};
   struct address *list = address_new(x->a, text);
   enum outcome result = OUTCOME_OK;
   l.children = list;
@@ -251,14 +252,6 @@ static enum outcome print_test(struct expand_ctx *x, const char *text) {
     addr->next = NULL;
     if (addr->is_pipe || addr->is_file || addr->is_reply) {
       print_pseudo(addr);
-      continue;
-    }
-    bool is_new = true;
-    if (!addr->homonym) tree_insert(&seen, x->a, addr->unique, &is_new);
-    if (!is_new) {
-      printf("%s", addr->address);
-      print_parents(addr);
-      printf(" [duplicate, would not be delivered]\n");
       continue;
     }
     switch (route_address(&rc, addr)) {
@@ -278,25 +271,25 @@ static enum outcome print_test(struct expand_ctx *x, const char *text) {
         break;
     }
   }
-  for (const struct address *addr = l.local; addr; addr = addr->next) print_routed(addr);
-  for (const struct address *addr = l.remote; addr; addr = addr->next) print_routed(addr);
+  for (const struct address *addr = l.local; addr; addr = addr->next) print_routed(addr, seen);
+  for (const struct address *addr = l.remote; addr; addr = addr->next) print_routed(addr, seen);
   return result;
 }
 
-static enum outcome print_verified(struct expand_ctx *x, const char *text, bool is_recipient) {
+static enum outcome print_verified(struct expand_ctx *x, const char *text, bool is_recipient, struct verify_seen *seen) {
   struct address *addr = NULL;
   x->verify_mode = is_recipient ? "R" : "S";
   enum outcome o = verify_route(x, text, is_recipient ? VOPT_IS_RECIPIENT : 0, &addr);
   bool wants_details = false;
   DEBUG(D_V) wants_details = true;
-  if (o == OUTCOME_OK && wants_details && addr->router) print_routed(addr);
+  if (o == OUTCOME_OK && wants_details && addr->router) print_routed(addr, seen);
   else if (o == OUTCOME_OK) printf("%s verified\n", text);
   else printf("%s %s: %s\n", text, o == OUTCOME_FAIL ? "failed to verify" : "cannot be resolved at this time",
               text_or_empty(addr->message));
   return o;
 }
 
-enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_test, bool is_recipient) {
+enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_test, bool is_recipient, struct verify_seen *seen) {
   const char *err = NULL;
   size_t domain = 0;
   struct str s = str_trim(str_c(address));
@@ -315,7 +308,7 @@ enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_tes
   if (domain == 0)
     text = arena_printf(x->a, "%s@%s", text, is_recipient || is_test ? x->cfg->qualify_recipient : x->cfg->qualify_domain);
   struct expand_ctx saved = *x;
-  enum outcome result = is_test ? print_test(x, text) : print_verified(x, text, is_recipient);
+  enum outcome result = is_test ? print_test(x, text, seen) : print_verified(x, text, is_recipient, seen);
   *x = saved;
   fflush(stdout);
   return result;

@@ -12,7 +12,11 @@ enum { VOPT_FAKE_SENDER = 1, VOPT_IS_RECIPIENT = 2, VOPT_SUCCESS_ON_REDIRECT = 4
 enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned options, const char *acl_options,
                             const char **ret_user, const char **ret_log);
 /* -bt / -bv: print to stdout as Exim does; OUTCOME for the exit status (0 ok, 2 fail, 1 defer). */
-enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_test, bool is_recipient);
+struct verify_seen { /* addresses shown so far by the same command: duplicates are marked */
+  struct arena *arena;
+  struct tree addresses;
+};
+enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_test, bool is_recipient, struct verify_seen *seen);
 /* Fill the members of an acl_env that verification provides. */
 void verify_fill_acl_env(struct acl_env *env);
 
