@@ -92,13 +92,14 @@ static struct message *load_message(struct config *cfg, const char *file)
   return m;
 }
 
-int cmd_expand(struct config *cfg, const struct cmdline *c)
+int cmd_expand(struct config *cfg, const struct cmdline *c, const char *sender)
 {
   struct arena *a = arena_new("be");
   struct message *m = NULL;
   if (c->expand_message && !(m = load_message(cfg, c->expand_message))) return EXIT_FAILURE;
   struct expand_ctx x = expand_ctx_new(a, cfg);
   x.msg = m;
+  x.sender_override = sender;
   x.want_defer_report = true;
   for (size_t i = 0; i < c->args.n; i++) expand_and_print(&x, cfg, c->args.v[i]);
   while (!c->args.n) {

@@ -5,7 +5,7 @@
 
 #include "cmdline.h"
 
-int cmd_expand(struct config *cfg, const struct cmdline *c);
+int cmd_expand(struct config *cfg, const struct cmdline *c, const char *sender);
 int cmd_test_retry(struct config *cfg, const struct cmdline *c);
 int cmd_test_rewrite(struct config *cfg, const struct cmdline *c);
 int cmd_info(const char *what);

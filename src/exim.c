@@ -207,6 +207,15 @@ static bool choose_sender(struct run *r, struct arena *a, const char **ret)
   return true;
 }
 
+/* -be: the sender is whom a message of this caller would come from. */
+static int do_expand(struct run *r)
+{
+  const char *sender;
+  if (!choose_sender(r, r->a, &sender)) return EXIT_FAILURE;
+  if (!sender && r->who.login) sender = arena_printf(r->a, "%s@%s", r->who.login, r->cfg->qualify_domain);
+  return cmd_expand(r->cfg, r->c, sender);
+}
+
 static int do_submit(struct run *r)
 {
   const struct cmdline *c = r->c;
@@ -461,7 +470,7 @@ static int dispatch(struct run *r)
   case CMD_EXPAND:
     startup_logging(r->cfg, true, true);
     startup_become_caller(&r->who);
-    return cmd_expand(r->cfg, r->c);
+    return do_expand(r);
   case CMD_TEST_RETRY: return cmd_test_retry(r->cfg, r->c);
   case CMD_TEST_REWRITE: return cmd_test_rewrite(r->cfg, r->c);
   case CMD_TEST_ADDRESS:
