@@ -11,6 +11,7 @@
 #include "deliver.h"
 #include "os/log.h"
 #include "os/sys.h"
+#include "policy/match.h"
 #include "receive_priv.h"
 #include "router.h"
 #include "spool.h"
@@ -107,7 +108,7 @@ static bool report_close(struct report *r) {
   struct expand_ctx rx = expand_ctx_new(r->a, r->old->cfg);
   rx.msg = r->m;
   rx.conn = r->c;
-  rx.received_for = r->to;
+  if (r->m->recipient_count == 1) rx.received_for = r->to;
   struct reception rec = {.c = r->c, .m = r->m, .x = &rx, .is_local = true};
   r->m->received_time_complete = time_now();
   log_set_message_id(r->m->id);
@@ -366,10 +367,62 @@ static void failed_status_list(struct report *r, struct address *failed) {
     if (output_wanted(p)) add_status(r, p, "failed", "5.0.0");
 }
 
+/* The pattern of an item of errors_copy, quoted when it has spaces; *item moves to the addresses behind it. */
+static const char *copy_pattern(struct arena *a, struct str *item) {
+  *item = str_trim(*item);
+  if (item->n == 0 || item->p[0] != '"') return str_dup(a, str_word(item));
+  struct strbuf b = strbuf_new(a);
+  size_t i = 1;
+  for (; i < item->n && item->p[i] != '"'; i++) {
+    if (item->p[i] == '\\' && i + 1 < item->n) i++;
+    strbuf_add(&b, item->p + i, 1);
+  }
+  i = MIN(i + 1, item->n);
+  *item = str_n(item->p + i, item->n - i);
+  return b.p;
+}
+
+static void add_copies_to(struct report *r, const char *list) {
+  struct str rest = str_c(list);
+  while ((rest = str_trim(rest)).n > 0) {
+    size_t n = rfc5322_find_address_end(rest), domain;
+    const char *error, *address = rfc5322_extract_address(r->a, str_n(rest.p, n), (struct addr_opts){0}, &domain, &error);
+    if (address && *address && !domain) address = arena_printf(r->a, "%s@%s", address, r->old->cfg->qualify_recipient);
+    if (address && *address) message_add_recipient(r->m, address);
+    else if (!address) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "bad address in errors_copy: %s", error);
+    rest = str_n(rest.p + MIN(n + 1, rest.n), rest.n - MIN(n + 1, rest.n));
+  }
+}
+
+/* errors_copy: the first item whose pattern fits the recipient of the bounce gives more recipients. */
+static void add_copies(struct report *r) {
+  const char *pos = r->old->cfg->o.errors_copy, *text;
+  struct expand_ctx x = *r->x;
+  struct str local, domain;
+  int sep = 0;
+  if (!pos || !addr_split(r->to, &local, &domain)) return;
+  x.a = r->a;
+  x.local_part_override = str_dup(r->a, local);
+  x.domain_override = str_dup_lower(r->a, domain);
+  while ((text = list_next(r->a, &pos, &sep)) != NULL) {
+    struct str item = str_c(text);
+    const char *pattern = copy_pattern(r->a, &item);
+    struct match_opts o = {.no_expand = true, .allow_named = true, .want_captures = true};
+    enum outcome found = match_list(&x, LIST_ADDRESS, r->to, arena_printf(r->a, "<\n%s", pattern), &o);
+    if (found != OUTCOME_OK) continue;
+    const char *list = expand_string(&x, str_dup(r->a, str_trim(item)));
+    if (list) add_copies_to(r, list);
+    else if (!x.forced_fail)
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand \"%.*s\" in errors_copy: %s", STR_FMT(item), x.error ? x.error : "");
+    return;
+  }
+}
+
 bool bounce_send(struct message *m, struct expand_ctx *x, struct address *failed, const char *errors_to) {
   struct report r;
   if (!report_open(&r, m, x, errors_to)) return false;
   x->bounce_recipient = errors_to;
+  add_copies(&r);
   failed_recipients_header(&r, failed);
   common_headers(&r, to_sender(&r) ? "Mail delivery failed: returning message to sender" : "Mail delivery failed");
   struct strbuf *b = &r.body;

@@ -311,8 +311,38 @@ static void hold_for_queue_run(struct deliver_run *run) {
   }
 }
 
+/* remote_sort_domains: the addresses in the order of the list's items; what matches none, or cannot be looked up, comes last. */
+static void sort_by_domain(struct deliver_run *run) {
+  const char *pos = run->cfg->o.remote_sort_domains, *pattern;
+  int sep = 0;
+  if (!pos || !run->remote || !run->remote->next) return;
+  if (!(pos = expand_option(&run->x, "remote_sort_domains", pos))) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand remote_sort_domains: %s", run->x.error ? run->x.error : "");
+    return;
+  }
+  struct match_opts o = {.caseless = true, .no_expand = true, .allow_named = true};
+  struct address *sorted = NULL, **tail = &sorted;
+  while (run->remote && (pattern = list_next(run->a, &pos, &sep))) {
+    for (struct address **link = &run->remote; *link;) {
+      struct address *addr = *link;
+      run->x.addr = addr;
+      if (match_list(&run->x, LIST_DOMAIN, addr->domain, arena_printf(run->a, "<\n%s", pattern), &o) != OUTCOME_OK) {
+        link = &addr->next;
+        continue;
+      }
+      *link = addr->next;
+      addr->next = NULL;
+      *tail = addr;
+      tail = &addr->next;
+    }
+  }
+  *tail = run->remote;
+  run->remote = sorted;
+}
+
 void deliver_remote_all(struct deliver_run *run) {
   hold_for_queue_run(run);
+  sort_by_domain(run);
   struct vec batches = vec_new(run->a);
   while (run->remote) vec_push(&batches, take_batch(run));
   int64_t max = run->cfg->o.remote_max_parallel;

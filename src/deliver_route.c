@@ -94,7 +94,7 @@ static bool is_queued_domain(struct deliver_run *run, struct address *addr) {
 }
 
 /* Collect: everything fresh that must be routed, last one first. */
-static struct address *collect(struct deliver_run *run) {
+static struct address *collect(struct deliver_run *run, struct route_ctx *rc) {
   struct address *todo = NULL;
   while (run->fresh) {
     struct address *addr = run->fresh;
@@ -104,6 +104,9 @@ static struct address *collect(struct deliver_run *run) {
       take_pseudo(run, addr);
       continue;
     }
+    enum route_result hacked = route_percent_hack(rc, addr);
+    if (hacked == ROUTE_DEFER) finish(run, addr, OUTCOME_DEFER);
+    if (hacked != ROUTE_OK) continue;
     if (is_duplicate(run, addr)) continue;
     if (!addr->homonym && was_delivered(run, addr)) {
       deliver_parent_done(run, addr);
@@ -240,7 +243,7 @@ void deliver_route_all(struct deliver_run *run) {
   struct route_ctx rc = {.x = &run->x, .local = &run->local, .remote = &run->remote, .children = &run->fresh,
                          .succeed = &discarded};
   while (run->fresh) {
-    struct address *todo = collect(run);
+    struct address *todo = collect(run, &rc);
     if (todo) todo = check_retry_times(run, todo);
     while (todo) {
       struct address *addr = todo;

@@ -247,7 +247,7 @@ static void narrate_end(const struct route_ctx *rc, const struct address *addr, 
 }
 
 /* Try the routers from the first one on; false when none took the address. */
-static bool try_routers(struct route_ctx *rc, struct address *addr, struct router **ret_last_with_message,
+static bool try_routers(struct route_ctx *rc, struct address *addr, struct router **ret_last,
                         const char **ret_why_declined, enum route_result *ret) {
   struct router *next = NULL;
   struct router *first = addr->start_router ? addr->start_router : addr->no_more_routers ? NULL : rc->x->cfg->routers;
@@ -259,7 +259,7 @@ static bool try_routers(struct route_ctx *rc, struct address *addr, struct route
     bool ran, passed;
     enum route_step step = route_one(rc, r, addr, ret, &ran, &passed);
     if (step == STEP_DONE) return true;
-    if (ran && r->o.cannot_route_message) *ret_last_with_message = r;
+    *ret_last = r; /* considered, even when it was skipped */
     if (ran && addr->message) *ret_why_declined = addr->message;
     if (step == STEP_STOP) break;
     if (passed && r->pass_router) next = r->pass_router;
@@ -267,8 +267,32 @@ static bool try_routers(struct route_ctx *rc, struct address *addr, struct route
   return false;
 }
 
+enum route_result route_percent_hack(struct route_ctx *rc, struct address *addr) {
+  const char *list = rc->x->cfg->o.percent_hack_domains, *local = addr->cc_local_part, *domain = addr->domain, *percent;
+  struct arena *a = rc->x->a;
+  if (!list) return ROUTE_OK;
+  while ((percent = strrchr(local, '%')) != NULL) {
+    enum outcome o = match_domain(rc->x, domain, list, NULL);
+    if (o == OUTCOME_FAIL) break;
+    if (o != OUTCOME_OK) {
+      addr->message = "percent_hack_domains lookup deferred";
+      addr->basic_errno = ERRNO_LISTDEFER;
+      return ROUTE_DEFER;
+    }
+    domain = arena_strdup(a, percent + 1);
+    local = arena_strndup(a, local, (size_t)(percent - local));
+  }
+  if (local == addr->cc_local_part) return ROUTE_OK;
+  struct address *child = address_child(a, addr, arena_printf(a, "%s@%s", local, domain));
+  child->next = *rc->children;
+  *rc->children = child;
+  return ROUTE_REROUTED;
+}
+
 enum route_result route_address(struct route_ctx *rc, struct address *addr) {
-  struct router *last_with_message = NULL;
+  enum route_result hacked = route_percent_hack(rc, addr);
+  if (hacked != ROUTE_OK) return hacked;
+  struct router *last = NULL;
   const char *why_declined = NULL;
   enum route_result res = ROUTE_DECLINE;
   narrate(rc->x, D_ROUTE, ">>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>");
@@ -276,9 +300,9 @@ enum route_result route_address(struct route_ctx *rc, struct address *addr) {
   rc->was_unseen = false;
   match_cache_new_subject();
   narrate_indent(1);
-  bool decided = try_routers(rc, addr, &last_with_message, &why_declined, &res);
+  bool decided = try_routers(rc, addr, &last, &why_declined, &res);
   narrate_indent(-1);
-  if (!decided) res = route_unrouteable(rc, last_with_message, addr, why_declined);
+  if (!decided) res = route_unrouteable(rc, last, addr, why_declined);
   if (res == ROUTE_ERROR) res = ROUTE_DEFER;
   narrate_end(rc, addr, res, decided);
   if (res == ROUTE_DEFER && addr->basic_errno == 0) addr->basic_errno = ERRNO_UNKNOWNERROR;

@@ -65,6 +65,9 @@ extern const struct router_driver *const router_drivers[];
 
 /* Route one address through the routers (route.c): generic preconditions in the manual's order, then the driver. */
 enum route_result route_address(struct route_ctx *rc, struct address *addr);
+/* percent_hack_domains: user%host@domain stands for user@host.  ROUTE_REROUTED when a child was made of it, ROUTE_OK when not; route_address()
+ * does it too. */
+enum route_result route_percent_hack(struct route_ctx *rc, struct address *addr);
 /* Put the address on the list that fits its transport. */
 void route_queue_add(struct route_ctx *rc, struct router *r, struct address *addr);
 /* Common parts for drivers (all set addr->message/basic_errno on DEFER/FAIL). */

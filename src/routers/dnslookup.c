@@ -87,6 +87,20 @@ static enum route_result found_hosts(struct route_ctx *rc, struct router *r, str
   return ROUTE_OK;
 }
 
+/* A sender's domain is widened only when nothing would have to be rewritten for it. */
+static bool may_widen(const struct route_ctx *rc, const struct dnslookup_options *ob) {
+  return ob->widen_domains && (rc->verify != VERIFY_SENDER || !ob->rewrite_headers);
+}
+
+/* The domain exists with an ending of widen_domains: the full address is routed from the start. */
+static enum route_result reroute_widened(struct route_ctx *rc, struct router *r, struct address *addr, const char *domain) {
+  struct address *child = address_child(rc->x->a, addr, arena_printf(rc->x->a, "%s@%s", addr->cc_local_part, domain));
+  addr->router = r;
+  child->next = *rc->children;
+  *rc->children = child;
+  return ROUTE_REROUTED;
+}
+
 static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r, struct address *addr) {
   const struct dnslookup_options *ob = r->ob;
   struct arena *a = rc->x->a;
@@ -97,12 +111,21 @@ static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r,
                              .dnssec_require_domains = r->o.dnssec_require_domains};
   enum route_result res = how_to_look(rc, r, addr, ob, &o);
   if (res != ROUTE_OK) return res;
-  struct host *h = ARENA_NEW(a, struct host);
-  h->name = addr->domain;
-  h->mx = -1;
-  const char *fqdn = NULL;
+  struct host *h;
+  const char *fqdn = NULL, *name = addr->domain, *widen = may_widen(rc, ob) ? ob->widen_domains : NULL, *ending;
   bool removed = false;
-  switch (host_find_bydns(rc->x, h, &o, &fqdn, &removed)) {
+  int sep = 0;
+  enum host_find found;
+  for (;;) {
+    h = ARENA_NEW(a, struct host);
+    h->name = name;
+    h->mx = -1;
+    found = host_find_bydns(rc->x, h, &o, &fqdn, &removed);
+    if (found != HOST_FIND_FAILED || !widen || !(ending = list_next(a, &widen, &sep))) break;
+    name = arena_printf(a, "%s.%s", addr->domain, ending);
+  }
+  if (name != addr->domain && (found == HOST_FOUND || found == HOST_FOUND_LOCAL)) return reroute_widened(rc, r, addr, name);
+  switch (found) {
     case HOST_FIND_AGAIN:
       if (r->o.pass_on_timeout) return ROUTE_PASS;
       addr->message = "host lookup did not complete";

@@ -146,7 +146,7 @@ const struct acl_cond_type acl_cond_types[] = {
   {"dkim_signers", UNBUILT, 0, NULL, "DKIM signer is in the list"},
   {"dkim_status", UNBUILT, 0, NULL, "DKIM verification result"},
   {"dmarc_status", UNBUILT, 0, NULL, "DMARC result"},
-  {"dnslists", 0, ACL_NOTSMTP_BITS, cond_dnslists, "host or key is on a DNS list"},
+  {"dnslists", 0, 0, cond_dnslists, "host or key is on a DNS list"},
   {"domains", 0, ONLY_RCPT_PRDR_VRFY, cond_domains, "domain of the recipient is in the list"},
   {"encrypted", 0, ACL_NOTSMTP_BITS | ACL_BIT(CONNECT), cond_encrypted, "cipher of the session is in the list"},
   {"endpass", MOD | ACL_COND_NOARG | ACL_COND_SILENT, 0, NULL, "from here on a false condition denies"},
