@@ -57,6 +57,7 @@ struct cmdline {
   const char *check_ip;           /* -bh */
   bool check_callout;             /* -bhc */
   const char *expand_message;     /* -bem */
+  const char *expand_spooled;     /* -Mset: id of a message whose variables -be sees */
   /* queue */
   bool list_sorted;
   enum queue_list_kind list_kind;
