@@ -17,6 +17,7 @@
 #include "policy/readconf.h"
 #include "policy/rewrite.h"
 #include "retry.h"
+#include "spool.h"
 
 enum { MESSAGE_FILE_MAX = 32 << 20 };
 
@@ -92,11 +93,26 @@ static struct message *load_message(struct config *cfg, const char *file)
   return m;
 }
 
+/* -Mset. */
+static struct message *load_spooled(const struct config *cfg, const char *id)
+{
+  struct message *m;
+  switch (spool_open(cfg, id, false, &m)) {
+  case SPOOL_OPENED: return m;
+  case SPOOL_GONE: fprintf(stderr, "exim: no message %s\n", id); break;
+  case SPOOL_LOCKED:
+  case SPOOL_BAD:
+  case SPOOL_IO_ERROR: fprintf(stderr, "exim: message %s cannot be read\n", id); break;
+  }
+  return NULL;
+}
+
 int cmd_expand(struct config *cfg, const struct cmdline *c, const char *sender)
 {
   struct arena *a = arena_new("be");
   struct message *m = NULL;
   if (c->expand_message && !(m = load_message(cfg, c->expand_message))) return EXIT_FAILURE;
+  if (c->expand_spooled && !m && !(m = load_spooled(cfg, c->expand_spooled))) return EXIT_FAILURE;
   struct expand_ctx x = expand_ctx_new(a, cfg);
   x.msg = m;
   x.sender_override = sender;

@@ -379,7 +379,12 @@ static bool set_message(struct parse *p, const struct cmd_option *o, const char 
 {
   struct cmdline *c = p->c;
   (void)o;
-  if (strcmp(value, "set") == 0 || *value == 'C' || *value == 'G')
+  if (strcmp(value, "set") == 0) { /* no action of its own: -be is */
+    if (!*p->next || !msgid_is_valid(str_c(*p->next))) return fail(p, "exim: -Mset must be followed by a message id\n");
+    c->expand_spooled = *p->next++;
+    return true;
+  }
+  if (*value == 'C' || *value == 'G')
     return fail(p, "exim: option -M%s is not supported by this build\n", value);
   for (size_t i = 0; i < ARRAY_SIZE(message_options); i++) {
     if (strcmp(value, message_options[i].suffix) != 0) continue;

@@ -121,11 +121,15 @@ void deliver_one_result(struct deliver_run *run, struct address *addr, bool is_f
   deferred(run, addr);
 }
 
-void deliver_batch_results(struct deliver_run *run, struct address *addrs) {
-  /* Journal first: from here on a crash must not send again what the transport has handed over. */
+void deliver_journal_batch(struct deliver_run *run, struct address *addrs) {
   for (struct address *addr = addrs; addr; addr = addr->next)
     if (addr->result == OUTCOME_OK && !(addr->return_output && addr->return_file_when == ADDR_RETURN_ALWAYS)) mark(run, addr->unique);
   deliver_flush_journal(run);
+}
+
+void deliver_batch_results(struct deliver_run *run, struct address *addrs) {
+  /* Journal first: from here on a crash must not send again what the transport has handed over. */
+  deliver_journal_batch(run, addrs);
   bool is_first = true;
   for (struct address *addr = addrs, *next; addr; addr = next) {
     next = addr->next;
@@ -167,11 +171,15 @@ static struct address *open_recipients(struct deliver_run *run) {
 
 static bool all_recipients_done(struct deliver_run *run) { return open_recipients(run) == NULL; }
 
-static void fail_all(struct deliver_run *run, const char *why) {
+static void fail_all(struct deliver_run *run, const char *why, bool is_logged) {
   for (struct address *addr = open_recipients(run), *next; addr; addr = next) {
     next = addr->next;
     if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: %s", addr->address, why);
     addr->result = OUTCOME_FAIL;
+    if (is_logged) {
+      log_write(LS_ALWAYS, LOG_MAIN, "** %s: %s", addr->address, why);
+      addr->message = why;
+    }
     list_push(&run->failed, addr);
   }
 }
@@ -462,7 +470,9 @@ static enum deliver_result run_message(const struct config *cfg, struct message 
   if (!deliver_run_init(&run, cfg, m, o)) return DELIVER_NOT_ATTEMPTED;
   if (o->give_up && o->cancelled_by) log_write(LS_ALWAYS, LOG_MAIN, "cancelled by %s", o->cancelled_by);
   if (run.cancelled || o->give_up)
-    fail_all(&run, o->give_up ? "delivery cancelled by administrator" : "message has been frozen for too long");
+    fail_all(&run, o->give_up ? "delivery cancelled by administrator" : "message has been frozen for too long", false);
+  else if (m->received_count > cfg->o.received_headers_max)
+    fail_all(&run, "Too many \"Received\" headers - suspected mail loop", true);
   else run_attempt(&run);
   /* Nobody is told about a bounce that is given up. */
   if ((run.cancelled || o->give_up) && m->sender && !*m->sender)
