@@ -471,6 +471,74 @@ static bool set_up_driver(struct delivery *d) {
   return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL, error);
 }
 
+/* --- shadow transports ------------------------------------------------------------------------------ */
+
+static bool shadow_wanted(struct deliver_run *run, const struct transport *t) {
+  if (!t->o.shadow_condition) return true;
+  switch (expand_condition_lax(&run->x, t->o.shadow_condition)) {
+    case OUTCOME_OK: return true;
+    case OUTCOME_FAIL: return false;
+    default: break;
+  }
+  if (!run->x.forced_fail)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand shadow_condition \"%s\" for %s transport: %s", t->o.shadow_condition,
+              t->name, run->x.error ? run->x.error : "");
+  return false;
+}
+
+/* Copies of the delivered addresses for the shadow; originals[i] is the one the i-th copy was made of. */
+static struct address *shadow_copies(struct deliver_run *run, struct address *batch, struct transport *shadow, struct vec *originals) {
+  struct address *first = NULL, **tail = &first;
+  for (struct address *addr = batch; addr; addr = addr->next) {
+    if (addr->result != OUTCOME_OK) continue;
+    struct address *copy = ARENA_NEW(run->a, struct address);
+    *copy = *addr;
+    copy->next = NULL;
+    copy->first = first;
+    copy->transport = shadow;
+    copy->result = OUTCOME_DEFER;
+    copy->basic_errno = copy->more_errno = 0;
+    copy->message = copy->user_message = copy->confirmation = NULL;
+    copy->return_output = NULL;
+    copy->return_file_when = ADDR_RETURN_NONE;
+    vec_push(originals, addr);
+    *tail = copy;
+    tail = &copy->next;
+  }
+  return first;
+}
+
+/* The delivery was a success: pass the message to the shadow too, whose result is only mentioned in the log line. */
+static void deliver_shadow(struct deliver_run *run, struct address *batch, const struct transport *t) {
+  struct transport *shadow = config_transport(run->cfg, t->o.shadow_transport);
+  if (!shadow || !shadow->driver->is_local) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s transport: shadow_transport \"%s\" is not a local transport", t->name,
+              t->o.shadow_transport);
+    return;
+  }
+  if (!shadow_wanted(run, t)) return;
+  struct vec originals = vec_new(run->a);
+  struct address *copies = shadow_copies(run, batch, shadow, &originals);
+  if (!copies) return;
+  deliver_journal_batch(run, batch);
+  struct delivery *d = deliver_new_delivery(run, shadow, copies);
+  struct run_as as = {0};
+  if (deliver_prepare(run, d) && find_user(run, d, &as) && find_directories(run, d) && set_up_driver(d)) {
+    d->uid = as.uid;
+    d->gid = as.gid;
+    run_child(run, d, &as);
+  }
+  size_t i = 0;
+  for (struct address *c = copies; c && i < originals.n; c = c->next, i++) {
+    struct address *addr = originals.v[i];
+    const char *why = c->result == OUTCOME_OK ? NULL : c->message ? c->message : c->basic_errno > 0 ? strerror(c->basic_errno) : "failed";
+    addr->shadow_message = why ? arena_printf(run->a, " ST=%s (%s)", shadow->name, why) : arena_printf(run->a, " ST=%s", shadow->name);
+    if (c->return_output) (void)!unlink(c->return_output);
+  }
+}
+
+/* --- one batch -------------------------------------------------------------------------------------- */
+
 static void deliver_batch(struct deliver_run *run, struct address *batch) {
   struct tree known = {0};
   batch = drop_early(run, batch, &known);
@@ -496,6 +564,7 @@ static void deliver_batch(struct deliver_run *run, struct address *batch) {
       retry_add_item(run->a, addr, local_retry_key(run, addr), addr->message, 0);
     else if (tree_find(&known, addr->unique)) retry_add_item(run->a, addr, local_retry_key(run, addr), NULL, RETRY_DELETE);
   }
+  if (started && !run->dont_deliver && batch->transport->o.shadow_transport) deliver_shadow(run, batch, batch->transport);
   deliver_batch_results(run, batch);
 }
 

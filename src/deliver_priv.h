@@ -56,6 +56,8 @@ void deliver_mark_done(struct deliver_run *run, struct address *addr);
 void deliver_parent_done(struct deliver_run *run, struct address *addr);
 /* D4: one write and one sync for all that was marked since the last call. */
 void deliver_flush_journal(struct deliver_run *run);
+/* Journal what a transport has delivered, before anything else is done for the batch. */
+void deliver_journal_batch(struct deliver_run *run, struct address *addrs);
 /* Results of a whole batch, in order. */
 void deliver_batch_results(struct deliver_run *run, struct address *addrs);
 
