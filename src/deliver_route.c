@@ -152,6 +152,7 @@ static struct address *check_retry_times(struct deliver_run *run, struct address
     } else {
       addr->domain_retry_key = addr->address_retry_key = NULL;
     }
+    if (db && sender_key && !wait) retry_add_item(run->a, addr, sender_key, NULL, RETRY_DELETE);
     struct address ***where = wait ? &late_tail : &tail;
     **where = addr;
     *where = &addr->next;

@@ -68,11 +68,15 @@ bool retry_error_matches(const struct retry_rule *rule, int basic, int more) {
   return (want & ~255) == 0 || (more & want & ~255) != 0;
 }
 
-static bool rule_matches_key(struct expand_ctx *x, const struct retry_rule *rule, const char *key) {
-  if (!key) return false;
+/* Stands for a rule whose pattern could not be looked up: nothing must fail for good because a data base is down. */
+static const struct retry_step undecided_step = {.kind = 'F', .timeout_sec = INT64_MAX, .interval_sec = 15 * 60};
+static const struct retry_rule undecided_rule = {.pattern = "*", .steps = (struct retry_step *)(uintptr_t)&undecided_step};
+
+static enum outcome rule_matches_key(struct expand_ctx *x, const struct retry_rule *rule, const char *key) {
+  if (!key) return OUTCOME_FAIL;
   const char *address = strchr(key, '@') ? key : arena_printf(x->a, "*@%s", key);
   /* One list item: newline cannot be part of it. */
-  return match_address(x, address, arena_printf(x->a, "<\n %s", rule->pattern), true, NULL) == OUTCOME_OK;
+  return match_address(x, address, arena_printf(x->a, "<\n %s", rule->pattern), true, NULL);
 }
 
 const struct retry_rule *retry_find_rule(struct expand_ctx *x, const char *key, const char *alternate, int basic_errno,
@@ -80,9 +84,11 @@ const struct retry_rule *retry_find_rule(struct expand_ctx *x, const char *key, 
   const char *sender = x->sender_override ? x->sender_override : x->msg ? x->msg->sender : NULL;
   for (const struct retry_rule *r = x->cfg->retry_rules; r; r = r->next) {
     if (!retry_error_matches(r, basic_errno, more_errno)) continue;
-    if (!rule_matches_key(x, r, key) && !rule_matches_key(x, r, alternate)) continue;
-    if (r->senders && (!sender || match_address(x, sender, r->senders, true, NULL) != OUTCOME_OK)) continue;
-    return r;
+    enum outcome o = rule_matches_key(x, r, key);
+    if (o != OUTCOME_OK && o != OUTCOME_DEFER) o = rule_matches_key(x, r, alternate);
+    if (o == OUTCOME_OK && r->senders) o = sender ? match_address(x, sender, r->senders, true, NULL) : OUTCOME_FAIL;
+    if (o != OUTCOME_OK && o != OUTCOME_DEFER) continue;
+    return o == OUTCOME_OK ? r : &undecided_rule;
   }
   return NULL;
 }
@@ -346,7 +352,7 @@ int retry_print_rule(struct expand_ctx *x, const char *address, const char *doma
   for (const struct retry_rule *r = x->cfg->retry_rules; r && !rule; r = r->next) {
     if (error && !retry_error_matches(r, basic, more)) continue;
     if (!error && r->error) continue;
-    if (!rule_matches_key(x, r, address) && !rule_matches_key(x, r, domain2)) continue;
+    if (rule_matches_key(x, r, address) != OUTCOME_OK && rule_matches_key(x, r, domain2) != OUTCOME_OK) continue;
     const char *sender = x->sender_override;
     if (r->senders && (!sender || match_address(x, sender, r->senders, true, NULL) != OUTCOME_OK)) continue;
     rule = r;

@@ -120,9 +120,27 @@ static void test_host_keys(void **state) {
   arena_free(a);
 }
 
+/* A rule that cannot be looked up must not look like no rule at all, which would fail the address at once. */
+static void test_rule_not_to_be_had(void **state) {
+  (void)state;
+  struct arena *a = arena_new("test");
+  struct retry_rule broken = {.next = &usual, .pattern = "lsearch;/nonexistent/rules", .steps = &first};
+  struct config cfg = {.arena = a, .retry_rules = &broken};
+  struct expand_ctx x = expand_ctx_new(a, &cfg);
+  const struct retry_rule *rule = retry_find_rule(&x, "a@b.test", NULL, 0, 0);
+  assert_non_null(rule);
+  assert_ptr_not_equal(rule, &usual); /* which of the rules counts is not known */
+  bool expired = true;
+  assert_int_equal(retry_next_interval(rule, 400 * D, 0, D, &expired), 15 * M);
+  assert_false(expired);
+  cfg.retry_rules = &usual;
+  assert_ptr_equal(retry_find_rule(&x, "a@b.test", NULL, 0, 0), &usual);
+  arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_intervals), cmocka_unit_test(test_random_interval),
                                      cmocka_unit_test(test_empty_rule), cmocka_unit_test(test_errors),
-                                     cmocka_unit_test(test_host_keys)};
+                                     cmocka_unit_test(test_host_keys), cmocka_unit_test(test_rule_not_to_be_had)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
