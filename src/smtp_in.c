@@ -53,7 +53,7 @@ void smtp_reset(struct smtp_session *s) {
   s->m->allow_unqualified_recipient = s->unqualified_recipient_ok;
   s->x.msg = s->m;
   s->transaction_line = s->line_number;
-  s->last_rcpt_error = NULL;
+  s->last_rcpt_error = s->chunk_refusal = NULL;
   s->rcpt_errors_differ = s->recipients_max_exceeded = false;
   s->c->recipients_discarded = s->c->caseful_local_part = false;
   memset(&s->x.match, 0, sizeof(s->x.match));
@@ -280,6 +280,7 @@ static void dispatch(struct smtp_session *s) {
   note_command(s, v);
   if (k->flags & CMD_NONMAIL && !batch && smtp_too_many_nonmail(s, v)) return;
   if (!smtp_check_sync(s, v)) return;
+  if (v != VERB_BDAT && v != VERB_NOOP) s->chunk_refusal = NULL;
   k->handle(s, arg);
   /* S7: behind an EHLO that was refused, the group that came with it is answered command by command. */
   if (v == VERB_EHLO) s->early_group = s->c->early_acceptable && !s->c->helo_seen;
@@ -394,11 +395,11 @@ static void batch_report(const struct smtp_session *s) {
   fprintf(stderr, "An error was detected while processing a file of BSMTP input.\n"
           "The error message was:\n\n  %s\n\nThe SMTP transaction started in line %d.\n"
           "The error was detected in line %d.\n", s->batch_error, s->transaction_line, s->line_number);
-  fprintf(stderr, "The SMTP command at fault was:\n\n   %s\n\n", line);
+  if (*line) fprintf(stderr, "The SMTP command at fault was:\n\n   %s\n\n", line);
   fprintf(stderr, "%d previous message%s successfully processed.\nThe rest of the batch was abandoned.\n", s->batch_messages,
           s->batch_messages == 1 ? " was" : "s were");
-  printf("%s\nTransaction started in line %d\nError detected in line %d\n%s\n", s->batch_error, s->transaction_line,
-         s->line_number, line);
+  printf("%s\nTransaction started in line %d\nError detected in line %d\n", s->batch_error, s->transaction_line, s->line_number);
+  if (*line) puts(line);
   (void)fflush(stdout);
 }
 

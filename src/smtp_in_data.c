@@ -312,9 +312,25 @@ static void start_delivery(struct smtp_session *s) {
   if (!s->m->frozen) receive_start_delivery(s->c, s->m, s->o->deliver_foreground, queue);
 }
 
+/* The batch ended in a message: no command was at fault. */
+static void batch_lost(struct smtp_session *s, const struct receive_reply *r) {
+  bool timeout = r->smtp_text && strstr(r->smtp_text, "timeout");
+  s->line = STR("");
+  if (!timeout) s->line_number++; /* the end of the input counts as one */
+  smtp_batch_error(s, timeout ? "421 SMTP incoming data timeout - message abandoned" : "421 Lost incoming connection");
+}
+
+static void send_reply(struct smtp_session *s, const char *text) {
+  int code = 250;
+  struct str t = str_c(text);
+  if (t.n >= 3) code = (t.p[0] - '0') * 100 + (t.p[1] - '0') * 10 + (t.p[2] - '0');
+  smtp_reply_text(s, code, t.n > 4 ? t.p + 4 : "");
+}
+
 static void answer(struct smtp_session *s, const struct smtp_body *b, const struct receive_reply *r) {
   if (s->o->mode == SMTP_MODE_BATCH) {
     if (r->result == RECEIVE_ACCEPTED || r->result == RECEIVE_DISCARDED) s->batch_messages++;
+    else if (r->result == RECEIVE_LOST) batch_lost(s, r);
     else smtp_batch_error(s, r->smtp_text ? r->smtp_text : "421 Lost incoming connection");
     return;
   }
@@ -322,10 +338,7 @@ static void answer(struct smtp_session *s, const struct smtp_body *b, const stru
   if (b->chunked && b->last && (r->result == RECEIVE_ACCEPTED || r->result == RECEIVE_DISCARDED))
     smtp_replyf(s, "250- %llu byte chunk, total %llu", (unsigned long long)b->chunk_size,
                 (unsigned long long)b->total);
-  int code = 250;
-  struct str t = str_c(r->smtp_text);
-  if (t.n >= 3) code = (t.p[0] - '0') * 100 + (t.p[1] - '0') * 10 + (t.p[2] - '0');
-  smtp_reply_text(s, code, t.n > 4 ? t.p + 4 : "");
+  send_reply(s, r->smtp_text);
 }
 
 static void run_message(struct smtp_session *s, struct smtp_body *b) {
@@ -351,7 +364,10 @@ static void run_message(struct smtp_session *s, struct smtp_body *b) {
     if (stream_buffered(c->io).n == 0) s->env.flush(&s->env);
     start_delivery(s);
   }
+  bool more_chunks = b->chunked && !b->last && (r.result == RECEIVE_REJECTED || r.result == RECEIVE_TEMPFAIL) && r.smtp_text;
+  const char *refusal = more_chunks ? arena_strdup(s->tmp, r.smtp_text) : NULL;
   smtp_reset(s);
+  if (refusal) s->chunk_refusal = arena_strdup(s->m->arena, refusal);
 }
 
 static void body_init(struct smtp_body *b, struct smtp_session *s, bool chunked) {
@@ -427,6 +443,12 @@ void smtp_do_bdat(struct smtp_session *s, struct str arg) {
     return;
   }
   s->c->early_acceptable = false;
+  if (s->chunk_refusal) { /* sent before the refusal was known: the same answer, so that a temporary one stays temporary */
+    const char *text = s->chunk_refusal;
+    if (last) s->chunk_refusal = NULL;
+    if (skip_bytes(s, size) || s->drop) send_reply(s, text);
+    return;
+  }
   if (s->bdat_broken || !s->c->chunking_advertised) {
     if (!skip_bytes(s, size) && !s->drop) return; /* whoever announced too much still gets the answer */
     smtp_synprot_error(s, false, 503, s->bdat_broken ? "only RSET accepted now" : "BDAT command used when CHUNKING not advertised");

@@ -40,6 +40,7 @@ struct smtp_session {
   bool helo_required, helo_verify_required, helo_verify, helo_junk_ok;
   bool recipients_max_exceeded;
   bool bdat_broken;            /* a chunked message was interrupted: only RSET, QUIT, BDAT (thrown away) */
+  const char *chunk_refusal;   /* reply to the rest of the chunks of a message that was refused, NULL: none to come */
   bool rset_is_free, helo_is_free, ehlo_is_free, starttls_is_free, auth_is_free; /* the first is not counted */
   bool early_group;            /* the group behind a refused EHLO of an early talker is being answered */
   bool early_pending;          /* input came before the greeting; the first command must be EHLO */

@@ -136,8 +136,8 @@ static void take_data_reply(struct smtp_attempt *s, const struct smtp_awaited *w
 }
 
 bool smtp_reap_envelope(struct smtp_attempt *s) {
-  s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
   while (s->awaited_count && s->awaited[s->awaited_head].at != AT_END) {
+    s->reply_deadline = deadline_in_sec(s->ob->command_timeout); /* for each: a server may check every recipient at length */
     struct smtp_awaited what;
     struct smtp_reply r;
     if (!smtp_read_reply(s, &what, &r)) {
