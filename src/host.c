@@ -26,15 +26,23 @@ bool host_name_in(struct expand_ctx *x, const char *name, const char *list) {
   return match_domain(x, name, list, NULL) == OUTCOME_OK;
 }
 
+static bool in_dnssec_list(struct expand_ctx *x, const struct host_find_opts *o, const char *name, const char *option, const char *list) {
+  struct match_opts mo = {.caseless = true, .allow_named = true, .name = o && o->for_router ? option : NULL};
+  narrate_indent(1);
+  bool yes = match_list(x, LIST_DOMAIN, name, list, &mo) == OUTCOME_OK;
+  narrate_indent(-1);
+  return yes;
+}
+
 bool host_wants_dnssec(struct expand_ctx *x, const struct host_find_opts *o, const char *name, bool *ret_required) {
+  if (o && o->dnssec_decided) {
+    *ret_required = o->dnssec_required;
+    return o->dnssec_wanted;
+  }
   narrate(x, D_DNS, "check dnssec require list");
-  narrate_indent(1);
-  *ret_required = host_name_in(x, name, o ? o->dnssec_require_domains : NULL);
-  narrate_indent(-1);
+  *ret_required = in_dnssec_list(x, o, name, "dnssec_require_domains", o ? o->dnssec_require_domains : NULL);
   narrate(x, D_DNS, "check dnssec request list");
-  narrate_indent(1);
-  bool wanted = host_name_in(x, name, o ? o->dnssec_request_domains : NULL);
-  narrate_indent(-1);
+  bool wanted = in_dnssec_list(x, o, name, "dnssec_request_domains", o ? o->dnssec_request_domains : NULL);
   return wanted || *ret_required;
 }
 
@@ -115,12 +123,19 @@ static enum host_find settle_local(struct expand_ctx *x, const struct host *h) {
   return host_is_local(x, h->address) ? HOST_FOUND_LOCAL : HOST_FOUND;
 }
 
-static enum host_find narrate_found(struct expand_ctx *x, struct host *first, const struct host *last) {
+static enum host_find narrate_found(struct expand_ctx *x, struct host *first, const struct host *last, const char *fqdn) {
   bool local = false;
+  for (const struct host *h = first; !local; h = h->next) {
+    local = settle_local(x, h) == HOST_FOUND_LOCAL;
+    if (h == last) break;
+  }
+  if (fqdn) { /* a router asks */
+    if (local) narrate(x, D_HOST_LOOKUP, "local host found for non-MX address");
+    narrate(x, D_HOST_LOOKUP, "fully qualified name = %s", fqdn);
+  }
   narrate(x, D_HOST_LOOKUP, "get[host|ipnode]byname[2] looked up these IP addresses:");
   for (const struct host *h = first;; h = h->next) {
     narrate(x, D_HOST_LOOKUP, "  name=%s address=%s", h->name, h->address);
-    if (settle_local(x, h) == HOST_FOUND_LOCAL) local = true;
     if (h == last) break;
   }
   return local ? HOST_FOUND_LOCAL : HOST_FOUND;
@@ -199,7 +214,7 @@ enum host_find host_find_byname(struct expand_ctx *x, struct host *h, const stru
     h->address = NULL;
     return HOST_IGNORED;
   }
-  return narrate_found(x, h, last);
+  return narrate_found(x, h, last, ret_fqdn ? *ret_fqdn : NULL);
 }
 
 /* ---- hooks ---- */

@@ -18,6 +18,8 @@ struct host_find_opts {
   const char *ignore_target_hosts;  /* host list or NULL */
   const char *dnssec_request_domains, *dnssec_require_domains;
   bool sort_by_rand;
+  bool for_router;                  /* narrate the lists by the names of the router's options */
+  bool dnssec_decided, dnssec_wanted, dnssec_required; /* set inside a search: what the lists said about its domain */
 };
 
 /* h->name is replaced by a chain of hosts with addresses (h itself is the first), MX order, equal preferences shuffled by rand_below().  Hosts after the first one that is

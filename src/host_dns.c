@@ -247,7 +247,9 @@ static enum host_find by_address(struct expand_ctx *x, struct host *h, const str
   return HOST_FOUND;
 }
 
-enum host_find host_find_bydns(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, const char **ret_fqdn, bool *ret_removed) {
+enum host_find host_find_bydns(struct expand_ctx *x, struct host *h, const struct host_find_opts *opts, const char **ret_fqdn, bool *ret_removed) {
+  struct host_find_opts decided = *opts;
+  const struct host_find_opts *o = &decided;
   struct names l = {0};
   struct host *after = h->next;
   bool required = false, by_srv = false;
@@ -255,6 +257,9 @@ enum host_find host_find_bydns(struct expand_ctx *x, struct host *h, const struc
   const char *fqdn = h->name;
   if (ret_removed) *ret_removed = false;
   struct dns_query_opts q = query_opts(x, o, h->name, &required);
+  decided.dnssec_decided = true;
+  decided.dnssec_wanted = q.want_dnssec;
+  decided.dnssec_required = required;
   if (o->how & HOST_FIND_BY_SRV && o->srv_service && *o->srv_service) {
     const char *name = arena_printf(x->a, "_%s._tcp.%s", o->srv_service, h->name);
     f = list_by_type(x, name, DNS_T_SRV, &q, required, o->srv_fail_domains, h->name, &l, NULL);

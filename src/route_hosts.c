@@ -8,6 +8,7 @@
 #include "host.h"
 #include "os/debug.h"
 #include "os/log.h"
+#include "policy/narrate.h"
 
 enum route_result route_failure_word(struct address *addr, const char *word) {
   if (strcmp(word, "decline") == 0) return ROUTE_DECLINE;
@@ -121,7 +122,9 @@ enum route_result route_lookup_hosts(struct route_ctx *rc, struct router *r, str
     struct host *h = *link, *rest = h->next;
     bool was_mx = false;
     enum host_find found = HOST_FOUND;
+    narrate_indent(1);
     if (!h->address) found = find_one(rc, h, byname, o, &was_mx);
+    narrate_indent(-1);
     switch (found) {
       case HOST_IGNORED: *link = rest; continue;
       case HOST_FIND_FAILED:

@@ -58,6 +58,7 @@ void smtp_reply_text(struct smtp_session *s, int code, const char *text) {
   bool first = true;
   do {
     struct str line = str_cut(&rest, '\n');
+    if (!first) line = str_ltrim(line);
     bool more = rest.n > 0;
     if (line.n > 0 && line.p[line.n - 1] == '\r') line.n--;
     if (more && s->c->no_multiline) {
@@ -130,7 +131,8 @@ static void count_error(struct smtp_session *s, bool syntax, int code, const cha
 }
 
 void smtp_synprot_error_at(struct smtp_session *s, bool syntax, int code, struct str operand, const char *text) {
-  count_error(s, syntax, code, text, operand.n > 0 ? arena_printf(s->tmp, "%.*s: %s", STR_FMT(operand), text) : text);
+  bool shown = operand.n > 0 && s->o->mode != SMTP_MODE_BATCH; /* a batch report has the command anyway */
+  count_error(s, syntax, code, text, shown ? arena_printf(s->tmp, "%.*s: %s", STR_FMT(operand), text) : text);
 }
 
 void smtp_synprot_error_as(struct smtp_session *s, int code, const char *log_text, const char *reply) {
@@ -260,6 +262,8 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
   if (st == STREAM_TIMEOUT) {
     smtp_log_incomplete(s, "command timeout");
     log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP command timeout on connection from %s D=%s", smtp_host_text(s), d);
+    s->line = STR("");
+    if (s->o->mode == SMTP_MODE_BATCH) s->line_number--; /* that one did not come */
     if (s->o->mode == SMTP_MODE_BATCH) smtp_batch_error(s, "421 SMTP command timeout");
     else smtp_replyf(s, "421 %s: SMTP command timeout - closing connection", name);
   } else {
@@ -273,7 +277,7 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
     smtp_replyf(s, "421 %s lost input connection", name);
   }
   s->done = true;
-  s->exit_status = 1;
+  s->exit_status = s->c->host_checking && st != STREAM_TIMEOUT ? 0 : 1;
 }
 
 void smtp_log_end(struct smtp_session *s, const char *how) {

@@ -19,6 +19,7 @@ struct match_opts {
   bool caseless;       /* fold subject and patterns (domains always) */
   bool no_expand;      /* the list was expanded already */
   bool allow_named;    /* +name */
+  bool single_item;    /* the text is one item, whatever separators it holds */
   const char **ret_value; /* lookup data or NULL */
   bool want_captures;  /* address lists: set $1 ... from asterisks and partial lookups (rewriting) */
   const char *name;    /* option name, for narration; NULL: the list text is shown */

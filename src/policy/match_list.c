@@ -106,7 +106,7 @@ static const char *cache_key(const struct list_run *r, const char *name) {
 static const struct cached *cache_find(const struct list_run *r, const char *key) {
   const struct tree_node *n = tree_find(&cache.results, key);
   const struct cached *c = n ? n->data : NULL;
-  if (c && r->kind != LIST_HOST && narrate_wanted(r->x, D_LISTS) && c->subject_number != cache.subject_number) return NULL;
+  if (c && r->kind != LIST_HOST && r->kind != LIST_ADDRESS && narrate_wanted(r->x, D_LISTS) && c->subject_number != cache.subject_number) return NULL;
   return c;
 }
 
@@ -154,6 +154,7 @@ static enum outcome run_sublist(struct list_run *r, const struct named_list *nl,
   enum outcome o = expand_list(r->x, nl->text, &text);
   if (o != OUTCOME_OK) return o;
   sub.name = NULL;
+  sub.single_item = false;
   sub.depth++;
   narrate_indent(2);
   o = list_run(&sub, text);
@@ -189,12 +190,10 @@ static enum outcome check_named(struct list_run *r, const char *name, bool *ret_
   const char *value = NULL;
   enum outcome o = run_sublist(r, nl, &value);
   narrate(x, D_LISTS, " end sublist %s", name);
-  if (o == OUTCOME_OK) {
-    r->value = value;
-    if (key && value) {
-      const char *s = cache_subject(r);
-      narrate(x, D_LISTS, "data from lookup saved for cache for +%s: key '%s' value '%s'", name, s ? s : "", value);
-    }
+  if (o == OUTCOME_OK) r->value = value;
+  if (key && value && (o == OUTCOME_OK || o == OUTCOME_FAIL)) {
+    const char *s = cache_subject(r);
+    narrate(x, D_LISTS, "data from lookup saved for cache for +%s: key '%s' value '%s'", name, s ? s : "", value);
   }
   if (key && (o == OUTCOME_OK || o == OUTCOME_FAIL)) cache_store(key, o, value);
   return o;
@@ -278,7 +277,7 @@ static int settle_trouble(const struct list_run *r, const struct walk *w, enum o
 }
 
 /* One plain item (also a line of a file).  GO_ON or the final outcome. */
-static int walk_item(struct list_run *r, struct walk *w, const char *shown, const char *item, bool negated) {
+static int walk_item(struct list_run *r, struct walk *w, const char *shown, const char *item, bool negated, const char *file) {
   r->unknown = false;
   r->error = NULL;
   enum outcome o;
@@ -287,7 +286,7 @@ static int walk_item(struct list_run *r, struct walk *w, const char *shown, cons
   else o = check_item(r, item);
   switch (o) {
   case OUTCOME_OK:
-    narrate_result(r, w, !negated, "matched", shown, was_cached ? " - cached" : "");
+    narrate_result(r, w, !negated, "matched", shown, file ? arena_printf(r->x->a, " in %s", file) : was_cached ? " - cached" : "");
     return negated ? OUTCOME_FAIL : OUTCOME_OK;
   case OUTCOME_FAIL: return r->unknown ? settle_trouble(r, w, OUTCOME_FAIL, shown) : GO_ON;
   case OUTCOME_DEFER: return settle_trouble(r, w, OUTCOME_DEFER, shown);
@@ -340,8 +339,8 @@ static int walk_file(struct list_run *r, struct walk *w, const char *file, bool 
       do item++;
       while (ch_isspace(*item));
     w->last_negated = line_negated != negated;
-    rc = walk_item(r, w, line, item, w->last_negated);
-    if (rc == OUTCOME_OK && !r->value) r->value = item; /* a line found in a file is a value even for addresses */
+    rc = walk_item(r, w, line, item, w->last_negated, file);
+    if ((rc == OUTCOME_OK || rc == OUTCOME_FAIL) && !r->value) r->value = item; /* a line found in a file is a value even for addresses */
   }
   return rc;
 }
@@ -356,7 +355,7 @@ static int walk_one(struct list_run *r, struct walk *w, const char *element) {
     while (ch_isspace(*item));
   w->last_negated = negated;
   if (*item == '/') return walk_file(r, w, item, negated);
-  return walk_item(r, w, element, item, negated);
+  return walk_item(r, w, element, item, negated, NULL);
 }
 
 enum outcome list_run(struct list_run *r, const char *list) {
@@ -368,7 +367,8 @@ enum outcome list_run(struct list_run *r, const char *list) {
   r->list = list;
   narrate(r->x, D_LISTS, "%s in %s%s%s?", r->subject, q, w.list, q);
   narrate_indent(1);
-  while (result == GO_ON && (element = list_next(r->x->a, &list, &sep)) != NULL) result = walk_one(r, &w, element);
+  if (r->single_item) result = walk_one(r, &w, str_dup(r->x->a, str_trim(str_c(list))));
+  else while (result == GO_ON && (element = list_next(r->x->a, &list, &sep)) != NULL) result = walk_one(r, &w, element);
   narrate_indent(-1);
   if (result != GO_ON) return (enum outcome)result;
   r->value = NULL;
@@ -420,7 +420,7 @@ static const char *folded(struct arena *a, const char *s) { return str_dup_lower
 enum outcome match_list(struct expand_ctx *x, enum list_kind kind, const char *subject, const char *list,
                         const struct match_opts *o) {
   struct list_run r = {.x = x, .kind = kind, .subject = subject, .original = subject, .name = o->name,
-                       .caseless = o->caseless, .no_named = !o->allow_named};
+                       .caseless = o->caseless, .no_named = !o->allow_named, .single_item = o->single_item};
   r.text = o->caseless ? folded(x->a, subject) : subject;
   r.specials = kind == LIST_DOMAIN;
   r.no_captures = kind == LIST_ADDRESS && !o->want_captures;

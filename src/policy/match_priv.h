@@ -22,6 +22,7 @@ struct list_run {
   bool caseless;
   bool specials;             /* "@", "@[]", "@mx_..." have a meaning */
   bool no_named;
+  bool single_item;
   bool in_address;           /* domain half of an address pattern: captures are added behind the existing ones */
   bool no_captures;          /* leave $0, $1 ... alone (but for regular expressions) */
   const char *list;          /* for messages */

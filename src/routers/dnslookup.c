@@ -5,6 +5,7 @@
  * same_domain_copy_routing needs no code here: answers are cached for the life of the process. */
 #include "host.h"
 #include "policy/match.h"
+#include "policy/narrate.h"
 #include "router.h"
 #include "routers/routers_priv.h"
 
@@ -108,7 +109,8 @@ static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r,
                              .mx_fail_domains = ob->mx_fail_domains,
                              .ignore_target_hosts = r->o.ignore_target_hosts,
                              .dnssec_request_domains = r->o.dnssec_request_domains,
-                             .dnssec_require_domains = r->o.dnssec_require_domains};
+                             .dnssec_require_domains = r->o.dnssec_require_domains,
+                             .for_router = true};
   enum route_result res = how_to_look(rc, r, addr, ob, &o);
   if (res != ROUTE_OK) return res;
   struct host *h;
@@ -120,7 +122,9 @@ static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r,
     h = ARENA_NEW(a, struct host);
     h->name = name;
     h->mx = -1;
+    narrate_indent(1);
     found = host_find_bydns(rc->x, h, &o, &fqdn, &removed);
+    narrate_indent(-1);
     if (found != HOST_FIND_FAILED || !widen || !(ending = list_next(a, &widen, &sep))) break;
     name = arena_printf(a, "%s.%s", addr->domain, ending);
   }

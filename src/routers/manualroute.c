@@ -63,16 +63,8 @@ static const char *rule_options_parse(struct route_ctx *rc, struct str s, struct
 
 /* The pattern is one item of a domain list, taken as it stands: it is not expanded. */
 static enum outcome pattern_matches(struct expand_ctx *x, const char *domain, const char *pattern, const char **ret_value) {
-  bool negated = false;
-  for (; *pattern == '!'; pattern++) {
-    negated = !negated;
-    while (ch_isspace(pattern[1])) pattern++;
-  }
-  /* Named lists and @ forms belong to list matching; they hold nothing that expansion could change. */
-  enum outcome o = *pattern == '+' || *pattern == '@' ? match_domain(x, domain, pattern, ret_value)
-                                                      : match_pattern(x, domain, pattern, true, true, ret_value);
-  if (!negated) return o;
-  return o == OUTCOME_OK ? OUTCOME_FAIL : o == OUTCOME_FAIL ? OUTCOME_OK : o;
+  struct match_opts o = {.caseless = true, .allow_named = true, .no_expand = true, .single_item = true, .ret_value = ret_value};
+  return match_list(x, LIST_DOMAIN, domain, pattern, &o);
 }
 
 /* The rule of route_list that fits: ROUTE_OK with the text behind the pattern. */
@@ -121,7 +113,8 @@ static enum route_result find_hosts(struct route_ctx *rc, struct router *r, cons
   struct host_find_opts ho = {.how = ro->byname && !ro->bydns ? 0u : HOST_FIND_BY_A | HOST_FIND_BY_AAAA,
                               .ignore_target_hosts = r->o.ignore_target_hosts,
                               .dnssec_request_domains = r->o.dnssec_request_domains,
-                              .dnssec_require_domains = r->o.dnssec_require_domains};
+                              .dnssec_require_domains = r->o.dnssec_require_domains,
+                              .for_router = true};
   if (ro->ipv4_only) ho.how |= HOST_FIND_IPV4_ONLY;
   if (ro->ipv4_first) ho.how |= HOST_FIND_IPV4_FIRST;
   enum route_result res = route_lookup_hosts(rc, r, addr, hosts, !ro->bydns, ob->host_find_failed, &ho);

@@ -81,7 +81,10 @@ static const struct acl *find_acl(struct acl_run *r, const char *text, bool *ret
   struct text_reader t = {.a = x->a, .next = source, .line = 1, .file = *text == '/' ? text : NULL};
   t.r = (struct acl_reader){.next_line = next_text_line, .ctx = &t};
   *ret_inline = *text != '/';
-  return acl_parse(x->a, &t.r, *text == '/' ? text : NULL, &r->log_text, NULL);
+  struct acl *parsed = acl_parse(x->a, &t.r, *text == '/' ? text : NULL, &r->log_text, NULL);
+  /* Statements of a file are spoken of by the place that names the file. */
+  for (struct acl_stmt *s = parsed && *text == '/' && r->stmt ? parsed->stmts : NULL; s; s = s->next) s->pos = r->stmt->pos;
+  return parsed;
 }
 
 /* ---- messages ---- */
@@ -89,7 +92,7 @@ static const struct acl *find_acl(struct acl_run *r, const char *text, bool *ret
 /* Which outcome of the conditions makes this verb's message count? */
 static bool message_applies(const struct acl_run *r, enum acl_verb verb, enum outcome conds) {
   switch (verb) {
-  case ACL_ACCEPT: case ACL_DISCARD: return r->endpass_seen ? conds == OUTCOME_FAIL : conds == OUTCOME_OK;
+  case ACL_ACCEPT: case ACL_DISCARD: return conds == OUTCOME_FAIL || (conds == OUTCOME_OK && !r->endpass_seen);
   case ACL_REQUIRE: return conds == OUTCOME_FAIL;
   case ACL_DEFER: case ACL_DENY: case ACL_DROP: case ACL_WARN: return conds == OUTCOME_OK;
   case ACL_VERB_COUNT: break;
@@ -279,7 +282,7 @@ enum outcome acl_run_text(struct acl_run *r, const char *text) {
   const struct acl *acl = find_acl(r, text, &is_inline);
   if (!acl) return OUTCOME_ERROR;
   r->label = is_inline ? "inline ACL" : arena_printf(r->x->a, "ACL %s", acl->name);
-  if (!is_inline) narrate(r->x, D_ACL, "using ACL \"%s\"", acl->name);
+  if (!is_inline) narrate(r->x, D_ACL, *text == '/' ? "read ACL from file %s" : "using ACL \"%s\"", acl->name);
   return run_statements(r, acl);
 }
 
