@@ -60,7 +60,7 @@ static void say_421(int fd, const char *text)
   if (send(fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return;
   /* Input that came with the connection would turn the close into a reset, and the line might be lost. */
   shutdown(fd, SHUT_WR);
-  if (recv(fd, line, sizeof(line), MSG_DONTWAIT) < 0) return;
+  for (int i = 0; i < 256 && recv(fd, line, sizeof(line), MSG_DONTWAIT) > 0;) i++;
 }
 
 static const char *peer_text(struct arena *a, const struct net_end *peer, const struct net_end *local)
