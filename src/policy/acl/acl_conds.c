@@ -26,7 +26,7 @@ static enum outcome cond_acl(struct acl_run *r, const struct acl_cond *c, const 
   (void)c;
   struct expand_ctx *x = r->x;
   struct expand_scope saved = x->s;
-  struct acl_run inner = {.x = x, .env = r->env, .where = r->where, .recipient = r->recipient, .depth = r->depth + 1};
+  struct acl_run inner = {.x = x, .env = r->env, .where = r->where, .recipient = r->recipient, .depth = r->depth + 1, .stmt = r->stmt};
   const char *text = arg;
   struct str rest = str_c(arg), name = str_word(&rest);
   const char *first = str_dup(x->a, name);
@@ -94,7 +94,10 @@ static enum outcome cond_hosts(struct acl_run *r, const struct acl_cond *c, cons
 
 static enum outcome cond_local_parts(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
+  struct str as_given, domain;
   const char *local = r->x->local_part_override ? r->x->local_part_override : "";
+  /* The list folds case itself, unless it says +caseful. */
+  if (r->recipient && addr_split(r->recipient, &as_given, &domain)) local = str_dup(r->x->a, as_given);
   return match_local_part(r->x, local, arg, true, &r->x->match.local_part_data);
 }
 
@@ -158,7 +161,7 @@ const struct acl_cond_type acl_cond_types[] = {
   {"malware", UNBUILT, 0, NULL, "virus scanner"},
   {"message", MOD | ACL_COND_SILENT, 0, NULL, "text of the reply"},
   {"mime_regex", UNBUILT, 0, NULL, "regular expressions over a MIME part"},
-  {"queue", MOD | EXP, ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_BIT(NOTSMTP), acl_mod_queue, "named queue of the message"},
+  {"queue", MOD | UNBUILT, 0, NULL, "named queue of the message"},
   {"ratelimit", EXP, 0, cond_ratelimit, "rate of the sender has reached the limit"},
   {"recipients", 0, ~ACL_BIT(RCPT), cond_recipients, "recipient is in the address list"},
   {"regex", UNBUILT, 0, NULL, "regular expressions over the message"},

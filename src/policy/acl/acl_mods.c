@@ -145,20 +145,6 @@ enum outcome acl_mod_delay(struct acl_run *r, const struct acl_cond *c, const ch
   return OUTCOME_OK;
 }
 
-enum outcome acl_mod_queue(struct acl_run *r, const struct acl_cond *c, const char *arg) {
-  (void)c;
-  if (strchr(arg, '/')) {
-    r->log_text = arena_printf(r->x->a, "Directory separator not permitted in queue name: '%s'", arg);
-    return OUTCOME_ERROR;
-  }
-  if (is_tainted(arg)) {
-    r->log_text = arena_printf(r->x->a, "Tainted name '%s' for queue not permitted", arg);
-    return OUTCOME_ERROR;
-  }
-  if (r->x->msg) r->x->msg->queue_name = arena_strdup(r->x->msg->arena, arg);
-  return OUTCOME_OK;
-}
-
 enum outcome acl_mod_set(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   acl_var_set(r->x, c->var, arg);
   return OUTCOME_OK;

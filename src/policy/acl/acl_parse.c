@@ -96,6 +96,7 @@ static bool parse_condition(struct parse *p, struct str rest) {
     }
     c->arg = str_dup(p->a, str_trim(str_n(rest.p + 1, rest.n - 1)));
     if (strcmp(t->name, "control") == 0 && (p->error = acl_control_refusal(p->a, c->arg))) return false;
+    if (strcmp(t->name, "verify") == 0 && (p->error = acl_verify_refusal(p->a, c->arg))) return false;
   }
   *p->tail = c;
   p->tail = &c->next;

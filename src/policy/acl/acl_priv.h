@@ -80,7 +80,6 @@ enum outcome acl_mod_continue(struct acl_run *r, const struct acl_cond *c, const
 enum outcome acl_mod_delay(struct acl_run *r, const struct acl_cond *c, const char *arg);
 enum outcome acl_mod_log_reject_target(struct acl_run *r, const struct acl_cond *c, const char *arg);
 enum outcome acl_mod_logwrite(struct acl_run *r, const struct acl_cond *c, const char *arg);
-enum outcome acl_mod_queue(struct acl_run *r, const struct acl_cond *c, const char *arg);
 enum outcome acl_mod_remove_header(struct acl_run *r, const struct acl_cond *c, const char *arg);
 enum outcome acl_mod_set(struct acl_run *r, const struct acl_cond *c, const char *arg);
 void acl_add_header_text(struct acl_run *r, const char *text);
@@ -90,6 +89,8 @@ void acl_log_warning(struct acl_run *r, const char *text);
 enum outcome acl_mod_control(struct acl_run *r, const struct acl_cond *c, const char *arg);
 /* Configuration-time check of a constant control argument: error text or NULL. */
 const char *acl_control_refusal(struct arena *a, const char *arg);
+/* The same for verify: callouts, csa, arc and quota checks are refused when the configuration is read, not when a client waits. */
+const char *acl_verify_refusal(struct arena *a, const char *arg);
 
 /* acl_verify.c */
 enum outcome acl_cond_verify(struct acl_run *r, const struct acl_cond *c, const char *arg);

@@ -228,6 +228,17 @@ bad:
   return OUTCOME_ERROR;
 }
 
+const char *acl_verify_refusal(struct arena *a, const char *arg) {
+  static const char *const unbuilt[] = {"callout", "csa", "arc", "quota"};
+  struct str rest = str_c(arg);
+  while (rest.n > 0) {
+    struct str option = str_trim(str_cut(&rest, '/')), word = str_trim(str_cut(&option, '='));
+    for (size_t i = 0; i < ARRAY_SIZE(unbuilt); i++)
+      if (str_eqic_c(word, unbuilt[i])) return arena_printf(a, "ACL condition \"verify = %s\" is not supported by this build", arg);
+  }
+  return NULL;
+}
+
 enum outcome acl_cond_verify(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
   enum outcome o = verify_word(r, arg);
