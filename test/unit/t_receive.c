@@ -194,6 +194,24 @@ static void chunks(void **state) {
     }
 }
 
+/* PRO-4: a connection that ends anywhere inside a message has sent none. */
+static void cut_short(void **state) {
+  (void)state;
+  static const struct str content = TEXT("A: b\r\n\r\none\r\n..\r\ntwo\r\n.\r\n");
+  for (size_t chunk = 0; chunk <= content.n; chunk += 7) {
+    struct arena *a = arena_new("test");
+    struct str in = dialogue(a, content, chunk);
+    size_t last = in.n - 6; /* QUIT */
+    for (size_t n = sizeof(ENVELOPE) - 1; n < last; n++) {
+      const char *out = session(a, default_config, str_n(in.p, n), NULL, 0);
+      CHECK_STR("cut", spooled(a, out), "not accepted");
+      CHECK_STR("cut", last_code_before_quit(a, out), "421");
+    }
+    assert_string_not_equal(spooled(a, session(a, default_config, str_n(in.p, last), NULL, 0)), "not accepted");
+    arena_free(a);
+  }
+}
+
 /* LIM-2 and SMG-5: what is too much is refused for good, read to its end, and the next message is taken. */
 static void limits(void **state) {
   (void)state;
@@ -290,7 +308,7 @@ static void spool_errors(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(line_ends), cmocka_unit_test(chunks), cmocka_unit_test(limits),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(line_ends), cmocka_unit_test(chunks), cmocka_unit_test(cut_short), cmocka_unit_test(limits),
                                      cmocka_unit_test(spool_errors)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
