@@ -50,6 +50,7 @@ struct address {
   struct address *next;           /* on whatever chain it is now */
   struct address *parent, *first; /* first: for batched deliveries */
   struct address *dupof;
+  struct address *duplicates, *next_duplicate; /* those whose dupof this is: for Envelope-to: */
   const char *address;            /* working form */
   const char *unique;             /* for non-recipients and the journal */
   const char *cc_local_part;      /* caseful local part */

@@ -32,6 +32,8 @@ static bool is_duplicate(struct deliver_run *run, struct address *addr) {
   }
   DEBUG(D_DELIVER | D_ROUTE) debug_printf("%s is a duplicate address: discarded\n", addr->address);
   addr->dupof = node->data;
+  addr->next_duplicate = addr->dupof->duplicates;
+  addr->dupof->duplicates = addr;
   list_push(&run->dup, addr);
   return true;
 }

@@ -92,17 +92,21 @@ static const char *outermost_address(const struct address *addr) {
   return addr->onetime_parent ? addr->onetime_parent : addr->address;
 }
 
+static void add_envelope_address(const struct address *a, struct tree *seen, struct arena *arena, struct strbuf *out) {
+  const char *text = outermost_address(a);
+  bool is_new;
+  tree_insert(seen, arena, text, &is_new);
+  if (is_new) strbuf_addl(out, seen->count > 1 ? ",\n " : "", text, NULL);
+}
+
+/* The recipients this copy is for, those included that lead to the same address. */
 static void add_envelope_to(const struct delivery *d, struct strbuf *out) {
+  struct tree seen = {0};
   strbuf_adds(out, "Envelope-to: ");
-  bool first = true;
   for (const struct address *a = d->addrs; a; a = a->next) {
-    const char *text = outermost_address(a);
-    bool seen = false;
-    for (const struct address *b = d->addrs; b != a && !seen; b = b->next)
-      seen = strcmp(outermost_address(b), text) == 0;
-    if (seen) continue;
-    strbuf_addl(out, first ? "" : ",\n ", text, NULL);
-    first = false;
+    for (const struct address *dup = a->duplicates; dup; dup = dup->next_duplicate)
+      add_envelope_address(dup, &seen, d->arena, out);
+    add_envelope_address(a, &seen, d->arena, out);
   }
   strbuf_addc(out, '\n');
 }
