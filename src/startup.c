@@ -41,6 +41,7 @@ void startup_process(void)
   for (int fd = 0; fd <= 2; fd++)
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) _exit(EXIT_FAILURE);
   signals_handle(SIGPIPE, SIG_IGN);
+  signals_handle(SIGXFSZ, SIG_IGN); /* a caller's file size limit is an error of write, not a death in the middle of one */
   signals_handle(SIGALRM, SIG_DFL);
   signals_handle(SIGTERM, SIG_DFL);
   signals_handle(SIGHUP, SIG_DFL);

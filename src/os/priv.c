@@ -37,8 +37,12 @@ static void priv_lower(void) {
 static void lift_limits(void) {
   static const int unlimited[] = {RLIMIT_FSIZE, RLIMIT_CPU, RLIMIT_AS, RLIMIT_DATA, RLIMIT_NPROC};
   const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
-  struct rlimit files;
-  for (size_t i = 0; i < ARRAY_SIZE(unlimited); i++) (void)setrlimit(unlimited[i], &none); /* as good as it gets */
+  struct rlimit files, some;
+  for (size_t i = 0; i < ARRAY_SIZE(unlimited); i++) {
+    if (setrlimit(unlimited[i], &none) == 0 || getrlimit(unlimited[i], &some) < 0) continue;
+    some.rlim_cur = some.rlim_max; /* root without that capability */
+    (void)setrlimit(unlimited[i], &some);
+  }
   if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < MIN_FILES) {
     files.rlim_cur = MIN_FILES;
     if (files.rlim_max < MIN_FILES) files.rlim_max = MIN_FILES;
