@@ -281,7 +281,6 @@ static int open_log(const char *path) {
                : sys_open(path, flags, 0640);
     if (fd == -EPERM || (fd == -EACCES && priv_can_raise()))
       fd = priv_open_as(log_state.s.exim_uid, log_state.s.exim_gid, path, flags, 0640);
-    if (fd == -EPERM && geteuid() == 0) fd = sys_open(path, flags, 0640);
     if (fd != -ENOENT || attempt > 0) return fd;
     if (make_log_dir(path) < 0) return -ENOENT;
   }
@@ -300,7 +299,7 @@ static int log_fd(int kind) {
   f->checked = time_sec();
   if (f->fd >= 0) {
     struct stat st;
-    if (geteuid() == 0 && fstat(f->fd, &st) == 0 && st.st_uid == 0 && log_state.s.exim_uid)
+    if (geteuid() == 0 && fstat(f->fd, &st) == 0 && st.st_uid == 0 && st.st_nlink == 1 && log_state.s.exim_uid)
       IGNORE_RESULT(sys_fchown(f->fd, log_state.s.exim_uid, log_state.s.exim_gid)); /* ours either way */
   }
   return f->fd;
