@@ -180,7 +180,7 @@ static bool helo_is_literal_address(struct expand_ctx *x, const char *helo, cons
   if (!ip_parse(s, &given)) return false;
   given = ip_unmap(given);
   if (!ip_equal(&given, ip)) return false;
-  narrate(x, D_RECEIVE, "matched host address");
+  narrate_flat(x, D_RECEIVE, "matched host address");
   return true;
 }
 
@@ -188,12 +188,12 @@ static bool helo_is_name(struct expand_ctx *x, const char *helo) {
   const struct origin *from = &x->conn->from;
   if (!from->host_name) return false;
   if (strcmpic(helo, from->host_name) == 0) {
-    narrate(x, D_RECEIVE, "matched host name");
+    narrate_flat(x, D_RECEIVE, "matched host name");
     return true;
   }
   for (size_t i = 0; i < from->host_aliases.n; i++)
     if (strcmpic(helo, from->host_aliases.v[i]) == 0) {
-      narrate(x, D_RECEIVE, "matched alias %s", (const char *)from->host_aliases.v[i]);
+      narrate_flat(x, D_RECEIVE, "matched alias %s", (const char *)from->host_aliases.v[i]);
       return true;
     }
   return false;
@@ -203,12 +203,12 @@ static bool helo_resolves_here(struct expand_ctx *x, const char *helo, const str
   struct host h = {.name = helo, .mx = -1};
   struct host_find_opts o = {.how = HOST_FIND_BY_A | HOST_FIND_BY_AAAA, .dnssec_request_domains = "*", .dnssec_require_domains = ""};
   struct ip one;
-  narrate(x, D_RECEIVE, "getting IP address for %s", helo);
+  narrate_flat(x, D_RECEIVE, "getting IP address for %s", helo);
   enum host_find f = host_find_bydns(x, &h, &o, NULL, NULL);
   if (f != HOST_FOUND && f != HOST_FOUND_LOCAL) return false;
   for (const struct host *p = &h; p; p = p->next)
     if (ip_parse(str_c(p->address), &one) && ip_equal(&one, ip)) {
-      narrate(x, D_RECEIVE, "IP address for %s matches calling address", helo);
+      narrate_flat(x, D_RECEIVE, "IP address for %s matches calling address", helo);
       return true;
     }
   return false;
@@ -219,11 +219,13 @@ bool host_verify_helo(struct expand_ctx *x) {
   const char *helo = from->helo_name, *msg = NULL;
   struct ip ip;
   if (!helo) {
-    narrate(x, D_RECEIVE, "no EHLO/HELO command was issued");
+    narrate_flat(x, D_RECEIVE, "verifying EHLO/HELO argument <NULL>");
+    narrate_flat(x, D_RECEIVE, "no EHLO/HELO command was issued");
     return false;
   }
   if (from->helo_verified) return true;
-  narrate(x, D_RECEIVE, "verifying EHLO/HELO argument \"%s\"", helo);
+  if (from->helo_verify_failed) return false;
+  narrate_flat(x, D_RECEIVE, "verifying EHLO/HELO argument \"%s\"", helo);
   bool ok = !from->host_address;
   if (!ok && ip_parse(str_c(from->host_address), &ip)) {
     ip = ip_unmap(ip);

@@ -167,6 +167,7 @@ static bool final_acl(struct reception *r, struct receive_reply *ret, const char
   const char *acl = r->is_smtp ? o->acl_smtp_data : o->acl_not_smtp;
   enum acl_where where = r->is_smtp ? ACL_WHERE_DATA : ACL_WHERE_NOTSMTP;
   if (!acl || (r->is_smtp && r->m->recipient_count == 0)) return true;
+  receive_apply_acl_headers(r->m); /* what earlier ACLs added can be seen now */
   struct acl_result a = acl_check(r->x, r->env, where, NULL, acl);
   if (a.outcome == OUTCOME_OK || a.outcome == OUTCOME_DISCARD) {
     *ret_text = a.user_message;

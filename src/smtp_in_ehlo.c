@@ -5,7 +5,9 @@
  * The early pipelining keywords stand directly behind PIPELINING and only when it is there.  RFC 5321 §4.1.1.1;
  * manual ch. 48, doc/experimental-spec.txt. */
 #include "host.h"
+#include "os/debug.h"
 #include "policy/match.h"
+#include "policy/narrate.h"
 #include "smtp_in_priv.h"
 
 static bool is_ip_literal(struct smtp_session *s, struct str a) {
@@ -85,7 +87,7 @@ static void send_reply(struct smtp_session *s, bool esmtp, const struct acl_resu
     strbuf_adds(&b, smtp_message_code(acl->user_message, &code, true));
   } else {
     strbuf_addf(&b, "%s Hello %s%s%s", s->own_name, c->from.ident ? c->from.ident : "",
-                c->from.ident ? " at " : "", c->from.helo_name);
+                c->from.ident ? " at " : "", c->from.host_name ? c->from.host_name : c->from.helo_name);
     if (c->from.host_address) strbuf_addf(&b, " [%s]", c->from.host_address);
   }
   if (esmtp) {
@@ -104,13 +106,15 @@ static void send_reply(struct smtp_session *s, bool esmtp, const struct acl_resu
 static bool verify(struct smtp_session *s, bool esmtp) {
   struct conn *c = s->c;
   if (!s->helo_verify || !c->from.host_address) return true;
-  bool ok = host_verify_helo(&s->x);
+  const char *who = smtp_host_text(s); /* as it was before the check looked for names */
+  bool ok = host_verify_helo(&s->x), temporary = !ok && c->from.host_lookup_deferred;
   c->from.helo_verified = ok;
-  c->from.helo_verify_failed = !ok;
+  c->from.helo_verify_failed = !ok && !temporary;
+  if (!ok && !s->helo_verify_required) narrate(&s->x, D_RECEIVE, "HELO verification failed but host is in helo_try_verify_hosts");
   if (ok || !s->helo_verify_required) return true;
-  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected \"%.*s\" from %s: %s argument does not match calling host",
-            STR_FMT(s->line), smtp_host_text(s), esmtp ? "EHLO" : "HELO");
-  smtp_replyf(s, "550 %s argument does not match calling host", esmtp ? "EHLO" : "HELO");
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%srejected \"%s %s\" from %s", temporary ? "temporarily " : "",
+            esmtp ? "EHLO" : "HELO", c->from.helo_name, who);
+  smtp_replyf(s, "%d %s argument does not match calling host", temporary ? 451 : 550, esmtp ? "EHLO" : "HELO");
   return false;
 }
 
@@ -133,7 +137,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   c->esmtp = esmtp;
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = false;
-  if (c->from.host_address && !c->from.host_looked_up && !c->from.host_name &&
+  if (c->from.host_address && !c->from.host_name &&
       match_list(&s->x, LIST_DOMAIN, c->from.helo_name, s->opt->helo_lookup_domains, &lookup_domains) == OUTCOME_OK) {
     (void)host_name_lookup(&s->x, NULL);
     origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));

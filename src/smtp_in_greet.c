@@ -45,7 +45,7 @@ static bool check_host(struct smtp_session *s) {
   s->unqualified_sender_ok = smtp_host_in(s, "sender_unqualified_hosts", o->sender_unqualified_hosts);
   s->unqualified_recipient_ok = smtp_host_in(s, "recipient_unqualified_hosts", o->recipient_unqualified_hosts);
   s->helo_verify_required = smtp_host_in(s, "helo_verify_hosts", o->helo_verify_hosts);
-  bool try_verify = smtp_host_in(s, "helo_try_verify_hosts", o->helo_try_verify_hosts);
+  bool try_verify = !s->helo_verify_required && smtp_host_in(s, "helo_try_verify_hosts", o->helo_try_verify_hosts);
   s->helo_verify = s->helo_verify_required || try_verify;
   s->helo_junk_ok = smtp_host_in(s, "helo_accept_junk_hosts", o->helo_accept_junk_hosts);
   c->early_acceptable = pipe_connect_host_acceptable(&s->x);

@@ -81,7 +81,7 @@ static bool size_is_fine(struct smtp_session *s, const struct mail_params *p, co
 static bool may_start(struct smtp_session *s, struct str arg) {
   struct conn *c = s->c;
   if (!c->helo_seen && !c->is_batched && c->from.host_address &&
-      smtp_host_in(s, "hosts_require_helo", s->opt->hosts_require_helo)) {
+      (s->helo_verify_required || smtp_host_in(s, "hosts_require_helo", s->opt->hosts_require_helo))) {
     smtp_replyf(s, "503 HELO or EHLO required");
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected MAIL from %s: no HELO/EHLO given", smtp_host_text(s));
     return false;
@@ -95,10 +95,9 @@ static bool may_start(struct smtp_session *s, struct str arg) {
     return false;
   }
   int64_t max = s->opt->smtp_accept_max_per_connection;
-  if (!c->is_batched && max > 0 && c->messages_received >= max) {
+  if (!c->is_batched && max > 0 && s->mail_count++ >= max) {
     smtp_replyf(s, "421 too many messages in this connection");
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected MAIL command %s: too many messages in one connection", smtp_ident(s));
-    s->done = s->drop = true;
     return false;
   }
   return true;

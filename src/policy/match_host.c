@@ -124,7 +124,7 @@ static enum outcome by_plain_name(struct list_run *r, const char *name) {
     return OUTCOME_FAIL;
   }
   r->unknown = o == OUTCOME_FAIL;
-  r->error = arena_printf(r->x->a, "failed to find IP address for %s", name);
+  r->error = arena_printf(r->x->a, o == OUTCOME_FAIL ? "failed to find IP address for %s" : "DNS lookup of \"%s\" deferred", name);
   return o;
 }
 

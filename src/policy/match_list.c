@@ -204,6 +204,7 @@ static enum outcome check_named(struct list_run *r, const char *name, bool *ret_
 struct walk {
   bool include_unknown, ignore_unknown, include_defer, ignore_defer;
   bool last_negated;
+  bool ended_in_trouble; /* by what could not be found out */
   const char *list; /* as narrated, quoted, or the option's name */
   bool quoted;
 };
@@ -251,7 +252,7 @@ static bool special_item(struct list_run *r, struct walk *w, const char *item) {
 enum { GO_ON = -1 };
 
 /* Missing information or a temporary failure at an item: an outcome that ends the walk, or GO_ON. */
-static int settle_trouble(const struct list_run *r, const struct walk *w, enum outcome o, const char *shown) {
+static int settle_trouble(const struct list_run *r, struct walk *w, enum outcome o, const char *shown) {
   bool include = o == OUTCOME_FAIL ? w->include_unknown : w->include_defer;
   bool ignore = o == OUTCOME_FAIL ? w->ignore_unknown : w->ignore_defer;
   const char *error = r->error ? r->error : "lookup deferred";
@@ -259,8 +260,10 @@ static int settle_trouble(const struct list_run *r, const struct walk *w, enum o
     narrate(r->x, D_LISTS, "%s: item ignored by +ignore_%s", error, o == OUTCOME_FAIL ? "unknown" : "defer");
     return GO_ON;
   }
+  w->ended_in_trouble = include || o == OUTCOME_FAIL;
   if (include) {
     narrate_result(r, w, true, error, NULL, "");
+    log_write(LS_UNKNOWN_IN_LIST, LOG_MAIN, "%s: accepted by +include_%s", error, o == OUTCOME_FAIL ? "unknown" : "defer");
     return OUTCOME_OK;
   }
   if (o == OUTCOME_FAIL) {
@@ -369,7 +372,8 @@ enum outcome list_run(struct list_run *r, const char *list) {
   narrate_indent(1);
   if (r->single_item) result = walk_one(r, &w, str_dup(r->x->a, str_trim(str_c(list))));
   else while (result == GO_ON && (element = list_next(r->x->a, &list, &sep)) != NULL) result = walk_one(r, &w, element);
-  narrate_indent(-1);
+  /* A list that ends for want of a name or address leaves what follows indented, as readers of -bh are used to. */
+  if (!w.ended_in_trouble) narrate_indent(-1);
   if (result != GO_ON) return (enum outcome)result;
   r->value = NULL;
   narrate_result(r, &w, w.last_negated, "end of list", NULL, "");

@@ -41,19 +41,34 @@ static void add_escaped(struct strbuf *b, const char *s) {
   }
 }
 
+static void say(const struct expand_ctx *x, int level, const char *text) {
+  struct strbuf b = strbuf_new(x->a);
+  bool checking = x->conn && x->conn->host_checking;
+  if (checking) strbuf_adds(&b, ">>> ");
+  for (int i = 0; i < level; i++) strbuf_adds(&b, i % 4 == 3 ? "\xe2\x95\x8e" : " ");
+  add_escaped(&b, text);
+  if (checking) (void)fprintf(stderr, "%s\n", b.p);
+  else debug_printf("%s\n", b.p);
+}
+
 void narrate(const struct expand_ctx *x, unsigned debug_bits, const char *fmt, ...) {
   if (!narrate_wanted(x, debug_bits)) return;
   struct arena_mark mark = arena_mark(x->a);
-  struct strbuf b = strbuf_new(x->a);
   va_list ap;
   va_start(ap, fmt);
   const char *text = arena_vprintf(x->a, fmt, ap);
   va_end(ap);
-  bool checking = x->conn && x->conn->host_checking;
-  if (checking) strbuf_adds(&b, ">>> ");
-  for (int i = 0; i < narration.level; i++) strbuf_adds(&b, i % 4 == 3 ? "\xe2\x95\x8e" : " ");
-  add_escaped(&b, text);
-  if (checking) (void)fprintf(stderr, "%s\n", b.p);
-  else debug_printf("%s\n", b.p);
+  say(x, narration.level, text);
+  arena_release(x->a, mark);
+}
+
+void narrate_flat(const struct expand_ctx *x, unsigned debug_bits, const char *fmt, ...) {
+  if (!narrate_wanted(x, debug_bits)) return;
+  struct arena_mark mark = arena_mark(x->a);
+  va_list ap;
+  va_start(ap, fmt);
+  const char *text = arena_vprintf(x->a, fmt, ap);
+  va_end(ap);
+  say(x, 0, text);
   arena_release(x->a, mark);
 }

@@ -295,7 +295,7 @@ sub addresses {
   s/(?<![\d.])\Q$self->{ipv4_reversed}\E(?!\d)/ip4-reverse/g;
   s/\Q$self->{ipv6_reversed}\E/ip6-reverse/g if length $self->{ipv6_reversed};
   s/^(\s+host \S+ \[\S+\])\s+$/$1/;
-  s/\b224(?=\.\d+\.\d+\.\d+|_|\.rbl|\.in-addr|\.test\.again\.dns)/V4NET/g;
+  s/(?:\b|(?<=_))224(?=\.\d+\.\d+\.\d+|_|\.rbl|\.in-addr|\.test\.again\.dns)/V4NET/g;
   s/(\d+\.\d+\.\d+\.)224(?=\.in-addr|\.rbl|\.test\.again\.dns)/${1}V4NET/g;
   s/\bff00(?=:[0-9a-f]+:[0-9a-f]+:[0-9a-f]+)/V6NET/gi;
 }

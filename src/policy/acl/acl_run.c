@@ -34,22 +34,38 @@ struct text_reader {
   int line;
 };
 
+/* The next physical line, white space removed at both ends; false at the end of the text. */
+static bool next_physical_line(struct text_reader *t, struct str *ret) {
+  if (!*t->next) return false;
+  size_t n = strcspn(t->next, "\n");
+  *ret = str_trim(str_n(t->next, n));
+  t->next += n;
+  if (*t->next == '\n') {
+    t->next++;
+    t->line++;
+  }
+  return true;
+}
+
 static const char *next_text_line(struct acl_reader *r, struct conf_pos *ret_pos) {
   struct text_reader *t = r->ctx;
-  for (;;) {
-    while (*t->next == '\n' || *t->next == ' ' || *t->next == '\t') {
-      if (*t->next == '\n') t->line++;
-      t->next++;
+  struct strbuf b = strbuf_new(t->a);
+  struct str line;
+  bool is_continued = false;
+  ret_pos->file = t->file;
+  ret_pos->line = t->line;
+  while (next_physical_line(t, &line)) {
+    bool is_comment = t->file && line.n > 0 && line.p[0] == '#';
+    if (is_comment || (line.n == 0 && !is_continued)) {
+      if (!is_continued) ret_pos->line = t->line;
+      continue;
     }
-    if (!*t->next) return NULL;
-    size_t n = strcspn(t->next, "\n");
-    const char *line = t->next;
-    t->next += n;
-    ret_pos->file = t->file;
-    ret_pos->line = t->line;
-    if (t->file && *line == '#') continue;
-    return arena_strndup(t->a, line, n);
+    is_continued = line.n > 0 && line.p[line.n - 1] == '\\';
+    if (is_continued) line.n--;
+    strbuf_addstr(&b, line);
+    if (!is_continued) break;
   }
+  return b.n > 0 ? b.p : NULL;
 }
 
 /* Text of an ACL in a file.  NULL with *ret_error. */

@@ -31,13 +31,11 @@ static bool has_option(struct str opts, const char *name) {
   return false;
 }
 
-/* Route an address in a check of its own; its narration is indented below the condition. */
+/* Route an address in a check of its own. */
 static enum outcome route_check(struct acl_run *r, bool is_sender, const char *address, const char *opts, const char **ret_user,
                                 const char **ret_log) {
-  narrate_indent(1);
   enum outcome o = r->env->verify_address(r->env, r->x, is_sender, address, opts, ret_user, ret_log);
   narrate(r->x, D_ACL, "----------- end verify ------------");
-  narrate_indent(-1);
   return o;
 }
 
@@ -51,7 +49,7 @@ static enum outcome verify_sender(struct acl_run *r, const char *address, struct
   const char *user = NULL, *log = NULL;
   enum outcome o;
   if (own && m->sender_verify_done) {
-    narrate(r->x, D_ACL, " using cached sender verify result");
+    narrate(r->x, D_ACL, "using cached sender verify result");
     o = (enum outcome)m->sender_verify_result;
     user = m->sender_verify_user;
     log = m->sender_verify_log;
@@ -156,15 +154,13 @@ static bool sender_verifies(struct acl_run *r, const char *address, struct str i
   struct sender_search *s = ctx;
   const struct message *m = r->x->msg;
   const char *user = NULL, *log = NULL;
-  narrate(r->x, D_ACL, "verifying %s: header address %.*s", s->name, STR_FMT(item));
+  narrate_flat(r->x, D_ACL, "verifying %s: header address %.*s", s->name, STR_FMT(item));
   enum outcome o;
   if (m->sender_verify_done && m->sender && str_eq_c(item, m->sender)) {
-    narrate(r->x, D_ACL, "previously checked as envelope sender");
+    narrate_flat(r->x, D_ACL, "previously checked as envelope sender");
     o = (enum outcome)m->sender_verify_result;
   } else {
-    narrate_indent(1);
     o = r->env->verify_address(r->env, r->x, true, address, s->opts.p, &user, &log);
-    narrate_indent(-1);
   }
   if (o == OUTCOME_DEFER || o == OUTCOME_ERROR) s->deferred = true;
   return o == OUTCOME_OK;
@@ -193,6 +189,8 @@ static enum outcome header_syntax(struct acl_run *r) {
 static enum outcome reverse_lookup(struct acl_run *r, struct str opts) {
   if (!r->x->conn || !r->x->conn->from.host_address) return OUTCOME_OK;
   if (!r->env->verify_reverse) return not_built(r, "reverse_host_lookup");
+  if (!r->x->conn->from.host_name)
+    narrate(r->x, D_ACL, "looking up host name to force name/address consistency check");
   enum outcome o = r->env->verify_reverse(r->env, r->x, &r->log_text);
   return o == OUTCOME_DEFER && has_option(opts, "defer_ok") ? OUTCOME_OK : o;
 }
@@ -241,7 +239,9 @@ const char *acl_verify_refusal(struct arena *a, const char *arg) {
 
 enum outcome acl_cond_verify(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
+  narrate_indent(1);
   enum outcome o = verify_word(r, arg);
+  narrate_indent(-1);
   bool gives_reason = r->x->cfg->o.smtp_return_error_details && (o == OUTCOME_FAIL || o == OUTCOME_DEFER);
   if (gives_reason && !r->user_text) r->user_text = r->log_text;
   return o;
