@@ -216,7 +216,7 @@ static void add_from(struct reception *r) {
   const char *name, *own = submitter_address(r, &name);
   const char *header = r->saw_resent ? "Resent-From" : "From";
   if (has_header(m, header)) return;
-  const char *address = m->sender && *m->sender ? m->sender : m->submission_mode || !r->c->is_smtp_input ? own : NULL;
+  const char *address = m->sender && *m->sender ? m->sender : m->submission_mode || (!r->c->is_smtp_input && !r->c->is_trusted) ? own : NULL;
   if (!address) return;
   bool own_name = own && (strcmp(own, address) == 0 || m->sender_name_forced);
   receive_add_header(m, 'F', "%s: %s\n", header, own_name ? with_phrase(r, name, address) : address);
