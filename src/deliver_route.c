@@ -224,6 +224,16 @@ static void route_one(struct deliver_run *run, struct route_ctx *rc, struct addr
   INVARIANT(!"route_address gave an inner result");
 }
 
+/* One address may be reached on several ways.  Only those that end at a transport stand for each other: what became of an address
+ * on the way depends on its ancestors and on redirect_router. */
+static void drop_duplicates(struct deliver_run *run, struct address **list) {
+  for (struct address **link = list; *link;) {
+    struct address *addr = *link, *next = addr->next;
+    if (addr->is_pipe || addr->is_file || addr->is_reply || !is_duplicate(run, addr)) link = &addr->next;
+    else *link = next; /* addr is on the list of duplicates now */
+  }
+}
+
 /* Addresses routed to a transport whose unique form (with transport and router) is done already. */
 static void drop_done(struct deliver_run *run, struct address **list) {
   for (struct address **link = list; *link;) {
@@ -264,5 +274,7 @@ void deliver_route_all(struct deliver_run *run) {
   }
   drop_done(run, &run->local);
   drop_done(run, &run->remote);
+  drop_duplicates(run, &run->local);
+  drop_duplicates(run, &run->remote);
   deliver_flush_journal(run);
 }
