@@ -284,6 +284,8 @@ static void add_date(struct reception *r) {
 /* ---- qualifying and rewriting ---- */
 
 static const char *qualify_header(struct reception *r, const struct header_line *h) {
+  enum { BAD_ADDRESSES_LOGGED = 20 }; /* a header of a megabyte must not write a log of twenty */
+  int bad_count = 0;
   struct str name, value;
   bool recipient = h->type == 'T' || h->type == 'C' || h->type == 'B', changed = false;
   bool may_qualify = recipient ? r->m->allow_unqualified_recipient : r->m->allow_unqualified_sender;
@@ -294,7 +296,7 @@ static const char *qualify_header(struct reception *r, const struct header_line 
   while (value.n > 0) {
     size_t n = rfc5322_find_address_end(value), domain = 0;
     const char *error, *a = rfc5322_extract_address(r->m->arena, rfc5322_strip_group(str_n(value.p, n)), o, &domain, &error);
-    if (!a && strcmp(error, "empty address") != 0) log_write(LS_ALWAYS, LOG_MAIN, "qualify/rewrite: %s", error);
+    if (!a && strcmp(error, "empty address") != 0 && bad_count++ < BAD_ADDRESSES_LOGGED) log_write(LS_ALWAYS, LOG_MAIN, "qualify/rewrite: %s", error);
     const char *at = may_qualify && a && *a && !domain && n > 0 ? memmem(value.p, n, a, strlen(a)) : NULL;
     if (at) {
       size_t upto = (size_t)(at - value.p) + strlen(a);

@@ -145,9 +145,10 @@ struct encoded_word {
   size_t used;   /* bytes of the whole word */
 };
 
-/* Is there an encoded word at the start of s? */
-static bool parse_word(struct str s, bool check_length, struct encoded_word *ret) {
-  if (!str_starts(s, STR("=?"))) return false;
+/* Is there an encoded word at the start of s?  *no_end is kept by the caller for one text: once no end mark was found, none comes later, and
+ * a text full of beginnings costs no square of its length. */
+static bool parse_word(struct str s, bool check_length, bool *no_end, struct encoded_word *ret) {
+  if (*no_end || !str_starts(s, STR("=?"))) return false;
   struct str rest = str_n(s.p + 2, s.n - 2);
   struct str charset = str_cut(&rest, '?');
   if (charset.n == 0 || rest.n < 2) return false;
@@ -157,10 +158,13 @@ static bool parse_word(struct str s, bool check_length, struct encoded_word *ret
   size_t end = 0;
   while (end + 1 < rest.n && !(rest.p[end] == '?' && rest.p[end + 1] == '=')) {
     /* blanks are not legal inside; b text never holds '?' */
-    if (ch_isspace(rest.p[end]) && e == 'b') return false;
+    if (e == 'b' && (ch_isspace(rest.p[end]) || rest.p[end] == '?')) return false;
     end++;
   }
-  if (end + 1 >= rest.n) return false;
+  if (end + 1 >= rest.n) {
+    *no_end = true;
+    return false;
+  }
   ret->charset = str_n(charset.p, str_index(charset, '*')); /* RFC 2231 language suffix */
   ret->text = str_n(rest.p, end);
   ret->encoding = e;
@@ -183,14 +187,15 @@ static bool decode_q(struct strbuf *out, struct str t) {
   return true;
 }
 
-static void convert_charset(struct strbuf *out, struct arena *a, struct str bytes, struct str from, const char *to) {
+/* Asking iconv for a character set it does not know is slow: after some such names no more are tried for one text. */
+enum { UNKNOWN_CHARSETS_MAX = 20 };
+
+static void convert_charset(struct strbuf *out, struct arena *a, struct str bytes, struct str from, const char *to, int *unknown) {
   const char *from_c = str_dup(a, from);
-  if (!to || strcmpic(from_c, to) == 0) {
-    strbuf_addstr(out, bytes);
-    return;
-  }
-  iconv_t ic = iconv_open(to, from_c);
+  bool convert = to && strcmpic(from_c, to) != 0 && *unknown < UNKNOWN_CHARSETS_MAX;
+  iconv_t ic = convert ? iconv_open(to, from_c) : (iconv_t)-1;
   if (ic == (iconv_t)-1) {
+    *unknown += convert;
     strbuf_addstr(out, bytes);
     return;
   }
@@ -211,19 +216,20 @@ static void convert_charset(struct strbuf *out, struct arena *a, struct str byte
 
 const char *rfc2047_decode(struct arena *a, struct str s, const char *charset, bool check_length, char zero_as) {
   struct strbuf out = strbuf_new_t(a, taint_of(s.p), s.n + 1);
-  bool after_word = false;
+  bool after_word = false, no_end = false;
+  int unknown_charsets = 0;
   for (size_t i = 0; i < s.n;) {
     struct encoded_word w;
     struct str here = str_n(s.p + i, s.n - i);
     size_t blanks = 0;
-    while (blanks < here.n && ch_isspace(here.p[blanks])) blanks++;
+    while (after_word && blanks < here.n && ch_isspace(here.p[blanks])) blanks++;
     /* blanks between two encoded words disappear */
-    bool skip_blanks = after_word && blanks && parse_word(str_n(here.p + blanks, here.n - blanks), check_length, &w);
+    bool skip_blanks = blanks && parse_word(str_n(here.p + blanks, here.n - blanks), check_length, &no_end, &w);
     if (skip_blanks) {
       i += blanks;
       continue;
     }
-    if (!parse_word(here, check_length, &w)) {
+    if (!parse_word(here, check_length, &no_end, &w)) {
       strbuf_addc(&out, s.p[i++]);
       after_word = false;
       continue;
@@ -237,7 +243,7 @@ const char *rfc2047_decode(struct arena *a, struct str s, const char *charset, b
     } else {
       for (size_t k = 0; k < bytes.n; k++)
         if (bytes.p[k] == '\0') bytes.p[k] = zero_as;
-      convert_charset(&out, a, strbuf_str(&bytes), w.charset, charset);
+      convert_charset(&out, a, strbuf_str(&bytes), w.charset, charset, &unknown_charsets);
     }
     i += w.used;
     after_word = true;

@@ -2,6 +2,7 @@
 /* base64, base32, hex, RFC 2047, escapes, UTF-8.  Expectations: RFC 4648 §10, RFC 2047 §8, the Unicode standard's table 3-7. */
 #include "unit.h"
 
+#include "base/timeutil.h"
 #include "formats/codecs.h"
 
 static void base64_both_ways(void **state) {
@@ -75,8 +76,26 @@ static void utf8(void **state) {
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) CHECK_INT(rows[i].in, utf8_is_valid(str_c(rows[i].in)), rows[i].ok);
 }
 
+/* A megabyte of beginnings, or of blanks, is read once, not once for each. */
+static void no_square_time(void **state) {
+  (void)state;
+  static const struct {
+    const char *piece, *end;
+  } rows[] = {{"=?u?q?x", ""}, {"=?u?b?x", " "}, {" ", "b"}, {"=?u?q?x?= ", "  "}, {"=?", ""}, {"=?u?", "?="}};
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct arena *a = arena_new("test");
+    struct strbuf b = strbuf_new(a);
+    while (b.n < 1000000) strbuf_adds(&b, rows[i].piece);
+    strbuf_adds(&b, rows[i].end);
+    int64_t start = time_mono_ms();
+    assert_non_null(rfc2047_decode(a, strbuf_str(&b), "UTF-8", false, '?'));
+    if (time_mono_ms() - start > 20000) fail_msg("row %zu took %lld ms", i, (long long)(time_mono_ms() - start));
+    arena_free(a);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(base64_both_ways), cmocka_unit_test(encoded_words), cmocka_unit_test(escapes),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(base64_both_ways), cmocka_unit_test(encoded_words), cmocka_unit_test(no_square_time), cmocka_unit_test(escapes),
                                      cmocka_unit_test(utf8)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,10 @@ static const char conf_text[] =
   "  accept condition = ${if match{$h_subject:}{lookup}{${lookup{x}lsearch{%s/nothere}}}{1}}\n"
   "  deny\n";
 
+/* A configuration lives as long as the process. */
+static const struct config *kept[16];
+static size_t kept_count;
+
 static struct config *read_config(const char *name, const char *spool, const char *extra) {
   const char *path = scratch_path(name);
   FILE *f = fopen(path, "w");
@@ -49,6 +53,7 @@ static struct config *read_config(const char *name, const char *spool, const cha
   const char *error = NULL;
   struct config *cfg = readconf_read(&o, &error);
   if (!cfg) fprintf(stderr, "%s\n", error);
+  else if (kept_count < ARRAY_SIZE(kept)) kept[kept_count++] = cfg;
   return cfg;
 }
 

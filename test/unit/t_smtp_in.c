@@ -62,6 +62,10 @@ static const char conf_text[] =
   "  defer condition = ${if match{$h_subject:}{later}}\n"
   "  accept\n";
 
+/* A configuration lives as long as the process. */
+static const struct config *kept[16];
+static size_t kept_count;
+
 static struct config *read_config(const char *name, const char *extra) {
   char path[128];
   snprintf(path, sizeof(path), "%s/%s", env.dir, name);
@@ -73,6 +77,7 @@ static struct config *read_config(const char *name, const char *extra) {
   const char *error = NULL;
   struct config *cfg = readconf_read(&o, &error);
   if (!cfg) fprintf(stderr, "%s\n", error);
+  else if (kept_count < ARRAY_SIZE(kept)) kept[kept_count++] = cfg;
   return cfg;
 }
 
