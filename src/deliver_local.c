@@ -478,7 +478,10 @@ static bool shadow_wanted(struct deliver_run *run, const struct transport *t) {
   switch (expand_condition_lax(&run->x, t->o.shadow_condition)) {
     case OUTCOME_OK: return true;
     case OUTCOME_FAIL: return false;
-    default: break;
+    case OUTCOME_DEFER:
+    case OUTCOME_ERROR:
+    case OUTCOME_FAIL_DROP:
+    case OUTCOME_DISCARD: break;
   }
   if (!run->x.forced_fail)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand shadow_condition \"%s\" for %s transport: %s", t->o.shadow_condition,
@@ -533,7 +536,7 @@ static void deliver_shadow(struct deliver_run *run, struct address *batch, const
     struct address *addr = originals.v[i];
     const char *why = c->result == OUTCOME_OK ? NULL : c->message ? c->message : c->basic_errno > 0 ? strerror(c->basic_errno) : "failed";
     addr->shadow_message = why ? arena_printf(run->a, " ST=%s (%s)", shadow->name, why) : arena_printf(run->a, " ST=%s", shadow->name);
-    if (c->return_output) (void)!unlink(c->return_output);
+    if (c->return_output) IGNORE_RESULT(sys_unlink(c->return_output)); /* a file without a name harms nobody */
   }
 }
 
