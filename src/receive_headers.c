@@ -293,10 +293,12 @@ static const char *qualify_header(struct reception *r, const struct header_line 
   struct strbuf b = strbuf_new_t(r->m->arena, TAINTED, h->n + 32);
   strbuf_add(&b, h->text, (size_t)(value.p - h->text));
   struct addr_opts o = {.allow_domain_literal = true, .allow_empty = true};
-  while (value.n > 0) {
+  struct arena *tmp = arena_new("header addresses"); /* half a million of them fit into a header */
+  for (struct arena_mark mark = arena_mark(tmp); value.n > 0; arena_release(tmp, mark)) {
     size_t n = rfc5322_find_address_end(value), domain = 0;
-    const char *error, *a = rfc5322_extract_address(r->m->arena, rfc5322_strip_group(str_n(value.p, n)), o, &domain, &error);
-    if (!a && strcmp(error, "empty address") != 0 && bad_count++ < BAD_ADDRESSES_LOGGED) log_write(LS_ALWAYS, LOG_MAIN, "qualify/rewrite: %s", error);
+    const char *error, *a = rfc5322_extract_address(tmp, rfc5322_strip_group(str_n(value.p, n)), o, &domain, &error);
+    if (!a && strcmp(error, "empty address") != 0 && bad_count++ < BAD_ADDRESSES_LOGGED)
+      log_write(LS_ALWAYS, LOG_MAIN, "qualify/rewrite: %s", error);
     const char *at = may_qualify && a && *a && !domain && n > 0 ? memmem(value.p, n, a, strlen(a)) : NULL;
     if (at) {
       size_t upto = (size_t)(at - value.p) + strlen(a);
@@ -311,6 +313,7 @@ static const char *qualify_header(struct reception *r, const struct header_line 
     strbuf_addc(&b, value.p[n]);
     value = str_n(value.p + n + 1, value.n - n - 1);
   }
+  arena_free(tmp);
   strbuf_addc(&b, '\n');
   return changed ? b.p : NULL;
 }
