@@ -109,7 +109,6 @@ static struct address *collect(struct deliver_run *run, struct route_ctx *rc) {
     enum route_result hacked = route_percent_hack(rc, addr);
     if (hacked == ROUTE_DEFER) finish(run, addr, OUTCOME_DEFER);
     if (hacked != ROUTE_OK) continue;
-    if (is_duplicate(run, addr)) continue;
     if (!addr->homonym && was_delivered(run, addr)) {
       deliver_parent_done(run, addr);
       continue;
