@@ -138,6 +138,7 @@ static bool set_macro(struct parse *p, const struct cmd_option *o, const char *v
   struct arena *a = p->c->a;
   size_t n = 0, count = 0;
   (void)o;
+  while (ch_isspace(*value)) value++;
   if (!ch_isupper(*value)) return fail(p, "exim: macro name set by -D must start with an upper case letter\n");
   while (ch_isalnum(value[n]) || value[n] == '_') n++;
   const char *v = value + n;
@@ -288,11 +289,7 @@ static bool set_queue(struct parse *p, const struct cmd_option *o, const char *v
   int64_t sec = 0;
   (void)o;
   c->queue_run = true;
-  if (*s == 'G') {
-    const char *slash = strchr(++s, '/');
-    c->run.name = str_dup(c->a, slash ? str_n(s, (size_t)(slash - s)) : str_c(s));
-    s = slash ? slash + 1 : "";
-  }
+  if (*s == 'G') return fail(p, "exim: option -q%s is not supported by this build: there are no named queues\n", value);
   if (!*s && *p->next && time_parse_interval(str_c(*p->next), false, &sec)) s = *p->next++;
   if (*s && !time_parse_interval(str_c(s), false, &sec)) return fail(p, "exim: bad time value -q%s: abandoned\n", value);
   c->queue_interval_sec = (int)sec;

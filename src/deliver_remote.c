@@ -290,10 +290,10 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
   while (slots_busy(slots, max) > 0) (void)slots_poll(run, slots, max);
 }
 
-/* queue_smtp_domains: routed at once, sent by a queue run. */
+/* queue_smtp_domains, and the first pass of -qq: routed now, sent by a queue run; the hosts' waiting lists are filled meanwhile. */
 static void hold_for_queue_run(struct deliver_run *run) {
-  const char *list = run->cfg->o.queue_smtp_domains;
-  if (!list || run->o->forced || run->o->in_queue_run) return;
+  const char *list = run->o->first_pass ? "*" : run->cfg->o.queue_smtp_domains;
+  if (!list || (!run->o->first_pass && (run->o->forced || run->o->in_queue_run))) return;
   for (struct address **link = &run->remote; *link;) {
     struct address *addr = *link;
     run->x.addr = addr;
@@ -303,6 +303,7 @@ static void hold_for_queue_run(struct deliver_run *run) {
       continue;
     }
     *link = addr->next;
+    if (addr->transport && addr->host_list) wait_add(run->cfg, addr->transport->name, addr->host_list, run->m->id);
     addr->basic_errno = ERRNO_UNKNOWNERROR;
     addr->message = o == OUTCOME_OK ? "first-pass only routing due to -odqs, queue_smtp_domains or control=queue"
                                     : "queue_smtp_domains lookup deferred";

@@ -101,20 +101,34 @@ static void deliver_in_child(const struct config *cfg, const char *id, const str
               WTERMSIG(status), id);
 }
 
-void queue_run(const struct config *cfg, const struct queue_run_opts *o) {
+static void one_pass(const struct config *cfg, const struct queue_run_opts *o, bool first_pass) {
   struct arena *a = arena_new("queue_run");
   struct deliver_opts d = deliver_opts_of(o);
-  const char *flags = run_flags(a, o);
+  d.first_pass = first_pass;
   bool is_selection = o->start_id || o->match_sender || o->match_recipient;
-  int pid = (int)getpid();
-  log_write(LS_QUEUE_RUN, LOG_MAIN, "Start queue run: pid=%d%s", pid, flags);
+  bool had_first = !o->match_sender && !o->match_recipient;
   struct spool_item *i = spool_list(a, cfg, cfg->o.queue_run_in_order || is_selection, NULL);
   for (; i; i = i->next) {
     if (o->start_id && strcmp(i->id, o->start_id) < 0) continue;
     if (o->stop_id && strcmp(i->id, o->stop_id) > 0) break;
-    if (is_selected(cfg, i->id, o)) deliver_in_child(cfg, i->id, &d);
+    if (!is_selected(cfg, i->id, o)) continue;
+    /* The first message that -R or -S selects ignores retry times; its successes make the others due. */
+    struct deliver_opts first = d;
+    first.forced = d.forced || !had_first;
+    deliver_in_child(cfg, i->id, &first);
+    had_first = true;
   }
-  if (!is_selection) (void)spool_clean_orphans(cfg, ORPHAN_AGE_SEC);
+  arena_free(a);
+}
+
+void queue_run(const struct config *cfg, const struct queue_run_opts *o) {
+  struct arena *a = arena_new("queue_run");
+  const char *flags = run_flags(a, o);
+  int pid = (int)getpid();
+  log_write(LS_QUEUE_RUN, LOG_MAIN, "Start queue run: pid=%d%s", pid, flags);
+  if (o->two_stage) one_pass(cfg, o, true);
+  one_pass(cfg, o, false);
+  if (!o->start_id && !o->match_sender && !o->match_recipient) (void)spool_clean_orphans(cfg, ORPHAN_AGE_SEC);
   log_write(LS_QUEUE_RUN, LOG_MAIN, "End queue run: pid=%d%s", pid, flags);
   arena_free(a);
 }
