@@ -91,6 +91,7 @@ struct conn {
   bool log_reject_target_set;    /* log_reject_target = in the ACL that ran last */
   unsigned log_reject_target;    /* LOG_* bits, 0 nowhere */
   unsigned command_serial;       /* counts SMTP commands */
+  struct tree acl_files;         /* ACLs read from files: struct acl, in the connection's arena */
   struct tree dns_list_answers;  /* kept by dns_list.c */
   struct tree rates;             /* kept by hints/ratelimit.c, like the next */
   char rate_texts[3][64];        /* $sender_rate, $sender_rate_limit, $sender_rate_period */

@@ -10,8 +10,10 @@
 #include <sys/socket.h>
 
 #include "base/rand.h"
+#include "conn.h"
 #include "host_priv.h"
 #include "os/debug.h"
+#include "os/log.h"
 #include "os/net.h"
 #include "policy/match.h"
 #include "policy/narrate.h"
@@ -237,7 +239,13 @@ static enum outcome hook_addresses(struct expand_ctx *x, const char *name, struc
   if (found == HOST_FIND_AGAIN) return OUTCOME_DEFER;
   for (struct host *p = &h; p; p = p->next)
     if (p->address) vec_push(ret, arena_strdup(x->a, p->address));
-  if (ret->n == 0) narrate(x, D_HOST_LOOKUP, "no IP address found for host %s", name);
+  if (ret->n == 0) {
+    const char *who = x->conn ? x->conn->from.fullhost : NULL;
+    const char *text = arena_printf(x->a, "no IP address found for host %s%s%s%s", name, who ? " (during SMTP connection from " : "",
+                                    who ? who : "", who ? ")" : "");
+    narrate(x, D_HOST_LOOKUP, "%s", text);
+    log_write(LS_HOST_LOOKUP_FAILED, LOG_MAIN, "%s", text);
+  }
   return ret->n ? OUTCOME_OK : OUTCOME_FAIL;
 }
 

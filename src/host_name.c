@@ -109,7 +109,6 @@ static const char *no_name(struct expand_ctx *x, bool deferred) {
   struct origin *from = &x->conn->from;
   if (deferred) {
     from->host_lookup_deferred = true;
-    narrate(x, D_HOST_LOOKUP, "IP address lookup deferred");
     return arena_printf(x->a, " (failed to find host name from IP address)");
   }
   from->host_lookup_failed = true;
@@ -130,6 +129,7 @@ static enum outcome keep_confirmed(struct expand_ctx *x, const struct vec *names
     else vec_push(&from->host_aliases, (void *)(uintptr_t)name);
   }
   if (from->host_name) return OUTCOME_OK;
+  if (deferred) narrate(x, D_HOST_LOOKUP, "temporary error for host name lookup");
   return deferred ? OUTCOME_DEFER : OUTCOME_FAIL;
 }
 
@@ -209,6 +209,7 @@ static bool helo_resolves_here(struct expand_ctx *x, const char *helo, const str
   for (const struct host *p = &h; p; p = p->next)
     if (ip_parse(str_c(p->address), &one) && ip_equal(&one, ip)) {
       narrate_flat(x, D_RECEIVE, "IP address for %s matches calling address", helo);
+      narrate_flat(x, D_RECEIVE, "Forward DNS security status: %s", h.dnssec ? "verified" : "unverified");
       return true;
     }
   return false;

@@ -263,7 +263,7 @@ static int settle_trouble(const struct list_run *r, struct walk *w, enum outcome
   w->ended_in_trouble = include || o == OUTCOME_FAIL;
   if (include) {
     narrate_result(r, w, true, error, NULL, "");
-    log_write(LS_UNKNOWN_IN_LIST, LOG_MAIN, "%s: accepted by +include_%s", error, o == OUTCOME_FAIL ? "unknown" : "defer");
+    log_write(LS_ALWAYS, LOG_MAIN, "%s: accepted by +include_%s", error, o == OUTCOME_FAIL ? "unknown" : "defer");
     return OUTCOME_OK;
   }
   if (o == OUTCOME_FAIL) {
@@ -406,6 +406,7 @@ static enum outcome match_begin(struct list_run *r, const char *list, bool no_ex
   }
   if (!no_expand) {
     enum outcome o = expand_list(r->x, list, &text);
+    if (o == OUTCOME_FAIL) narrate(r->x, D_LISTS, "expansion of \"%s\" forced failure: assume not in this list", list);
     if (o != OUTCOME_OK) return o;
   }
   /* A list that does not match leaves the numbered variables alone. */

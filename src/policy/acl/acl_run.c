@@ -83,7 +83,14 @@ static const char *read_acl_file(struct arena *a, const char *path, const char *
   return NULL;
 }
 
-static const struct acl *find_acl(struct acl_run *r, const char *text, bool *ret_inline) {
+/* Statements of a file are spoken of by the place that names the file. */
+static const struct acl *place_at_caller(const struct acl_run *r, struct acl *acl) {
+  for (struct acl_stmt *s = r->stmt ? acl->stmts : NULL; s; s = s->next) s->pos = r->stmt->pos;
+  return acl;
+}
+
+/* An ACL in a file is read once in a connection; *ret_first: it was now. */
+static const struct acl *find_acl(struct acl_run *r, const char *text, bool *ret_inline, bool *ret_first) {
   struct expand_ctx *x = r->x;
   const struct acl *acl = config_acl(x->cfg, text);
   *ret_inline = false;
@@ -92,15 +99,20 @@ static const struct acl *find_acl(struct acl_run *r, const char *text, bool *ret
     r->log_text = arena_printf(x->a, "Tainted ACL text refused: \"%s\"", text);
     return NULL;
   }
+  struct conn *c = *text == '/' ? x->conn : NULL;
+  const struct tree_node *known = c ? tree_find(&c->acl_files, text) : NULL;
+  if (known) return place_at_caller(r, known->data);
   const char *source = text;
   if (*text == '/' && !(source = read_acl_file(x->a, text, &r->log_text))) return NULL;
   struct text_reader t = {.a = x->a, .next = source, .line = 1, .file = *text == '/' ? text : NULL};
   t.r = (struct acl_reader){.next_line = next_text_line, .ctx = &t};
   *ret_inline = *text != '/';
-  struct acl *parsed = acl_parse(x->a, &t.r, *text == '/' ? text : NULL, &r->log_text, NULL);
-  /* Statements of a file are spoken of by the place that names the file. */
-  for (struct acl_stmt *s = parsed && *text == '/' && r->stmt ? parsed->stmts : NULL; s; s = s->next) s->pos = r->stmt->pos;
-  return parsed;
+  struct acl *parsed = acl_parse(c ? c->arena : x->a, &t.r, *text == '/' ? text : NULL, &r->log_text, NULL);
+  if (!parsed || *text != '/') return parsed;
+  narrate(x, D_ACL, "read ACL from file %s", text);
+  *ret_first = true;
+  if (c) tree_insert(&c->acl_files, c->arena, text, NULL)->data = parsed;
+  return place_at_caller(r, parsed);
 }
 
 /* ---- messages ---- */
@@ -290,15 +302,15 @@ static enum outcome run_statements(struct acl_run *r, const struct acl *acl) {
 }
 
 enum outcome acl_run_text(struct acl_run *r, const char *text) {
-  bool is_inline;
+  bool is_inline, first = false;
   if (r->depth > ACL_MAX_NESTING) {
     r->log_text = "ACL nested too deep: possible loop";
     return OUTCOME_ERROR;
   }
-  const struct acl *acl = find_acl(r, text, &is_inline);
+  const struct acl *acl = find_acl(r, text, &is_inline, &first);
   if (!acl) return OUTCOME_ERROR;
   r->label = is_inline ? "inline ACL" : arena_printf(r->x->a, "ACL %s", acl->name);
-  if (!is_inline) narrate(r->x, D_ACL, *text == '/' ? "read ACL from file %s" : "using ACL \"%s\"", acl->name);
+  if (!is_inline && !first) narrate(r->x, D_ACL, "using ACL \"%s\"", acl->name);
   return run_statements(r, acl);
 }
 

@@ -138,7 +138,8 @@ static enum outcome not_blind(struct acl_run *r, struct str opts) {
     for (const struct header_line *h = m->headers; h && !found; h = h->next)
       if (h->type == 'T' || h->type == 'C') found = each_address(r, h, same_address, &w);
     if (found) continue;
-    r->user_text = r->log_text = "bcc recipient detected";
+    r->log_text = "bcc recipient detected";
+    if (r->x->cfg->o.smtp_return_error_details) r->user_text = arena_printf(r->x->a, "Rejected after DATA: %s", r->log_text);
     return OUTCOME_FAIL;
   }
   return OUTCOME_OK;
@@ -192,7 +193,11 @@ static enum outcome reverse_lookup(struct acl_run *r, struct str opts) {
   if (!r->x->conn->from.host_name)
     narrate(r->x, D_ACL, "looking up host name to force name/address consistency check");
   enum outcome o = r->env->verify_reverse(r->env, r->x, &r->log_text);
-  return o == OUTCOME_DEFER && has_option(opts, "defer_ok") ? OUTCOME_OK : o;
+  if (o == OUTCOME_DEFER && has_option(opts, "defer_ok")) return OUTCOME_OK;
+  if (o == OUTCOME_FAIL)
+    r->log_text = arena_printf(r->x->a, "host lookup failed for reverse lookup check%s", r->log_text ? r->log_text : "");
+  else if (o == OUTCOME_DEFER) r->log_text = "host lookup deferred for reverse lookup check";
+  return o;
 }
 
 static enum outcome verify_word(struct acl_run *r, const char *arg) {
