@@ -95,7 +95,10 @@ enum outcome regex_match_from(struct expand_ctx *x, const char *pattern, bool ca
   pcre2_match_context *limits = match_limits();
   uint32_t options = nonempty_here ? PCRE2_NOTEMPTY_ATSTART | PCRE2_ANCHORED : 0;
   int rc = PCRE2_ERROR_NOMEMORY;
-  if (md && limits) rc = pcre2_match(code, (PCRE2_SPTR)(subject.p ? subject.p : ""), subject.n, start, options, md, limits);
+  PCRE2_SPTR bytes = (PCRE2_SPTR)(subject.p ? subject.p : "");
+  if (md && limits) rc = pcre2_match(code, bytes, subject.n, start, options, md, limits);
+  if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* honest long texts need more than the small stack of compiled patterns: heap, also limited */
+    rc = pcre2_match(code, bytes, subject.n, start, options | PCRE2_NO_JIT, md, limits);
   enum outcome result = OUTCOME_OK;
   if (rc == PCRE2_ERROR_NOMATCH) {
     result = OUTCOME_FAIL;

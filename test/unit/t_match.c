@@ -292,6 +292,11 @@ static void test_regex(void **state) {
   char many[64];
   memset(many, 'a', sizeof many);
   CHECK_INT("runaway", regex_match(&x, "^(a|aa|a?)+$!", false, str_n(many, sizeof many), false) != OUTCOME_OK, 1);
+  /* A long honest text is no error. */
+  static char pairs[60000];
+  for (size_t i = 0; i < sizeof pairs; i++) pairs[i] = i % 2 ? ' ' : 'a';
+  CHECK_INT("long", regex_match(&x, "^(\\s*a)*\\s$", false, str_n(pairs, sizeof pairs), false), OUTCOME_OK);
+  CHECK_INT("long, not", regex_match(&x, "^(\\s*a)*$", false, str_n(pairs, sizeof pairs), false), OUTCOME_FAIL);
   size_t span[2];
   CHECK_INT("from an offset", regex_match_from(&x, "b*", false, STR("abbc"), 1, true, false, span), OUTCOME_OK);
   CHECK_INT("start", span[0], 1);
