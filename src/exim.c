@@ -382,7 +382,8 @@ static int do_test_addresses(struct run *r)
     const char *line = cmd_read_line(r->a);
     if (!line) break;
     struct str s = str_trim(str_c(line));
-    if (s.n) test_one(r, str_dup(r->a, s), &seen);
+    int rc = s.n ? test_one(r, str_dup(r->a, s), &seen) : 0;
+    if (rc > status) status = rc;
   }
   if (!r->c->args.n) putchar('\n');
   return status;

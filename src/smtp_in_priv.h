@@ -29,6 +29,7 @@ struct smtp_session {
   struct str line;             /* current command */
   int line_number, transaction_line; /* -bS */
   bool done;                   /* leave the loop */
+  bool is_unlogged;            /* hosts_connection_nolog: no line about the connection itself */
   bool drop;                   /* close with a linger, because unread input may be there */
   int exit_status;
   const char *own_name;        /* active host name, or the primary one */
@@ -52,6 +53,7 @@ struct smtp_session {
   int batch_messages;
   const char *batch_error;
   bool mail_seen;
+  int64_t mail_count;              /* MAIL commands of this connection */
 };
 
 /* ---- smtp_in.c ---- */

@@ -49,6 +49,7 @@ struct delivery {
   void (*one_done)(struct delivery *d); /* journal the results of that extra delivery */
   void *ctx;
   void *setup_data;            /* of the driver's setup, for its deliver */
+  int msglog_fd;               /* message log, <= 0 none */
   int sequence;                /* 1 first message on the connection, 2 ... */
 };
 

@@ -175,8 +175,11 @@ static bool read_addr_spec(struct scan *s, bool in_angle, struct strbuf *out, si
   }
   skip_comments(s);
   if (at_end(s) ? !in_angle : *s->p == '>') return true;
-  if (peek(s) != '@') {
-    set_error(s, arena_printf(s->a, "\"@\" or \".\" expected after \"%s\"", out->p));
+  int c = peek(s);
+  if (c != '@') {
+    /* Several words can only be a display name. */
+    if (!in_angle && (c == '"' || is_atom_char(c))) set_error(s, "missing or malformed local part (expected word or \"<\")");
+    else set_error(s, arena_printf(s->a, "\"@\" or \".\" expected after \"%s\"", out->p));
     return false;
   }
   s->p++;

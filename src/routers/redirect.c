@@ -189,6 +189,12 @@ static enum route_result qualify_domain(struct redirect_run *run, const struct r
   return ROUTE_OK;
 }
 
+/* Local parts may differ in case only, and be different mailboxes. */
+static bool same_mailbox(const char *a, const char *b) {
+  struct str la, da, lb, db;
+  return addr_split(a, &la, &da) && addr_split(b, &lb, &db) && str_eq(la, lb) && str_eqic(da, db);
+}
+
 static enum route_result item_address(struct redirect_run *run, const struct redirect_item *it) {
   struct arena *a = run_arena(run);
   struct expand_ctx *x = run->rc->x;
@@ -203,7 +209,7 @@ static enum route_result item_address(struct redirect_run *run, const struct red
   bool is_self = strcmpic(text, run->addr->address) == 0;
   if (run->ob->check_ancestor && !is_self)
     for (const struct address *p = run->addr->parent; p; p = p->parent)
-      if (strcmpic(p->address, text) == 0) {
+      if (same_mailbox(p->address, text)) {
         text = run->addr->address;
         break;
       }

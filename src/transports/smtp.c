@@ -365,7 +365,10 @@ static void reopen_deferred(struct smtp_job *job) {
     struct smtp_rcpt *r = &job->rcpts[i];
     if (r->state == RCPT_DONE || !r->deferred_by_reply) continue;
     const struct address *a = r->addr;
-    if (a->host_used) log_write(LS_ALWAYS, LOG_MAIN, "H=%s [%s] %s", a->host_used->name, a->host_used->address, a->message);
+    if (a->host_used) {
+      log_write(LS_ALWAYS, LOG_MAIN, "H=%s [%s] %s", a->host_used->name, a->host_used->address, a->message);
+      if (job->d->msglog_fd > 0) log_msglog(job->d->msglog_fd, "H=%s [%s] %s", a->host_used->name, a->host_used->address, a->message);
+    }
     r->deferred_by_reply = false;
     r->state = RCPT_PENDING;
   }

@@ -96,8 +96,10 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
 void smtp_log_host(struct smtp_attempt *s, const char *text, int err) {
   const char *port = log_selects(LS_OUTGOING_PORT) ? arena_printf_t(s->a, UNTAINTED, ":%d", s->port) : "";
   const char *why = err > 0 ? strerror(err) : "";
-  log_write(LS_ALWAYS, LOG_MAIN, "H=%s [%s]%s%s%s%s%s", s->host->name, s->host->address, port, text ? ": " : "", text ? text : "",
-            err > 0 ? (text ? ": " : " ") : "", why);
+  const char *line = arena_printf(s->a, "H=%s [%s]%s%s%s%s%s", s->host->name, s->host->address, port, text ? ": " : "", text ? text : "",
+                                  err > 0 ? (text ? ": " : " ") : "", why);
+  log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
+  if (s->d->msglog_fd > 0) log_msglog(s->d->msglog_fd, "%s", line);
 }
 
 void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
