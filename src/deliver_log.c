@@ -80,10 +80,10 @@ static void add_host(struct strbuf *b, const struct address *addr) {
   const struct host *h = addr->host_used;
   if (!h) return;
   strbuf_addl(b, " H=", h->name, NULL);
+  if (log_selects(LS_DNSSEC) && h->dnssec_used && h->dnssec) strbuf_adds(b, " DS");
   if (h->address) strbuf_addl(b, " [", h->address, "]", NULL);
   if (h->address && log_selects(LS_OUTGOING_PORT) && h->port > 0) strbuf_addf(b, ":%d", h->port);
   if (addr->continued_connection) strbuf_addc(b, '*');
-  if (log_selects(LS_DNSSEC) && h->dnssec_used && h->dnssec) strbuf_adds(b, " DS");
   if (log_selects(LS_INCOMING_INTERFACE) && log_selects(LS_OUTGOING_INTERFACE) && addr->local_interface)
     strbuf_addl(b, " I=", addr->local_interface, NULL);
 }

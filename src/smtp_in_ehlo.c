@@ -29,7 +29,7 @@ static bool helo_is_valid(struct smtp_session *s, struct str a) {
 static void reject_syntax(struct smtp_session *s, struct str arg, bool esmtp) {
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected %s from %s: syntactically invalid argument(s): %s", esmtp ? "EHLO" : "HELO",
             smtp_host_text(s), arg.n ? arg.p : "(no argument given)");
-  smtp_replyf(s, "501 Syntactically invalid HELO argument(s)");
+  smtp_replyf(s, "501 Syntactically invalid %s argument(s)", esmtp ? "EHLO" : "HELO");
   if (++s->c->synprot_errors <= s->opt->smtp_max_synprot_errors) return;
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many syntax or protocol errors (last command was "
             "\"%.*s\", %s)", smtp_host_text(s), STR_FMT(s->line), smtp_command_list(s));

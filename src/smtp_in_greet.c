@@ -106,8 +106,8 @@ bool smtp_in_greet(struct smtp_session *s) {
   s->recipients_max = (int)s->opt->recipients_max;
   if (c->host_checking) check_narration_head(c);
   if (c->from.host_address && !c->from.fullhost) origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
-  bool nolog = c->from.host_address && smtp_host_in(s, "hosts_connection_nolog", s->opt->hosts_connection_nolog);
-  if (!nolog && (s->via_inetd || !s->is_socket)) /* the daemon has logged its connections already */
+  s->is_unlogged = c->from.host_address && smtp_host_in(s, "hosts_connection_nolog", s->opt->hosts_connection_nolog);
+  if (!s->is_unlogged && (s->via_inetd || !s->is_socket)) /* the daemon has logged its connections already */
     log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s", smtp_connection_text(s));
   if (c->is_batched) {
     s->unqualified_sender_ok = s->unqualified_recipient_ok = true;

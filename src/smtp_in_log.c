@@ -233,7 +233,7 @@ void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct 
   if (where == ACL_WHERE_VRFY) user = smtp_message_code(user, &code, false); /* 252 may become a refusal */
   smtp_reply_text(s, code, user);
   if (r->outcome != OUTCOME_FAIL_DROP && where != ACL_WHERE_CONNECT) return;
-  if (where != ACL_WHERE_CONNECT)
+  if (where != ACL_WHERE_CONNECT && !s->is_unlogged)
     log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s closed by DROP in %s", smtp_connection_text(s),
               acl_where_name(where));
   s->done = s->drop = true;
@@ -271,7 +271,7 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
       smtp_log_incomplete(s, "connection lost");
       log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "unexpected %s while reading SMTP command from %s D=%s",
                 s->is_socket || s->c->host_checking ? "disconnection" : "EOF", smtp_host_text(s), d);
-    } else {
+    } else if (!s->is_unlogged) {
       log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s lost D=%s", smtp_connection_text(s), d);
     }
     smtp_replyf(s, "421 %s lost input connection", name);
@@ -282,7 +282,8 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
 
 void smtp_log_end(struct smtp_session *s, const char *how) {
   const char *d = smtp_duration(s, s->c->started);
-  if (how) log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s D=%s %s", smtp_connection_text(s), d, how);
+  if (how && !s->is_unlogged)
+    log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s D=%s %s", smtp_connection_text(s), d, how);
   if (s->c->is_batched || s->mail_seen || !log_selects(LS_SMTP_NO_MAIL)) return;
   const struct origin *o = &s->c->from;
   const char *auth = o->auth_name ? arena_printf(s->tmp, " A=%s%s%s", o->auth_name, o->auth_id ? ":" : "",
