@@ -15,8 +15,10 @@ static const char *helo_to_show(const struct origin *o) {
 }
 
 static bool is_own_literal(const struct origin *o, const char *helo) {
+  if (*helo != '[') return false;
+  helo += strncmpic(helo + 1, "IPv6:", 5) == 0 ? 6 : 1;
   size_t n = strlen(helo), an = strlen(o->host_address);
-  return n == an + 2 && helo[0] == '[' && helo[n - 1] == ']' && strncmpic(helo + 1, o->host_address, an) == 0;
+  return n == an + 1 && helo[an] == ']' && strncmpic(helo, o->host_address, an) == 0;
 }
 
 static void add_rcv_details(struct strbuf *b, const struct origin *o, const char *helo, bool open) {
