@@ -319,6 +319,9 @@ static void add_old_body(struct report *r) {
   if (last != '\n') strbuf_addc(&r->body, '\n');
 }
 
+/* The manual: the cutoff may be greater than the value given, by chunks of 8K. */
+static int64_t whole_chunks(int64_t limit) { return (limit / 8192 + 1) * 8192; }
+
 static void add_copy(struct report *r, bool want_body) {
   const struct main_options *o = &r->old->cfg->o;
   if (!o->bounce_return_message) {
@@ -326,7 +329,7 @@ static void add_copy(struct report *r, bool want_body) {
     return;
   }
   bool body = want_body && o->bounce_return_body && r->old->dsn_ret != DSN_RET_HDRS, limited = false;
-  if (body && o->bounce_return_size_limit > 0 && r->old->body_size > o->bounce_return_size_limit) limited = true;
+  if (body && o->bounce_return_size_limit > 0 && r->old->body_size > whole_chunks(o->bounce_return_size_limit)) limited = true;
   if (body && o->bounce_return_linesize_limit > 0 && r->old->max_received_linelength > o->bounce_return_linesize_limit) limited = true;
   if (limited) body = false;
   strbuf_addf(&r->body, "--%s\nContent-type: %s\n\n", r->boundary, body ? "message/rfc822" : "text/rfc822-headers");

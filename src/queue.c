@@ -112,6 +112,12 @@ static void one_pass(const struct config *cfg, const struct queue_run_opts *o, b
     if (o->start_id && strcmp(i->id, o->start_id) < 0) continue;
     if (o->stop_id && strcmp(i->id, o->stop_id) > 0) break;
     if (!is_selected(cfg, i->id, o)) continue;
+    double load;
+    if (cfg->o.deliver_queue_load_max >= 0 && getloadavg(&load, 1) == 1 && load * 1000 > (double)cfg->o.deliver_queue_load_max) {
+      log_write(LS_QUEUE_RUN, LOG_MAIN, "Abandon queue run: pid=%d%s (load %.2f, max %.2f)", (int)getpid(), run_flags(a, o), load,
+                (double)cfg->o.deliver_queue_load_max / 1000);
+      break;
+    }
     /* The first message that -R or -S selects ignores retry times; its successes make the others due. */
     struct deliver_opts first = d;
     first.forced = d.forced || !had_first;

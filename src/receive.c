@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "deliver.h"
@@ -329,6 +330,10 @@ static void deliver_in_child(struct conn *c, const char *id) {
   setsid(); /* out of reach of the keys and the hang-up of the caller's terminal */
   sys_role(SYS_ROLE_DELIVERY);
   (void)deliver_message(c->cfg, id, &o);
+}
+
+bool receive_load_is_high(const struct config *cfg, double *ret_load) {
+  return cfg->o.queue_only_load >= 0 && getloadavg(ret_load, 1) == 1 && *ret_load * 1000 > (double)cfg->o.queue_only_load;
 }
 
 void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only) {

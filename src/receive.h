@@ -55,6 +55,8 @@ struct submit_opts {
 int receive_submission(struct conn *c, const struct submit_opts *o);
 
 /* Hand an accepted message to delivery as asked (-odi foreground, -odq not, else queue manager or a forked child). */
+/* queue_only_load: is the load too high for deliveries now? */
+bool receive_load_is_high(const struct config *cfg, double *ret_load);
 void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only);
 
 #endif

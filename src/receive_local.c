@@ -327,6 +327,11 @@ static int run(struct submission *s) {
   bool queue = s->o->queue_only || s->o->delivery_none || s->m->queue_only_policy ||
                (s->c->cfg->o.queue_only && !s->o->delivery_foreground);
   if (s->m->queue_only_policy) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: queued by ACL");
+  double load;
+  if (!queue && receive_load_is_high(s->c->cfg, &load)) {
+    queue = true;
+    log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: load average %.2f", load);
+  }
   if (!s->m->frozen) receive_start_delivery(s->c, s->m, s->o->delivery_foreground, queue);
   return 0;
 }

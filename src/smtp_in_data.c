@@ -302,7 +302,11 @@ static bool must_queue(struct smtp_session *s, const char **ret_reason) {
                                (int)o->smtp_accept_queue_per_connection);
     return true;
   }
-  return false;
+  double load = s->load_at_queueing;
+  if (load <= 0 && !receive_load_is_high(s->c->cfg, &load)) return false;
+  if (o->queue_only_load_latch) s->load_at_queueing = load;
+  *ret_reason = arena_printf(s->tmp, "load average %.2f", load);
+  return true;
 }
 
 static void start_delivery(struct smtp_session *s) {

@@ -53,7 +53,8 @@ struct smtp_session {
   int batch_messages;
   const char *batch_error;
   bool mail_seen;
-  int64_t mail_count;              /* MAIL commands of this connection */
+  int64_t mail_count;          /* MAIL commands of this connection */
+  double load_at_queueing;     /* > 0: queue_only_load was exceeded, and what follows is queued too */
 };
 
 /* ---- smtp_in.c ---- */
