@@ -124,24 +124,41 @@ bool append_may_create(const struct append_job *j, const char *path) {
   return !strstr(path, "/../") && !str_ends(str_c(path), STR("/..")) && really_below(j->d->arena, path, base);
 }
 
-bool append_make_directories(struct append_job *j, const char *dir) {
-  struct stat st;
-  if (stat(dir, &st) == 0) return true;
-  if (!j->ob->create_directory || !*dir) return true; /* the open that follows says what is missing */
-  int r = sys_mkdir_path("/", dir + strspn(dir, "/"), (mode_t)j->ob->directory_mode, (uid_t)-1, (gid_t)-1);
-  if (r == 0 || r == -EEXIST) return true;
-  append_defer(j, -r, "failed to create directories for %s: %s", j->path, strerror(-r));
-  return false;
+static const char *parent_of(struct arena *a, const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash && slash > path ? arena_strndup(a, path, (size_t)(slash - path)) : "/";
 }
 
 int append_sync_parent(struct arena *a, const char *path) {
-  const char *slash = strrchr(path, '/');
-  const char *dir = slash && slash > path ? arena_strndup(a, path, (size_t)(slash - path)) : "/";
-  int fd = sys_open(dir, O_RDONLY | O_DIRECTORY, 0);
+  int fd = sys_open(parent_of(a, path), O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0) return fd == -EACCES ? 0 : fd; /* a spool directory that may be written but not read cannot be synced */
   int r = sys_fsync_dir(fd);
   int c = sys_close(fd);
   return r < 0 ? r : c;
+}
+
+/* The entries of the directories from top (the first that was missing) down to dir must last as long as the message in them. */
+static int sync_new_directories(struct arena *a, const char *dir, const char *top) {
+  int r = append_sync_parent(a, dir);
+  for (const char *p = dir; r == 0 && strlen(p) > strlen(top);) {
+    p = parent_of(a, p);
+    r = append_sync_parent(a, p);
+  }
+  return r;
+}
+
+bool append_make_directories(struct append_job *j, const char *dir) {
+  struct arena *a = j->d->arena;
+  struct stat st;
+  if (stat(dir, &st) == 0) return true;
+  if (!j->ob->create_directory || !*dir) return true; /* the open that follows says what is missing */
+  const char *top = dir;
+  for (const char *p = parent_of(a, dir); stat(p, &st) < 0 && strlen(p) > 1; p = parent_of(a, p)) top = p;
+  int r = sys_mkdir_path("/", dir + strspn(dir, "/"), (mode_t)j->ob->directory_mode, (uid_t)-1, (gid_t)-1);
+  if (r == 0) r = sync_new_directories(a, dir, top);
+  if (r == 0 || r == -EEXIST) return true;
+  append_defer(j, -r, "failed to create directories for %s: %s", j->path, strerror(-r));
+  return false;
 }
 
 /* Tainted text may become a path only when create_file confines it: the check is made on the final text. */

@@ -180,6 +180,36 @@ static void delivery(void **state) {
   assert_int_equal(spool_open(&cfg, id, true, &m), SPOOL_GONE);
 }
 
+/* The piece of a line that a killed writer left is neither an address nor the front of the next one. */
+static void a_torn_journal_line_is_cut_off(void **state) {
+  (void)state;
+  static const struct {
+    const char *what, *before, *after;
+  } rows[] = {{"a piece behind lines", "a@test.ex\nb@test.e", "a@test.ex\nn@test.ex\n"},
+              {"a piece alone", "b@test.e", "n@test.ex\n"},
+              {"whole lines", "a@test.ex\n", "a@test.ex\nn@test.ex\n"},
+              {"nothing", "", "n@test.ex\n"}};
+  for (size_t i = 0; i <= ARRAY_SIZE(rows); i++) {
+    start_empty();
+    char id[MSGID_SIZE], path[64], torn[3000];
+    struct message *m;
+    const char *before = i < ARRAY_SIZE(rows) ? rows[i].before : torn, *after = i < ARRAY_SIZE(rows) ? rows[i].after : "a@test.ex\nn@test.ex\n";
+    memset(torn, 'x', sizeof torn - 1); /* longer than what is looked at in one piece */
+    torn[sizeof torn - 1] = '\0';
+    memcpy(torn, "a@test.ex\n", 10);
+    queue_one(id, "Hello\n");
+    snprintf(path, sizeof path, "input/%s-J", id);
+    int fd = open(scratch_path(path), O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, before, strlen(before)), (ssize_t)strlen(before));
+    close(fd);
+    assert_int_equal(spool_open(&cfg, id, true, &m), SPOOL_OPENED);
+    assert_null(tree_find(&m->nonrecipients, "b@test.e"));
+    assert_int_equal(spool_journal(m, (const char *const[]){"n@test.ex"}, 1), 0);
+    CHECK_STR(i < ARRAY_SIZE(rows) ? rows[i].what : "a long piece", scratch_read(path), after);
+    message_free(m);
+  }
+}
+
 static void one_at_a_time(void **state) {
   (void)state;
   start_empty();
@@ -375,7 +405,8 @@ static int teardown(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(reception), cmocka_unit_test(a_reception_given_up_leaves_nothing),
-    cmocka_unit_test(a_commit_that_fails_leaves_nothing), cmocka_unit_test(delivery), cmocka_unit_test(one_at_a_time),
+    cmocka_unit_test(a_commit_that_fails_leaves_nothing), cmocka_unit_test(delivery), cmocka_unit_test(a_torn_journal_line_is_cut_off),
+    cmocka_unit_test(one_at_a_time),
     cmocka_unit_test(damaged_messages_are_moved_aside_once), cmocka_unit_test(wrong_data_files), cmocka_unit_test(listing),
     cmocka_unit_test(leftovers_are_removed), cmocka_unit_test(ids_ascend)};
   return cmocka_run_group_tests(tests, setup, teardown);
