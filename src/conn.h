@@ -36,6 +36,7 @@ struct origin {
   bool host_lookup_failed, host_lookup_deferred, host_looked_up;
   const char *helo_name;         /* as given, NULL none */
   bool helo_verified, helo_verify_failed;
+  bool helo_lookup_deferred;     /* it failed while the DNS did not answer */
   const char *interface_address; /* NULL unknown */
   int interface_port;
   const char *ident;             /* sender_ident: caller's login for local messages */

@@ -115,12 +115,15 @@ static const char *no_name(struct expand_ctx *x, bool deferred) {
   return arena_printf(x->a, " (failed to find host name from IP address)");
 }
 
+/* The owner of an address can give it thousands of names; each costs lookups. */
+enum { NAMES_CONFIRMED_MAX = 20 };
+
 /* Keep the names that are confirmed; the first is the host's name, the others aliases.  They live as long as the connection. */
 static enum outcome keep_confirmed(struct expand_ctx *x, const struct vec *names, const struct ip *ip) {
   struct origin *from = &x->conn->from;
   bool deferred = false;
   from->host_aliases = vec_new(x->conn->arena);
-  for (size_t i = 0; i < names->n; i++) {
+  for (size_t i = 0; i < names->n && i < NAMES_CONFIRMED_MAX; i++) {
     enum outcome o = confirm(x, names->v[i], ip);
     if (o == OUTCOME_DEFER) deferred = true;
     if (o != OUTCOME_OK) continue;
@@ -205,6 +208,7 @@ static bool helo_resolves_here(struct expand_ctx *x, const char *helo, const str
   struct ip one;
   narrate_flat(x, D_RECEIVE, "getting IP address for %s", helo);
   enum host_find f = host_find_bydns(x, &h, &o, NULL, NULL);
+  x->conn->from.helo_lookup_deferred = f == HOST_FIND_AGAIN;
   if (f != HOST_FOUND && f != HOST_FOUND_LOCAL) return false;
   for (const struct host *p = &h; p; p = p->next)
     if (ip_parse(str_c(p->address), &one) && ip_equal(&one, ip)) {

@@ -107,7 +107,7 @@ static bool verify(struct smtp_session *s, bool esmtp) {
   struct conn *c = s->c;
   if (!s->helo_verify || !c->from.host_address) return true;
   const char *who = smtp_host_text(s); /* as it was before the check looked for names */
-  bool ok = host_verify_helo(&s->x), temporary = !ok && c->from.host_lookup_deferred;
+  bool ok = host_verify_helo(&s->x), temporary = !ok && (c->from.host_lookup_deferred || c->from.helo_lookup_deferred);
   c->from.helo_verified = ok;
   c->from.helo_verify_failed = !ok && !temporary;
   if (!ok && !s->helo_verify_required) narrate(&s->x, D_RECEIVE, "HELO verification failed but host is in helo_try_verify_hosts");

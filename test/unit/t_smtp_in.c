@@ -496,7 +496,7 @@ static struct flood flood(const struct config *cfg, const char *start, const cha
 /* LIM-1, LIM-3, LIM-4.  The limits are taken off where they would end the session, to see what a session can be made to hold. */
 static void endless_clients(void **state) {
   (void)state;
-  struct config *lax = read_config("lax", "smtp_enforce_sync = false\nsmtp_accept_max_nonmail_hosts =\nlog_selector = -all\n");
+  struct config *lax = read_config("lax", "smtp_enforce_sync = false\nsmtp_accept_max_nonmail_hosts =\nsmtp_accept_max_per_connection = 0\nlog_selector = -all\n");
   assert_non_null(lax);
   static const struct {
     const char *what;
