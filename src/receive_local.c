@@ -12,6 +12,7 @@
 #include "policy/match.h"
 #include "policy/rewrite.h"
 #include "receive_priv.h"
+#include "router.h"
 #include "spool.h"
 #include "verify.h"
 
@@ -105,6 +106,16 @@ static const char *first_lines(struct submission *s, const char *subject, const 
                       "A message that you sent contained %s\n", name, s->m->sender, subject, what);
 }
 
+/* What Exim itself submits comes from its own user. */
+static void become_exim(struct conn *c) {
+  struct passwd_entry pw;
+  const char *uid = arena_printf(c->arena, "%lu", (unsigned long)c->cfg->exim_uid);
+  c->is_trusted = true;
+  c->uid = c->cfg->exim_uid;
+  c->gid = c->cfg->exim_gid;
+  c->login = c->from.ident = route_find_user(c->arena, uid, &pw) && pw.name ? pw.name : "exim";
+}
+
 /* Mail the caller about a message that could not be taken. */
 static bool mail_sender(struct submission *s, const char *subject, const char *what) {
   if (s->o->is_bounce_machine || !s->m->sender || !*s->m->sender) return false;
@@ -120,10 +131,10 @@ static bool mail_sender(struct submission *s, const char *subject, const char *w
     struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true,
                             .error_handling = ERRORS_STDERR, .fd = fd, .queue_only = s->o->queue_only,
                             .delivery_none = s->o->delivery_none};
-    bool trusted = s->c->is_trusted;
-    s->c->is_trusted = true;
+    struct conn caller = *s->c;
+    become_exim(s->c);
     status = receive_submission(s->c, &o);
-    s->c->is_trusted = trusted;
+    *s->c = caller;
   }
   if (sys_close(fd) < 0) return false;
   return status == 0;
