@@ -77,10 +77,12 @@ static bool size_is_fine(struct smtp_session *s, const struct mail_params *p, co
   return true;
 }
 
+enum { EXCESS_MAIL_ANSWERED = 20 };
+
 /* State and limits.  False: refused, the reply was given. */
 static bool may_start(struct smtp_session *s, struct str arg) {
   struct conn *c = s->c;
-  if (!c->helo_seen && !c->is_batched && c->from.host_address &&
+  if (!c->helo_seen && !c->is_batched &&
       (s->helo_verify_required || smtp_host_in(s, "hosts_require_helo", s->opt->hosts_require_helo))) {
     smtp_replyf(s, "503 HELO or EHLO required");
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected MAIL from %s: no HELO/EHLO given", smtp_host_text(s));
@@ -96,6 +98,7 @@ static bool may_start(struct smtp_session *s, struct str arg) {
   }
   int64_t max = s->opt->smtp_accept_max_per_connection;
   if (!c->is_batched && max > 0 && s->mail_count++ >= max) {
+    if (s->mail_count > max + EXCESS_MAIL_ANSWERED) s->done = s->drop = true; /* each try is a log line */
     smtp_replyf(s, "421 too many messages in this connection");
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected MAIL command %s: too many messages in one connection", smtp_ident(s));
     return false;
