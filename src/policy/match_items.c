@@ -165,7 +165,7 @@ enum outcome match_check_string(struct list_run *r, const char *item) {
 
 /* One domain pattern, walked as a list of its own: it may be negated, or "+name".  Its separator is one no item can hold. */
 static enum outcome check_domain_part(struct list_run *r, const char *domain, const char *pattern) {
-  struct list_run sub = {.x = r->x, .kind = LIST_DOMAIN, .subject = domain, .text = domain, .original = domain, .caseless = true,
+  struct list_run sub = {.x = r->x, .kind = LIST_DOMAIN, .subject = domain, .text = domain, .original = domain, .caseless = !r->exact_domain,
                          .specials = true, .in_address = true, .no_captures = r->no_captures, .depth = r->depth, .name = NULL};
   /* The pattern stands for a list of one item; its separators are doubled so that it stays one. */
   struct strbuf b = strbuf_new(r->x->a);

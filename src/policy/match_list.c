@@ -230,6 +230,7 @@ static void narrate_result(const struct list_run *r, const struct walk *w, bool 
 static bool special_item(struct list_run *r, struct walk *w, const char *item) {
   if (strcmp(item, "+caseful") == 0 && (r->kind == LIST_ADDRESS || r->kind == LIST_LOCALPART)) {
     r->caseless = false;
+    r->exact_domain = true;
     r->text = r->original;
   } else if (strcmp(item, "+include_unknown") == 0) {
     w->include_unknown = true;

@@ -20,6 +20,7 @@ struct list_run {
   struct match_host *host;   /* LIST_HOST only */
   const char *name;          /* for narration, or NULL */
   bool caseless;
+  bool exact_domain;         /* behind +caseful: domains of address patterns must be written in lower case */
   bool specials;             /* "@", "@[]", "@mx_..." have a meaning */
   bool no_named;
   bool single_item;

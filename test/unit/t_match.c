@@ -177,6 +177,7 @@ static void test_addresses(void **state) {
       {"a@c.d", "!b@c.d", ""},
       {"A@c.d", "+caseful:a@c.d", NULL},
       {"A@C.d", "+caseful:A@c.d", "A@c.d"},
+      {"A@c.d", "+caseful:A@C.d", NULL},
       {"x@y", "+senders", "x@y"},
       {"q@z", "+senders", "*@z"},
       {"x@one", "@@lsearch;@F/bd", "x"},
