@@ -147,9 +147,7 @@ static struct append_usage count_directory(struct append_job *j, const char *pat
 /* ---- maildirsize ------------------------------------------------------------------------------------------ */
 
 static const char *sizefile_head(const struct append_job *j) {
-  const struct append_limits *l = j->limits;
-  return l->files > 0 ? arena_printf(j->d->arena, "%" PRId64 "S,%" PRId64 "C", l->bytes, l->files)
-                      : arena_printf(j->d->arena, "%" PRId64 "S", l->bytes);
+  return arena_printf(j->d->arena, "%" PRId64 "S,%" PRId64 "C", j->limits->bytes, j->limits->files);
 }
 
 static bool over(const struct append_job *j, struct append_usage u) {
