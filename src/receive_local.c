@@ -304,8 +304,9 @@ static void start_acl(struct submission *s, struct acl_env *env) {
   (void)acl_check(&s->x, env, ACL_WHERE_NOTSMTP_START, NULL, acl); /* its verdict does not count, its modifiers do */
 }
 
-static bool too_many_recipients(const struct submission *s) {
-  int64_t max = s->c->cfg->o.recipients_max;
+static bool too_many_recipients(struct submission *s) {
+  int64_t max;
+  if (!s->c->cfg->o.recipients_max || !expand_int(&s->x, s->c->cfg->o.recipients_max, &max)) max = 50000;
   return max > 0 && s->m->recipient_count > (size_t)max;
 }
 

@@ -103,7 +103,7 @@ bool smtp_in_greet(struct smtp_session *s) {
   c->enforce_sync = s->opt->smtp_enforce_sync;
   c->pipelining_enabled = true;
   s->size_limit = smtp_int_option(s, "message_size_limit", s->opt->message_size_limit, 50 << 20);
-  s->recipients_max = (int)s->opt->recipients_max;
+  s->recipients_max = (int)smtp_int_option(s, "recipients_max", s->opt->recipients_max, 50000);
   if (c->host_checking) check_narration_head(c);
   if (c->from.host_address && !c->from.fullhost) origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   s->is_unlogged = c->from.host_address && smtp_host_in(s, "hosts_connection_nolog", s->opt->hosts_connection_nolog);
