@@ -233,7 +233,7 @@ bool smtp_too_many_nonmail(struct smtp_session *s, enum smtp_verb v) {
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many nonmail commands (last was \"%.*s\")",
             smtp_host_text(s), STR_FMT(name));
   s->done = s->drop = true;
-  s->exit_status = 1;
+  s->exit_status = s->c->host_checking ? 0 : 1;
   return true;
 }
 
