@@ -70,9 +70,10 @@ static void delivered(struct deliver_run *run, struct address *addr, bool is_fir
   const char *flag = run->dont_deliver ? "*>" : is_first ? "=>" : "->";
   if (logs) {
     log_write(LS_ALWAYS, LOG_MAIN, "%s", deliver_log_delivered(run->a, run->m, addr, flag));
-    if (run->msglog_fd >= 0 && addr->transport)
+    const char *by = addr->transport ? addr->transport->name : addr->is_file ? "**bypassed**" : NULL;
+    if (run->msglog_fd >= 0 && by)
       log_msglog(run->msglog_fd, "%s%s%s%s: %s transport succeeded", addr->address, addr->parent ? " <" : "",
-                 addr->parent ? addr->parent->address : "", addr->parent ? ">" : "", addr->transport->name);
+                 addr->parent ? addr->parent->address : "", addr->parent ? ">" : "", by);
   }
   list_push(&run->succeed, addr);
   deliver_mark_done(run, addr);
@@ -90,7 +91,7 @@ static void deferred(struct deliver_run *run, struct address *addr) {
   const char *line = deliver_log_deferred(run->a, run->m, addr);
   bool is_retry = addr->basic_errno == ERRNO_RRETRY || addr->basic_errno == ERRNO_LRETRY || addr->basic_errno == ERRNO_HRETRY;
   log_write(is_retry ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN, "== %s", line);
-  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s", line);
+  if (run->msglog_fd >= 0 && (!is_retry || run->m->deliver_firsttime)) log_msglog(run->msglog_fd, "%s", line);
   if (addr->special_action == SPECIAL_FREEZE) {
     run->freeze = true;
   }
