@@ -26,6 +26,7 @@ static const struct {
   {"<@>", NULL, "domain missing or malformed"}, {"<a\"b\"@c>", NULL, "\"@\" or \".\" expected after \"a\""},
   {"<\"a\"b@c>", NULL, "\"@\" or \".\" expected after \"\"a\"\""}, {"<a@b>x", NULL, "malformed address: x may not follow <a@b>"},
   {"a@b c", NULL, "malformed address: c may not follow a@b "}, {"<a@b_c>", NULL, "malformed address: _c> may not follow <a@b"},
+  {"bad address", NULL, "missing or malformed local part (expected word or \"<\")"}, {"x y@z", NULL, "missing or malformed local part (expected word or \"<\")"},
   {"<a b@c>", NULL, "\"@\" or \".\" expected after \"a\""}, {"<a(b@c>", NULL, "\"@\" or \".\" expected after \"a\""},
   {"<<a@b>>", NULL, "missing or malformed local part"}, {"<a@b>>", NULL, "malformed address: > may not follow <a@b>"},
   {"<,@b>", NULL, "missing or malformed local part"}, {"<a@b,c@d>", NULL, "malformed address: ,c@d> may not follow <a@b"},
