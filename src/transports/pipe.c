@@ -411,7 +411,8 @@ static void judge_status(struct pipe_job *j, int status) {
 static void keep_output(struct pipe_job *j) {
   struct delivery *d = j->d;
   bool wanted = j->ob->return_output || j->ob->return_fail_output;
-  if (!wanted || !j->output.n || !d->msg->sender || !*d->msg->sender) return;
+  const char *reader = d->addrs->prop.errors_address ? d->addrs->prop.errors_address : d->msg->sender;
+  if (!wanted || !j->output.n || !reader || !*reader) return;
   for (size_t i = 0; i < j->output.n; i++)
     if (!j->output.p[i]) j->output.p[i] = '?';
   for (struct address *a = d->addrs; a; a = a->next) {
