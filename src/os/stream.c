@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { IN_CHUNK = 16 * 1024, OUT_FLUSH_AT = 16 * 1024, DUPLEX_IN_LIMIT = 1024 * 1024 };
+enum { IN_CHUNK = 16 * 1024, OUT_FLUSH_AT = 16 * 1024, OUT_HELD_MAX = 64 * 1024, DUPLEX_IN_LIMIT = 512 * 1024 };
 
 struct buffer {
   char *p;
@@ -222,7 +222,15 @@ static enum stream_status read_more(struct stream *s, deadline_ms deadline) {
   }
 }
 
+/* Input may be at hand, but a peer that asks and asks and takes no answers must not make us hold them all. */
+static enum stream_status limit_output(struct stream *s, deadline_ms deadline) {
+  if (s->out.end - s->out.start <= OUT_HELD_MAX) return STREAM_OK;
+  enum stream_status st = stream_flush(s, deadline);
+  return st == STREAM_TIMEOUT ? fail_in(s, st, ETIMEDOUT) : STREAM_OK; /* a broken output may still leave input to read */
+}
+
 enum stream_status stream_fill(struct stream *s, deadline_ms deadline, struct str *ret) {
+  if (limit_output(s, deadline) != STREAM_OK) return s->status;
   while (s->in.start == s->in.end) {
     enum stream_status st = read_more(s, deadline);
     if (st != STREAM_OK) return st;
@@ -289,6 +297,7 @@ static enum stream_status skip_line(struct stream *s, bool allow_bare_lf, deadli
 enum stream_status stream_read_line(struct stream *s, size_t max_bytes, bool allow_bare_lf, deadline_ms deadline,
                                     struct str *ret_line, bool *ret_bare_lf) {
   size_t scan = 0;
+  if (limit_output(s, deadline) != STREAM_OK) return s->status;
   for (;;) {
     struct str b = stream_buffered(s);
     size_t len, used;
