@@ -148,6 +148,7 @@ NORETURN static void die_of_config(const struct cmdline *c, const struct config 
     if (opt_find_user(build_info()->exim_user, &uid, &gid)) {
       s.exim_uid = uid;
       s.exim_gid = gid;
+      if (geteuid() == 0) priv_init(uid, gid); /* the panic log is never opened as root */
     }
     log_init(&s);
     log_write(LS_ALWAYS, LOG_PANIC | LOG_QUIET | LOG_MULTILINE, "%s", text);

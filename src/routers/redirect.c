@@ -189,10 +189,11 @@ static enum route_result qualify_domain(struct redirect_run *run, const struct r
   return ROUTE_OK;
 }
 
-/* Local parts may differ in case only, and be different mailboxes. */
-static bool same_mailbox(const char *a, const char *b) {
+/* Is text the ancestor p again?  Local parts that differ in case only are different mailboxes to a router with caseful_local_part. */
+static bool is_ancestor(const struct address *p, const char *text) {
   struct str la, da, lb, db;
-  return addr_split(a, &la, &da) && addr_split(b, &lb, &db) && str_eq(la, lb) && str_eqic(da, db);
+  if (!addr_split(p->address, &la, &da) || !addr_split(text, &lb, &db) || !str_eqic(da, db)) return false;
+  return p->router && p->router->o.caseful_local_part ? str_eq(la, lb) : str_eqic(la, lb);
 }
 
 static enum route_result item_address(struct redirect_run *run, const struct redirect_item *it) {
@@ -209,7 +210,7 @@ static enum route_result item_address(struct redirect_run *run, const struct red
   bool is_self = strcmpic(text, run->addr->address) == 0;
   if (run->ob->check_ancestor && !is_self)
     for (const struct address *p = run->addr->parent; p; p = p->parent)
-      if (same_mailbox(p->address, text)) {
+      if (is_ancestor(p, text)) {
         text = run->addr->address;
         break;
       }
