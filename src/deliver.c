@@ -90,6 +90,10 @@ static void failed(struct deliver_run *run, struct address *addr) {
 static void deferred(struct deliver_run *run, struct address *addr) {
   const char *line = deliver_log_deferred(run->a, run->m, addr);
   bool is_retry = addr->basic_errno == ERRNO_RRETRY || addr->basic_errno == ERRNO_LRETRY || addr->basic_errno == ERRNO_HRETRY;
+  if (run->o->first_pass && addr->basic_errno == ERRNO_LOCAL_ONLY) { /* nothing happened: its turn is the second pass */
+    list_push(&run->defer, addr);
+    return;
+  }
   log_write(is_retry ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN, "== %s", line);
   if (run->msglog_fd >= 0 && (!is_retry || run->m->deliver_firsttime)) log_msglog(run->msglog_fd, "%s", line);
   if (addr->special_action == SPECIAL_FREEZE) {

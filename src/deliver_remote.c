@@ -304,7 +304,7 @@ static void hold_for_queue_run(struct deliver_run *run) {
     }
     *link = addr->next;
     if (addr->transport && addr->host_list) wait_add(run->cfg, addr->transport->name, addr->host_list, run->m->id);
-    addr->basic_errno = ERRNO_UNKNOWNERROR;
+    addr->basic_errno = run->o->first_pass ? ERRNO_LOCAL_ONLY : ERRNO_UNKNOWNERROR;
     addr->message = o == OUTCOME_OK ? "first-pass only routing due to -odqs, queue_smtp_domains or control=queue"
                                     : "queue_smtp_domains lookup deferred";
     addr->result = OUTCOME_DEFER;
