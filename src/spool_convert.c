@@ -89,7 +89,8 @@ static void put_recipients(struct spool_header_file *h, struct message *m) {
 }
 
 struct strbuf spool_header_bytes(struct message *m) {
-  struct spool_header_file h = {.id = m->id, .login = m->login && *m->login ? m->login : "unknown", .uid = (int64_t)m->uid, .gid = (int64_t)m->gid,
+  struct spool_header_file h = {.id = m->id, .login = m->login && *m->login ? m->login : "unknown",
+                                .uid = (int64_t)m->uid, .gid = (int64_t)m->gid,
                                 .sender = m->sender ? m->sender : "", .received_sec = m->received_time.tv_sec,
                                 .received_usec = (int)m->received_time.tv_usec,
                                 .complete_sec = m->received_time_complete.tv_sec,
