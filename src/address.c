@@ -7,6 +7,8 @@
  * "/transport/router" appended when it is queued for a transport, so that the journal can tell it from the ancestor. */
 #include "address.h"
 
+#include "transport.h"
+
 #include "base/strbuf.h"
 
 /* The local part without quoting: what a mailbox name or a list item is compared with. */
@@ -102,4 +104,12 @@ struct address *address_pseudo_child(struct arena *a, struct address *parent, co
 struct address *address_top(struct address *addr) {
   while (addr->parent) addr = addr->parent;
   return addr;
+}
+
+const char *address_rcpt_text(struct arena *a, const struct address *addr) {
+  struct str local, domain;
+  size_t prefix = addr->prefix ? strlen(addr->prefix) : 0, suffix = addr->suffix ? strlen(addr->suffix) : 0;
+  bool keep = addr->transport && addr->transport->o.rcpt_include_affixes;
+  if (keep || prefix + suffix == 0 || !addr_split(addr->address, &local, &domain) || local.n <= prefix + suffix) return addr->address;
+  return arena_printf(a, "%.*s@%.*s", (int)(local.n - prefix - suffix), local.p + prefix, STR_FMT(domain));
 }

@@ -141,4 +141,8 @@ struct address *address_pseudo_child(struct arena *a, struct address *parent, co
 /* The recipient the address came from. */
 struct address *address_top(struct address *addr);
 
+/* What RCPT names: the address without the prefix and suffix its router took off, unless the transport has rcpt_include_affixes.
+ * a: where a new text goes. */
+const char *address_rcpt_text(struct arena *a, const struct address *addr);
+
 #endif

@@ -207,13 +207,20 @@ static bool choose_sender(struct run *r, struct arena *a, const char **ret)
   return true;
 }
 
-/* -be: the sender is whom a message of this caller would come from. */
+/* -be, -bt, -bv: the sender is whom a message of this caller would come from, or who -f says. */
+static bool test_sender(struct run *r, const char **ret)
+{
+  const char *sender;
+  if (!choose_sender(r, r->a, &sender)) return false;
+  if (!sender && r->who.login) sender = arena_printf(r->a, "%s@%s", r->who.login, r->cfg->qualify_domain);
+  *ret = sender;
+  return true;
+}
+
 static int do_expand(struct run *r)
 {
   const char *sender;
-  if (!choose_sender(r, r->a, &sender)) return EXIT_FAILURE;
-  if (!sender && r->who.login) sender = arena_printf(r->a, "%s@%s", r->who.login, r->cfg->qualify_domain);
-  return cmd_expand(r->cfg, r->c, sender);
+  return test_sender(r, &sender) ? cmd_expand(r->cfg, r->c, sender) : EXIT_FAILURE;
 }
 
 static int do_submit(struct run *r)
@@ -363,7 +370,11 @@ static int test_one(struct run *r, const char *address, struct verify_seen *seen
   struct arena *a = arena_new("verify");
   struct expand_ctx x = expand_ctx_new(a, r->cfg);
   enum cmd_action act = r->c->action;
+  struct message *m = message_new(r->cfg);
+  if (!test_sender(r, &m->sender)) return 1;
+  if (act == CMD_TEST_ADDRESS) x.msg = m;
   enum outcome rc = verify_print(&x, foreign(a, address), act == CMD_TEST_ADDRESS, act != CMD_VERIFY_SENDER, seen);
+  message_free(m);
   arena_free(a);
   return rc == OUTCOME_OK ? 0 : rc == OUTCOME_FAIL ? 2 : 1;
 }

@@ -307,7 +307,7 @@ int transport_write_bsmtp_envelope(struct delivery *d, bool crlf, write_fn fn, v
   const char *end = crlf ? "\r\n" : "\n";
   struct strbuf b = strbuf_new(d->arena);
   strbuf_addl(&b, "MAIL FROM:<", d->return_path ? d->return_path : "", ">", end, NULL);
-  for (const struct address *a = d->addrs; a; a = a->next) strbuf_addl(&b, "RCPT TO:<", a->address, ">", end, NULL);
+  for (const struct address *a = d->addrs; a; a = a->next) strbuf_addl(&b, "RCPT TO:<", address_rcpt_text(d->arena, a), ">", end, NULL);
   strbuf_addl(&b, "DATA", end, NULL);
   return fn(ctx, b.p, b.n);
 }

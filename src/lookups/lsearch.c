@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/ip.h"
 #include "lookups/lookups_priv.h"
@@ -27,6 +28,8 @@ static enum outcome text_open(struct expand_ctx *x, const char *file, void **ret
   int fd = sys_open(file, O_RDONLY | O_NONBLOCK, 0);
   if (fd < 0) {
     *ret_error = arena_printf(x->a, "failed to open %s for linear search: %s", file, strerror(-fd));
+    if (fd == -EACCES) /* who was not allowed to */
+      *ret_error = arena_printf(x->a, "%s (euid=%ld egid=%ld)", *ret_error, (long)geteuid(), (long)getegid());
     return OUTCOME_ERROR;
   }
   struct arena *a = arena_new("lsearch");

@@ -74,11 +74,12 @@ static void send_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r) {
   const char *quota = s->is_lmtp && s->ob->lmtp_ignore_quota && (s->facts.features & EHLO_IGNOREQUOTA) ? " IGNOREQUOTA" : "";
   if (*dsn) s->used_features |= EHLO_DSN;
   r->addr->dsn_aware = (s->facts.features & EHLO_DSN) != 0;
-  smtp_send(s, AT_RCPT, r, "RCPT TO:<%s>%s%s", r->addr->address, quota, dsn);
+  const char *to = address_rcpt_text(s->a, r->addr);
+  smtp_send(s, AT_RCPT, r, "RCPT TO:<%s>%s%s", to, quota, dsn);
   if (s->dead) return;
   /* texts name the recipient without parameters */
   s->awaited[(s->awaited_head + s->awaited_count - 1) % SMTP_MAX_AWAITED].command =
-    arena_printf(s->a, "RCPT TO:<%s>", r->addr->address);
+    arena_printf(s->a, "RCPT TO:<%s>", to);
   r->state = RCPT_SENT;
 }
 
