@@ -3,10 +3,43 @@
  *
  * The only place that names them all; the lookup core finds a type here and nowhere else.  Manual ch. 9.3 and 9.4. */
 
+#include "buildconfig.h"
 #include "lookups/lookups_priv.h"
 
 const struct lookup_driver *const lookup_drivers[] = {
-  &lookup_dbm,    &lookup_dbmjz,  &lookup_dbmnz,   &lookup_dnsdb,     &lookup_dsearch,      &lookup_iplsearch, &lookup_json,
-  &lookup_lsearch, &lookup_nwildlsearch, &lookup_passwd, &lookup_testdb, &lookup_testdb2, &lookup_testdb_nq, &lookup_wildlsearch,
+  &lookup_cdb,
+  &lookup_dbm,
+  &lookup_dbmjz,
+  &lookup_dbmnz,
+  &lookup_dnsdb,
+  &lookup_dsearch,
+  &lookup_iplsearch,
+  &lookup_json,
+  &lookup_lsearch,
+  &lookup_nwildlsearch,
+  &lookup_passwd,
+#if CFG_LOOKUP_SQLITE
+  &lookup_sqlite,
+#endif
+  &lookup_testdb,
+  &lookup_testdb2,
+  &lookup_testdb_nq,
+  &lookup_wildlsearch,
   NULL,
 };
+
+const char *lookup_why_absent(struct str name) {
+  static const struct {
+    const char *name, *why;
+  } absent[] = {
+    {"ibase", "Interbase is not supported"},   {"ldap", "LDAP is not supported"},     {"ldapdn", "LDAP is not supported"},
+    {"ldapm", "LDAP is not supported"},        {"lmdb", "LMDB is not supported"},     {"mysql", "MySQL is not supported"},
+    {"nis", "NIS is not supported"},           {"nis0", "NIS is not supported"},      {"nisplus", "NIS+ is not supported"},
+    {"nmh", "NMH is not supported"},           {"oracle", "Oracle is not supported"}, {"pgsql", "PostgreSQL is not supported"},
+    {"psl", "public suffix lists are not supported"}, {"redis", "Redis is not supported"}, {"regdom", "public suffix lists are not supported"},
+    {"spf", "SPF is not supported"},           {"sqlite", "built without LOOKUP_SQLITE"}, {"whoson", "whoson is not supported"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
+    if (str_eq_c(name, absent[i].name)) return absent[i].why;
+  return NULL;
+}

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/ip.h"
+#include "formats/lsearch_line.h"
 #include "lookups/lookups_priv.h"
 #include "os/sys.h"
 #include "policy/match.h"
@@ -62,58 +63,6 @@ static enum outcome text_check(void *handle, const char *file, const char *type,
 
 /* ---- lines ---- */
 
-/* The key at the start of a line, and what follows it.  Quoted keys are unescaped into the arena. */
-static struct str line_key(struct arena *a, struct str line, struct str *ret_rest) {
-  size_t i = 0;
-  if (line.n > 0 && line.p[0] == '"') {
-    struct strbuf b = strbuf_new(a);
-    for (i = 1; i < line.n && line.p[i] != '"'; i++) {
-      char c = line.p[i];
-      if (c == '\\' && i + 1 < line.n) {
-        c = line.p[++i];
-        if (c >= '0' && c <= '7') {
-          int v = 0;
-          size_t end = MIN(line.n, i + 3);
-          while (i < end && line.p[i] >= '0' && line.p[i] <= '7') v = v * 8 + (line.p[i++] - '0');
-          i--;
-          c = (char)v;
-        } else if (c == 'x') {
-          int v = 0;
-          size_t end = MIN(line.n, i + 3);
-          while (i + 1 < end && ch_hexval(line.p[i + 1]) >= 0) v = v * 16 + ch_hexval(line.p[++i]);
-          c = (char)v;
-        } else {
-          c = c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : c == 'b' ? '\b' : c == 'f' ? '\f' : c;
-        }
-      }
-      strbuf_addc(&b, c);
-    }
-    if (i < line.n) i++;
-    *ret_rest = str_n(line.p + i, line.n - i);
-    return strbuf_str(&b);
-  }
-  while (i < line.n && line.p[i] != ':' && !ch_isspace(line.p[i])) i++;
-  *ret_rest = str_n(line.p + i, line.n - i);
-  return str_n(line.p, i);
-}
-
-/* Data behind the key: white space and one colon are dropped; continuation lines follow, each joined by one space. */
-static const char *collect_data(struct arena *a, struct str rest, struct str following, struct str whole_line, bool want_full) {
-  struct str first = str_ltrim(rest);
-  if (first.n > 0 && first.p[0] == ':') first = str_ltrim(str_n(first.p + 1, first.n - 1));
-  struct strbuf b = strbuf_new(a);
-  strbuf_addstr(&b, str_rtrim(want_full ? whole_line : first));
-  while (following.n > 0) {
-    struct str line = str_cut(&following, '\n');
-    struct str t = str_trim(line);
-    /* The manual has empty lines and comments inside an item skipped; Exim 4.96 ends the item there, and so does this. */
-    if (t.n == 0 || !ch_isspace(line.p[0])) break;
-    strbuf_addc(&b, ' ');
-    strbuf_addstr(&b, t);
-  }
-  return b.p;
-}
-
 /* Does the key of a line fit?  OK, FAIL, or trouble with *ret_error. */
 typedef enum outcome (*line_match)(struct expand_ctx *x, struct str line_key, const char *key, const char **ret_error);
 
@@ -131,14 +80,14 @@ static enum outcome scan(struct expand_ctx *x, const struct text_file *f, const 
     struct str line = str_cut(&text, '\n'), rest;
     if (line.n == 0 || line.p[0] == '#' || ch_isspace(line.p[0])) continue;
     struct arena_mark mark = arena_mark(x->a);
-    struct str k = line_key(x->a, line, &rest);
+    struct str k = lsearch_key(x->a, line, &rest);
     const char *error = NULL;
     enum outcome o = fits(x, k, key, &error);
     if (o == OUTCOME_FAIL) {
       arena_release(x->a, mark);
       continue;
     }
-    if (o == OUTCOME_OK) ret->data = collect_data(x->a, rest, text, line, has_ret_full(opts));
+    if (o == OUTCOME_OK) ret->data = lsearch_data(x->a, rest, text, line, has_ret_full(opts));
     else ret->error = error;
     return o;
   }

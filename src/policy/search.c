@@ -14,10 +14,11 @@
 #include "os/debug.h"
 #include "policy/match.h"
 
-enum { RESULTS_MAX = 4000, OPEN_MAX_DEFAULT = 25 };
+enum { RESULTS_MAX = 4000, RESULTS_BYTES_MAX = 16 << 20, OPEN_MAX_DEFAULT = 25 };
 
 struct open_file {
   struct open_file *next; /* newest use first */
+  struct arena *arena;    /* of this struct */
   const struct lookup_driver *driver;
   char *file;
   void *handle;
@@ -30,7 +31,6 @@ struct result {
 };
 
 static struct {
-  struct arena *arena;
   struct open_file *files;
   int file_count;
   struct arena *result_arena;
@@ -88,6 +88,8 @@ const char *lookup_parse_type(struct arena *a, struct str text, struct lookup_ty
     name.n -= 1;
   }
   t.driver = lookup_find_driver(name);
+  const char *absent = t.driver ? NULL : lookup_why_absent(name);
+  if (absent) return arena_printf_t(a, UNTAINTED, "lookup type \"%.*s\" is not available (%s)", STR_FMT(name), absent);
   if (!t.driver) return arena_printf_t(a, UNTAINTED, "unknown lookup type \"%.*s\"", STR_FMT(name));
   bool is_query = (t.driver->flags & (LOOKUP_QUERY | LOOKUP_ABSFILEQUERY)) != 0;
   if (is_query && t.partial >= 0)
@@ -102,6 +104,7 @@ const char *lookup_parse_type(struct arena *a, struct str text, struct lookup_ty
 
 struct common_opts {
   bool ret_key, no_read, no_write;
+  const char *file; /* file=, NULL none */
   const char *rest; /* for the driver, NULL none */
 };
 
@@ -115,6 +118,7 @@ static struct common_opts split_opts(struct arena *a, const struct lookup_type *
     else if (str_eq_c(one, "cache=no_rd")) o.no_read = true;
     else if (str_eq_c(one, "cache=no_wr")) o.no_write = true;
     else if (str_eq_c(one, "cache=no")) o.no_read = o.no_write = true;
+    else if (t->driver->flags & LOOKUP_ABSFILEQUERY && str_starts(one, STR("file="))) o.file = str_dup(a, str_n(one.p + 5, one.n - 5));
     else if (one.n > 0) {
       if (own.n) strbuf_addc(&own, ',');
       strbuf_addstr(&own, one);
@@ -128,20 +132,22 @@ static struct common_opts split_opts(struct arena *a, const struct lookup_type *
 
 static void close_file(struct open_file *f) {
   if (f->driver->close && f->handle) f->driver->close(f->handle);
+  arena_free(f->arena);
 }
 
 static void close_oldest(void) {
   struct open_file **pp = &service.files;
   if (!*pp) return;
   while ((*pp)->next) pp = &(*pp)->next;
-  close_file(*pp);
+  struct open_file *last = *pp;
   *pp = NULL;
+  close_file(last);
   service.file_count--;
 }
 
 static enum outcome open_new(struct expand_ctx *x, const struct lookup_driver *d, const char *file, void **ret, const char **ret_error) {
   void *handle = NULL;
-  enum outcome o = d->open ? d->open(x, file, &handle, ret_error) : OUTCOME_OK;
+  enum outcome o = d->open(x, file, &handle, ret_error);
   if (o != OUTCOME_OK) return o;
   if (d->check && file) {
     o = d->check(handle, file, 0, NULL, NULL, ret_error);
@@ -153,9 +159,9 @@ static enum outcome open_new(struct expand_ctx *x, const struct lookup_driver *d
   }
   int max = x->cfg && x->cfg->o.lookup_open_max > 0 ? (int)x->cfg->o.lookup_open_max : OPEN_MAX_DEFAULT;
   while (service.file_count >= max) close_oldest();
-  if (!service.arena) service.arena = arena_new("lookups");
-  struct open_file *f = ARENA_NEW(service.arena, struct open_file);
-  *f = (struct open_file){service.files, d, file ? arena_strdup(service.arena, file) : NULL, handle};
+  struct arena *a = arena_new("lookup file");
+  struct open_file *f = ARENA_NEW(a, struct open_file);
+  *f = (struct open_file){service.files, a, d, file ? arena_strdup(a, file) : NULL, handle};
   service.files = f;
   service.file_count++;
   *ret = handle;
@@ -165,6 +171,7 @@ static enum outcome open_new(struct expand_ctx *x, const struct lookup_driver *d
 static bool same_file(const char *a, const char *b) { return a && b ? strcmp(a, b) == 0 : a == b; }
 
 static enum outcome get_handle(struct expand_ctx *x, const struct lookup_driver *d, const char *file, void **ret, const char **ret_error) {
+  if (!d->open) return OUTCOME_OK; /* nothing is held open */
   for (struct open_file **pp = &service.files; *pp; pp = &(*pp)->next) {
     struct open_file *f = *pp;
     if (f->driver != d || !same_file(f->file, file)) continue;
@@ -186,17 +193,14 @@ static void drop_results(void) {
 }
 
 void lookup_tidy(void) {
-  for (struct open_file *f = service.files; f; f = f->next) close_file(f);
-  service.files = NULL;
-  service.file_count = 0;
-  arena_free(service.arena);
-  service.arena = NULL;
+  while (service.files) close_oldest();
   drop_results();
   match_cache_clear();
 }
 
 static void keep_result(const char *cache_key, bool found, const struct lookup_result *r) {
-  if (service.results.count >= RESULTS_MAX) drop_results();
+  bool is_full = service.results.count >= RESULTS_MAX || (service.result_arena && arena_used_bytes(service.result_arena) > RESULTS_BYTES_MAX);
+  if (is_full) drop_results();
   if (!service.result_arena) service.result_arena = arena_new("lookup results");
   struct tree_node *n = tree_insert(&service.results, service.result_arena, cache_key, NULL);
   struct result *res = ARENA_NEW(service.result_arena, struct result);
@@ -226,6 +230,7 @@ static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, 
   got = d->find(x, handle, file, key, o->rest, ret);
   DEBUG(D_LOOKUP) debug_printf("%s lookup of %s: %s\n", d->name, key, got == OUTCOME_OK ? "found" : got == OUTCOME_FAIL ? "failed" : "deferred");
   bool keep = (got == OUTCOME_OK || got == OUTCOME_FAIL) && !ret->no_cache && !o->no_write && !(d->flags & LOOKUP_NO_CACHE);
+  if (ret->forget_all) drop_results();
   if (keep) keep_result(cache_key, got == OUTCOME_OK, ret);
   return got;
 }
@@ -281,17 +286,31 @@ static enum outcome find_defaults(struct expand_ctx *x, const struct lookup_type
   return t->star ? find_one(x, t, o, file, "*", ret) : OUTCOME_FAIL;
 }
 
+/* The file of a query to a file, and the query itself. */
+static const char *query_file(struct expand_ctx *x, const struct common_opts *o, const char **key) {
+  const char *query = *key;
+  while (ch_isspace(*query)) query++;
+  if (o->file || *query != '/') return o->file ? o->file : x->cfg ? x->cfg->o.sqlite_dbfile : NULL;
+  size_t n = 0;
+  while (query[n] && !ch_isspace(query[n])) n++;
+  *key = query + n;
+  while (ch_isspace(**key)) (*key)++;
+  return arena_strndup(x->a, query, n);
+}
+
 enum outcome lookup_run(struct expand_ctx *x, const struct lookup_type *t, const char *file, const char *key,
                         struct lookup_result *ret) {
   struct lookup_result r = {.ttl_sec = UINT32_MAX};
   struct common_opts o = split_opts(x->a, t);
   enum outcome got;
   if (!key) key = "";
+  bool is_file_query = t->driver->flags & LOOKUP_ABSFILEQUERY;
+  if (is_file_query) file = query_file(x, &o, &key);
   if (file && is_tainted(file)) {
     ret->error = arena_printf(x->a, "Tainted filename for search '%s'", file);
     return OUTCOME_ERROR;
   }
-  if (file && *file != '/' && (t->driver->flags & LOOKUP_ABSFILE)) {
+  if (is_file_query ? !file || *file != '/' : file && *file != '/' && (t->driver->flags & LOOKUP_ABSFILE)) {
     ret->error = arena_printf(x->a, "absolute file name expected for \"%s\" lookup", t->driver->name);
     return OUTCOME_ERROR;
   }

@@ -6,11 +6,14 @@
 
 #include "policy/expand.h"
 
+/* ABSFILE: the file's name must be absolute.  QUERY: no file.  ABSFILEQUERY: a query to a file, whose name lookup_run() takes from the
+ * option file=, the first word of a query that begins with '/', or sqlite_dbfile. */
 enum { LOOKUP_ABSFILE = 1, LOOKUP_QUERY = 2, LOOKUP_ABSFILEQUERY = 4, LOOKUP_NO_CACHE = 8 };
 
 struct lookup_result {
   const char *data;        /* arena of the ctx */
   bool no_cache;
+  bool forget_all;         /* this lookup may have changed data: results kept so far are dropped */
   uint32_t ttl_sec;        /* UINT32_MAX: no limit */
   const char *error;       /* for DEFER/ERROR */
   const char *wild, *fixed; /* after a partial lookup: the two parts of the key ("" and the whole for an exact match), else NULL */
@@ -31,6 +34,8 @@ struct lookup_driver {
 /* Null-terminated table in lookups/drivers.c. */
 extern const struct lookup_driver *const lookup_drivers[];
 const struct lookup_driver *lookup_find_driver(struct str name);
+/* Is this a type that Exim knows and this build does not have?  Then why (a literal), else NULL. */
+const char *lookup_why_absent(struct str name);
 
 /* Parsed lookup type: "partial2(.)-lsearch,opts*@": arena text on error. */
 struct lookup_type {

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* sqlite: SQL queries to a file.  Floor: drivers.  Manual ch. 9.21 and 9.26.
+ *
+ * The core has found the file's name (clean, absolute) and the statement, which may hold foreign text: quoting it is the configuration's
+ * duty (${quote_sqlite:...}).  A statement that cannot be carried out, for whatever reason, is a temporary failure, never "not found": a
+ * database that is locked, broken or lacks a table must not bounce mail.  Results are the database's and so as foreign as what was put
+ * into it: they are tainted when the query was.  A result larger than RESULT_MAX is refused. */
+
+#include <sqlite3.h>
+
+#include "lookups/lookups_priv.h"
+
+enum { RESULT_MAX = 16 << 20 };
+
+static enum outcome sqlite_open_file(struct expand_ctx *x, const char *file, void **ret_handle, const char **ret_error) {
+  sqlite3 *db = NULL;
+  int rc = sqlite3_open(file, &db);
+  if (rc != SQLITE_OK) {
+    *ret_error = arena_strdup_t(x->a, db ? sqlite3_errmsg(db) : sqlite3_errstr(rc), UNTAINTED);
+    (void)sqlite3_close(db);
+    return OUTCOME_ERROR;
+  }
+  if (x->cfg) (void)sqlite3_busy_timeout(db, (int)(1000 * MAX(0, MIN(x->cfg->o.sqlite_lock_timeout, 3600))));
+  *ret_handle = db;
+  return OUTCOME_OK;
+}
+
+static void sqlite_close_file(void *handle) { (void)sqlite3_close(handle); }
+
+/* name=value with quotes where they are needed, and a space behind. */
+static void add_field(struct strbuf *b, const char *name, const char *value) {
+  strbuf_addl(b, name, "=", NULL);
+  if (!*value || value[strcspn(value, " \t\n\r\v\f")]) {
+    strbuf_addc(b, '"');
+    for (; *value; value++) {
+      if (*value == '"' || *value == '\\') strbuf_addc(b, '\\');
+      strbuf_addc(b, *value);
+    }
+    strbuf_addc(b, '"');
+  } else {
+    strbuf_adds(b, value);
+  }
+  strbuf_addc(b, ' ');
+}
+
+struct result_rows {
+  struct strbuf text;
+  bool any;
+};
+
+static int add_row(void *context, int columns, char **values, char **names) {
+  struct result_rows *r = context;
+  if (r->any) strbuf_addc(&r->text, '\n');
+  r->any = true;
+  if (columns == 1) strbuf_adds(&r->text, values[0] ? values[0] : "<NULL>");
+  for (int i = 0; columns > 1 && i < columns; i++) add_field(&r->text, names[i], values[i] ? values[i] : "<NULL>");
+  return r->text.n > RESULT_MAX;
+}
+
+static enum outcome sqlite_find(struct expand_ctx *x, void *handle, const char *file, const char *key, const char *opts,
+                                struct lookup_result *ret) {
+  (void)file;
+  (void)opts;
+  struct result_rows r = {strbuf_new_t(x->a, is_tainted(key) ? TAINTED : UNTAINTED, 64), false};
+  char *why = NULL;
+  int rc = sqlite3_exec(handle, key, add_row, &r, &why);
+  if (rc != SQLITE_OK) {
+    ret->error = rc == SQLITE_ABORT ? arena_printf_t(x->a, UNTAINTED, "sqlite3_exec: result larger than %d bytes", RESULT_MAX)
+                                    : arena_printf(x->a, "sqlite3_exec failed: %s", arena_strdup_t(x->a, why ? why : sqlite3_errstr(rc), UNTAINTED));
+    sqlite3_free(why);
+    return OUTCOME_DEFER;
+  }
+  /* A statement without rows may have changed the database: what was found before is no longer to be trusted. */
+  ret->no_cache = ret->forget_all = !r.any;
+  if (!r.any) return OUTCOME_FAIL;
+  ret->data = r.text.p;
+  return OUTCOME_OK;
+}
+
+static const char *sqlite_quote(struct arena *a, const char *s, const char *opt) {
+  if (opt) return NULL;
+  struct strbuf b = strbuf_new_t(a, is_tainted(s) ? TAINTED : UNTAINTED, strlen(s) + 1);
+  for (; *s; s++) {
+    if (*s == '\'') strbuf_addc(&b, '\'');
+    strbuf_addc(&b, *s);
+  }
+  return b.p;
+}
+
+const struct lookup_driver lookup_sqlite = {
+  .name = "sqlite", .flags = LOOKUP_ABSFILEQUERY, .open = sqlite_open_file, .find = sqlite_find, .close = sqlite_close_file, .quote = sqlite_quote};
