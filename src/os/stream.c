@@ -61,6 +61,11 @@ static bool socket_has_pending(void *self) {
   return false;
 }
 
+static struct stream_layer socket_layer(struct stream *s) {
+  return (struct stream_layer){
+    .name = "socket", .read = socket_read, .write = socket_write, .has_pending = socket_has_pending, .self = s};
+}
+
 static ssize_t memory_read(void *self, void *buf, size_t n) {
   struct memory_ends *m = ((struct stream *)self)->memory;
   while (m->chunk < m->nchunks && m->at >= m->chunk_ends[m->chunk]) m->chunk++;
@@ -84,7 +89,7 @@ struct stream *stream_new(struct arena *a, int fd_in, int fd_out, bool own) {
   s->fd_in = fd_in;
   s->fd_out = fd_out;
   s->own = own;
-  s->layer = (struct stream_layer){"socket", socket_read, socket_write, socket_has_pending, NULL, s};
+  s->layer = socket_layer(s);
   return s;
 }
 
@@ -92,7 +97,8 @@ struct stream *stream_new_memory(struct arena *a, struct str input, const size_t
   struct stream *s = stream_new(a, -1, -1, false);
   s->memory = ARENA_NEW(a, struct memory_ends);
   *s->memory = (struct memory_ends){input, chunk_ends, nchunks, 0, 0, strbuf_new(a)};
-  s->layer = (struct stream_layer){"memory", memory_read, memory_write, socket_has_pending, NULL, s};
+  s->layer = (struct stream_layer){
+    .name = "memory", .read = memory_read, .write = memory_write, .has_pending = socket_has_pending, .self = s};
   return s;
 }
 
@@ -125,6 +131,8 @@ void stream_push_layer(struct stream *s, struct stream_layer layer) {
   INVARIANT(s->in.start == s->in.end && s->out.start == s->out.end);
   s->layer = layer;
 }
+
+struct stream_layer stream_bottom(const struct stream *s) { return s->layer; }
 
 /* ---- buffers ---------------------------------------------------------------------------------------------- */
 
@@ -205,6 +213,13 @@ static bool wait_io(struct stream *s, bool want_read, bool want_write, deadline_
   }
 }
 
+static bool layer_wants_write(const struct stream *s) { return s->layer.wants_write && s->layer.wants_write(s->layer.self); }
+
+bool stream_wait(struct stream *s, bool want_read, bool want_write, deadline_ms deadline) {
+  bool readable;
+  return wait_io(s, want_read, want_write, deadline, &readable);
+}
+
 /* Get more input, waiting until the deadline. */
 static enum stream_status read_more(struct stream *s, deadline_ms deadline) {
   if (s->status != STREAM_OK) return s->status;
@@ -215,10 +230,11 @@ static enum stream_status read_more(struct stream *s, deadline_ms deadline) {
   /* A pipe would block in read(), so ask poll first unless the layer has decrypted bytes. */
   for (;;) {
     bool readable = true;
-    if (!s->layer.has_pending(s->layer.self) && !wait_io(s, true, false, deadline, &readable))
+    if (!s->layer.has_pending(s->layer.self) && !wait_io(s, true, layer_wants_write(s), deadline, &readable))
       return fail_in(s, STREAM_TIMEOUT, ETIMEDOUT);
     enum stream_status st = read_once(s);
     if (st != STREAM_TIMEOUT) return st;
+    if (deadline_passed(deadline)) return fail_in(s, STREAM_TIMEOUT, ETIMEDOUT); /* a layer may take bytes and give none */
   }
 }
 
@@ -320,14 +336,17 @@ enum stream_status stream_read_line(struct stream *s, size_t max_bytes, bool all
 enum stream_ready stream_input_ready(struct stream *s, int wait_ms) {
   if (s->in.start != s->in.end) return STREAM_DATA;
   if (s->status != STREAM_OK) return STREAM_AT_EOF;
-  bool readable;
-  if (!s->layer.has_pending(s->layer.self) &&
-      (!wait_io(s, true, false, time_mono_ms() + wait_ms, &readable) || !readable))
-    return STREAM_NOTHING;
-  switch (read_once(s)) {
-    case STREAM_OK: return STREAM_DATA;
-    case STREAM_TIMEOUT: return STREAM_NOTHING;
-    default: return STREAM_AT_EOF;
+  deadline_ms deadline = time_mono_ms() + wait_ms;
+  for (;;) {
+    bool readable;
+    if (!s->layer.has_pending(s->layer.self) && (!wait_io(s, true, false, deadline, &readable) || !readable)) return STREAM_NOTHING;
+    switch (read_once(s)) {
+      case STREAM_OK: return STREAM_DATA;
+      case STREAM_TIMEOUT: /* a layer took bytes that were none of ours (a ticket); what is behind them? */
+        if (s->layer.wants_write && !s->memory) continue;
+        return STREAM_NOTHING;
+      default: return STREAM_AT_EOF;
+    }
   }
 }
 
@@ -399,12 +418,26 @@ enum stream_status stream_flush(struct stream *s, deadline_ms deadline) {
   return STREAM_OK;
 }
 
+bool stream_drain(struct stream *s, size_t max_bytes, deadline_ms deadline) {
+  size_t seen = stream_discard_buffered(s);
+  struct str b;
+  while (seen < max_bytes) {
+    enum stream_status st = stream_read_some(s, max_bytes - seen, deadline, &b);
+    if (st != STREAM_OK) return st == STREAM_EOF;
+    seen += b.n;
+  }
+  return false;
+}
+
 void stream_linger_close(struct stream *s, size_t max_bytes, int max_ms) {
-  deadline_ms deadline = deadline_in_ms(max_ms);
-  if (!s->memory && s->fd_out >= 0 && s->layer.read == socket_read && shutdown(s->fd_out, SHUT_WR) == 0) {
-    size_t seen = stream_discard_buffered(s);
-    struct str b;
-    while (seen < max_bytes && stream_read_some(s, max_bytes - seen, deadline, &b) == STREAM_OK) seen += b.n;
+  if (s->layer.end) s->layer.end(s->layer.self);
+  if (!s->memory && s->fd_out >= 0 && shutdown(s->fd_out, SHUT_WR) == 0) {
+    struct stream_layer top = s->layer;
+    /* What still comes is thrown away, so nobody need decrypt it. */
+    s->layer = socket_layer(s);
+    s->out.start = s->out.end = 0;
+    IGNORE_RESULT(stream_drain(s, max_bytes, deadline_in_ms(max_ms))); /* closed either way */
+    s->layer = top;
   }
   stream_close(s);
 }

@@ -33,6 +33,10 @@ struct stream_layer {
   ssize_t (*read)(void *self, void *buf, size_t n);
   ssize_t (*write)(void *self, const void *buf, size_t n);
   bool (*has_pending)(void *self);
+  /* The last read or write stopped because the descriptor must take output first; NULL: never. */
+  bool (*wants_write)(void *self);
+  /* Say goodbye as far as that goes without waiting (close_notify); NULL: nothing to say. */
+  void (*end)(void *self);
   void (*close)(void *self);
   void *self;
 };
@@ -46,6 +50,11 @@ int stream_fd(const struct stream *s);
 int stream_errno(const struct stream *s);
 /* Replace the bottom by a layer that reads/writes through the old one's descriptors (TLS).  INVARIANT: no buffered input. */
 void stream_push_layer(struct stream *s, struct stream_layer layer);
+/* The bottom as it is now, for the layer that is to stand on it; and a wait on its descriptors: false at the deadline. */
+struct stream_layer stream_bottom(const struct stream *s);
+MUST_CHECK bool stream_wait(struct stream *s, bool want_read, bool want_write, deadline_ms deadline);
+/* Read from the bottom without keeping anything until it ends (true) or the deadline: a layer's goodbye from the peer. */
+bool stream_drain(struct stream *s, size_t max_bytes, deadline_ms deadline);
 
 /* One line without its ending; accepts CRLF; bare LF ends a line only when allow_bare_lf; a bare CR is data.  NUL bytes are kept in the slice.
  * The slice points into the stream's buffer and is valid until the next call; at most max_bytes, else STREAM_TOOLONG. ret_bare_lf may be NULL. */

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The TLS layer of a stream: handshakes, records, the end (tls.h).  Floor: os.  Input is hostile; GnuTLS parses it.
+ *
+ * All waiting is done here (handshake, goodbye) or in stream.c (records), with poll and an absolute deadline: the library's calls
+ * never block.  A session lives in the arena of its stream's owner; the GnuTLS object is freed when the stream is closed. */
+#include "os/tls.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "os/tls_priv.h"
+
+enum { PUSH_CHUNK = 8192, IGNORED_MAX = 100, SNI_MAX = 255 };
+static const char layer_name[] = "tls";
+
+/* Extensions of a client hello that are looked at. */
+enum { EXT_STATUS_REQUEST = 5, EXT_ALPN = 16, EXT_SESSION_TICKET = 35, EXT_PRE_SHARED_KEY = 41 };
+
+struct tls_session {
+  struct stream *io;
+  struct arena *a;
+  gnutls_session_t g;
+  struct stream_layer lower;
+  struct tls_creds *creds, *sni_creds;
+  const struct tls_server_opts *server;  /* during the handshake only */
+  bool is_server, is_pipe;
+  bool lower_ended;                      /* the transport gave end of file */
+  bool again;                            /* the last call stopped, gnutls_record_get_direction() says for what */
+  bool send_pending;                     /* the library holds a record whose sending must be gone on with */
+  bool said_goodbye, peer_said_goodbye;
+  bool has_status_request, has_ticket, has_psk;
+  int error;                             /* sticky, negative errno */
+  unsigned ignored;
+  const char *error_text;
+  const char *alpn_offered;              /* what the client said, colons between; NULL nothing */
+  const char *sni;
+  const char *refusal;                   /* why a callback ended the handshake */
+};
+
+/* ---- below: the transport ---------------------------------------------------------------------------------- */
+
+static ssize_t result_for_library(struct tls_session *t, ssize_t n) {
+  if (n >= 0) return n;
+  gnutls_transport_set_errno(t->g, (int)-n);
+  return -1;
+}
+
+static ssize_t pull(gnutls_transport_ptr_t self, void *buf, size_t n) {
+  struct tls_session *t = self;
+  /* read() from a pipe would wait */
+  if (t->is_pipe && !stream_wait(t->io, true, false, time_mono_ms())) return result_for_library(t, -EAGAIN);
+  ssize_t r = t->lower.read(t->lower.self, buf, n);
+  if (r == 0) t->lower_ended = true;
+  return result_for_library(t, r);
+}
+
+static int pull_timeout(gnutls_transport_ptr_t self, unsigned wait_ms) {
+  struct tls_session *t = self;
+  deadline_ms deadline = wait_ms == GNUTLS_INDEFINITE_TIMEOUT ? DEADLINE_NEVER : time_mono_ms() + (int64_t)wait_ms;
+  return stream_wait(t->io, true, false, deadline);
+}
+
+/* A flight of several records goes out in one call. */
+static ssize_t push(gnutls_transport_ptr_t self, const giovec_t *iov, int count) {
+  struct tls_session *t = self;
+  char chunk[PUSH_CHUNK];
+  size_t n = 0;
+  if (count == 1) return result_for_library(t, t->lower.write(t->lower.self, iov[0].iov_base, iov[0].iov_len));
+  for (int i = 0; i < count && n < sizeof chunk; i++) {
+    size_t take = MIN(iov[i].iov_len, sizeof chunk - n);
+    memcpy(chunk + n, iov[i].iov_base, take);
+    n += take;
+  }
+  return n > 0 ? result_for_library(t, t->lower.write(t->lower.self, chunk, n)) : 0;
+}
+
+/* ---- above: the stream's layer ------------------------------------------------------------------------------ */
+
+static ssize_t fail_layer(struct tls_session *t, const char *what, int code) {
+  struct strbuf b = strbuf_new(t->a);
+  strbuf_addf(&b, "(%s): %s", what, gnutls_strerror(code));
+  if (code == GNUTLS_E_FATAL_ALERT_RECEIVED) {
+    const char *alert = gnutls_alert_get_name(gnutls_alert_get(t->g));
+    if (alert && b.n > 0 && b.p[b.n - 1] == '.') strbuf_truncate(&b, b.n - 1);
+    if (alert) strbuf_addf(&b, ": %s", alert);
+  } else if (code != GNUTLS_E_PREMATURE_TERMINATION && code != GNUTLS_E_PULL_ERROR && code != GNUTLS_E_PUSH_ERROR) {
+    (void)gnutls_alert_send_appropriate(t->g, code);
+  }
+  t->error_text = b.p;
+  bool is_lost = code == GNUTLS_E_PREMATURE_TERMINATION || code == GNUTLS_E_PULL_ERROR || code == GNUTLS_E_PUSH_ERROR;
+  return t->error = is_lost ? -ECONNRESET : -EPROTO;
+}
+
+/* Is this result of the library no reason to stop?  A peer that sends nothing but such records is stopped after a while. */
+static bool is_ignorable(struct tls_session *t, ssize_t code) {
+  if (code == GNUTLS_E_REHANDSHAKE) (void)gnutls_alert_send(t->g, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);
+  return !gnutls_error_is_fatal((int)code) && ++t->ignored < IGNORED_MAX;
+}
+
+static ssize_t layer_read(void *self, void *buf, size_t n) {
+  struct tls_session *t = self;
+  for (;;) {
+    if (t->error) return t->error;
+    if (t->peer_said_goodbye) return 0;
+    ssize_t r = gnutls_record_recv(t->g, buf, n);
+    t->again = r == GNUTLS_E_AGAIN;
+    if (r > 0) return r;
+    if (r == 0) t->peer_said_goodbye = true;
+    else if (r == GNUTLS_E_AGAIN) return -EAGAIN;
+    else if (r != GNUTLS_E_INTERRUPTED && !is_ignorable(t, r)) return fail_layer(t, "recv", (int)r);
+  }
+}
+
+static ssize_t layer_write(void *self, const void *buf, size_t n) {
+  struct tls_session *t = self;
+  if (t->error || t->said_goodbye) return -EPIPE;
+  for (;;) {
+    ssize_t r = t->send_pending ? gnutls_record_send(t->g, NULL, 0) : gnutls_record_send(t->g, buf, n);
+    t->send_pending = r == GNUTLS_E_AGAIN || r == GNUTLS_E_INTERRUPTED;
+    if (r >= 0) return r;
+    if (r == GNUTLS_E_AGAIN) return -EAGAIN;
+    if (r != GNUTLS_E_INTERRUPTED && !is_ignorable(t, r)) return fail_layer(t, "send", (int)r);
+  }
+}
+
+static bool layer_has_pending(void *self) {
+  const struct tls_session *t = self;
+  return t->error || t->peer_said_goodbye || gnutls_record_check_pending(t->g) > 0;
+}
+
+static bool layer_wants_write(void *self) {
+  const struct tls_session *t = self;
+  return t->again && gnutls_record_get_direction(t->g) == 1;
+}
+
+static void layer_end(void *self) {
+  struct tls_session *t = self;
+  if (t->error || t->said_goodbye || t->send_pending) return;
+  t->said_goodbye = true;
+  (void)gnutls_bye(t->g, GNUTLS_SHUT_WR); /* what the peer does not take now it will not get */
+}
+
+static void layer_close(void *self) {
+  struct tls_session *t = self;
+  gnutls_deinit(t->g);
+  t->g = NULL;
+  tls_creds_release(t->creds);
+  tls_creds_release(t->sni_creds);
+  if (t->lower.close) t->lower.close(t->lower.self);
+}
+
+static struct tls_session *session_of(const struct stream *io) {
+  struct stream_layer top = stream_bottom(io);
+  return top.name == layer_name ? top.self : NULL;
+}
+
+bool tls_is_active(const struct stream *io) { return session_of(io) != NULL; }
+
+const char *tls_error(const struct stream *io) {
+  const struct tls_session *t = session_of(io);
+  return t ? t->error_text : NULL;
+}
+
+void tls_end(struct stream *io, bool wait_for_peer, deadline_ms deadline) {
+  struct tls_session *t = session_of(io);
+  if (!t || t->said_goodbye || stream_flush(io, deadline) != STREAM_OK || t->error) return;
+  int rc;
+  while ((rc = gnutls_bye(t->g, GNUTLS_SHUT_WR)) == GNUTLS_E_AGAIN || rc == GNUTLS_E_INTERRUPTED)
+    if (rc == GNUTLS_E_AGAIN && !stream_wait(io, false, true, deadline)) break;
+  t->said_goodbye = true;
+  if (wait_for_peer) IGNORE_RESULT(stream_drain(io, 64 * 1024, deadline)); /* ended either way */
+}
+
+/* ---- the client hello, seen by the server --------------------------------------------------------------------- */
+
+/* RFC 7301: two bytes of length, then names with one byte of length each. */
+static void note_alpn(struct tls_session *t, const unsigned char *data, unsigned n) {
+  struct strbuf b = strbuf_new_t(t->a, TAINTED, 0);
+  for (unsigned at = 2; at < n; at += 1u + data[at]) {
+    if (data[at] > n - at - 1) return;
+    if (b.n > 0) strbuf_addc(&b, ':');
+    strbuf_add_t(&b, (const char *)data + at + 1, data[at], TAINTED);
+  }
+  t->alpn_offered = arena_strdup(t->a, b.p);
+}
+
+static int note_extension(void *self, unsigned id, const unsigned char *data, unsigned n) {
+  struct tls_session *t = self;
+  switch (id) {
+    case EXT_STATUS_REQUEST: t->has_status_request = true; break;
+    case EXT_SESSION_TICKET: t->has_ticket = true; break;
+    case EXT_PRE_SHARED_KEY: t->has_psk = true; break;
+    case EXT_ALPN: note_alpn(t, data, n); break;
+    default: break;
+  }
+  return 0;
+}
+
+static int see_hello(gnutls_session_t g, unsigned type, unsigned when, unsigned incoming, const gnutls_datum_t *msg) {
+  (void)type, (void)when, (void)incoming;
+  return gnutls_ext_raw_parse(gnutls_session_get_ptr(g), note_extension, msg, GNUTLS_EXT_RAW_FLAG_TLS_CLIENT_HELLO);
+}
+
+/* A client offers one protocol, one of ours; RFC 7301 3.2. */
+static bool alpn_is_good(struct tls_session *t) {
+  const struct tls_params *p = &t->server->params;
+  const char *pos = p->alpn, *item;
+  if (!t->alpn_offered || !pos || !*pos) return true;
+  for (int sep = 0; tls_list_next(t->a, &pos, &sep, &item);)
+    if (strcmp(item, t->alpn_offered) == 0) return true;
+  t->refusal = arena_printf(t->a, "(handshake): Bad ALPN presented (%s)", t->alpn_offered);
+  return false;
+}
+
+/* Letters, digits, dots, hyphens, underlines: all else is no name of a host, and is as good as not said. */
+static bool is_host_name(struct str s) {
+  if (s.n == 0 || s.n > SNI_MAX || s.p[0] == '.') return false;
+  for (size_t i = 0; i < s.n; i++)
+    if (!ch_isalnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '_' && (s.p[i] != '.' || (i > 0 && s.p[i - 1] == '.'))) return false;
+  return true;
+}
+
+static void note_sni(struct tls_session *t) {
+  char name[SNI_MAX + 1];
+  size_t n = sizeof name;
+  unsigned type;
+  if (gnutls_server_name_get(t->g, name, &n, &type, 0) < 0 || type != GNUTLS_NAME_DNS) return;
+  struct str s = str_n(name, strnlen(name, MIN(n, sizeof name)));
+  if (s.n + 1 < n || !is_host_name(s)) return;
+  t->sni = arena_strndup_t(t->a, s.p, s.n, TAINTED);
+}
+
+static void set_client_certificate(gnutls_session_t g, enum tls_verify verify) {
+  static const gnutls_certificate_request_t request[] = {
+    [TLS_VERIFY_NONE] = GNUTLS_CERT_IGNORE, [TLS_VERIFY_TRY] = GNUTLS_CERT_REQUEST, [TLS_VERIFY_REQUIRE] = GNUTLS_CERT_REQUIRE};
+  gnutls_certificate_server_set_request(g, request[verify]);
+}
+
+/* Other parameters for the name the client gave. */
+static int apply_sni(struct tls_session *t) {
+  if (!t->sni || !t->server->on_sni) return 0;
+  const char *error = NULL, *warning = NULL;
+  const struct tls_params *p = t->server->on_sni(t->server->ctx, t->sni, &error);
+  if (!error && !p) return 0;
+  if (!error) t->sni_creds = tls_creds_get(t->a, p, &error, &warning);
+  if (error) {
+    t->refusal = error;
+    return GNUTLS_E_UNRECOGNIZED_NAME;
+  }
+  set_client_certificate(t->g, p->verify);
+  return gnutls_credentials_set(t->g, GNUTLS_CRD_CERTIFICATE, tls_creds_handle(t->sni_creds));
+}
+
+static int after_client_hello(gnutls_session_t g) {
+  struct tls_session *t = gnutls_session_get_ptr(g);
+  if (!t->server) return 0;
+  if (!alpn_is_good(t)) return GNUTLS_E_NO_APPLICATION_PROTOCOL;
+  note_sni(t);
+  return apply_sni(t);
+}
+
+/* ---- handshakes ------------------------------------------------------------------------------------------------ */
+
+static int set_alpn(struct tls_session *t, const char *list, bool one) {
+  gnutls_datum_t names[8];
+  unsigned n = 0;
+  const char *item;
+  for (int sep = 0; n < ARRAY_SIZE(names) && tls_list_next(t->a, &list, &sep, &item);) {
+    names[n++] = (gnutls_datum_t){(unsigned char *)(uintptr_t)item, (unsigned)strlen(item)};
+    if (one) break;
+  }
+  return n > 0 ? gnutls_alpn_set_protocols(t->g, names, n, 0) : 0;
+}
+
+static int setup_server(struct tls_session *t, const struct tls_server_opts *o) {
+  if (o->params.resumption) {
+    int rc = gnutls_session_ticket_enable_server(t->g, tls_ticket_key());
+    if (rc < 0) return rc;
+  }
+  gnutls_handshake_set_hook_function(t->g, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_PRE, see_hello);
+  gnutls_handshake_set_post_client_hello_function(t->g, after_client_hello);
+  set_client_certificate(t->g, o->params.verify);
+  return set_alpn(t, o->params.alpn, false);
+}
+
+static int setup_client(struct tls_session *t, const struct tls_client_opts *o) {
+  int rc = 0;
+  if (o->sni && *o->sni) rc = gnutls_server_name_set(t->g, GNUTLS_NAME_DNS, o->sni, strlen(o->sni));
+  if (rc == 0 && o->ocsp != TLS_OCSP_NONE) rc = gnutls_ocsp_status_request_enable_client(t->g, NULL, 0, NULL);
+  if (rc == 0 && o->params.dh_min_bits > 0) gnutls_dh_set_prime_bits(t->g, (unsigned)o->params.dh_min_bits);
+  if (rc == 0) rc = set_alpn(t, o->params.alpn, true);
+  /* a session that does not fit any more is no error: the handshake is a whole one then */
+  if (rc == 0 && o->params.resumption && o->resume.n > 0) t->has_psk = gnutls_session_set_data(t->g, o->resume.p, o->resume.n) == 0;
+  return rc;
+}
+
+static int new_library_session(struct tls_session *t, const struct tls_params *p, unsigned flags) {
+  int rc = gnutls_init(&t->g, flags | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | (p->resumption ? 0u : (unsigned)GNUTLS_NO_TICKETS));
+  if (rc < 0) return rc;
+  gnutls_session_set_ptr(t->g, t);
+  gnutls_transport_set_ptr(t->g, t);
+  gnutls_transport_set_pull_function(t->g, pull);
+  gnutls_transport_set_pull_timeout_function(t->g, pull_timeout);
+  gnutls_transport_set_vec_push_function(t->g, push);
+  if (p->compat) gnutls_session_enable_compatibility_mode(t->g);
+  rc = gnutls_priority_set(t->g, tls_creds_priority(t->creds));
+  return rc < 0 ? rc : gnutls_credentials_set(t->g, GNUTLS_CRD_CERTIFICATE, tls_creds_handle(t->creds));
+}
+
+static bool is_a_pipe(const struct stream *io) {
+  int type;
+  socklen_t n = sizeof type;
+  return stream_fd(io) >= 0 && getsockopt(stream_fd(io), SOL_SOCKET, SO_TYPE, &type, &n) < 0;
+}
+
+/* The session on top of the stream, whatever comes of it. */
+static struct tls_session *push_session(struct stream *io, struct arena *a, bool is_server) {
+  struct tls_session *t = ARENA_NEW(a, struct tls_session);
+  *t = (struct tls_session){.io = io, .a = a, .is_server = is_server, .is_pipe = is_a_pipe(io), .lower = stream_bottom(io)};
+  stream_push_layer(io, (struct stream_layer){.name = layer_name, .read = layer_read, .write = layer_write,
+                                              .has_pending = layer_has_pending, .wants_write = layer_wants_write, .end = layer_end,
+                                              .close = layer_close, .self = t});
+  return t;
+}
+
+/* The layer is dead from now on. */
+static int fail_handshake(struct tls_session *t, int error, const char *text, const char **ret_error) {
+  t->server = NULL;
+  t->error = error;
+  t->error_text = text;
+  *ret_error = text;
+  return error;
+}
+
+static int handshake_failed(struct tls_session *t, int code, bool timed_out, const char **ret_error) {
+  const char *side = t->is_server ? "tls lib accept fn" : "tls lib connect fn";
+  if (timed_out) return fail_handshake(t, -ETIMEDOUT, arena_printf_t(t->a, UNTAINTED, "(%s): timed out", side), ret_error);
+  if (t->lower_ended || code == GNUTLS_E_PULL_ERROR || code == GNUTLS_E_PUSH_ERROR || code == GNUTLS_E_PREMATURE_TERMINATION)
+    return fail_handshake(t, -ECONNRESET, arena_printf_t(t->a, UNTAINTED, "(%s): TCP connection closed by peer", side), ret_error);
+  if (code != GNUTLS_E_FATAL_ALERT_RECEIVED) (void)gnutls_alert_send_appropriate(t->g, code);
+  const char *text = t->refusal ? t->refusal : tls_error_text(t->a, "gnutls_handshake", code);
+  return fail_handshake(t, -EPROTO, text, ret_error);
+}
+
+static int handshake(struct tls_session *t, deadline_ms deadline, const char **ret_error) {
+  for (;;) {
+    int rc = gnutls_handshake(t->g);
+    if (rc >= 0) return 0;
+    bool timed_out = deadline_passed(deadline);
+    if (rc == GNUTLS_E_AGAIN && !timed_out) {
+      bool write = gnutls_record_get_direction(t->g) == 1;
+      timed_out = !stream_wait(t->io, !write, write, deadline);
+    } else if (rc != GNUTLS_E_INTERRUPTED && !timed_out && !is_ignorable(t, rc)) {
+      return handshake_failed(t, rc, false, ret_error);
+    }
+    if (timed_out) return handshake_failed(t, rc, true, ret_error);
+  }
+}
+
+/* The peer hears why in an alert. */
+static int refuse_peer(struct tls_session *t, gnutls_alert_description_t alert, int error, const char *text, const char **ret_error) {
+  (void)gnutls_alert_send(t->g, GNUTLS_AL_FATAL, alert);
+  return fail_handshake(t, error, text, ret_error);
+}
+
+/* Handshake done: who is it, and the description. */
+static int finish(struct tls_session *t, const struct tls_params *p, const struct tls_client_opts *client, struct tls_result *ret,
+                  const char **ret_error) {
+  const char *error;
+  tls_describe(t->g, t->a, ret);
+  if (p->alpn_required && !ret->alpn)
+    return refuse_peer(t, GNUTLS_A_NO_APPLICATION_PROTOCOL, -EPROTO, "(handshake): ALPN required but not negotiated", ret_error);
+  int rc = tls_verify_peer(t->g, t->a, p, client, ret, &error);
+  if (rc < 0) return refuse_peer(t, GNUTLS_A_BAD_CERTIFICATE, rc, error, ret_error);
+  ret->resumption = TLS_RESUME_CAPABLE;
+  if (gnutls_session_is_resumed(t->g)) ret->resumption |= TLS_RESUME_USED;
+  t->server = NULL;
+  return 0;
+}
+
+/* *ret begins empty; what was set stays on failure as well (the names of a refused peer are logged). */
+static int start(struct tls_session *t, const struct tls_params *p, unsigned flags, struct tls_result *ret, const char **ret_error) {
+  const char *error = NULL;
+  *ret = (struct tls_result){0};
+  t->creds = tls_creds_get(t->a, p, &error, &ret->warning);
+  if (!t->creds) return fail_handshake(t, -EINVAL, error, ret_error);
+  int rc = new_library_session(t, p, flags);
+  return rc < 0 ? fail_handshake(t, -EINVAL, tls_error_text(t->a, "gnutls_init", rc), ret_error) : 0;
+}
+
+int tls_start_server(struct stream *io, struct arena *a, const struct tls_server_opts *o, deadline_ms deadline, struct tls_result *ret,
+                     const char **ret_error) {
+  struct tls_session *t = push_session(io, a, true);
+  int rc = start(t, &o->params, GNUTLS_SERVER | (o->early_start ? (unsigned)GNUTLS_ENABLE_EARLY_START : 0u), ret, ret_error);
+  if (rc < 0) return rc;
+  t->server = o;
+  rc = setup_server(t, o);
+  if (rc < 0) return fail_handshake(t, -EINVAL, tls_error_text(a, "gnutls_init", rc), ret_error);
+  rc = handshake(t, deadline, ret_error);
+  ret->sni = t->sni;
+  if (rc < 0) return rc;
+  rc = finish(t, &o->params, NULL, ret, ret_error);
+  if (rc < 0) return rc;
+  if (t->has_ticket) ret->resumption |= TLS_RESUME_ASKED;
+  if (t->has_psk) ret->resumption |= TLS_RESUME_OFFERED;
+  if (o->params.resumption) ret->resumption |= TLS_RESUME_GIVEN;
+  if (t->has_status_request) {
+    bool is_stapling = tls_creds_has_ocsp(t->sni_creds ? t->sni_creds : t->creds) && !gnutls_session_is_resumed(t->g);
+    ret->ocsp = is_stapling ? TLS_OCSP_VERIFIED : TLS_OCSP_NO_RESPONSE;
+  }
+  return 0;
+}
+
+int tls_start_client(struct stream *io, struct arena *a, const struct tls_client_opts *o, deadline_ms deadline, struct tls_result *ret,
+                     const char **ret_error) {
+  struct tls_session *t = push_session(io, a, false);
+  int rc = start(t, &o->params, GNUTLS_CLIENT, ret, ret_error);
+  if (rc < 0) return rc;
+  rc = setup_client(t, o);
+  if (rc < 0) return fail_handshake(t, -EINVAL, tls_error_text(a, "gnutls_init", rc), ret_error);
+  ret->sni = o->sni && *o->sni ? o->sni : NULL;
+  rc = handshake(t, deadline, ret_error);
+  if (rc < 0) return rc;
+  rc = finish(t, &o->params, o, ret, ret_error);
+  if (rc < 0) return rc;
+  if (o->params.resumption) ret->resumption |= TLS_RESUME_ASKED;
+  if (t->has_psk) ret->resumption |= TLS_RESUME_OFFERED;
+  if (gnutls_session_get_flags(t->g) & GNUTLS_SFLAGS_SESSION_TICKET) ret->resumption |= TLS_RESUME_GIVEN;
+  return 0;
+}
+
+struct str tls_session_data(struct stream *io, struct arena *a) {
+  struct tls_session *t = session_of(io);
+  gnutls_datum_t data;
+  if (!t || t->error || t->is_server || !(gnutls_session_get_flags(t->g) & GNUTLS_SFLAGS_SESSION_TICKET) ||
+      gnutls_session_get_data2(t->g, &data) < 0)
+    return STR_NULL;
+  struct str kept = str_n(arena_strndup_t(a, (const char *)data.data, data.size, TAINTED), data.size);
+  gnutls_free(data.data);
+  return kept;
+}
+
+const char *tls_library_versions(struct arena *a) {
+  return arena_printf_t(a, UNTAINTED, "Library version: GnuTLS: Compile: %s\n                         Runtime: %s\n", GNUTLS_VERSION,
+                        gnutls_check_version(NULL));
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a handshake brought, as texts for logs and variables.  Floor: os.  The peer's names and certificate are tainted.  RFC 9266 (channel
+ * binding tls-exporter), 5929 (tls-unique). */
+#include <gnutls/x509.h>
+
+#include "os/tls_priv.h"
+
+/* "(TLS1.3)-(ECDHE-X25519)-(RSA-PSS-RSAE-SHA256)-(AES-256-GCM)" becomes "TLS1.3:ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM:256". */
+static const char *cipher_text(gnutls_session_t g, struct arena *a, int bits) {
+  char *desc = gnutls_session_get_desc(g);
+  struct strbuf b = strbuf_new(a);
+  size_t groups = 0;
+  for (const char *p = desc ? desc : ""; *p; p++) {
+    if (*p == ')' && p[1] == '-') strbuf_adds(&b, groups++ == 0 ? ":" : "__"), p++;
+    else if (*p == '-') strbuf_addc(&b, '_');
+    else if (*p != '(' && *p != ')') strbuf_addc(&b, *p);
+  }
+  strbuf_addf(&b, ":%d", bits);
+  gnutls_free(desc);
+  return b.p;
+}
+
+static const char *standard_name(gnutls_session_t g, struct arena *a) {
+  const char *name = gnutls_ciphersuite_get(g);
+  return name ? arena_strdup_t(a, name, UNTAINTED) : NULL;
+}
+
+static const char *pem_of(struct arena *a, const gnutls_datum_t *der, enum taint t) {
+  gnutls_datum_t pem = {NULL, 0};
+  if (!der || gnutls_pem_base64_encode2("CERTIFICATE", der, &pem) < 0) return NULL;
+  const char *text = arena_strndup_t(a, (const char *)pem.data, pem.size, t);
+  gnutls_free(pem.data);
+  return text;
+}
+
+static const char *dn_of(struct arena *a, const gnutls_datum_t *der) {
+  gnutls_x509_crt_t crt;
+  gnutls_datum_t dn = {NULL, 0};
+  const char *text = NULL;
+  if (gnutls_x509_crt_init(&crt) < 0) return NULL;
+  if (gnutls_x509_crt_import(crt, der, GNUTLS_X509_FMT_DER) == 0 && gnutls_x509_crt_get_dn2(crt, &dn) == 0)
+    text = arena_strndup_t(a, (const char *)dn.data, dn.size, TAINTED);
+  gnutls_free(dn.data);
+  gnutls_x509_crt_deinit(crt);
+  return text;
+}
+
+static const char *channel_binding(gnutls_session_t g, struct arena *a) {
+  gnutls_datum_t raw = {NULL, 0}, text = {NULL, 0};
+  bool is_13 = gnutls_protocol_get_version(g) == GNUTLS_TLS1_3;
+  const char *result = NULL;
+  if (gnutls_session_channel_binding(g, is_13 ? GNUTLS_CB_TLS_EXPORTER : GNUTLS_CB_TLS_UNIQUE, &raw) == 0 &&
+      gnutls_base64_encode2(&raw, &text) == 0)
+    result = arena_strndup_t(a, (const char *)text.data, text.size, UNTAINTED);
+  gnutls_free(raw.data);
+  gnutls_free(text.data);
+  return result;
+}
+
+void tls_describe(gnutls_session_t g, struct arena *a, struct tls_result *ret) {
+  ret->bits = 8 * (int)gnutls_cipher_get_key_size(gnutls_cipher_get(g));
+  ret->cipher = cipher_text(g, a, ret->bits);
+  ret->cipher_std = standard_name(g, a);
+  ret->ver = arena_strdup_t(a, gnutls_protocol_get_name(gnutls_protocol_get_version(g)), UNTAINTED);
+  unsigned n = 0;
+  const gnutls_datum_t *peer = gnutls_certificate_type_get(g) == GNUTLS_CRT_X509 ? gnutls_certificate_get_peers(g, &n) : NULL;
+  if (peer && n > 0) {
+    ret->peer_cert_pem = pem_of(a, peer, TAINTED);
+    ret->peer_dn = dn_of(a, peer);
+  }
+  ret->our_cert_pem = pem_of(a, gnutls_certificate_get_ours(g), UNTAINTED);
+  gnutls_datum_t alpn;
+  if (gnutls_alpn_get_selected_protocol(g, &alpn) == 0) ret->alpn = arena_strndup_t(a, (const char *)alpn.data, alpn.size, TAINTED);
+  ret->channel_binding = channel_binding(g, a);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shared by the tls*.c files.  Floor: os. */
+#ifndef OS_TLS_PRIV_H
+#define OS_TLS_PRIV_H
+
+#include <gnutls/gnutls.h>
+
+#include "os/stream.h"
+#include "os/tls.h"
+
+/* ---- tls_creds.c ---- */
+/* Credentials of one set of files, shared by handshakes; kept by the cache of this process. */
+struct tls_creds;
+/* NULL and an error text; *ret_warning as in struct tls_result.  Given back with tls_creds_release(). */
+struct tls_creds *tls_creds_get(struct arena *a, const struct tls_params *p, const char **ret_error, const char **ret_warning);
+void tls_creds_release(struct tls_creds *c);
+gnutls_certificate_credentials_t tls_creds_handle(const struct tls_creds *c);
+gnutls_priority_t tls_creds_priority(const struct tls_creds *c);
+bool tls_creds_has_ocsp(const struct tls_creds *c);
+/* The key that encrypts session tickets: one per process tree. */
+const gnutls_datum_t *tls_ticket_key(void);
+/* "(what): text of the library" in the arena. */
+const char *tls_error_text(struct arena *a, const char *what, int code);
+
+/* ---- tls_selfsigned.c ---- */
+/* A fresh self-signed certificate for name into the credentials; 0 or a GnuTLS code, *ret_what the failed call. */
+int tls_selfsigned(gnutls_certificate_credentials_t cred, const char *name, const char **ret_what);
+
+/* ---- tls_verify.c ---- */
+/* Verify the peer's certificate (by CAs, or TLSA records when the client options have some) and, for a client, names and the
+ * stapled OCSP answer; fills the verified and ocsp fields.  0, -EACCES with an error text. */
+int tls_verify_peer(gnutls_session_t g, struct arena *a, const struct tls_params *p, const struct tls_client_opts *client,
+                    struct tls_result *ret, const char **ret_error);
+
+/* ---- tls_describe.c ---- */
+/* Fill the descriptive fields of the result. */
+void tls_describe(gnutls_session_t g, struct arena *a, struct tls_result *ret);
+
+/* One item of a colon list ("<x " changes the separator, a doubled one stands for itself); false at the end.  *pos starts as the list. */
+bool tls_list_next(struct arena *a, const char **pos, int *sep, const char **ret_item);
+
+#endif
