@@ -19,6 +19,7 @@ struct recipient;
 struct host {
   struct host *next;
   const char *name;
+  const char *cert_name;     /* before CNAMEs: what a certificate must name; NULL: as name */
   const char *address;       /* NULL: not looked up yet */
   int port;                  /* 0: the transport's */
   int mx;                    /* MX preference, or a negative sort key: not from MX */
@@ -98,7 +99,8 @@ struct address {
   bool pipelining_used, early_pipe_used, chunking_used, prdr_used, tfo_used, tfo_data_used;
   const char *auth_name, *auth_id, *auth_sndr; /* client authentication for A= */
   const char *tls_cipher, *tls_peerdn, *tls_ver;
-  bool tls_certificate_verified, tls_on;
+  bool tls_certificate_verified, tls_on, tls_dane, tls_resumed;
+  const char *proxy_used;         /* PRX= : "[ip]:port" */
   const char *local_interface;    /* I= : "[ip]:port" */
   const char *shadow_message;
   char *return_output;            /* what a command has said (pipe), or NULL; the addresses of a batch share one text */

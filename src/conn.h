@@ -23,6 +23,8 @@ struct tls_info {
   const char *cipher, *cipher_std, *ver, *peerdn, *sni;
   int bits;
   bool certificate_verified;
+  bool dane;                     /* outgoing: verified by TLSA records */
+  int tlsa_usage;                /* outgoing: bit n: usable records of usage n */
   const char *peer_cert, *our_cert; /* PEM, as in -H */
   int ocsp;
   char resumption;

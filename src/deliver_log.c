@@ -86,12 +86,14 @@ static void add_host(struct strbuf *b, const struct address *addr) {
   if (addr->continued_connection) strbuf_addc(b, '*');
   if (log_selects(LS_INCOMING_INTERFACE) && log_selects(LS_OUTGOING_INTERFACE) && addr->local_interface)
     strbuf_addl(b, " I=", addr->local_interface, NULL);
+  if (log_selects(LS_PROXY) && addr->proxy_used) strbuf_addl(b, " PRX=", addr->proxy_used, NULL);
 }
 
 static void add_tls(struct strbuf *b, const struct address *addr) {
-  if (log_selects(LS_TLS_CIPHER) && addr->tls_cipher) strbuf_addl(b, " X=", addr->tls_cipher, NULL);
+  if (log_selects(LS_TLS_CIPHER) && addr->tls_cipher)
+    strbuf_addl(b, " X=", addr->tls_cipher, addr->tls_resumed && log_selects(LS_TLS_RESUMPTION) ? "*" : "", NULL);
   if (log_selects(LS_TLS_CERTIFICATE_VERIFIED) && addr->tls_cipher)
-    strbuf_adds(b, addr->tls_certificate_verified ? " CV=yes" : " CV=no");
+    strbuf_adds(b, !addr->tls_certificate_verified ? " CV=no" : addr->tls_dane ? " CV=dane" : " CV=yes");
   if (log_selects(LS_TLS_PEERDN) && addr->tls_peerdn) {
     strbuf_adds(b, " DN=\"");
     for (const char *s = addr->tls_peerdn; *s; s++) {

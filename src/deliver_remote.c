@@ -40,13 +40,14 @@ struct extra {
 
 static const struct deliver_opts extra_opts = {.in_queue_run = true};
 
-static struct address *extra_take_batch(struct deliver_run *run, const struct transport *t, const char *host_name) {
+static struct address *extra_take_batch(struct deliver_run *run, const struct transport *t, const struct host *host) {
   struct address *batch = NULL, **tail = &batch;
   int64_t max = deliver_transport_int(t, "max_rcpt", 100);
   for (struct address **link = &run->remote; *link && (max == 0 || max-- > 0);) {
     struct address *addr = *link;
     const struct host *h = addr->host_list;
-    bool fits = addr->transport == t && h && strcmpic(h->name, host_name) == 0 && (!batch || deliver_same_batch(batch, addr, true));
+    /* what DANE demands hangs on the names and addresses having come with DNSSEC */
+    bool fits = addr->transport == t && h && strcmpic(h->name, host->name) == 0 && h->dnssec == host->dnssec && (!batch || deliver_same_batch(batch, addr, true));
     if (!fits) {
       link = &addr->next;
       continue;
@@ -76,10 +77,10 @@ static void extra_done(struct delivery *d) {
   extra_close(e);
 }
 
-static struct delivery *extra_next(struct delivery *d, const char *host_name, const char *host_address);
+static struct delivery *extra_next(struct delivery *d, const struct host *host);
 
 /* Open, lock and route another message; NULL when it has nothing for this host. */
-static struct delivery *extra_open(struct remote_ctx *base, const struct delivery *d, const char *id, const char *host_name) {
+static struct delivery *extra_open(struct remote_ctx *base, const struct delivery *d, const char *id, const struct host *host) {
   struct message *m = NULL;
   if (spool_open(d->cfg, id, true, &m) != SPOOL_OPENED) return NULL;
   struct extra *e = ARENA_NEW(m->arena, struct extra);
@@ -93,7 +94,7 @@ static struct delivery *extra_open(struct remote_ctx *base, const struct deliver
   (void)deliver_run_init(&e->run, d->cfg, m, &extra_opts);
   vec_push(&base->extras, e);
   deliver_run_start_routing(&e->run);
-  e->batch = extra_take_batch(&e->run, d->transport, host_name);
+  e->batch = extra_take_batch(&e->run, d->transport, host);
   if (!e->batch) {
     extra_close(e);
     return NULL;
@@ -119,16 +120,15 @@ static bool journal_first(struct remote_ctx *base, const struct delivery *d) {
 
 static bool extra_exists(void *ctx, const char *id) { return spool_exists(ctx, id); }
 
-static struct delivery *extra_next(struct delivery *d, const char *host_name, const char *host_address) {
-  (void)host_address;
+static struct delivery *extra_next(struct delivery *d, const struct host *host) {
   struct remote_ctx *base = d->one_done ? ((struct extra *)d->ctx)->base : d->ctx;
   for (int i = 0; i < EXTRA_MAX_TRIES; i++) {
     char id[MSGID_SIZE];
     bool more = false;
-    if (!wait_next(d->cfg, base->run->a, d->transport->name, host_name, base->run->m->id, extra_exists, (void *)d->cfg, id, &more))
+    if (!wait_next(d->cfg, base->run->a, d->transport->name, host->name, base->run->m->id, extra_exists, (void *)d->cfg, id, &more))
       return NULL;
     if (!d->one_done && !journal_first(base, d)) return NULL; /* the id is lost from the hints only */
-    struct delivery *next = extra_open(base, d, id, host_name);
+    struct delivery *next = extra_open(base, d, id, host);
     if (next) return next;
     if (!more) return NULL;
   }

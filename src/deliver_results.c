@@ -30,7 +30,7 @@ static void put_num(struct strbuf *b, char tag, int64_t v) {
 /* Flags of an address, in the order of the bits. */
 #define RESULT_FLAGS(X)                                                                                                    \
   X(dsn_aware) X(timedout) X(retry_updated) X(continued_connection) X(pipelining_used) X(early_pipe_used) X(chunking_used) \
-  X(prdr_used) X(tfo_used) X(tfo_data_used) X(tls_certificate_verified) X(tls_on) X(log_failed_output) X(log_output)       \
+  X(prdr_used) X(tfo_used) X(tfo_data_used) X(tls_certificate_verified) X(tls_on) X(tls_dane) X(tls_resumed) X(log_failed_output) X(log_output)       \
   X(pass_message)
 
 static int64_t flags_pack(const struct address *addr) {
@@ -61,6 +61,7 @@ static const struct {
     {'x', offsetof(struct address, tls_cipher)},    {'d', offsetof(struct address, tls_peerdn)},
     {'v', offsetof(struct address, tls_ver)},       {'l', offsetof(struct address, local_interface)},
     {'w', offsetof(struct address, shadow_message)}, {'p', offsetof(struct address, return_path)},
+    {'y', offsetof(struct address, proxy_used)},
 };
 
 static void put_host(struct strbuf *b, const struct host *h) {

@@ -44,6 +44,7 @@ static struct host *add_address(struct expand_ctx *x, struct host *h, struct hos
 
 struct tally {
   bool again, ignored, insecure;
+  const char *final; /* where a CNAME led, NULL: none */
 };
 
 static void one_family(struct expand_ctx *x, struct host *h, struct host **last, const struct host_find_opts *o, int type, int base,
@@ -52,13 +53,15 @@ static void one_family(struct expand_ctx *x, struct host *h, struct host **last,
   struct dns_query_opts q = {.want_dnssec = want_dnssec, .cname_limit = -1};
   if (o && o->how & HOST_FIND_QUALIFY_SINGLE) q.qualify_single = true;
   if (o && o->how & HOST_FIND_SEARCH_PARENTS) q.search_parents = true;
-  switch (dns_lookup(x, h->name, type, &q, &ans, NULL)) {
+  const char *final = h->name;
+  switch (dns_lookup(x, h->name, type, &q, &ans, &final)) {
   case DNS_SUCCEED: break;
   case DNS_NOMATCH:
   case DNS_NODATA: return;
   case DNS_AGAIN:
   case DNS_FAIL: t->again = true; return;
   }
+  if (!dns_name_eq(final, h->name)) t->final = final;
   if (want_dnssec && !dns_is_secure(x, &ans)) t->insecure = true;
   bool v4_late = !(o && o->how & HOST_FIND_IPV4_FIRST);
   for (const struct dns_rr *rr = ans.answers; rr; rr = rr->next) {
@@ -69,6 +72,12 @@ static void one_family(struct expand_ctx *x, struct host *h, struct host **last,
     }
     *last = add_address(x, h, *last, rr, base, v4_late);
   }
+}
+
+/* "mail" looked up as "mail.example.com" is no alias. */
+static bool is_completed(const char *name, const char *final) {
+  size_t n = strlen(name);
+  return strlen(final) > n && final[n] == '.' && str_eqic(str_n(final, n), str_n(name, n));
 }
 
 static bool skips_ipv6(struct expand_ctx *x, const struct host_find_opts *o, const char *name) {
@@ -96,10 +105,12 @@ enum host_find host_set_addresses(struct expand_ctx *x, struct host *h, const st
   *ret_last = last;
   if (!h->address) return t.again ? HOST_FIND_AGAIN : t.ignored ? HOST_IGNORED : HOST_FIND_FAILED;
   if (required && t.insecure) return HOST_FIND_SECURITY;
-  for (struct host *p = h;; p = p->next) {
+  for (struct host *p = h, *end = last->next; p != end; p = p->next) {
     p->dnssec = dnssec && !t.insecure;
     p->dnssec_used = dnssec;
-    if (p == last) break;
+    if (!t.final) continue;
+    p->cert_name = is_completed(p->name, t.final) ? t.final : p->name;
+    p->name = t.final;
   }
   return HOST_FOUND;
 }
@@ -109,6 +120,7 @@ enum host_find host_set_addresses(struct expand_ctx *x, struct host *h, const st
 struct names {
   struct host *first;
   int count;
+  bool insecure; /* the records that name them came without DNSSEC */
 };
 
 /* Sorted insertion; a name that is there already keeps its better preference. */
@@ -227,6 +239,7 @@ static enum host_find list_by_type(struct expand_ctx *x, const char *name, int t
   case DNS_FAIL: return fail_domains && host_name_in(x, owner, fail_domains) ? HOST_FIND_FAILED : HOST_FIND_AGAIN;
   }
   if (dnssec_required && !dns_is_secure(x, &ans)) return HOST_FIND_SECURITY;
+  l->insecure = !dns_is_secure(x, &ans);
   if (type == DNS_T_MX && ret_fqdn) *ret_fqdn = ans.question;
   if (type == DNS_T_SRV) names_from_srv(x, &ans, l);
   else names_from_mx(x, &ans, l);
@@ -275,6 +288,7 @@ enum host_find host_find_bydns(struct expand_ctx *x, struct host *h, const struc
   } else {
     if (f == HOST_FOUND) f = resolve_all(x, &l.first, o, !by_srv);
     if (f != HOST_FOUND) return f;
+    for (struct host *p = l.first; p && l.insecure; p = p->next) p->dnssec = false;
     f = cut_at_local(x, &l.first, ret_removed);
     int port = h->port;
     *h = *l.first;

@@ -45,7 +45,7 @@ struct delivery {
   bool dont_deliver;           /* -N */
   /* Remote only: after a message is done on an open connection the driver may ask for another message for the same host; NULL: none.
    * Gives the next message's delivery for that host, or NULL.  See deliver.h. */
-  struct delivery *(*next_for_host)(struct delivery *d, const char *host_name, const char *host_address);
+  struct delivery *(*next_for_host)(struct delivery *d, const struct host *h);
   void (*one_done)(struct delivery *d); /* journal the results of that extra delivery */
   void *ctx;
   void *setup_data;            /* of the driver's setup, for its deliver */

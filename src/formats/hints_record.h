@@ -53,6 +53,13 @@ struct hints_ehlo {
   int64_t suspend_until;
   uint16_t flags;
 };
+/* A TLS session for resumption (client). */
+struct hints_tls {
+  int64_t stamp;
+  bool is_verified;       /* the certificate of the full handshake was */
+  uint8_t ocsp;           /* enum tls_ocsp_state of the full handshake */
+  struct str session;     /* bytes of the library; points into the record when read */
+};
 enum { HINTS_EHLO_USED_TLS = 1, HINTS_EHLO_CONFIRMED_CHUNKING = 2 };
 
 void hints_put_retry(struct strbuf *out, const struct hints_retry *r);
@@ -62,6 +69,7 @@ void hints_put_callout(struct strbuf *out, const struct hints_callout *r);
 void hints_put_ratelimit(struct strbuf *out, const struct hints_ratelimit *r);
 void hints_put_seen(struct strbuf *out, const struct hints_seen *r);
 void hints_put_ehlo(struct strbuf *out, const struct hints_ehlo *r);
+void hints_put_tls(struct strbuf *out, const struct hints_tls *r);
 MUST_CHECK bool hints_get_retry(struct arena *a, struct str in, struct hints_retry *ret);
 MUST_CHECK bool hints_get_wait(struct arena *a, struct str in, struct hints_wait *ret);
 MUST_CHECK bool hints_get_serialize(struct str in, struct hints_serialize *ret);
@@ -69,6 +77,7 @@ MUST_CHECK bool hints_get_callout(struct str in, struct hints_callout *ret);
 MUST_CHECK bool hints_get_ratelimit(struct arena *a, struct str in, struct hints_ratelimit *ret);
 MUST_CHECK bool hints_get_seen(struct str in, struct hints_seen *ret);
 MUST_CHECK bool hints_get_ehlo(struct str in, struct hints_ehlo *ret);
+MUST_CHECK bool hints_get_tls(struct str in, struct hints_tls *ret);
 /* Time stamp common to all kinds. */
 MUST_CHECK bool hints_get_stamp(struct str in, int64_t *ret);
 

@@ -27,8 +27,8 @@ static const struct option smtp_options[] = {
 static const char *smtp_init(struct arena *a, struct config *c, struct transport *t) {
   struct smtp_opts *ob = t->ob;
   (void)c;
-  if (ob->protocol && strcmpic(ob->protocol, "smtp") != 0 && strcmpic(ob->protocol, "lmtp") != 0)
-    return arena_printf(a, "protocol \"%s\" is not supported by this build: use smtp or lmtp (%s transport)", ob->protocol, t->name);
+  if (ob->protocol && strcmpic(ob->protocol, "smtp") != 0 && strcmpic(ob->protocol, "lmtp") != 0 && strcmpic(ob->protocol, "smtps") != 0)
+    return arena_printf(a, "protocol \"%s\" is not supported by this build: use smtp, smtps or lmtp (%s transport)", ob->protocol, t->name);
   if (ob->command_timeout <= 0 || ob->data_timeout <= 0 || ob->final_timeout <= 0)
     return arena_printf(a, "command, data, or final timeout value is zero for %s transport", t->name);
   return NULL;
@@ -44,15 +44,51 @@ static bool any_pending(const struct smtp_job *job) {
 
 /* ---- one attempt ------------------------------------------------------------------------------------------ */
 
-struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
+static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
+  return match_this_host(s->d->x, name, list, s->host->name, s->host->address) == OUTCOME_OK;
+}
+
+static void gather_need(struct smtp_attempt *s, bool already_failed) {
+  s->need = (struct pipe_need){
+    .cfg = s->d->cfg,
+    .hosts_pipe_connect = s->ob->hosts_pipe_connect,
+    .host_name = s->host->name,
+    .host_address = s->host->address,
+    .port = s->port,
+    .is_lmtp = s->is_lmtp,
+    .is_smtps = s->is_smtps,
+    .tls_required = s->tls_required,
+    .avoid_esmtp = listed(s, "hosts_avoid_esmtp", s->ob->hosts_avoid_esmtp),
+    .avoid_pipelining = listed(s, "hosts_avoid_pipelining", s->ob->hosts_avoid_pipelining),
+    .helo_unknown = s->helo == NULL,
+    .utf8_needed = s->d->msg->smtputf8,
+    .already_failed = already_failed,
+    .fingerprint = pipe_connect_fingerprint(s->d->cfg, s->ob->helo_data, s->ob->interface),
+  };
+}
+
+/* First group of recipients not settled yet: *ret_n of them (settled ones in between are skipped when sending). */
+static struct smtp_rcpt *next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
   struct smtp_job *job = s->job;
   size_t limit = smtp_group_limit(s), start = *at, found = 0;
   while (*at < job->rcpt_count && found < limit) {
     struct smtp_rcpt *r = &job->rcpts[(*at)++];
-    if (r->state == RCPT_PENDING && !r->deferred_by_reply) found++;
+    if (smtp_is_due(r)) found++;
   }
   *ret_n = *at - start;
   return found ? &job->rcpts[start] : NULL;
+}
+
+static void plan_first_flight(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
+  s->early = true;
+  s->facts = s->plan.clear;
+  s->pipelining = true;
+  smtp_expect(s, AT_GREETING, NULL, "initial connection");
+  smtp_send_ehlo(s);
+  struct smtp_rcpt *first = next_group(s, at, ret_n);
+  /* With CHUNKING the chunk waits for the EHLO reply (a server that lost the extension would read the message as commands), and needs no
+   * 354: as many round trips as DATA here.  Without it DATA rides along. */
+  if (first) smtp_write_envelope(s, first, *ret_n, !smtp_use_chunking(s));
 }
 
 static bool finish_transaction(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
@@ -92,7 +128,7 @@ static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fli
                                                .reply = "utf8 support required but not offered for forwarding"});
     return false;
   }
-  if (!in_flight) first = smtp_next_group(s, &at, &n);
+  if (!in_flight) first = next_group(s, &at, &n);
   while (first) {
     if (!in_flight) {
       begin_transaction(s);
@@ -106,7 +142,7 @@ static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fli
     if (s->fail.trouble != TROUBLE_NONE) return false;
     if (s->inconclusive) return false;
     from = at;
-    first = smtp_next_group(s, &at, &n);
+    first = next_group(s, &at, &n);
     if (first && !clean && !reset_server(s)) return false;
   }
   (void)from;
@@ -135,8 +171,10 @@ static void continue_connection(struct smtp_attempt *s) {
   int64_t max = s->ob->connection_max_messages;
   if (s->facts.limit_mailmax && (max == 0 || (int64_t)s->facts.limit_mailmax < max)) max = s->facts.limit_mailmax;
   struct delivery *d = s->d;
+  if (s->in_tls && (listed(s, "hosts_nopass_tls", s->ob->hosts_nopass_tls) || listed(s, "hosts_noproxy_tls", s->ob->hosts_noproxy_tls)))
+    return;
   while (!s->dead && d->next_for_host && (max == 0 || s->sequence < max)) {
-    struct delivery *next = d->next_for_host(d, s->host->name, s->host->address);
+    struct delivery *next = d->next_for_host(d, s->host);
     if (!next) return;
     s->d = next;
     s->a = next->arena;
@@ -145,6 +183,7 @@ static void continue_connection(struct smtp_attempt *s) {
     next->sequence = s->sequence;
     s->content_sent = false;
     next->x->host = s->host;
+    next->x->tls_out = &s->tls;
     bool again = run_message(s, 0, 0, false);
     if (s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
     for (size_t i = 0; i < s->job->rcpt_count; i++)
@@ -204,6 +243,26 @@ static void reopen_recipients(struct smtp_job *job) {
     if (job->rcpts[i].state != RCPT_DONE) job->rcpts[i].state = RCPT_PENDING;
 }
 
+/* With DANE only the domain whose records were looked up goes on the connection (manual: multi_domain); the rest have their own. */
+static void one_domain_only(struct smtp_job *job) {
+  const char *domain = NULL;
+  for (size_t i = 0; i < job->rcpt_count; i++) {
+    struct smtp_rcpt *r = &job->rcpts[i];
+    if (!smtp_is_due(r)) continue;
+    if (!domain) domain = r->addr->domain;
+    if (strcmpic(domain, r->addr->domain) != 0) r->turn = TURN_LATER;
+  }
+}
+
+/* Talking early in clear is for servers that would be spoken to in clear anyway. */
+static void plan_early(struct smtp_attempt *s, bool allow_early) {
+  gather_need(s, !allow_early);
+  s->plan = pipe_connect_plan(s->d->x, &s->need);
+  if (!s->plan.use || !(s->is_smtps || (!s->avoid_tls && (s->plan.clear.features & EHLO_TLS)))) return;
+  s->plan.use = false;
+  s->plan.why_not = PIPE_NEED_UNMET;
+}
+
 /* Connect, greet, send.  The meaning is left to the caller: s->fail. */
 static void run_attempt(struct smtp_attempt *s, bool allow_early) {
   struct expand_ctx *x = s->d->x;
@@ -211,11 +270,13 @@ static void run_attempt(struct smtp_attempt *s, bool allow_early) {
   x->host = s->host;
   x->sending_ip_address = NULL;
   x->sending_port = 0;
+  x->tls_out = &s->tls;
+  if (!smtp_tls_policy(s)) return;
+  if (s->dane) one_domain_only(s->job);
   s->helo = smtp_expand_helo(s, true);
-  smtp_gather_need(s, !allow_early);
-  s->plan = pipe_connect_plan(x, &s->need);
+  plan_early(s, allow_early);
   DEBUG(D_TRANSPORT) if (!s->plan.use) debug_printf("no early pipelining: %s\n", pipe_refusal_text(s->plan.why_not));
-  if (s->plan.use) smtp_plan_first_flight(s, &at, &n);
+  if (s->plan.use) plan_first_flight(s, &at, &n);
   /* A name that asks for the local address gets its real answer once there is one: greet_plain expands it then. */
   else if (strstr(s->ob->helo_data, "sending_")) s->helo = NULL;
   if (s->dead) return;
@@ -224,12 +285,13 @@ static void run_attempt(struct smtp_attempt *s, bool allow_early) {
   if (again && !s->inconclusive) continue_connection(s);
 }
 
-/* One host: at most one early attempt, then at most one plain one. */
-static void try_host(struct smtp_job *job, struct host *h, int port) {
+/* At most one early attempt, then a plain one, then at most one that avoids TLS. */
+static void try_connection(struct smtp_job *job, struct host *h, int port) {
   const char *error = NULL;
-  bool allow_early = true;
+  bool allow_early = true, avoid_tls = false;
   for (;;) {
     struct smtp_attempt *s = attempt_new(job, h, port);
+    s->avoid_tls = avoid_tls;
     if (!choose_interface(s, &error)) {
       for (size_t i = 0; i < job->rcpt_count; i++)
         if (job->rcpts[i].state != RCPT_DONE) job->rcpts[i].addr->message = error, job->rcpts[i].addr->basic_errno = ERRNO_UNKNOWNERROR;
@@ -237,9 +299,7 @@ static void try_host(struct smtp_job *job, struct host *h, int port) {
     }
     run_attempt(s, allow_early);
     bool first_message = s->job == job;
-    enum pipe_event event = first_message ? smtp_early_event(s) : PIPE_EV_GENUINE;
-    const struct pipe_failure_rule *rule = pipe_connect_rule(event);
-    if (event == PIPE_EV_LOST_WITH_CONTENT || (event == PIPE_EV_LOST_AFTER_CONTENT && s->content_in_flight)) smtp_blame_end(s);
+    const struct pipe_failure_rule *rule = pipe_connect_rule(first_message ? smtp_early_event(s) : PIPE_EV_GENUINE);
     if (s->early) {
       DEBUG(D_TRANSPORT) debug_printf("early attempt ended as %s%s\n", rule->classes, rule->replain ? ": plain attempt follows" : "");
       if (rule->drop_record) pipe_connect_failed(job->d->x, &s->plan, &s->need);
@@ -250,17 +310,38 @@ static void try_host(struct smtp_job *job, struct host *h, int port) {
       allow_early = false;
       continue;
     }
+    if (first_message && smtp_tls_try_clear(s)) {
+      smtp_disconnect(s, false);
+      reopen_recipients(job);
+      allow_early = false;
+      avoid_tls = true;
+      continue;
+    }
     if (first_message && s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
     smtp_disconnect(s, s->greeting_done && s->fail.trouble != TROUBLE_TIMEOUT);
     return;
   }
 }
 
+static void try_host(struct smtp_job *job, struct host *h, int port) {
+  bool more = true;
+  while (more) {
+    try_connection(job, h, port);
+    more = false;
+    for (size_t i = 0; i < job->rcpt_count; i++) {
+      struct smtp_rcpt *r = &job->rcpts[i];
+      more = more || r->turn == TURN_LATER;
+      r->turn = r->turn == TURN_LATER ? TURN_OPEN : TURN_OVER;
+    }
+  }
+  for (size_t i = 0; i < job->rcpt_count; i++) job->rcpts[i].turn = TURN_OPEN;
+}
+
 /* ---- the host list ---------------------------------------------------------------------------------------- */
 
 static int default_port(struct smtp_job *job, const char **ret_error) {
   struct expand_ctx *x = job->d->x;
-  if (!job->ob->port) return is_lmtp(job->ob) ? 24 : 25;
+  if (!job->ob->port) return is_lmtp(job->ob) ? 24 : job->ob->protocol && strcmpic(job->ob->protocol, "smtps") == 0 ? 465 : 25;
   const char *text = expand_option(x, "port", job->ob->port);
   if (!text) {
     *ret_error = arena_printf(job->d->arena, "%s", x->error ? x->error : "port option failed to expand");

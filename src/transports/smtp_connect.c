@@ -44,11 +44,6 @@ static enum net_tfo wanted_tfo(struct smtp_attempt *s) {
   return s->flight.n ? NET_TFO_DATA : NET_TFO_COOKIE;
 }
 
-bool smtp_is_encrypted(const struct smtp_attempt *s) {
-  (void)s;
-  return false;
-}
-
 static void learn_local_end(struct smtp_attempt *s) {
   struct net_end local;
   if (net_local(stream_fd(s->io), &local) < 0) return;
@@ -61,7 +56,7 @@ static void learn_local_end(struct smtp_attempt *s) {
 bool smtp_connect(struct smtp_attempt *s) {
   struct net_end to = {.port = s->port};
   if (!ip_parse(str_c(s->host->address), &to.ip)) return connect_failed(s, -EAFNOSUPPORT);
-  struct net_connect_opts o = {.keepalive = s->ob->keepalive, .tfo = wanted_tfo(s), .first_bytes = str_n(s->flight.p, smtp_flight_syn_bytes(s))};
+  struct net_connect_opts o = {.keepalive = s->ob->keepalive, .tfo = wanted_tfo(s), .first_bytes = strbuf_str(&s->flight)};
   if (s->interface && !ip_parse(str_c(s->interface), &o.source)) return connect_failed(s, -EADDRNOTAVAIL);
   DEBUG(D_TRANSPORT | D_V)
     debug_printf("Connecting to %s [%s]:%d%s%s ...\n", s->host->name, s->host->address, s->port, s->interface ? " from " : "",
@@ -88,6 +83,7 @@ void smtp_disconnect(struct smtp_attempt *s, bool polite) {
     DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> QUIT\n");
     if (stream_flush(s->io, deadline_in_sec(5)) == STREAM_OK) {
       /* the outcome is known; the 221 is only awaited so that the peer does not see a reset */
+      smtp_tls_finish(s);
       stream_linger_close(s->io, 8192, 1000);
       DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP(close)>>\n");
       s->io = NULL;

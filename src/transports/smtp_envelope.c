@@ -10,6 +10,8 @@
 #include "os/debug.h"
 #include "policy/match.h"
 
+bool smtp_is_due(const struct smtp_rcpt *r) { return r->state == RCPT_PENDING && !r->deferred_by_reply && r->turn == TURN_OPEN; }
+
 size_t smtp_group_limit(const struct smtp_attempt *s) {
   int64_t max = s->ob->max_rcpt;
   if (max <= 0 || max > SMTP_MAX_AWAITED - 8) max = SMTP_MAX_AWAITED - 8;
@@ -88,7 +90,7 @@ void smtp_write_envelope(struct smtp_attempt *s, struct smtp_rcpt *first, size_t
   send_mail(s);
   if (!s->pipelining && !smtp_reap_envelope(s)) return;
   for (size_t i = 0; i < n && !s->dead && !s->mail_refused; i++) {
-    if (first[i].state != RCPT_PENDING) continue;
+    if (!smtp_is_due(&first[i])) continue;
     send_rcpt(s, &first[i]);
     if (!s->pipelining && !smtp_reap_envelope(s)) return;
   }

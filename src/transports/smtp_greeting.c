@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Greeting, EHLO and HELO, and what an EHLO reply says.  Floor: drivers.  RFC 5321 section 4.1.1.1.
  *
- * On a plain connection each step waits for the one before.  On an early connection the same replies come in the same order, only the
+ * A plain dialogue is a row of steps, each waiting for the one before: (TLS on connect), greeting, EHLO, (STARTTLS, EHLO again).  On an early connection the same replies come in the same order, only the
  * commands left long ago; then the real EHLO reply is compared with what was believed, before any other reply is looked at.
  * Hostile input: the EHLO reply; a malformed keyword line is skipped and disturbs no other line. */
 #include "transports/smtp_priv.h"
@@ -70,8 +70,7 @@ static void take_facts(struct smtp_attempt *s, const struct smtp_reply *r) {
   s->pipelining = (s->facts.features & EHLO_PIPELINING) && !s->need.avoid_pipelining;
 }
 
-/* The greeting is the first reply in every case. */
-static bool reap_greeting(struct smtp_attempt *s) {
+bool smtp_reap_greeting(struct smtp_attempt *s) {
   struct smtp_awaited what;
   struct smtp_reply r;
   if (!smtp_read_reply(s, &what, &r)) return false;
@@ -88,6 +87,7 @@ static bool try_helo(struct smtp_attempt *s) {
   smtp_send(s, AT_HELO, NULL, "HELO %s", s->helo);
   s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
   if (!smtp_read_reply(s, &what, &r)) return false;
+  s->facts = (struct ehlo_facts){0};
   s->ehlo_reply = r.text;
   s->facts_are_real = true;
   s->pipelining = false;
@@ -96,24 +96,26 @@ static bool try_helo(struct smtp_attempt *s) {
   return false;
 }
 
-static bool greet_plain(struct smtp_attempt *s) {
+/* The name for EHLO, once the connection has a local address. */
+static bool name_is_known(struct smtp_attempt *s) {
+  if (s->helo || (s->helo = smtp_expand_helo(s, false))) return true;
+  smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_EHLO, .err = 0,
+                                             .reply = arena_printf(s->a, "failed to expand helo_data: %s",
+                                                                   s->d->x->error ? s->d->x->error : "forced failure")});
+  return false;
+}
+
+bool smtp_hello(struct smtp_attempt *s) {
   struct smtp_awaited what;
   struct smtp_reply r;
-  smtp_expect(s, AT_GREETING, NULL, "initial connection");
-  if (!reap_greeting(s)) return false;
-  if (!s->helo && !(s->helo = smtp_expand_helo(s, false))) {
-    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_EHLO, .err = 0,
-                                               .reply = arena_printf(s->a, "failed to expand helo_data: %s",
-                                                                     s->d->x->error ? s->d->x->error : "forced failure")});
-    return false;
-  }
+  if (!name_is_known(s)) return false;
   if (!s->is_lmtp && s->need.avoid_esmtp) return try_helo(s);
   smtp_send_ehlo(s);
   s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
   if (!smtp_read_reply(s, &what, &r)) return false;
   if (r.code / 100 == 2) {
     take_facts(s, &r);
-    pipe_connect_learn(s->d->x, &s->plan, &s->need, &s->facts, false);
+    pipe_connect_learn(s->d->x, &s->plan, &s->need, &s->facts, s->in_tls);
     return true;
   }
   if (r.code / 100 == 5 && !s->is_lmtp) {
@@ -124,30 +126,40 @@ static bool greet_plain(struct smtp_attempt *s) {
   return false;
 }
 
-/* F14: a plain attempt would have encrypted what this one is about to send. */
-static bool tls_now_offered(const struct smtp_attempt *s, uint16_t believed) {
-  (void)s;
-  (void)believed;
-  return false; /* this build has no client TLS: a plain attempt would go on in clear too */
+static bool greet_plain(struct smtp_attempt *s) {
+  if (s->is_smtps && !smtp_tls_on_connect(s)) return false;
+  smtp_expect(s, AT_GREETING, NULL, s->is_smtps ? "TLS-on-connect" : "initial connection");
+  if (!smtp_reap_greeting(s) || !smtp_hello(s)) return false;
+  if (s->in_tls) return true;
+  s->clear_facts = s->facts;
+  switch (smtp_start_tls(s)) {
+    case SMTP_TLS_UNUSED: return true;
+    case SMTP_TLS_STARTED: return smtp_hello(s);
+    case SMTP_TLS_FAILED: break;
+  }
+  return false;
 }
+
+/* F14: a plain attempt would have encrypted what this one is about to send. */
+static bool tls_now_offered(const struct smtp_attempt *s) { return (s->facts.features & EHLO_TLS) && !s->avoid_tls && !s->in_tls; }
 
 static bool greet_early(struct smtp_attempt *s) {
   struct smtp_awaited what;
   struct smtp_reply r;
-  if (!reap_greeting(s)) return false;
+  if (!smtp_reap_greeting(s)) return false;
   s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
   if (!smtp_read_reply(s, &what, &r)) return false;
   if (r.code / 100 != 2) {
     smtp_note_reply(s, &what, &r);
     return false;
   }
-  uint16_t believed = s->facts.features;
   take_facts(s, &r);
   bool promised = pipe_connect_verify(s->d->x, &s->plan, &s->need, &s->facts, false);
   s->promise_stands = promised && (s->facts.features & s->used_features) == s->used_features;
   DEBUG(D_TRANSPORT) debug_printf("EHLO reply %s\n", s->promise_stands ? "as remembered" : "differs from what was used");
   s->pipelining = s->pipelining || s->awaited_count > 0; /* the group is on its way whatever was said */
-  return !tls_now_offered(s, believed);
+  s->tls_was_added = tls_now_offered(s);
+  return !s->tls_was_added;
 }
 
 bool smtp_greet(struct smtp_attempt *s) {

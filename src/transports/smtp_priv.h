@@ -8,6 +8,7 @@
 #ifndef TRANSPORTS_SMTP_PRIV_H
 #define TRANSPORTS_SMTP_PRIV_H
 
+#include "conn.h"
 #include "os/net.h"
 #include "os/stream.h"
 #include "pipe_connect.h"
@@ -20,9 +21,9 @@ struct smtp_opts {
 #undef OPT_ROW
 };
 
-enum { SMTP_FLIGHT_BODY_MAX = 8192, SMTP_MAX_AWAITED = 256, SMTP_REPLY_LINE_MAX = 4096, SMTP_REPLY_SHOWN = 4093, SMTP_REPLY_MAX = 16384 };
+enum { SMTP_MAX_AWAITED = 256, SMTP_REPLY_LINE_MAX = 4096, SMTP_REPLY_SHOWN = 4093, SMTP_REPLY_MAX = 16384 };
 
-enum smtp_at { AT_GREETING, AT_EHLO, AT_HELO, AT_MAIL, AT_RCPT, AT_DATA, AT_BLOCK, AT_END, AT_RSET, AT_QUIT };
+enum smtp_at { AT_GREETING, AT_EHLO, AT_HELO, AT_STARTTLS, AT_MAIL, AT_RCPT, AT_DATA, AT_BLOCK, AT_END, AT_RSET, AT_QUIT };
 
 /* What became of a recipient during this delivery. */
 enum rcpt_state { RCPT_PENDING, RCPT_SENT, RCPT_ACCEPTED, RCPT_DONE };
@@ -30,6 +31,7 @@ struct smtp_rcpt {
   struct address *addr;
   enum rcpt_state state;
   bool deferred_by_reply; /* a 4xx to RCPT or a message error is recorded in addr */
+  enum { TURN_OPEN, TURN_LATER, TURN_OVER } turn; /* at this host: not every connection may carry all domains */
 };
 
 /* A reply that is still owed. */
@@ -45,7 +47,8 @@ struct smtp_reply {
   const char *text;      /* all lines with their codes, joined by newlines; tainted */
 };
 
-enum smtp_trouble { TROUBLE_NONE, TROUBLE_REPLY, TROUBLE_TIMEOUT, TROUBLE_CLOSED, TROUBLE_FORMAT, TROUBLE_CONNECT, TROUBLE_LOCAL };
+enum smtp_trouble { TROUBLE_NONE, TROUBLE_REPLY, TROUBLE_TIMEOUT, TROUBLE_CLOSED, TROUBLE_FORMAT, TROUBLE_CONNECT, TROUBLE_LOCAL, TROUBLE_TLS, TROUBLE_TLS_REQUIRED,
+                    TROUBLE_DANE };
 
 /* The first thing that went wrong; what later commands of the same flight get as a consequence is not kept. */
 struct smtp_failure {
@@ -57,6 +60,13 @@ struct smtp_failure {
   const char *command;
   const char *reply;     /* reply text or the malformed line */
   int64_t bytes_sent;    /* of the content, at AT_BLOCK */
+};
+
+/* Usable TLSA records of a host. */
+struct tls_tlsa;
+struct smtp_dane {
+  const struct tls_tlsa *records;
+  size_t count;
 };
 
 struct smtp_job {                 /* one host list worked through for one delivery */
@@ -87,13 +97,28 @@ struct smtp_attempt {
   bool dead;                      /* nothing more can be sent or read */
   bool is_lmtp;
 
-  struct ehlo_facts facts;        /* believed (early) and later real */
+  struct ehlo_facts facts;        /* of the layer now spoken on: believed (early) and later real */
+  struct ehlo_facts clear_facts;  /* said before STARTTLS */
   bool facts_are_real, greeting_done;
   const char *ehlo_error;         /* reply to a refused EHLO, for texts */
   bool pipelining;                /* may groups be sent */
   bool mail_refused, data_refused, data_sent, bdat_used;
 
+  /* TLS */
+  bool is_smtps;                  /* TLS from the first byte */
+  bool avoid_tls;                 /* hosts_avoid_tls, or a handshake failed before: talk in clear */
+  bool tls_required;              /* hosts_require_tls, or DANE is in effect */
+  bool in_tls;
+  struct tls_info tls;            /* x->tls_out of the messages on this connection */
+  struct smtp_dane *dane;         /* NULL: not in effect */
+  bool dane_unusable;             /* secure TLSA records, none usable: TLS all the same */
+  bool is_verify;                 /* a callout: hosts_verify_avoid_tls counts, texts say so */
+  bool tls_was_read;              /* a reply came through the TLS layer */
+  bool kept_is_verified;          /* of the session offered for resumption */
+  const char *tls_session_key;    /* where the session is kept for resumption, NULL nowhere */
+
   /* early pipelining */
+  bool tls_was_added;             /* F14: STARTTLS is new */
   struct pipe_plan plan;
   struct pipe_need need;
   bool early;                     /* this connection talked before the greeting */
@@ -101,9 +126,6 @@ struct smtp_attempt {
   uint16_t used_features;         /* EHLO_* the first flight relied on */
   bool inconclusive;              /* something negative came that must not be believed */
   bool content_sent;              /* the end of a message left: never replay */
-  bool content_in_flight;         /* it was part of the first flight, */
-  size_t commands_in_flight;      /* behind that many bytes of commands */
-  bool peer_took_bytes;           /* when the connection broke, the other end had acknowledged more than the SYN */
   const char *greeting, *ehlo_reply;
   int sequence;                   /* messages on this connection */
 };
@@ -127,34 +149,50 @@ int smtp_reply_add_line(struct strbuf *text, struct str line, int *code);
 /* Connect, sending s->flight (in the SYN when allowed).  False: s->fail. */
 MUST_CHECK bool smtp_connect(struct smtp_attempt *s);
 void smtp_disconnect(struct smtp_attempt *s, bool polite);
-/* Is what is sent now encrypted? */
-bool smtp_is_encrypted(const struct smtp_attempt *s);
 /* EHLO name from helo_data; before_connect: NULL when it depends on the sending address.  NULL with x->error otherwise. */
 const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect);
 
 /* --- smtp_greeting.c --- */
 /* Facts in an EHLO reply (all lines with codes, joined by newlines). Pure. */
 struct ehlo_facts smtp_parse_ehlo(struct str reply);
-/* Plain: greeting, EHLO, HELO.  Early: reap greeting and EHLO reply of the first flight and compare. */
+/* Plain: all up to the point where MAIL may be sent.  Early: reap greeting and EHLO reply of the first flight and compare. */
 MUST_CHECK bool smtp_greet(struct smtp_attempt *s);
+/* Its steps.  The greeting is the first reply in every case. */
+MUST_CHECK bool smtp_reap_greeting(struct smtp_attempt *s);
+/* EHLO or LHLO, HELO when that is refused; facts are those of the layer now spoken on (in_tls). */
+MUST_CHECK bool smtp_hello(struct smtp_attempt *s);
 void smtp_send_ehlo(struct smtp_attempt *s);
 
-/* --- smtp_early.c --- */
-void smtp_gather_need(struct smtp_attempt *s, bool already_failed);
-/* Write EHLO and the first group into s->flight, and the message where that is allowed. *at, *ret_n: as smtp_next_group(). */
-void smtp_plan_first_flight(struct smtp_attempt *s, size_t *at, size_t *ret_n);
-/* How much of the flight may travel in the SYN. */
-size_t smtp_flight_syn_bytes(struct smtp_attempt *s);
-/* Does a line of the text begin like an SMTP command?  Lines end at CR or LF, blanks in front do not count. Pure. */
-bool smtp_text_has_verbs(struct str text);
-/* Event class of the end of an attempt, for the rules of pipe_connect. */
-enum pipe_event smtp_early_event(const struct smtp_attempt *s);
-/* The failure counts as a lost reply to the end of data, at whatever reply it showed. */
-void smtp_blame_end(struct smtp_attempt *s);
+/* --- smtp_tls.c --- */
+enum smtp_tls_step { SMTP_TLS_UNUSED, SMTP_TLS_STARTED, SMTP_TLS_FAILED };
+/* What options and TLSA records say about TLS to this host: is_smtps, avoid_tls, tls_required, dane.  False: s->fail, do not connect. */
+MUST_CHECK bool smtp_tls_policy(struct smtp_attempt *s);
+/* STARTTLS and the handshake, when offered and wanted.  UNUSED: go on in clear.  FAILED: s->fail; the connection is dead unless STARTTLS was refused. */
+MUST_CHECK enum smtp_tls_step smtp_start_tls(struct smtp_attempt *s);
+/* The handshake of protocol = smtps.  False: s->fail. */
+MUST_CHECK bool smtp_tls_on_connect(struct smtp_attempt *s);
+/* May a failed attempt be repeated in clear?  Then this is logged. */
+bool smtp_tls_try_clear(struct smtp_attempt *s);
+/* Facts for log lines and variables. */
+void smtp_tls_set_facts(const struct smtp_attempt *s, struct address *a);
+/* Keep the session for resumption, close the TLS layer. */
+void smtp_tls_finish(struct smtp_attempt *s);
+/* The stream ended: log what the TLS layer says about it.  True: nothing was ever read through it, s->fail is TROUBLE_TLS. */
+bool smtp_tls_note_read_error(struct smtp_attempt *s);
 
-/* --- smtp.c --- */
-/* First group of recipients not settled yet: *ret_n of them (settled ones in between are skipped when sending). */
-struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n);
+/* --- smtp_dane.c --- */
+/* Before connecting.  Sets s->dane when DANE is in effect, s->fail when the host must not be used now (or at all). */
+void smtp_dane_check(struct smtp_attempt *s);
+/* Is this TLSA record one that can be used here?  Pure. */
+bool smtp_dane_is_usable(struct str rdata);
+
+/* --- smtp_resume.c --- */
+struct tls_client_opts;
+struct tls_result;
+/* Look for a session to resume; sets s->tls_session_key when one may be kept. */
+void smtp_tls_resume_find(struct smtp_attempt *s, struct tls_client_opts *o);
+void smtp_tls_resume_take(struct smtp_attempt *s, const struct tls_result *r);
+void smtp_tls_resume_keep(struct smtp_attempt *s);
 
 /* --- smtp_envelope.c --- */
 /* Write MAIL, RCPTs of [first, last) and DATA as far as one flight may go; *ret_sent: recipients written. */
@@ -162,6 +200,8 @@ void smtp_write_envelope(struct smtp_attempt *s, struct smtp_rcpt *first, size_t
 /* Read all owed replies of the envelope.  False: connection unusable. */
 MUST_CHECK bool smtp_reap_envelope(struct smtp_attempt *s);
 bool smtp_use_chunking(const struct smtp_attempt *s);
+/* Is it still to be sent on this connection? */
+bool smtp_is_due(const struct smtp_rcpt *r);
 size_t smtp_group_limit(const struct smtp_attempt *s);
 
 /* --- smtp_data.c --- */
@@ -170,8 +210,6 @@ size_t smtp_group_limit(const struct smtp_attempt *s);
 bool smtp_chunk_rides_along(const struct smtp_attempt *s);
 bool smtp_send_chunk_ahead(struct smtp_attempt *s);
 bool smtp_reap_chunk(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n);
-/* How the content is written. */
-struct write_opts smtp_content_opts(const struct smtp_attempt *s, bool bdat);
 /* Content and its final replies for the accepted recipients among n.  False: connection unusable. */
 MUST_CHECK bool smtp_send_content(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n);
 
@@ -189,5 +227,7 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
 void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char *confirmation);
 void smtp_log_host(struct smtp_attempt *s, const char *text, int err);
 void smtp_set_facts(struct smtp_attempt *s, struct address *a);
+/* Event class of a failed early attempt, for the rules of pipe_connect. */
+enum pipe_event smtp_early_event(const struct smtp_attempt *s);
 
 #endif

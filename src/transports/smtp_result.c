@@ -23,6 +23,7 @@ static const struct {
   {TROUBLE_REPLY, AT_GREETING, SMTP_ERROR_HOST},
   {TROUBLE_REPLY, AT_EHLO, SMTP_ERROR_HOST},
   {TROUBLE_REPLY, AT_HELO, SMTP_ERROR_HOST},
+  {TROUBLE_REPLY, AT_STARTTLS, SMTP_ERROR_HOST},
   {TROUBLE_REPLY, AT_RCPT, SMTP_ERROR_RECIPIENT},
   {TROUBLE_REPLY, AT_ANY, SMTP_ERROR_MESSAGE},
   {TROUBLE_TIMEOUT, AT_MAIL, SMTP_ERROR_MESSAGE},
@@ -30,6 +31,9 @@ static const struct {
   {TROUBLE_TIMEOUT, AT_END, SMTP_ERROR_MESSAGE},
   {TROUBLE_CLOSED, AT_END, SMTP_ERROR_MESSAGE},
   {TROUBLE_LOCAL, AT_ANY, SMTP_ERROR_MESSAGE},
+  {TROUBLE_TLS, AT_ANY, SMTP_ERROR_HOST},
+  {TROUBLE_TLS_REQUIRED, AT_ANY, SMTP_ERROR_HOST},
+  {TROUBLE_DANE, AT_ANY, SMTP_ERROR_HOST},
   {TROUBLE_NONE, AT_ANY, SMTP_ERROR_HOST},
 };
 
@@ -68,6 +72,13 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
       *ret_errno = f->err ? f->err : ERRNO_UNKNOWNERROR;
       if (f->err == EPROTO) *ret_errno = ERRNO_CHHEADER_FAIL;
       return f->reply ? f->reply : f->command;
+    case TROUBLE_TLS:
+      *ret_errno = f->err;
+      return arena_printf(s->a, "TLS session: %s", f->reply);
+    case TROUBLE_TLS_REQUIRED:
+    case TROUBLE_DANE:
+      *ret_errno = f->err;
+      return f->reply;
     case TROUBLE_TIMEOUT:
       *ret_errno = ETIMEDOUT;
       if (f->at == AT_BLOCK) return arena_printf(s->a, "SMTP timeout after sending data block (%lld bytes written)", (long long)f->bytes_sent);
@@ -110,6 +121,7 @@ void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
   a->pipelining_used = s->pipelining;
   a->early_pipe_used = s->early && s->promise_stands && s->sequence == 1;
   a->chunking_used = s->bdat_used;
+  smtp_tls_set_facts(s, a);
   if (s->io) {
     enum net_tfo_mark mark = net_tfo_mark(stream_fd(s->io), true);
     a->tfo_used = mark != NET_TFO_NONE;
@@ -179,7 +191,7 @@ void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char
 
 /* Which recipients a failure of the connection or the message is about. */
 static bool is_concerned(const struct smtp_rcpt *r) {
-  return r->state != RCPT_DONE && !(r->state == RCPT_PENDING && r->deferred_by_reply);
+  return r->state != RCPT_DONE && r->turn == TURN_OPEN && !(r->state == RCPT_PENDING && r->deferred_by_reply);
 }
 
 static void add_retry_items(struct smtp_attempt *s, enum smtp_error_class class, struct address *first, const char *text) {
@@ -193,11 +205,18 @@ static void add_retry_items(struct smtp_attempt *s, enum smtp_error_class class,
     retry_add_item(s->a, first, address_key(s, first), noted, 0);
 }
 
+/* A failed handshake shows in the line of the address, or in the one about going on in clear; a permanent DANE failure likewise. */
+static bool is_logged_for_host(const struct smtp_failure *f, bool permanent, enum smtp_error_class class) {
+  if (f->trouble == TROUBLE_TLS) return false;
+  if (f->trouble == TROUBLE_DANE) return !permanent;
+  return !permanent || class == SMTP_ERROR_HOST;
+}
+
 void smtp_record_failure(struct smtp_attempt *s) {
   const struct smtp_failure *f = &s->fail;
   enum smtp_error_class class = smtp_classify(f);
-  bool permanent = f->trouble == TROUBLE_REPLY && f->code / 100 == 5;
-  bool connected = f->trouble != TROUBLE_CONNECT;
+  bool permanent = (f->trouble == TROUBLE_REPLY && f->code / 100 == 5) || (f->trouble == TROUBLE_DANE && f->err == 0);
+  bool connected = f->trouble != TROUBLE_CONNECT && f->trouble != TROUBLE_DANE;
   int err, more;
   const char *text = smtp_failure_text(s, f, &err, &more);
   struct address *first = NULL, *timed_out = NULL;
@@ -210,8 +229,35 @@ void smtp_record_failure(struct smtp_attempt *s) {
     if (waiting && !timed_out) timed_out = r->addr; /* the oldest RCPT without a reply */
   }
   if (!first) return;
-  if (!permanent || class == SMTP_ERROR_HOST) smtp_log_host(s, text, err);
+  if (is_logged_for_host(f, permanent, class)) smtp_log_host(s, text, f->trouble == TROUBLE_CONNECT || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_LOCAL ? err : 0);
   if (permanent) return;
   if (class == SMTP_ERROR_HOST) s->job->host_error_seen = true;
   add_retry_items(s, class, class == SMTP_ERROR_RECIPIENT && timed_out ? timed_out : first, text);
+}
+
+enum pipe_event smtp_early_event(const struct smtp_attempt *s) {
+  const struct smtp_failure *f = &s->fail;
+  if (!s->early) return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
+  if (f->trouble == TROUBLE_CONNECT) return PIPE_EV_CONNECT_FAILED;
+  if (s->tls_was_added) return PIPE_EV_TLS_ADDED;
+  if (!s->facts_are_real) switch (f->trouble) {
+      case TROUBLE_REPLY:
+        if (f->at == AT_GREETING) return f->code / 100 == 5 ? PIPE_EV_GREETING_5XX : PIPE_EV_GREETING_4XX;
+        return f->code / 100 == 5 ? PIPE_EV_EHLO_5XX : PIPE_EV_EHLO_4XX;
+      case TROUBLE_TIMEOUT: return PIPE_EV_TIMEOUT;
+      case TROUBLE_FORMAT: return PIPE_EV_GARBAGE;
+      case TROUBLE_CLOSED: return PIPE_EV_CLOSED;
+      case TROUBLE_NONE:
+      case TROUBLE_CONNECT:
+      case TROUBLE_LOCAL:
+      case TROUBLE_TLS:
+      case TROUBLE_TLS_REQUIRED:
+      case TROUBLE_DANE: return PIPE_EV_GENUINE;
+    }
+  bool lost = f->trouble == TROUBLE_CLOSED || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_FORMAT;
+  if (s->content_sent && lost) return PIPE_EV_LOST_AFTER_CONTENT;
+  if (f->trouble == TROUBLE_LOCAL) return PIPE_EV_GENUINE;
+  if (!s->promise_stands)
+    return s->inconclusive || f->trouble != TROUBLE_NONE ? PIPE_EV_GONE_REFUSED : PIPE_EV_GONE_ACCEPTED;
+  return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
 }

@@ -21,6 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct hints_ratelimit rate;
   struct hints_seen seen;
   struct hints_ehlo ehlo;
+  struct hints_tls tls;
   int64_t stamp;
   (void)!hints_get_stamp(in, &stamp);
   /* text with a NUL is cut, flags other than 0 and 1 are normalised: those need not come back alike */
@@ -31,6 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (hints_get_ratelimit(a, in, &rate)) ROUND_TRIP(hints_put_ratelimit, rate);
   if (hints_get_seen(in, &seen)) ROUND_TRIP(hints_put_seen, seen);
   if (hints_get_ehlo(in, &ehlo)) ROUND_TRIP(hints_put_ehlo, ehlo);
+  if (hints_get_tls(in, &tls)) INVARIANT(tls.session.n < size);
   arena_free(a);
   return 0;
 }

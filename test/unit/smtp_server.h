@@ -19,7 +19,7 @@
 #include "transports/drivers.h"
 #include "unit.h"
 
-enum { SERVER_MAX_CONNECTIONS = 6, SERVER_MAX_BYTES = 65536 };
+enum { SERVER_MAX_CONNECTIONS = 4, SERVER_MAX_BYTES = 65536 };
 
 struct server {
   const char *const *scripts[SERVER_MAX_CONNECTIONS]; /* NULL-terminated each */
@@ -34,19 +34,19 @@ struct server {
 
 static struct server *server_now;
 
-static bool server_readable(int fd, int ms) {
+static inline bool server_readable(int fd, int ms) {
   struct pollfd p = {.fd = fd, .events = POLLIN};
   return poll(&p, 1, ms) > 0;
 }
 
-static int server_getc(struct server *s, int fd, int c) {
+static inline int server_getc(struct server *s, int fd, int c) {
   char ch;
   if (!server_readable(fd, 3000) || read(fd, &ch, 1) != 1) return -1;
   if (s->got_n[c] < SERVER_MAX_BYTES - 1) s->got[c][s->got_n[c]++] = ch;
   return (unsigned char)ch;
 }
 
-static bool server_line(struct server *s, int fd, int c, char *line, size_t size) {
+static inline bool server_line(struct server *s, int fd, int c, char *line, size_t size) {
   size_t n = 0;
   int ch;
   while ((ch = server_getc(s, fd, c)) >= 0 && ch != '\n')
@@ -55,7 +55,7 @@ static bool server_line(struct server *s, int fd, int c, char *line, size_t size
   return ch >= 0;
 }
 
-static void server_send(struct server *s, int fd, const char *text) {
+static inline void server_send(struct server *s, int fd, const char *text) {
   char out[8192];
   size_t n = 0;
   for (; *text && n < sizeof out - 2; text++) {
@@ -70,7 +70,7 @@ static void server_send(struct server *s, int fd, const char *text) {
   }
 }
 
-static void server_play(struct server *s, int fd, int c) {
+static inline void server_play(struct server *s, int fd, int c) {
   char line[2048] = "";
   long chunk = 0;
   for (const char *const *step = s->scripts[c]; *step && !s->error[0]; step++) {
@@ -86,7 +86,7 @@ static void server_play(struct server *s, int fd, int c) {
     } else if (strcmp(*step, "early") == 0) {
       if (!server_readable(fd, 2000)) snprintf(s->error, sizeof s->error, "connection %d: nothing came early", c);
     } else if (strcmp(*step, "quiet") == 0) {
-      if (server_readable(fd, 25)) snprintf(s->error, sizeof s->error, "connection %d: unexpected input", c);
+      if (server_readable(fd, 60)) snprintf(s->error, sizeof s->error, "connection %d: unexpected input", c);
     } else if (strcmp(*step, "data") == 0) {
       while (server_line(s, fd, c, line, sizeof line) && strcmp(line, ".") != 0) continue;
     } else if (strcmp(*step, "bdat") == 0) {
@@ -105,10 +105,10 @@ static void server_play(struct server *s, int fd, int c) {
   close(fd);
 }
 
-static void *server_main(void *arg) {
+static inline void *server_main(void *arg) {
   struct server *s = arg;
   while (s->connections < SERVER_MAX_CONNECTIONS && s->scripts[s->connections]) {
-    if (!server_readable(s->listener, 5)) {
+    if (!server_readable(s->listener, 100)) {
       if (__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) break;
       continue;
     }
@@ -121,7 +121,7 @@ static void *server_main(void *arg) {
   return NULL;
 }
 
-static void server_start(struct server *s) {
+static inline void server_start(struct server *s) {
   struct net_end end;
   struct ip ip;
   assert_true(ip_parse(STR("127.0.0.1"), &ip));
@@ -133,7 +133,7 @@ static void server_start(struct server *s) {
   pthread_create(&s->thread, NULL, server_main, s);
 }
 
-static void server_finish(struct server *s) {
+static inline void server_finish(struct server *s) {
   __atomic_store_n(&s->stop, 1, __ATOMIC_RELAXED);
   pthread_join(s->thread, NULL);
   assert_string_equal(s->error, "");
@@ -151,14 +151,14 @@ struct client {
   char spool[64];
 };
 
-static void client_option(struct client *c, const char *name, const char *value) {
+static inline void client_option(struct client *c, const char *name, const char *value) {
   const struct option *o = opt_find(smtp_transport.options, smtp_transport.option_count, str_c(name));
   assert_non_null(o);
   const char *error = opt_store(c->a, c->t.ob_block, o, str_c(value), false, false, true);
   if (error) fail_msg("%s: %s", name, error);
 }
 
-static void client_host(struct client *c, int port) {
+static inline void client_host(struct client *c, int port) {
   struct host *h = ARENA_NEW(c->a, struct host);
   h->name = "127.0.0.1";
   h->address = "127.0.0.1";
@@ -170,7 +170,7 @@ static void client_host(struct client *c, int port) {
   for (struct address *a = c->d.addrs->next; a; a = a->next) a->host_list = c->d.addrs->host_list;
 }
 
-static void client_recipients(struct client *c, int n) {
+static inline void client_recipients(struct client *c, int n) {
   struct address **tail = &c->d.addrs;
   static const char *const names[] = {"a@x.test", "b@x.test", "c@x.test"};
   *tail = NULL;
@@ -181,7 +181,7 @@ static void client_recipients(struct client *c, int n) {
   c->x.addr = c->d.addrs;
 }
 
-static void client_new(struct client *c, const char *body, int recipients) {
+static inline void client_new(struct client *c, const char *body, int recipients) {
   memset(c, 0, sizeof *c);
   c->a = arena_new("client");
   snprintf(c->spool, sizeof c->spool, "/tmp/t_smtp_XXXXXX");
@@ -224,9 +224,9 @@ static void client_new(struct client *c, const char *body, int recipients) {
   client_recipients(c, recipients);
 }
 
-static void client_free(struct client *c) {
+static inline void client_free(struct client *c) {
   char cmd[128];
-  static const char *const files[] = {"D", "db/misc", "db/misc.lockfile", "db/retry", "db/retry.lockfile", "db/wait-t1", "db/wait-t1.lockfile", "db/misc.corrupt"};
+  static const char *const files[] = {"D", "db/misc", "db/misc.lockfile", "db/retry", "db/retry.lockfile", "db/wait-t1", "db/wait-t1.lockfile", "db/misc.corrupt", "db/tls", "db/tls.lockfile"};
   for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
     snprintf(cmd, sizeof cmd, "%s/%s", c->spool, files[i]);
     unlink(cmd);

@@ -102,8 +102,29 @@ static void ratelimit(void **state) {
   arena_free(a);
 }
 
+static bool get_tls(struct arena *a, struct str s) {
+  (void)a;
+  struct hints_tls r;
+  return hints_get_tls(s, &r);
+}
+
+static void tls_session(void **state) {
+  (void)state;
+  struct arena *a = arena_new("t");
+  struct strbuf b = strbuf_new(a);
+  struct hints_tls in = {.stamp = 7, .is_verified = true, .ocsp = 4, .session = STR("ab\0cd")}, out;
+  hints_put_tls(&b, &in);
+  assert_true(hints_get_tls(strbuf_str(&b), &out));
+  assert_int_equal(out.stamp, 7);
+  assert_true(out.is_verified);
+  assert_int_equal(out.ocsp, 4);
+  assert_true(str_eq(out.session, STR("ab\0cd")));
+  refuses_everything_else(a, strbuf_str(&b), get_tls);
+  arena_free(a);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(retry), cmocka_unit_test(wait_ids), cmocka_unit_test(ehlo),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(retry), cmocka_unit_test(wait_ids), cmocka_unit_test(ehlo), cmocka_unit_test(tls_session),
                                      cmocka_unit_test(ratelimit)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -297,6 +297,10 @@ static const char *get_tls_verified(struct expand_ctx *x, const struct var *v) {
   const struct tls_info *t = tls_of(x, v);
   return t && t->certificate_verified ? "1" : "0";
 }
+static const char *get_tls_dane(struct expand_ctx *x, const struct var *v) {
+  const struct tls_info *t = tls_of(x, v);
+  return t && t->dane ? "yes" : "no";
+}
 static const char *get_tls_resumption(struct expand_ctx *x, const struct var *v) {
   const struct tls_info *t = tls_of(x, v);
   return number(x, t ? t->resumption : 0);
@@ -576,14 +580,14 @@ static const struct var vars[] = {
   {"tls_out_certificate_verified", FN(tls_verified)},
   {"tls_out_cipher", TLS(cipher)},
   {"tls_out_cipher_std", TLS(cipher_std)},
-  {"tls_out_dane", TEXT("no")},
+  {"tls_out_dane", FN(tls_dane)},
   {"tls_out_ocsp", TLS_INT(ocsp)},
   {"tls_out_ourcert", TLS(our_cert)},
   {"tls_out_peercert", TLS(peer_cert)},
   {"tls_out_peerdn", TLS(peerdn)},
   {"tls_out_resumption", FN(tls_resumption)},
   {"tls_out_sni", TLS(sni)},
-  {"tls_out_tlsa_usage", TEXT("0")},
+  {"tls_out_tlsa_usage", TLS_INT(tlsa_usage)},
   {"tls_out_ver", TLS(ver)},
   {"tls_peerdn", TLS(peerdn)},
   {"tls_sni", TLS(sni)},

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* TLS of the smtp transport: policy, STARTTLS, on connect, what is logged and shown.  Floor: drivers.
+ * Manual ch. 30 (tls_*, hosts_*_tls), 43 "Configuring an Exim client to use TLS"; RFC 3207, 8314.
+ *
+ * All options are expanded before STARTTLS leaves, with $host and $host_address of the server; what cannot be expanded defers the message and never
+ * falls back to clear text.  A reply to STARTTLS must be the last thing the server says in clear: bytes behind it are somebody's
+ * injection and end the connection.  Whether a failed handshake may be followed by a connection in clear is decided here
+ * (hosts_require_tls, tls_tempfail_tryclear, DANE) and carried out by the driver.
+ * Names, certificates and alerts come from the peer and are tainted; os/tls owns the session, the strings are the delivery's. */
+#include "transports/smtp_priv.h"
+
+#include <errno.h>
+
+#include "os/debug.h"
+#include "os/log.h"
+#include "os/tls.h"
+#include "policy/match.h"
+
+static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
+  return match_this_host(s->d->x, name, list, s->host->name, s->host->address) == OUTCOME_OK;
+}
+
+bool smtp_tls_policy(struct smtp_attempt *s) {
+  const struct smtp_opts *ob = s->ob;
+  s->is_smtps = ob->protocol && strcmpic(ob->protocol, "smtps") == 0;
+  if (!s->is_smtps && !s->avoid_tls)
+    s->avoid_tls = listed(s, "hosts_avoid_tls", ob->hosts_avoid_tls) ||
+                   (s->is_verify && listed(s, "hosts_verify_avoid_tls", ob->hosts_verify_avoid_tls));
+  if (!s->avoid_tls && (smtp_dane_check(s), s->fail.trouble != TROUBLE_NONE)) return false;
+  s->tls_required = s->is_smtps || s->dane || s->dane_unusable || listed(s, "hosts_require_tls", ob->hosts_require_tls);
+  return true;
+}
+
+/* ---- options ---------------------------------------------------------------------------------------------- */
+
+/* One text option: NULL when unset, empty or forced to fail.  False: s->fail. */
+static bool text_option(struct smtp_attempt *s, const char *name, const char *value, bool is_file, const char **ret) {
+  struct expand_ctx *x = s->d->x;
+  *ret = NULL;
+  if (!value) return true;
+  const char *text = expand_option(x, name, value);
+  if (!text && x->forced_fail) return true;
+  const char *why = text ? NULL : x->error ? x->error : "expansion failed";
+  if (text && is_file && *text && expand_taint_refused(x, text, name)) why = x->error;
+  if (why) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s transport: %s", s->d->transport->name, why);
+    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_STARTTLS, .err = ERRNO_EXPANDFAIL, .reply = why});
+    return false;
+  }
+  if (*text) *ret = text;
+  return true;
+}
+
+static bool is_set(const char *list) { return list && *list; }
+
+/* Verification is a demand when one list says so, or when both are unset; the default of tls_try_verify_hosts makes it a wish. */
+static enum tls_verify verify_mode(struct smtp_attempt *s, bool have_certificates) {
+  const struct smtp_opts *ob = s->ob;
+  if (!is_set(ob->tls_verify_hosts) && !is_set(ob->tls_try_verify_hosts)) return have_certificates ? TLS_VERIFY_REQUIRE : TLS_VERIFY_NONE;
+  if (listed(s, "tls_verify_hosts", ob->tls_verify_hosts)) return TLS_VERIFY_REQUIRE;
+  if (have_certificates && listed(s, "tls_try_verify_hosts", ob->tls_try_verify_hosts)) return TLS_VERIFY_TRY;
+  return TLS_VERIFY_NONE;
+}
+
+/* The default "*" of hosts_request_ocsp: with DANE only when all usable records are trust anchors. */
+static enum tls_ocsp ocsp_mode(struct smtp_attempt *s) {
+  const struct smtp_opts *ob = s->ob;
+  if (listed(s, "hosts_require_ocsp", ob->hosts_require_ocsp)) return TLS_OCSP_REQUIRE;
+  bool is_default = ob->hosts_request_ocsp && strcmp(ob->hosts_request_ocsp, "*") == 0;
+  if (is_default) return s->tls.tlsa_usage == 0 || s->tls.tlsa_usage == 4 ? TLS_OCSP_REQUEST : TLS_OCSP_NONE;
+  return listed(s, "hosts_request_ocsp", ob->hosts_request_ocsp) ? TLS_OCSP_REQUEST : TLS_OCSP_NONE;
+}
+
+static bool file_options(struct smtp_attempt *s, struct tls_params *p) {
+  const struct smtp_opts *ob = s->ob;
+  return text_option(s, "tls_certificate", ob->tls_certificate, true, &p->certificate) &&
+         text_option(s, "tls_privatekey", ob->tls_privatekey, true, &p->privatekey) &&
+         text_option(s, "tls_crl", ob->tls_crl, true, &p->crl) &&
+         text_option(s, "tls_verify_certificates", ob->tls_verify_certificates, true, &p->verify_certificates);
+}
+
+static bool cipher_option(struct smtp_attempt *s, const char **ret) {
+  const struct smtp_opts *ob = s->ob;
+  if (s->dane && !text_option(s, "dane_require_tls_ciphers", ob->dane_require_tls_ciphers, false, ret)) return false;
+  return *ret || text_option(s, "tls_require_ciphers", ob->tls_require_ciphers, false, ret);
+}
+
+/* The name must be the one before any CNAME; a TLSA trust anchor goes with the name the records were found under. */
+static const char *const *names_of(struct smtp_attempt *s) {
+  const char **names = ARENA_NEW_N(s->a, const char *, 3);
+  size_t n = 0;
+  if (s->host->cert_name) names[n++] = s->host->cert_name;
+  if (s->dane || !s->host->cert_name) names[n++] = s->host->name;
+  return names;
+}
+
+/* Everything the handshake needs.  False: s->fail. */
+static bool gather(struct smtp_attempt *s, struct tls_client_opts *o) {
+  const struct smtp_opts *ob = s->ob;
+  struct tls_params *p = &o->params;
+  if (!file_options(s, p) || !cipher_option(s, &p->ciphers) || !text_option(s, "tls_alpn", ob->tls_alpn, false, &p->alpn)) return false;
+  if (s->dane)
+    o->sni = s->host->name;
+  else if (!text_option(s, "tls_sni", ob->tls_sni, false, &o->sni))
+    return false;
+  p->alpn_required = listed(s, "hosts_require_alpn", ob->hosts_require_alpn);
+  p->own_name = s->d->cfg->primary_hostname;
+  p->dh_min_bits = (int)ob->tls_dh_min_bits;
+  p->compat = ob->gnutls_compat_mode;
+  p->verify = s->dane ? TLS_VERIFY_REQUIRE : verify_mode(s, p->verify_certificates != NULL);
+  if (s->dane) p->verify_certificates = NULL;
+  if (s->dane || (p->verify != TLS_VERIFY_NONE && listed(s, "tls_verify_cert_hostnames", ob->tls_verify_cert_hostnames)))
+    o->verify_names = names_of(s);
+  o->ocsp = ocsp_mode(s);
+  if (s->dane) {
+    o->tlsa = s->dane->records;
+    o->tlsa_count = s->dane->count;
+  }
+  s->tls = (struct tls_info){.sni = o->sni, .dane = s->tls.dane, .tlsa_usage = s->tls.tlsa_usage};
+  smtp_tls_resume_find(s, o);
+  return true;
+}
+
+/* ---- handshake -------------------------------------------------------------------------------------------- */
+
+static bool tls_failed(struct smtp_attempt *s, const char *why) {
+  s->dead = true;
+  smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_TLS, .at = AT_STARTTLS, .err = ERRNO_TLSFAILURE, .reply = why});
+  if (s->dane)
+    log_write(LS_ALWAYS, LOG_MAIN, "DANE attempt failed; TLS connection to %s [%s]: %s", s->host->name, s->host->address, why);
+  return false;
+}
+
+static void take_result(struct smtp_attempt *s, const struct tls_result *r) {
+  s->tls = (struct tls_info){.active = true, .on_connect = s->is_smtps, .cipher = r->cipher, .cipher_std = r->cipher_std, .ver = r->ver,
+                             .peerdn = r->peer_dn, .sni = s->tls.sni, .bits = r->bits, .peer_cert = r->peer_cert_pem,
+                             .our_cert = r->our_cert_pem, .ocsp = (int)r->ocsp, .resumption = (char)r->resumption,
+                             .tlsa_usage = s->tls.tlsa_usage};
+  s->tls.certificate_verified = r->certificate_verified || r->dane_verified;
+  s->tls.dane = r->dane_verified;
+  s->in_tls = true;
+}
+
+static bool handshake(struct smtp_attempt *s, struct tls_client_opts *o) {
+  struct tls_result r = {0};
+  const char *error = NULL;
+  DEBUG(D_TLS) debug_printf("TLS handshake with %s [%s]\n", s->host->name, s->host->address);
+  int e = tls_start_client(s->io, s->a, o, deadline_in_sec(s->ob->command_timeout), &r, &error);
+  if (r.warning) log_write(LS_ALWAYS, LOG_MAIN, "%s transport: %s", s->d->transport->name, r.warning);
+  if (e < 0) return tls_failed(s, error ? error : "(gnutls_handshake): failed");
+  take_result(s, &r);
+  smtp_tls_resume_take(s, &r);
+  s->d->x->tls_out = &s->tls;
+  return true;
+}
+
+bool smtp_tls_on_connect(struct smtp_attempt *s) {
+  struct tls_client_opts o = {0};
+  if (!gather(s, &o)) return false;
+  return handshake(s, &o);
+}
+
+static enum smtp_tls_step required_but(struct smtp_attempt *s, const char *what) {
+  smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_TLS_REQUIRED, .at = AT_STARTTLS, .err = ERRNO_TLSREQUIRED,
+                                             .reply = arena_printf_t(s->a, UNTAINTED, "a TLS session is required, but %s", what)});
+  return SMTP_TLS_FAILED;
+}
+
+enum smtp_tls_step smtp_start_tls(struct smtp_attempt *s) {
+  struct tls_client_opts o = {0};
+  struct smtp_awaited what;
+  struct smtp_reply r;
+  bool offered = s->facts.features & EHLO_TLS;
+  if (!offered || s->avoid_tls)
+    return s->tls_required ? required_but(s, offered ? "it is in hosts_avoid_tls" : "the server did not offer TLS support") : SMTP_TLS_UNUSED;
+  if (!gather(s, &o)) return SMTP_TLS_FAILED;
+  smtp_send(s, AT_STARTTLS, NULL, "STARTTLS");
+  s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
+  if (!smtp_read_reply(s, &what, &r)) return SMTP_TLS_FAILED;
+  if (r.code / 100 == 2) {
+    if (stream_buffered(s->io).n) return tls_failed(s, "(STARTTLS): data behind the reply"), SMTP_TLS_FAILED;
+    return handshake(s, &o) ? SMTP_TLS_STARTED : SMTP_TLS_FAILED;
+  }
+  if (s->tls_required) return required_but(s, "an attempt to start TLS failed");
+  if (r.code / 100 == 5 || s->ob->tls_tempfail_tryclear) return SMTP_TLS_UNUSED;
+  smtp_note_reply(s, &what, &r);
+  return SMTP_TLS_FAILED;
+}
+
+bool smtp_tls_try_clear(struct smtp_attempt *s) {
+  if (s->fail.trouble != TROUBLE_TLS || s->tls_required || s->avoid_tls || s->content_sent || !s->ob->tls_tempfail_tryclear) return false;
+  const char *doing = s->is_verify ? "callout unencrypted to" : "delivering unencrypted to H=";
+  const char *line = arena_printf(s->a, "TLS session: %s: %s%s%s [%s] (not in hosts_require_tls)", s->fail.reply, doing, s->is_verify ? " " : "",
+                                  s->host->name, s->host->address);
+  log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
+  return true;
+}
+
+bool smtp_tls_note_read_error(struct smtp_attempt *s) {
+  const char *error = s->in_tls && s->io ? tls_error(s->io) : NULL;
+  if (!error) return false;
+  log_write(LS_ALWAYS, LOG_MAIN, "H=%s [%s] TLS error on connection %s", s->host->name, s->host->address, error);
+  if (s->tls_was_read) return false;
+  return !tls_failed(s, "error on first read");
+}
+
+/* ---- afterwards ------------------------------------------------------------------------------------------- */
+
+void smtp_tls_set_facts(const struct smtp_attempt *s, struct address *a) {
+  a->tls_on = s->in_tls;
+  a->tls_cipher = s->tls.active ? s->tls.cipher : NULL;
+  a->tls_ver = s->tls.active ? s->tls.ver : NULL;
+  a->tls_peerdn = s->tls.active ? s->tls.peerdn : NULL;
+  a->tls_certificate_verified = s->tls.certificate_verified;
+  a->tls_dane = s->tls.dane;
+  a->tls_resumed = s->tls.resumption & TLS_RESUME_USED;
+}
+
+void smtp_tls_finish(struct smtp_attempt *s) {
+  if (!s->in_tls || !s->io) return;
+  smtp_tls_resume_keep(s);
+  tls_end(s->io, false, deadline_in_sec(2));
+}

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* TLS of the smtp transport against scripted servers in a process of their own.  Expected texts and errors: manual ch. 30, 43, 49 and the log
+ * tables; what goes on in clear after a failure: tls_tempfail_tryclear, hosts_require_tls. */
+#include "smtp_server.h"
+
+#include <sys/wait.h>
+
+#include "os/stream.h"
+#include "os/tls.h"
+#include "retry.h"
+#include "tls_certs.h"
+#include "transports/smtp_priv.h"
+
+#define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
+enum { TLS_MAX_CONNECTIONS = 4 };
+
+static struct cert ca, good;
+
+static int make_certificates(void **state) {
+  if (scratch_setup(state) < 0) return -1;
+  ca = certs_make_ca("ca");
+  good = certs_make("good", "mx.test", &ca);
+  return 0;
+}
+
+static int drop_certificates(void **state) {
+  certs_free(&ca);
+  certs_free(&good);
+  return scratch_teardown(state);
+}
+
+/* ---- the server: the steps of smtp_server.h, and "tls" for a handshake -------------------------------------- */
+
+struct tls_server {
+  const char *const *scripts[TLS_MAX_CONNECTIONS];
+  struct tls_params params;
+  int port;
+  pid_t pid;
+  int report; /* from here the first complaint comes, empty when all went well */
+};
+
+static void complain(int fd, int connection, const char *step, const char *got) {
+  dprintf(fd, "connection %d: wanted %.80s, got %.200s\n", connection, step, got);
+  _exit(1);
+}
+
+static bool play_step(struct stream *io, struct arena *a, const struct tls_server *s, const char *step, int fd, int connection) {
+  static char line[4096];
+  struct str got = STR_NULL;
+  deadline_ms soon = deadline_in_ms(4000);
+  if (*step == '>') {
+    for (const char *p = step + 1; *p; p++) stream_put(io, *p == '\n' ? "\r\n" : p, *p == '\n' ? 2 : 1);
+    return stream_flush(io, soon) == STREAM_OK;
+  }
+  if (*step == '<') {
+    enum stream_status st = stream_read_line(io, 2000, true, soon, &got, NULL);
+    snprintf(line, sizeof line, "%.*s", STR_FMT(got));
+    if (st != STREAM_OK || strncmp(line, step + 1, strlen(step + 1)) != 0) complain(fd, connection, step, st == STREAM_OK ? line : "the end");
+    return true;
+  }
+  if (strcmp(step, "data") == 0) {
+    while (stream_read_line(io, 2000, true, soon, &got, NULL) == STREAM_OK && !str_eq(got, STR("."))) continue;
+    return true;
+  }
+  if (strcmp(step, "tls") == 0 || strcmp(step, "tls-fails") == 0) {
+    struct tls_server_opts o = {.params = s->params};
+    struct tls_result r;
+    const char *error = NULL;
+    bool done = tls_start_server(io, a, &o, soon, &r, &error) == 0;
+    if (!done && strcmp(step, "tls") == 0) complain(fd, connection, step, error ? error : "failure");
+    return done;
+  }
+  if (strcmp(step, "eof") == 0 && stream_read_line(io, 2000, true, soon, &got, NULL) == STREAM_OK) complain(fd, connection, step, "a line");
+  return false; /* "close", "eof" */
+}
+
+static void play(int listener, struct tls_server *s, int report) {
+  for (int c = 0; c < TLS_MAX_CONNECTIONS && s->scripts[c]; c++) {
+    struct arena *a = arena_new("server");
+    int fd = accept(listener, NULL, NULL);
+    struct stream *io = stream_new(a, fd, fd, true);
+    const char *const *step = s->scripts[c];
+    while (*step && play_step(io, a, s, *step, report, c)) step++;
+    tls_end(io, false, deadline_in_ms(100));
+    stream_close(io);
+    arena_free(a);
+  }
+  _exit(0);
+}
+
+static void tls_server_start(struct tls_server *s) {
+  struct net_end end;
+  struct ip ip;
+  int fds[2];
+  assert_true(ip_parse(STR("127.0.0.1"), &ip));
+  int listener = net_listen(&ip, 0, 5, true);
+  assert_true(listener >= 0);
+  assert_int_equal(net_local(listener, &end), 0);
+  s->port = end.port;
+  assert_int_equal(pipe(fds), 0);
+  fflush(NULL);
+  s->pid = fork();
+  if (s->pid == 0) play(listener, s, fds[1]);
+  close(listener);
+  close(fds[1]);
+  s->report = fds[0];
+}
+
+static void tls_server_finish(struct tls_server *s) {
+  char text[400] = "";
+  ssize_t n = 0;
+  struct pollfd p = {.fd = s->report, .events = POLLIN};
+  if (poll(&p, 1, 6000) > 0) n = read(s->report, text, sizeof text - 1);
+  else kill(s->pid, SIGKILL);
+  int status = 0;
+  waitpid(s->pid, &status, 0);
+  close(s->report);
+  if (n > 0) fail_msg("server: %s", text);
+  assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* ---- the client ------------------------------------------------------------------------------------------- */
+
+static void tls_client_new(struct client *c, struct tls_server *s, int recipients) {
+  if (!s->params.certificate) {
+    static char certificate[PATH_MAX], key[PATH_MAX];
+    snprintf(certificate, sizeof certificate, "%s", scratch_path("good.pem"));
+    snprintf(key, sizeof key, "%s", scratch_path("good.key"));
+    s->params = (struct tls_params){.is_server = true, .certificate = certificate, .privatekey = key, .own_name = "mx.test"};
+  }
+  client_new(c, "x\n", recipients);
+  client_option(c, "hosts_try_dane", "");
+  client_option(c, "tls_verify_certificates", scratch_path("ca.pem"));
+}
+
+static void run(struct client *c, struct tls_server *s, const char *host_name) {
+  tls_server_start(s);
+  client_host(c, s->port);
+  c->d.addrs->host_list->name = host_name;
+  assert_true(smtp_transport.deliver(&c->d));
+  tls_server_finish(s);
+}
+
+#define EHLO_TLS_LINES ">250-srv\n250-SIZE 1000000\n250-PIPELINING\n250 STARTTLS\n"
+#define UP_TO_TLS ">220 hello\n", "<EHLO me.test", EHLO_TLS_LINES, "<STARTTLS", ">220 go\n", "tls"
+#define IN_TLS "<EHLO me.test", ">250-srv\n250 HELP\n"
+#define DELIVERY "<MAIL FROM:<s@me.test>", ">250 ok\n", "<RCPT TO:<a@x.test>", ">250 ok\n", "<DATA", ">354 go\n", "data", ">250 ok id=1\n", "<QUIT", ">221 bye\n"
+#define CLEAR_DELIVERY "<MAIL FROM:<s@me.test>", "<RCPT TO:<a@x.test>", "<DATA", ">250 ok\n250 ok\n354 go\n", "data", ">250 ok id=2\n", "<QUIT", ">221 bye\n"
+
+static void test_starttls(void **state) {
+  (void)state;
+  struct tls_server s = {.scripts = {SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY)}};
+  struct client c;
+  tls_client_new(&c, &s, 1);
+  client_option(&c, "tls_sni", "sni.test");
+  run(&c, &s, "mx.test");
+  const struct address *a = c.d.addrs;
+  assert_int_equal(a->result, OUTCOME_OK);
+  assert_true(a->tls_on && a->tls_certificate_verified && !a->tls_dane);
+  assert_int_equal(strncmp(a->tls_cipher, "TLS1.", 5), 0);
+  assert_string_equal(a->tls_peerdn, "CN=mx.test");
+  assert_false(a->pipelining_used); /* not offered inside TLS, and what was said before counts no more */
+  assert_string_equal(expand_string(&c.x, "$tls_out_sni $tls_out_certificate_verified $tls_out_peerdn $tls_out_dane $tls_out_tlsa_usage"),
+                      "sni.test 1 CN=mx.test no 0");
+  client_free(&c);
+}
+
+static void test_on_connect(void **state) {
+  (void)state;
+  struct tls_server s = {.scripts = {SCRIPT("tls", ">220 hello\n", IN_TLS, DELIVERY)}};
+  struct client c;
+  tls_client_new(&c, &s, 1);
+  client_option(&c, "protocol", "smtps");
+  run(&c, &s, "mx.test");
+  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+  assert_true(c.d.addrs->tls_on && c.d.addrs->tls_certificate_verified);
+  client_free(&c);
+}
+
+struct tls_case {
+  const char *name;
+  const char *const *first, *const *second; /* scripts */
+  const char *option[3][2];
+  const char *host;
+  enum outcome result;
+  int basic_errno;
+  const char *message;  /* NULL: none */
+  bool tls_on, verified, is_host_error;
+};
+
+#define REQUIRED "a TLS session is required, but "
+#define NO_TLS ">220 hello\n", "<EHLO", ">250-srv\n250 PIPELINING\n"
+#define REFUSED(reply) ">220 hello\n", "<EHLO", EHLO_TLS_LINES, "<STARTTLS", reply
+
+static const struct tls_case cases[] = {
+  {"not offered", SCRIPT(NO_TLS, CLEAR_DELIVERY), NULL, {{0}}, "mx.test", OUTCOME_OK, 0, NULL, false, false, false},
+  {"required, not offered", SCRIPT(NO_TLS, "<QUIT"), NULL, {{"hosts_require_tls", "*"}}, "mx.test", OUTCOME_DEFER, ERRNO_TLSREQUIRED,
+   REQUIRED "the server did not offer TLS support", false, false, true},
+  {"required, HELO only", SCRIPT(">220 hello\n", "<EHLO", ">500 what\n", "<HELO", ">250 ok\n", "<QUIT"), NULL, {{"hosts_require_tls", "*"}}, "mx.test",
+   OUTCOME_DEFER, ERRNO_TLSREQUIRED, REQUIRED "the server did not offer TLS support", false, false, true},
+  {"avoided", SCRIPT(">220 hello\n", "<EHLO", EHLO_TLS_LINES, CLEAR_DELIVERY), NULL, {{"hosts_avoid_tls", "*"}}, "mx.test", OUTCOME_OK, 0, NULL,
+   false, false, false},
+  {"5xx", SCRIPT(REFUSED(">554 no\n"), CLEAR_DELIVERY), NULL, {{"tls_tempfail_tryclear", "false"}}, "mx.test", OUTCOME_OK, 0, NULL, false, false, false},
+  {"4xx, tryclear", SCRIPT(REFUSED(">450 no\n"), CLEAR_DELIVERY), NULL, {{0}}, "mx.test", OUTCOME_OK, 0, NULL, false, false, false},
+  {"4xx, no tryclear", SCRIPT(REFUSED(">450 no\n"), "<QUIT"), NULL, {{"tls_tempfail_tryclear", "false"}}, "mx.test", OUTCOME_DEFER, 0,
+   "SMTP error from remote mail server after STARTTLS: 450 no", false, false, true},
+  {"4xx, required", SCRIPT(REFUSED(">450 no\n"), "<QUIT"), NULL, {{"hosts_require_tls", "*"}}, "mx.test", OUTCOME_DEFER, ERRNO_TLSREQUIRED,
+   REQUIRED "an attempt to start TLS failed", false, false, true},
+  {"name does not fit, only tried", SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), NULL, {{0}}, "elsewhere.test", OUTCOME_OK, 0, NULL, true, false, false},
+  {"name does not fit, not looked at", SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), NULL, {{"tls_verify_cert_hostnames", ""}}, "elsewhere.test", OUTCOME_OK,
+   0, NULL, true, true, false},
+  {"verification needed, clear allowed", SCRIPT(REFUSED(">220 go\n"), "tls-fails"), SCRIPT(">220 hello\n", "<EHLO", EHLO_TLS_LINES, CLEAR_DELIVERY),
+   {{"tls_verify_hosts", "*"}}, "elsewhere.test", OUTCOME_OK, 0, NULL, false, false, false},
+  {"verification needed, clear not allowed", SCRIPT(REFUSED(">220 go\n"), "tls-fails"), NULL,
+   {{"tls_verify_hosts", "*"}, {"hosts_require_tls", "*"}}, "elsewhere.test", OUTCOME_DEFER, ERRNO_TLSFAILURE,
+   "TLS session: (certificate verification failed)", false, false, true},
+  {"both lists unset", SCRIPT(REFUSED(">220 go\n"), "tls-fails"), NULL, {{"tls_try_verify_hosts", ""}, {"tls_tempfail_tryclear", "false"}},
+   "elsewhere.test", OUTCOME_DEFER, ERRNO_TLSFAILURE, "TLS session: (certificate verification failed)", false, false, true},
+  {"data behind the reply", SCRIPT(REFUSED(">220 go\n250 injected\n"), "close"), NULL, {{"hosts_require_tls", "*"}}, "mx.test", OUTCOME_DEFER,
+   ERRNO_TLSFAILURE, "TLS session: (STARTTLS): data behind the reply", false, false, true},
+  {"garbage instead of a handshake", SCRIPT(REFUSED(">220 go\n"), ">hello there\n", "close"),
+   SCRIPT(">220 hello\n", "<EHLO", EHLO_TLS_LINES, CLEAR_DELIVERY), {{0}}, "mx.test", OUTCOME_OK, 0, NULL, false, false, false},
+  {"closed in the handshake", SCRIPT(REFUSED(">220 go\n"), "close"), NULL, {{"hosts_require_tls", "*"}}, "mx.test", OUTCOME_DEFER, ERRNO_TLSFAILURE,
+   "TLS session: (", false, false, true},
+  {"closed after the handshake", SCRIPT(UP_TO_TLS, "<EHLO", "close"), NULL, {{0}}, "mx.test", OUTCOME_DEFER, ERRNO_SMTPCLOSED,
+   "Remote host closed connection in response to EHLO me.test", true, true, true},
+  {"refused inside", SCRIPT(UP_TO_TLS, IN_TLS, "<MAIL", ">250 ok\n", "<RCPT", ">550 no\n", "<QUIT", ">221 bye\n"), NULL, {{0}}, "mx.test", OUTCOME_FAIL, 0,
+   "SMTP error from remote mail server after RCPT TO:<a@x.test>: 550 no", true, true, false},
+  {"smtps without TLS", SCRIPT(">220 hello\n", "close"), NULL, {{"protocol", "smtps"}}, "mx.test", OUTCOME_DEFER, ERRNO_TLSFAILURE, "TLS session: (",
+   false, false, true},
+  {"ALPN wanted", SCRIPT(REFUSED(">220 go\n"), "tls-fails"), NULL, {{"tls_alpn", "smtp"}, {"hosts_require_alpn", "*"}, {"hosts_require_tls", "*"}}, "mx.test",
+   OUTCOME_DEFER, ERRNO_TLSFAILURE, "TLS session: (handshake): ALPN required but not negotiated", false, false, true},
+  {"ciphers unknown", SCRIPT(REFUSED(">220 go\n"), "close"), NULL, {{"tls_require_ciphers", "nonsense"}, {"hosts_require_tls", "*"}}, "mx.test",
+   OUTCOME_DEFER, ERRNO_TLSFAILURE, "TLS session: (", false, false, true},
+  {"option cannot be expanded", SCRIPT(">220 hello\n", "<EHLO", EHLO_TLS_LINES, "<QUIT"), NULL, {{"tls_sni", "${if"}}, "mx.test", OUTCOME_DEFER, ERRNO_EXPANDFAIL,
+   "failed to expand", false, false, false},
+};
+
+static void test_cases(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    const struct tls_case *t = &cases[i];
+    struct tls_server s = {.scripts = {t->first, t->second}};
+    struct client c;
+    print_message("%s\n", t->name);
+    tls_client_new(&c, &s, 1);
+    for (size_t k = 0; k < ARRAY_SIZE(t->option) && t->option[k][0]; k++) client_option(&c, t->option[k][0], t->option[k][1]);
+    run(&c, &s, t->host);
+    const struct address *a = c.d.addrs;
+    bool text_fits = t->message ? a->message && strncmp(a->message, t->message, strlen(t->message)) == 0 : !a->message;
+    if (a->result != t->result || a->basic_errno != t->basic_errno || !text_fits)
+      fail_msg("got %d %d \"%s\"", a->result, a->basic_errno, a->message ? a->message : "NULL");
+    assert_int_equal(a->tls_on, t->tls_on);
+    assert_int_equal(a->tls_certificate_verified, t->verified);
+    bool host_error = false;
+    for (const struct retry_item *r = a->retries; r; r = r->next) host_error = host_error || (r->key[0] == 'T' && !strstr(r->key, c.m->id));
+    assert_int_equal(host_error, t->is_host_error);
+    client_free(&c);
+  }
+}
+
+/* The second connection resumes what the first one left, but not under other demands. */
+static void test_resumption(void **state) {
+  (void)state;
+  static const char *const ciphers[] = {"NORMAL:-VERS-ALL:+VERS-TLS1.2", "NORMAL:-VERS-ALL:+VERS-TLS1.3"};
+  for (size_t i = 0; i < ARRAY_SIZE(ciphers); i++) {
+    struct tls_server s = {.scripts = {SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY)}};
+    struct client c;
+    tls_client_new(&c, &s, 1);
+    s.params.resumption = true;
+    client_option(&c, "tls_resumption_hosts", "*");
+    client_option(&c, "tls_require_ciphers", ciphers[i]);
+    tls_server_start(&s);
+    client_host(&c, s.port);
+    c.d.addrs->host_list->name = "mx.test";
+    for (int round = 0; round < 3; round++) {
+      if (round == 2) client_option(&c, "tls_sni", "other.test");
+      assert_true(smtp_transport.deliver(&c.d));
+      assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+      assert_int_equal(c.d.addrs->tls_resumed, round == 1);
+      assert_true(c.d.addrs->tls_certificate_verified);
+    }
+    tls_server_finish(&s);
+    client_free(&c);
+  }
+}
+
+static void test_tlsa_usable(void **state) {
+  (void)state;
+  char r[3 + 64] = {3, 1, 1};
+  assert_true(smtp_dane_is_usable(str_n(r, 3 + 32)));
+  assert_false(smtp_dane_is_usable(str_n(r, 3 + 31)));
+  assert_false(smtp_dane_is_usable(str_n(r, 3 + 64)));
+  r[2] = 2;
+  assert_true(smtp_dane_is_usable(str_n(r, 3 + 64)));
+  r[2] = 0;
+  assert_true(smtp_dane_is_usable(str_n(r, 4)));
+  assert_false(smtp_dane_is_usable(str_n(r, 3)));
+  r[2] = 3;
+  assert_false(smtp_dane_is_usable(str_n(r, 3 + 32)));
+  r[2] = 1, r[0] = 2;
+  assert_true(smtp_dane_is_usable(str_n(r, 3 + 32)));
+  r[1] = 2;
+  assert_false(smtp_dane_is_usable(str_n(r, 3 + 32)));
+  for (r[1] = 0, r[0] = 0; r[0] < 2; r[0]++) assert_false(smtp_dane_is_usable(str_n(r, 3 + 32))); /* PKIX: RFC 7672 section 3.1.3 */
+}
+
+int main(void) {
+  signal(SIGPIPE, SIG_IGN);
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_starttls),
+    cmocka_unit_test(test_on_connect),
+    cmocka_unit_test(test_cases),
+    cmocka_unit_test(test_resumption),
+    cmocka_unit_test(test_tlsa_usable),
+  };
+  return cmocka_run_group_tests(tests, make_certificates, drop_certificates);
+}
