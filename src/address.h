@@ -67,6 +67,7 @@ struct address {
   const char *orcpt;
   unsigned dsn_flags;
   bool dsn_aware;                 /* next hop speaks DSN */
+  bool dsn_expanded;              /* NOTIFY=SUCCESS, and a redirection took its place */
   struct router *router, *start_router;
   struct transport *transport;
   struct host *host_list, *host_used, *fallback_hosts;

@@ -140,32 +140,55 @@ static const char *id_list(struct arena *a, const struct message *m, const char 
   return one_line(a, str_dup(a, str_trim(v)));
 }
 
-static void common_headers(struct report *r, const char *subject) {
+static void from_header(struct report *r) {
   struct arena *a = r->a;
   const struct config *cfg = r->old->cfg;
-  report_header(r, "Auto-Submitted: auto-replied\n");
   const char *from = expand_option(r->x, "dsn_from", cfg->o.dsn_from);
   if (!from) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand dsn_from: %s", r->x->error ? r->x->error : "");
     from = arena_printf(a, "Mail Delivery System <Mailer-Daemon@%s>", cfg->qualify_domain);
   }
-  message_add_header(r->m, 'F', arena_printf(a, "From: %s\n", one_line(a, from)), strlen(one_line(a, from)) + 7);
-  if (cfg->o.errors_reply_to) message_add_header(r->m, 'R', arena_printf(a, "Reply-To: %s\n", cfg->o.errors_reply_to),
-                                                 strlen(cfg->o.errors_reply_to) + 11);
-  message_add_header(r->m, 'T', arena_printf(a, "To: %s\n", r->to), strlen(r->to) + 5);
+  const char *line = arena_printf(a, "From: %s\n", one_line(a, from));
+  message_add_header(r->m, 'F', line, strlen(line));
+}
+
+static void to_header(struct report *r) {
+  message_add_header(r->m, 'T', arena_printf(r->a, "To: %s\n", r->to), strlen(r->to) + 5);
+}
+
+static void report_type_headers(struct report *r) {
+  struct arena *a = r->a;
   const char *refs = id_list(a, r->old, "References"), *id = id_list(a, r->old, "Message-ID");
   if (!refs) refs = id_list(a, r->old, "In-Reply-To");
   if (id) report_header(r, arena_printf(a, "References: %s%s%s\n", refs ? refs : "", refs ? " " : "", id));
   r->boundary = arena_printf_t(a, UNTAINTED, "%lld-eximdsn-%u", (long long)time_sec(), rand_below(2000000000));
   report_header(r, arena_printf(a, "Content-Type: multipart/report; report-type=delivery-status; boundary=%s\n", r->boundary));
   report_header(r, "MIME-Version: 1.0\n");
-  report_header(r, arena_printf(a, "Subject: %s\n", one_line(a, subject)));
+}
+
+/* Message-Id:, Date:, and the head of the text part. */
+static void last_headers(struct report *r) {
+  struct arena *a = r->a;
+  const struct config *cfg = r->old->cfg;
   const char *mid = arena_printf(a, "Message-Id: <E%s@%s>\n", r->m->id, cfg->primary_hostname);
   message_add_header(r->m, 'I', mid, strlen(mid));
   char buf[64];
   struct time_opts o = {.utc = cfg->o.timezone && strcmpic(cfg->o.timezone, "utc") == 0};
   report_header(r, arena_printf(a, "Date: %s\n", time_format(time_now(), TIME_FULL, o, buf, sizeof(buf))));
   strbuf_addf(&r->body, "--%s\nContent-type: text/plain; charset=us-ascii\n\n", r->boundary);
+}
+
+static void common_headers(struct report *r, const char *subject) {
+  struct arena *a = r->a;
+  const struct config *cfg = r->old->cfg;
+  report_header(r, "Auto-Submitted: auto-replied\n");
+  from_header(r);
+  if (cfg->o.errors_reply_to) message_add_header(r->m, 'R', arena_printf(a, "Reply-To: %s\n", cfg->o.errors_reply_to),
+                                                 strlen(cfg->o.errors_reply_to) + 11);
+  to_header(r);
+  report_type_headers(r);
+  report_header(r, arena_printf(a, "Subject: %s\n", one_line(a, subject)));
+  last_headers(r);
 }
 
 /* --- the list of addresses -------------------------------------------------------------------------- */
@@ -199,7 +222,7 @@ static bool add_name(struct strbuf *b, const struct address *addr, const char *i
 }
 
 /* The reason, each of its lines indented; the reply of a remote server starts a line of its own. */
-static void add_reason(struct strbuf *b, const struct address *addr) {
+static void add_reason(struct strbuf *b, const struct address *addr, const char *lead) {
   const char *text = addr->message;
   bool is_local = addr->transport && addr->transport->driver->is_local;
   if (is_local && !addr->pass_message) {
@@ -216,7 +239,7 @@ static void add_reason(struct strbuf *b, const struct address *addr) {
   }
   bool is_secret = addr->user_message && !*addr->user_message;
   if (is_secret || !text || !*text) return;
-  strbuf_adds(b, "    ");
+  strbuf_addl(b, "    ", lead, NULL);
   bool may_break = addr->host_used != NULL;
   for (const char *p = text; *p; p++) {
     if (*p == '\\' && p[1] == 'n') {
@@ -269,11 +292,15 @@ static const char *smtp_reply_in(const char *message) {
   return NULL;
 }
 
+static void add_recipient_fields(struct report *r, const struct address *addr, const char *action, const char *status) {
+  struct strbuf *b = &r->body;
+  if (addr->orcpt && *addr->orcpt) strbuf_addf(b, "Original-Recipient: %s\n", one_line(r->a, addr->orcpt));
+  strbuf_addf(b, "Action: %s\nFinal-Recipient: rfc822;%s\nStatus: %s\n", action, one_line(r->a, top_text(addr)), status);
+}
+
 static void add_status(struct report *r, const struct address *addr, const char *action, const char *status) {
   struct strbuf *b = &r->body;
-  strbuf_addf(b, "Action: %s\n", action);
-  if (addr->orcpt) strbuf_addf(b, "Original-Recipient: %s\n", one_line(r->a, addr->orcpt));
-  strbuf_addf(b, "Final-Recipient: rfc822;%s\nStatus: %s\n", one_line(r->a, top_text(addr)), status);
+  add_recipient_fields(r, addr, action, status);
   bool is_remote = addr->transport && !addr->transport->driver->is_local;
   if (is_remote && addr->host_used && addr->host_used->name) {
     strbuf_addf(b, "Remote-MTA: dns; %s\n", addr->host_used->name);
@@ -442,7 +469,7 @@ bool bounce_send(struct message *m, struct expand_ctx *x, struct address *failed
     strbuf_adds(b, "  ");
     bool show = add_name(b, p, "    ");
     strbuf_addc(b, '\n');
-    if (show) add_reason(b, p);
+    if (show) add_reason(b, p, "");
   }
   strbuf_addc(b, '\n');
   add_output(&r, failed);
@@ -488,7 +515,7 @@ bool bounce_warn_delay(struct message *m, struct expand_ctx *x, struct address *
     strbuf_addc(b, '\n');
     bool is_local = p->transport && p->transport->driver->is_local;
     if (show && p->message && *p->message && !is_local && !p->is_pipe && !p->is_file && !p->is_reply)
-      strbuf_addf(b, "    Delay reason: %s\n", p->message);
+      add_reason(b, p, "Delay reason: ");
   }
   strbuf_adds(b, "\nNo action is required on your part. Delivery attempts will continue for\n"
                  "some time, and this warning may be repeated at intervals if the message\n"
@@ -499,5 +526,51 @@ bool bounce_warn_delay(struct message *m, struct expand_ctx *x, struct address *
   add_copy(&r, false);
   bool ok = report_close(&r);
   x->warnmsg_delay = x->warnmsg_recipients = NULL;
+  return ok;
+}
+
+/* --- successes (RFC 3461 section 6.2) ----------------------------------------------------------------- */
+
+static bool went_by_smtp(const struct address *addr) {
+  return !addr->dsn_expanded && addr->transport && !addr->transport->driver->is_local;
+}
+
+static const char *success_kind(const struct address *addr) {
+  if (!went_by_smtp(addr)) return "relayed via non \"Remote SMTP\" router";
+  return addr->dsn_aware ? "relayed via non DSN router" : "relayed to non-DSN-aware mailer";
+}
+
+static void add_success_status(struct report *r, const struct address *addr) {
+  struct strbuf *b = &r->body;
+  add_recipient_fields(r, addr, "delivered", "2.0.0");
+  if (!went_by_smtp(addr)) {
+    strbuf_adds(b, "Diagnostic-Code: X-Exim; relayed via non SMTP router\n\n");
+    return;
+  }
+  if (addr->host_used && addr->host_used->name) strbuf_addf(b, "Remote-MTA: dns; %s\n", addr->host_used->name);
+  strbuf_adds(b, "Diagnostic-Code: smtp; 250 Ok\n\n");
+}
+
+bool bounce_send_success(struct message *m, struct expand_ctx *x, struct address *done) {
+  struct report r;
+  if (!report_open(&r, m, x, m->sender)) return false;
+  x->bounce_recipient = m->sender;
+  from_header(&r);
+  report_header(&r, "Auto-Submitted: auto-generated\n");
+  to_header(&r);
+  report_header(&r, "Subject: Delivery Status Notification\n");
+  report_type_headers(&r);
+  last_headers(&r);
+  struct strbuf *b = &r.body;
+  strbuf_adds(b, "This message was created automatically by mail delivery software.\n"
+                 " ----- The following addresses had successful delivery notifications -----\n");
+  for (const struct address *p = done; p; p = p->next) strbuf_addf(b, "<%s> (%s)\n\n", one_line(r.a, top_text(p)), success_kind(p));
+  open_status(&r);
+  for (const struct address *p = done; p; p = p->next) add_success_status(&r, p);
+  strbuf_addf(b, "--%s\nContent-type: text/rfc822-headers\n\n", r.boundary);
+  add_old_headers(&r);
+  strbuf_addf(b, "\n\n--%s--\n", r.boundary);
+  bool ok = report_close(&r);
+  x->bounce_recipient = NULL;
   return ok;
 }

@@ -294,6 +294,40 @@ static void send_bounces(struct deliver_run *run) {
   }
 }
 
+/* --- successes -------------------------------------------------------------------------------------- */
+
+/* Did the sender ask to be told that this went well, and will nobody further on tell him? */
+static bool success_is_ours(const struct address *addr) {
+  if (!(addr->dsn_flags & DSN_SUCCESS) || !addr->rcpt || !(addr->rcpt->dsn_flags & DSN_SUCCESS)) return false;
+  bool is_remote = addr->transport && !addr->transport->driver->is_local;
+  return addr->dsn_expanded || !is_remote || !addr->dsn_aware || (addr->router && addr->router->o.dsn_lasthop);
+}
+
+/* Copies on a new list, each recipient once; the request counts as met, also for later attempts. */
+static void take_success(struct deliver_run *run, struct address ***tail, const struct address *addr) {
+  if (!success_is_ours(addr)) return;
+  struct address *copy = ARENA_NEW(run->a, struct address);
+  *copy = *addr;
+  copy->next = NULL;
+  addr->rcpt->dsn_flags &= ~(unsigned)DSN_SUCCESS;
+  **tail = copy;
+  *tail = &copy->next;
+}
+
+static void send_success(struct deliver_run *run) {
+  struct message *m = run->m;
+  struct address *mail = NULL, **tail = &mail;
+  if (!m->sender || !*m->sender || run->dont_deliver || run->journal_failed) return;
+  for (size_t i = 0; i < run->expanded.n; i++) take_success(run, &tail, run->expanded.v[i]);
+  struct vec v = vec_new(run->a);
+  for (struct address *addr = run->succeed; addr; addr = addr->next) vec_push(&v, addr);
+  for (size_t i = v.n; i-- > 0;) take_success(run, &tail, v.v[i]);
+  for (struct address *dup = run->dup; dup; dup = dup->next)
+    if (dup->dupof && dup->dupof->result == OUTCOME_OK) take_success(run, &tail, dup);
+  if (mail) (void)bounce_send_success(m, &run->x, mail);
+  log_set_message_id(m->id);
+}
+
 /* --- delays ----------------------------------------------------------------------------------------- */
 
 /* Seconds after which the warning number n is due; 0: none. */
@@ -428,6 +462,7 @@ void deliver_run_finish(struct deliver_run *run) {
     retry_update(&run->x, &run->defer, &run->failed, &run->succeed);
     log_timeouts(run, old_failed);
   }
+  send_success(run);
   send_bounces(run);
   send_warnings(run);
   finish_message(run);
@@ -458,6 +493,7 @@ bool deliver_run_init(struct deliver_run *run, const struct config *cfg, struct 
   run->x = expand_ctx_new(m->arena, cfg);
   run->x.msg = m;
   run->pending = vec_new(m->arena);
+  run->expanded = vec_new(m->arena);
   run->dont_deliver = o->dont_deliver || m->dont_deliver;
   m->delivery_forced = o->forced;
   run->x.queue_running = o->in_queue_run;

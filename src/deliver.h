@@ -29,6 +29,8 @@ struct expand_ctx;
 bool bounce_send(struct message *m, struct expand_ctx *x, struct address *failed, const char *errors_to);
 /* queued_sec: how long the message has been here.  The deferred addresses of the chain share one errors address. */
 bool bounce_warn_delay(struct message *m, struct expand_ctx *x, struct address *deferred, const char *errors_to, int64_t queued_sec);
+/* Tell the sender that these recipients got the message (NOTIFY=SUCCESS). */
+bool bounce_send_success(struct message *m, struct expand_ctx *x, struct address *done);
 /* Start the delivery of a message made inside this process (bounce, autoreply). */
 void deliver_start_internal(const struct config *cfg, const char *id);
 

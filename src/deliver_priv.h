@@ -18,6 +18,7 @@ struct deliver_run {
   struct address *local, *remote;
   struct address *succeed, *failed, *defer, *dup;
   struct tree seen;           /* unique form -> struct address * */
+  struct vec expanded;        /* addresses whose redirection a success report is due for */
   struct vec pending;         /* unique forms not yet in the journal */
   int msglog_fd;
   bool dont_deliver, journal_failed, freeze, cancelled;

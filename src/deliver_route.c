@@ -197,6 +197,7 @@ static void route_one(struct deliver_run *run, struct route_ctx *rc, struct addr
   switch (res) {
     case ROUTE_OK: return;
     case ROUTE_REROUTED: {
+      if (addr->dsn_expanded) vec_push(&run->expanded, addr);
       /* The address itself is finished; its retry records go with the message's other changes. */
       for (struct address *c = run->fresh; c; c = c->next)
         if (c->parent == addr && addr->retries) {

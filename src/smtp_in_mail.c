@@ -36,12 +36,11 @@ static const char *take_param(struct smtp_session *s, struct str key, struct str
     if (p->dsn_ret) return "RET can be specified once only";
     if (str_eqic(value, STR("HDRS"))) p->dsn_ret = DSN_RET_HDRS;
     else if (str_eqic(value, STR("FULL"))) p->dsn_ret = DSN_RET_FULL;
-    else return "invalid data for RET";
+    else return "Value for RET is invalid";
     return NULL;
   }
   if (str_eqic(key, STR("ENVID")) && c->dsn_advertised) {
     if (p->envid) return "ENVID can be specified once only";
-    if (!xtext_decode(s->tmp, value)) return "invalid data for ENVID";
     p->envid = str_dup(s->m->arena, value);
     return NULL;
   }

@@ -11,10 +11,12 @@ static void note_failure(struct smtp_session *s, const char *text) {
   else if (strcmp(s->last_rcpt_error, text) != 0) s->rcpt_errors_differ = true;
 }
 
+/* An empty value asks for nothing. */
 static bool parse_notify(struct str value, unsigned *ret) {
   unsigned flags = 0;
   while (value.n > 0) {
     struct str word = str_cut(&value, ',');
+    if (word.n == 0 && value.n == 0) break; /* "SUCCESS," */
     if (str_eqic(word, STR("NEVER"))) flags |= DSN_NEVER;
     else if (str_eqic(word, STR("SUCCESS"))) flags |= DSN_SUCCESS;
     else if (str_eqic(word, STR("FAILURE"))) flags |= DSN_FAILURE;
@@ -23,7 +25,7 @@ static bool parse_notify(struct str value, unsigned *ret) {
   }
   if (flags & DSN_NEVER && flags != DSN_NEVER) return false;
   *ret = flags;
-  return flags != 0;
+  return true;
 }
 
 static bool take_params(struct smtp_session *s, struct str arg, size_t path, unsigned *ret_dsn, const char **ret_orcpt) {
@@ -37,7 +39,7 @@ static bool take_params(struct smtp_session *s, struct str arg, size_t path, uns
       else *ret_orcpt = str_dup(s->tmp, value);
     } else if (ok && str_eqic(key, STR("NOTIFY"))) {
       if (*ret_dsn) error = "NOTIFY can be specified once only";
-      else if (!parse_notify(value, ret_dsn)) error = "Invalid parameter for NOTIFY";
+      else if (!has || !parse_notify(value, ret_dsn)) error = "Invalid value for NOTIFY parameter";
     } else {
       smtp_synprot_error_at(s, true, 501, arg, arena_printf(s->tmp, "malformed address: %.*s may not follow %.*s",
                             STR_FMT(str_trim(str_n(arg.p + path, arg.n - path))), (int)path, arg.p));

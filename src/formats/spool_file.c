@@ -128,7 +128,7 @@ static void put_tree(struct strbuf *o, const struct tree_node *n) {
 static void put_recipient(struct strbuf *o, const struct spool_rcpt *r) {
   check_one_line(r->address);
   strbuf_adds(o, r->address);
-  if (r->pno >= 0 || r->errors_to || r->dsn_flags) {
+  if (r->pno >= 0 || r->errors_to || r->dsn_flags || (r->orcpt && *r->orcpt)) {
     const char *orcpt = r->orcpt ? r->orcpt : "", *errors_to = r->errors_to ? r->errors_to : "";
     check_one_line(orcpt);
     check_one_line(errors_to);

@@ -362,7 +362,13 @@ static enum route_result refuse_filter(struct redirect_run *run, enum redirect_f
 /* The children get the properties of the address as they are after errors_to, headers_add and headers_remove. */
 static void hand_over_children(struct redirect_run *run) {
   if (!run->generated) return;
-  for (struct address *c = run->generated; c; c = c->next) c->prop = run->addr->prop;
+  for (struct address *c = run->generated; c; c = c->next) {
+    c->prop = run->addr->prop;
+    /* Who asked for success is told of the expansion, and that was all; "never" goes on to whom the message goes (RFC 3461 5.2.7). */
+    c->dsn_flags &= DSN_NEVER;
+    c->orcpt = NULL;
+  }
+  if (run->addr->dsn_flags & DSN_SUCCESS) run->addr->dsn_expanded = true;
   *run->tail = *run->rc->children;
   *run->rc->children = run->generated;
 }

@@ -9,6 +9,7 @@
 #include "formats/smtp_grammar.h"
 #include "os/debug.h"
 #include "policy/match.h"
+#include "router.h"
 
 bool smtp_is_due(const struct smtp_rcpt *r) { return r->state == RCPT_PENDING && !r->deferred_by_reply && r->turn == TURN_OPEN; }
 
@@ -24,9 +25,14 @@ bool smtp_use_chunking(const struct smtp_attempt *s) {
          match_this_host(s->d->x, "hosts_try_chunking", s->ob->hosts_try_chunking, s->host->name, s->host->address) == OUTCOME_OK;
 }
 
+/* dsn_lasthop: this program answers for success, the host behind is asked for nothing. */
+static bool is_last_hop(const struct address *addr) { return addr->router && addr->router->o.dsn_lasthop; }
+
 static const char *dsn_mail_params(struct smtp_attempt *s) {
   const struct message *m = s->d->msg;
-  if (!(s->facts.features & EHLO_DSN)) return "";
+  bool any = false;
+  for (const struct address *addr = s->d->addrs; addr; addr = addr->next) any = any || !is_last_hop(addr);
+  if (!any || !(s->facts.features & EHLO_DSN)) return "";
   struct strbuf b = strbuf_new(s->a);
   if (m->dsn_ret == DSN_RET_HDRS) strbuf_adds(&b, " RET=HDRS");
   if (m->dsn_ret == DSN_RET_FULL) strbuf_adds(&b, " RET=FULL");
@@ -35,7 +41,7 @@ static const char *dsn_mail_params(struct smtp_attempt *s) {
 }
 
 static const char *dsn_rcpt_params(struct smtp_attempt *s, const struct address *addr) {
-  if (!(s->facts.features & EHLO_DSN)) return "";
+  if (!(s->facts.features & EHLO_DSN) || is_last_hop(addr)) return "";
   struct strbuf b = strbuf_new(s->a);
   if (addr->dsn_flags) {
     strbuf_adds(&b, " NOTIFY=");
@@ -52,7 +58,7 @@ static const char *dsn_rcpt_params(struct smtp_attempt *s, const struct address 
         }
     }
   }
-  if (addr->orcpt) strbuf_addl(&b, " ORCPT=", addr->orcpt, NULL);
+  if (addr->orcpt && *addr->orcpt) strbuf_addl(&b, " ORCPT=", addr->orcpt, NULL);
   return b.p;
 }
 
