@@ -23,6 +23,7 @@
 #include "os/sys.h"
 #include "policy/expand.h"
 #include "policy/match.h"
+#include "router.h"
 #include "smtp_in.h"
 
 enum { DRAIN_MS = 30000 };
@@ -86,7 +87,7 @@ static void fill_conn(struct conn *c, const struct net_end *peer, const struct n
   char text[IP_TEXT_SIZE];
   c->from.host_aliases = vec_new(c->arena);
   c->command_names = vec_new(c->arena);
-  c->from.host_address = arena_strdup_t(c->arena, ip_format(&peer->ip, text), TAINTED);
+  c->from.host_address = arena_strdup(c->arena, ip_format(&peer->ip, text)); /* digits of our own making */
   c->from.host_port = peer->port;
   c->from.interface_address = arena_strdup(c->arena, ip_format(&local->ip, text));
   c->from.interface_port = local->port;
@@ -118,6 +119,14 @@ static int64_t per_host_limit(struct acceptor *s, struct arena *a, const struct 
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "expansion of smtp_accept_max_per_host failed for %s: %s", peer_text(a, peer, local),
               x.error ? x.error : "");
   return 0;
+}
+
+/* What -H files of received messages name as the originator. */
+static const char *exim_login(const struct config *cfg, struct arena *a)
+{
+  struct passwd_entry pw;
+  const char *uid = arena_printf(a, "%u", (unsigned)cfg->exim_uid);
+  return route_find_user(a, uid, &pw) && pw.name ? pw.name : "exim";
 }
 
 static double load_average(void)
@@ -217,7 +226,7 @@ NORETURN static void run_session(struct acceptor *s, int fd, const struct net_en
   c->started = time_now();
   c->uid = s->cfg->exim_uid;
   c->gid = s->cfg->exim_gid;
-  c->login = "exim";
+  c->login = exim_login(s->cfg, a);
   c->is_trusted = false;
   c->from.tls.on_connect = tls;
   c->io = stream_new(a, fd, fd, true);

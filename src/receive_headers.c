@@ -218,7 +218,7 @@ static void add_from(struct reception *r) {
   if (has_header(m, header)) return;
   const char *address = m->sender && *m->sender ? m->sender : m->submission_mode || (!r->c->is_smtp_input && !r->c->is_trusted) ? own : NULL;
   if (!address) return;
-  bool own_name = own && (strcmp(own, address) == 0 || m->sender_name_forced);
+  bool own_name = m->submission_name || (own && (strcmp(own, address) == 0 || m->sender_name_forced));
   receive_add_header(m, 'F', "%s: %s\n", header, own_name ? with_phrase(r, name, address) : address);
 }
 
@@ -256,7 +256,8 @@ static void check_sender(struct reception *r) {
   struct header_line *from = message_find_header(m, r->saw_resent ? "Resent-From" : "From", NULL);
   if (!own || !from || same_sender(r, first_address_of(r, from), own)) return;
   receive_add_header(m, 'S', "%sSender: %s\n", r->saw_resent ? "Resent-" : "", with_phrase(r, name, own));
-  if (!m->sender_set_untrusted) m->sender = arena_strdup(m->arena, own); /* untrusted_set_sender let him choose */
+  bool is_bounce = submission && m->sender && !*m->sender;
+  if (!m->sender_set_untrusted && !is_bounce) m->sender = arena_strdup(m->arena, own); /* untrusted_set_sender let him choose */
 }
 
 /* From: with just the caller's login gets his full address. */

@@ -53,6 +53,7 @@ void smtp_reset(struct smtp_session *s) {
   s->m->allow_unqualified_recipient = s->unqualified_recipient_ok;
   s->x.msg = s->m;
   s->transaction_line = s->line_number;
+  s->c->from.auth_sender = s->auth_sender_given; /* AUTH= was the transaction's */
   s->last_rcpt_error = s->chunk_refusal = NULL;
   s->rcpt_errors_differ = s->recipients_max_exceeded = false;
   s->c->recipients_discarded = s->c->caseful_local_part = false;
@@ -177,11 +178,6 @@ bool smtp_read_command(struct smtp_session *s) {
 static void do_ehlo(struct smtp_session *s, struct str arg) { smtp_do_helo(s, arg, true); }
 static void do_helo(struct smtp_session *s, struct str arg) { smtp_do_helo(s, arg, false); }
 
-static void do_auth(struct smtp_session *s, struct str arg) {
-  (void)arg;
-  smtp_synprot_error(s, false, 503, "AUTH command used when not advertised");
-}
-
 static void do_starttls(struct smtp_session *s, struct str arg) {
   (void)arg;
   smtp_synprot_error(s, false, 503, "STARTTLS command used when not advertised");
@@ -211,12 +207,12 @@ static const struct command {
   [VERB_EXPN] = {smtp_do_expn, CMD_NONMAIL},
   [VERB_HELP] = {smtp_do_help, CMD_NONMAIL | CMD_IN_BATCH},
   [VERB_ETRN] = {smtp_do_etrn, CMD_NONMAIL},
-  [VERB_AUTH] = {do_auth, CMD_NONMAIL},
+  [VERB_AUTH] = {smtp_do_auth, CMD_NONMAIL},
   [VERB_STARTTLS] = {do_starttls, CMD_NONMAIL},
 };
 
 bool smtp_too_many_nonmail(struct smtp_session *s, enum smtp_verb v) {
-  bool *is_free = v == VERB_HELO ? &s->helo_is_free : v == VERB_EHLO ? &s->ehlo_is_free
+  bool *is_free = v == VERB_HELO || v == VERB_EHLO ? &s->helo_is_free
                   : v == VERB_RSET ? &s->rset_is_free
                   : v == VERB_STARTTLS ? &s->starttls_is_free : v == VERB_AUTH ? &s->auth_is_free : NULL;
   if (is_free && *is_free) {
@@ -374,6 +370,7 @@ static void session_start(struct smtp_session *s, struct conn *c, const struct s
   verify_fill_acl_env(&s->env);
   s->env.session = s;
   s->x.acl_env = &s->env;
+  s->auth_sender_given = c->from.auth_sender;
   s->timeout_sec = command_timeout(s);
   expand_set_hooks(&hooks);
   if (!c->command_names.a) c->command_names = vec_new(c->arena);
@@ -385,7 +382,7 @@ static void session_start(struct smtp_session *s, struct conn *c, const struct s
   if (!c->from.ident && c->login && !s->is_socket && !c->host_checking) c->from.ident = c->login;
   s->via_inetd = s->is_socket && stream_fd(c->io) == 0;
   s->own_name = c->cfg->primary_hostname;
-  s->helo_is_free = s->ehlo_is_free = s->rset_is_free = s->starttls_is_free = s->auth_is_free = true;
+  s->helo_is_free = s->rset_is_free = s->starttls_is_free = s->auth_is_free = true;
   if (!c->from.protocol) c->from.protocol = c->from.host_address ? "smtp" : c->is_batched ? "local-bsmtp" : "local-smtp";
   smtp_reset(s);
 }
@@ -415,6 +412,7 @@ static void session_end(struct smtp_session *s) {
   struct stream *io = s->c->io;
   if (stream_flush(io, deadline_in_sec(10)) == STREAM_OK && s->drop && s->is_socket)
     stream_linger_close(io, SMTP_LINGER_BYTES, SMTP_LINGER_MS); /* S5: no reset while our reply is on its way */
+  smtp_auth_end(s);
   message_free(s->m);
   log_set_message_id(NULL);
   arena_free(s->tmp);

@@ -355,7 +355,7 @@ static void run_message(struct smtp_session *s, struct smtp_body *b) {
     return;
   }
   c->messages_received++;
-  s->helo_is_free = s->ehlo_is_free = s->rset_is_free = true; /* one each between messages */
+  s->helo_is_free = s->rset_is_free = true; /* one each between messages */
   answer(s, b, &r);
   if (r.drop || r.result == RECEIVE_LOST) {
     s->done = s->drop = true;

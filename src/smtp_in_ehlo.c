@@ -37,7 +37,7 @@ static void reject_syntax(struct smtp_session *s, struct str arg, bool esmtp) {
   s->exit_status = 1;
 }
 
-static void set_protocol(struct smtp_session *s, bool esmtp) {
+void smtp_set_protocol(struct smtp_session *s, bool esmtp) {
   struct conn *c = s->c;
   if (c->is_batched) return;
   c->from.protocol = arena_printf(c->arena, "%s%ssmtp%s%s", c->from.host_address ? "" : "local-", esmtp ? "e" : "",
@@ -74,6 +74,7 @@ static void add_extensions(struct smtp_session *s, struct strbuf *b) {
       c->pipe_connect_advertised = b->n > before;
     }
   }
+  smtp_auth_advertise(s, b);
   c->chunking_advertised = smtp_host_in(s, "chunking_advertise_hosts", o->chunking_advertise_hosts);
   if (c->chunking_advertised) strbuf_adds(b, "\nCHUNKING");
   strbuf_adds(b, "\nHELP");
@@ -136,7 +137,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   c->from.helo_verified = c->from.helo_verify_failed = false;
   c->esmtp = esmtp;
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
-  c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = false;
+  c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = c->auth_advertised = false;
   if (c->from.host_address && !c->from.host_name &&
       match_list(&s->x, LIST_DOMAIN, c->from.helo_name, s->opt->helo_lookup_domains, &lookup_domains) == OUTCOME_OK) {
     (void)host_name_lookup(&s->x, NULL);
@@ -154,6 +155,6 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   }
   if (s->m->sender) smtp_reset(s);
   c->helo_seen = true;
-  set_protocol(s, esmtp);
+  smtp_set_protocol(s, esmtp);
   send_reply(s, esmtp, &acl);
 }

@@ -167,7 +167,7 @@ static const struct {
   [ACL_WHERE_CONNECT] = {550, 450}, [ACL_WHERE_HELO] = {550, 450},  [ACL_WHERE_MAIL] = {550, 450},
   [ACL_WHERE_RCPT] = {550, 451},    [ACL_WHERE_PREDATA] = {550, 451}, [ACL_WHERE_DATA] = {550, 451},
   [ACL_WHERE_AUTH] = {503, 451},    [ACL_WHERE_ETRN] = {458, 451},  [ACL_WHERE_EXPN] = {550, 451},
-  [ACL_WHERE_VRFY] = {252, 451},    [ACL_WHERE_STARTTLS] = {550, 451},
+  [ACL_WHERE_VRFY] = {252, 451},    [ACL_WHERE_STARTTLS] = {550, 451}, [ACL_WHERE_MAILAUTH] = {550, 451},
 };
 
 static void log_refusal(struct smtp_session *s, enum acl_where where, bool temporary, const char *log, const char *what) {

@@ -13,6 +13,7 @@ struct mail_params {
   int body_type;
   int dsn_ret;
   const char *envid;
+  const char *auth;            /* decoded, in the transaction's arena */
 };
 
 /* One parameter.  NULL when taken, "" when unknown here, else an error text (501). */
@@ -30,6 +31,14 @@ static const char *take_param(struct smtp_session *s, struct str key, struct str
     if (str_eqic(value, STR("8BITMIME"))) p->body_type = 8;
     else if (str_eqic(value, STR("7BIT"))) p->body_type = 7;
     else return "invalid data for BODY";
+    return NULL;
+  }
+  if (str_eqic(key, STR("AUTH"))) {
+    const char *decoded = has ? xtext_decode(s->tmp, value) : NULL;
+    for (const char *q = decoded; q && *q; q++)
+      if (ch_iscntrl(*q)) decoded = NULL; /* it becomes a line of the spool file */
+    if (!decoded) return "invalid data for AUTH";
+    if (!p->auth) p->auth = arena_strdup(s->m->arena, decoded);
     return NULL;
   }
   if (str_eqic(key, STR("RET")) && c->dsn_advertised) {
@@ -148,6 +157,7 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   if (!sender) return;
   if (*sender && s->c->cfg->rewrite_rules)
     sender = rewrite_address(&s->x, sender, REWRITE_ENVFROM, s->c->cfg->rewrite_rules);
+  if (!smtp_auth_sender(s, p.auth)) return;
   if (!size_is_fine(s, &p, sender) || !space_is_there(s, &p)) return;
   struct message *m = s->m;
   m->sender = arena_strdup(m->arena, sender);

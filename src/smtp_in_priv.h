@@ -42,7 +42,7 @@ struct smtp_session {
   bool recipients_max_exceeded;
   bool bdat_broken;            /* a chunked message was interrupted: only RSET, QUIT, BDAT (thrown away) */
   const char *chunk_refusal;   /* reply to the rest of the chunks of a message that was refused, NULL: none to come */
-  bool rset_is_free, helo_is_free, ehlo_is_free, starttls_is_free, auth_is_free; /* the first is not counted */
+  bool rset_is_free, helo_is_free, starttls_is_free, auth_is_free; /* the first is not counted */
   bool early_group;            /* the group behind a refused EHLO of an early talker is being answered */
   bool early_pending;          /* input came before the greeting; the first command must be EHLO */
   int recipients_max;
@@ -54,6 +54,10 @@ struct smtp_session {
   const char *batch_error;
   bool mail_seen;
   int64_t mail_count;          /* MAIL commands of this connection */
+  bool *auth_offered;          /* per authenticator: stood in the newest EHLO reply; NULL: none did yet */
+  struct arena *auth_arena;    /* of the newest AUTH attempt */
+  const char *auth_sender_given; /* -oMas: what $authenticated_sender is without AUTH= */
+  const char *auth_mail_condition; /* server_mail_auth_condition of the authenticator that succeeded */
   double load_at_queueing;     /* > 0: queue_only_load was exceeded, and what follows is queued too */
 };
 
@@ -125,6 +129,23 @@ int64_t smtp_int_option(struct smtp_session *s, const char *name, const char *va
 struct acl_result smtp_run_acl(struct smtp_session *s, enum acl_where where, const char *recipient, const char *acl,
                                enum outcome dflt);
 bool smtp_host_in(struct smtp_session *s, const char *option, const char *list);
+/* ---- smtp_in_ehlo.c ---- */
+/* $received_protocol from what is known now: "esmtp", "esmtpsa" ... */
+void smtp_set_protocol(struct smtp_session *s, bool esmtp);
+
+/* ---- smtp_in_auth.c ---- */
+void smtp_do_auth(struct smtp_session *s, struct str arg);
+/* Add "\nAUTH NAMES" to an EHLO reply when something is offered. */
+void smtp_auth_advertise(struct smtp_session *s, struct strbuf *b);
+/* TLS is up: run the authenticators that need no command (driver tls). */
+void smtp_auth_implicit(struct smtp_session *s);
+/* TLS starts: what was said in clear authenticates nobody any more (RFC 3207 section 4.2). */
+void smtp_auth_forget(struct smtp_session *s);
+/* The value of MAIL's AUTH= (decoded, living as long as the transaction; NULL: none): sets or clears the authenticated sender and logs why it
+ * was ignored.  False: deferred by acl_smtp_mailauth, the reply was given. */
+bool smtp_auth_sender(struct smtp_session *s, const char *value);
+void smtp_auth_end(struct smtp_session *s);
+
 /* Parse and qualify the address of MAIL or RCPT (*ret_raw: before qualifying); NULL after the error reply was sent. */
 const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_sender, const char **ret_raw);
 

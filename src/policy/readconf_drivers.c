@@ -311,11 +311,11 @@ static void auth_set_driver(struct instance *i, const void *driver)
 static bool auth_finish(struct readconf *r, struct instance *i)
 {
   struct auth_instance *au = i->self;
+  if (!au->o.public_name) au->o.public_name = au->name;
   const char *err = au->driver->init ? au->driver->init(r->a, r->cfg, au) : NULL;
   if (err) return rc_fail_for(r, au->name, "authenticator", err);
-  if (!au->o.public_name) return rc_fail_plain(r, "no public name specified for the %s authenticator", au->name);
   for (const struct auth_instance *p = r->cfg->auths; p != au; p = p->next) {
-    if (strcmpic(p->o.public_name, au->o.public_name) != 0) continue;
+    if (strcmpic(p->o.public_name, au->o.public_name) != 0 || p->driver->is_implicit || au->driver->is_implicit) continue;
     bool client = p->is_client && au->is_client;
     if (client || (p->is_server && au->is_server))
       return rc_fail_plain(r, "two %s authenticators (%s and %s) have the same public name (%s)", client ? "client" : "server",
