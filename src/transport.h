@@ -30,6 +30,13 @@ struct transport {
   struct conf_pos pos;
 };
 
+/* Why writing a message failed with -EPROTO, when it was not an expansion (text NULL then). */
+struct write_fault {
+  int basic_errno;             /* ERRNO_FILTER_FAIL, ETIMEDOUT, ... */
+  const char *text, *tail;     /* the driver puts what it was doing in between: "TEXT while writing to FILETAIL" */
+  bool is_complete;            /* nothing is to be added */
+};
+
 /* One delivery: a batch of addresses (linked by next, first is the leader) for one transport.  For remote transports all share the host list. */
 struct delivery {
   const struct config *cfg;
@@ -50,6 +57,7 @@ struct delivery {
   void *ctx;
   void *setup_data;            /* of the driver's setup, for its deliver */
   int msglog_fd;               /* message log, <= 0 none */
+  struct write_fault write_fault; /* set by transport_write_message() */
   int sequence;                /* 1 first message on the connection, 2 ... */
 };
 
@@ -80,11 +88,13 @@ struct write_opts {
   const struct rewrite_rule *rewrite_rules;
   int64_t size_limit;
   bool end_dot;
+  const char *filter;          /* transport_filter, unexpanded; NULL none */
+  int64_t filter_timeout;      /* seconds */
 };
 /* Sink: returns 0 or -errno. */
 typedef int (*write_fn)(void *ctx, const void *p, size_t n);
 /* Write headers (deleted ones left out, address's extra/removed headers and transport's applied) and body.  *ret_bytes: bytes given to the sink.
- * 0, -errno of the sink or of reading -D, -EPROTO: an expansion failed (d->x->error). */
+ * 0, -errno of the sink or of reading -D, -EPROTO: d->write_fault says why, or an expansion failed (d->x->error). */
 int transport_write_message(struct delivery *d, const struct write_opts *o, write_fn fn, void *ctx, int64_t *ret_bytes);
 /* Size in bytes after header changes, for SIZE= and BDAT (with line endings as in o). -errno on failure. */
 int64_t transport_message_size(struct delivery *d, const struct write_opts *o);
@@ -97,6 +107,8 @@ int transport_write_prepared(struct delivery *d, const struct write_opts *o, str
 int transport_write_bsmtp_envelope(struct delivery *d, bool crlf, write_fn fn, void *ctx);
 /* write_opts as the generic options of the transport say; the caller adds line ends, stuffing and strings. */
 struct write_opts transport_write_opts(const struct transport *t);
+/* The text of a failed write: r as transport_write_message() gave it, where " while writing to FILE" or "".  The errno for the log line in *ret_errno. */
+const char *transport_write_error(struct delivery *d, int r, const char *where, int *ret_errno);
 /* Set the result of all addresses of a batch. */
 void transport_set_results(struct address *addrs, enum outcome result, int basic_errno, const char *message);
 

@@ -13,6 +13,7 @@
 #include "os/sys.h"
 #include "policy/match.h"
 #include "policy/rewrite.h"
+#include "transport_filter.h"
 
 enum { PIECE_BYTES = 16 * 1024 };
 
@@ -257,13 +258,18 @@ static int write_body(struct writer *w, const struct message *m) {
   return w->crlf ? writer_put(w, "\r\n", 2) : writer_put(w, "\n", 1);
 }
 
-int transport_write_prepared(struct delivery *d, const struct write_opts *o, struct str headers, write_fn fn, void *ctx,
-                             int64_t *ret_bytes) {
-  struct writer *w = ARENA_NEW(d->arena, struct writer);
+static struct writer *writer_new(struct arena *a, write_fn fn, void *ctx) {
+  struct writer *w = ARENA_NEW(a, struct writer);
   w->fn = fn;
   w->ctx = ctx;
-  w->crlf = o->crlf;
   w->at_line_start = true;
+  return w;
+}
+
+/* Line ends and stuffing as the transport wants them. */
+static struct writer *writer_for(struct arena *a, const struct write_opts *o, write_fn fn, void *ctx) {
+  struct writer *w = writer_new(a, fn, ctx);
+  w->crlf = o->crlf;
   if (o->dot_stuff) {
     w->check = STR(".");
     w->escape = STR("..");
@@ -271,13 +277,69 @@ int transport_write_prepared(struct delivery *d, const struct write_opts *o, str
     w->check = str_c(o->check_string);
     w->escape = str_c(o->escape_string);
   }
+  return w;
+}
+
+static int write_text(struct writer *w, struct delivery *d, const struct write_opts *o, struct str headers) {
   size_t used;
   int r = o->body_only ? 0 : writer_feed(w, headers, true, &used);
   w->input_has_crlf = d->msg->spool_wireformat;
   w->at_line_start = true;
-  if (r == 0 && !o->headers_only) r = write_body(w, d->msg);
-  if (r == 0 && o->end_dot) r = w->crlf ? writer_put(w, ".\r\n", 3) : writer_put(w, ".\n", 2);
-  if (r == 0) r = writer_flush(w);
+  return r == 0 && !o->headers_only ? write_body(w, d->msg) : r;
+}
+
+static int write_end(struct writer *w, const struct write_opts *o) {
+  int r = o->end_dot ? w->crlf ? writer_put(w, ".\r\n", 3) : writer_put(w, ".\n", 2) : 0;
+  return r < 0 ? r : writer_flush(w);
+}
+
+/* Output of a filter comes in pieces: what cannot be judged yet (a CR, the beginning of check_string) waits for the next one. */
+struct refeed {
+  struct writer *w;
+  size_t n;
+  char buf[2 * PIECE_BYTES];
+};
+
+static int filter_output(void *ctx, const void *p, size_t n) {
+  struct refeed *f = ctx;
+  const char *from = p;
+  while (n) {
+    size_t part = MIN(n, sizeof f->buf - f->n), used = 0;
+    memcpy(f->buf + f->n, from, part);
+    f->n += part;
+    from += part;
+    n -= part;
+    int r = writer_feed(f->w, str_n(f->buf, f->n), f->n == sizeof f->buf, &used);
+    if (r < 0) return r;
+    f->n -= used;
+    memmove(f->buf, f->buf + used, f->n);
+  }
+  return 0;
+}
+
+/* Through the filter: plain text to it, line ends and stuffing for what it makes of it. */
+static int write_filtered(struct delivery *d, const struct write_opts *o, struct str headers, struct writer *w) {
+  struct transport_filter f;
+  struct refeed *back = ARENA_NEW(d->arena, struct refeed);
+  size_t used;
+  back->w = w;
+  int r = transport_filter_start(&f, d, o, filter_output, back);
+  if (r < 0) return r;
+  struct writer *in = writer_new(d->arena, transport_filter_feed, &f);
+  r = write_text(in, d, o, headers);
+  if (r == 0) r = writer_flush(in);
+  r = transport_filter_finish(&f, r);
+  if (r == 0) r = writer_feed(w, str_n(back->buf, back->n), true, &used);
+  if (r == 0 && o->crlf && !w->at_line_start) r = writer_put(w, "\r\n", 2);
+  return r;
+}
+
+int transport_write_prepared(struct delivery *d, const struct write_opts *o, struct str headers, write_fn fn, void *ctx,
+                             int64_t *ret_bytes) {
+  struct writer *w = writer_for(d->arena, o, fn, ctx);
+  d->write_fault = (struct write_fault){0};
+  int r = o->filter && *o->filter ? write_filtered(d, o, headers, w) : write_text(w, d, o, headers);
+  if (r == 0) r = write_end(w, o);
   if (r == 0 && ret_bytes) *ret_bytes = w->bytes;
   return r;
 }
@@ -322,7 +384,20 @@ struct write_opts transport_write_opts(const struct transport *t) {
     .add_headers = t->o.headers_add,
     .remove_headers = t->o.headers_remove,
     .rewrite_rules = t->rewrite_rules,
+    .filter = t->o.transport_filter,
+    .filter_timeout = t->o.transport_filter_timeout,
   };
+}
+
+const char *transport_write_error(struct delivery *d, int r, const char *where, int *ret_errno) {
+  const struct write_fault *f = &d->write_fault;
+  if (r == -EPROTO && f->text) {
+    *ret_errno = f->basic_errno;
+    return f->is_complete ? f->text : arena_printf(d->arena, "%s%s%s", f->text, where, f->tail);
+  }
+  *ret_errno = r == -EPROTO ? ERRNO_EXPANDFAIL : -r;
+  if (r == -EPROTO) return d->x->error ? d->x->error : "expansion failed";
+  return arena_printf(d->arena, "error%s", where);
 }
 
 void transport_set_results(struct address *addrs, enum outcome result, int basic_errno, const char *message) {

@@ -84,6 +84,17 @@ int append_write(struct append_job *j, int64_t *ret_bytes) {
   return r;
 }
 
+void append_write_failed(struct append_job *j, int r, const char *shown) {
+  struct delivery *d = j->d;
+  if (r == -EDQUOT) {
+    append_defer(j, EDQUOT, "mailbox is full");
+    return;
+  }
+  int err;
+  const char *text = transport_write_error(d, r, arena_printf(d->arena, " while writing to %s", shown), &err);
+  append_defer(j, err == ERRNO_EXPANDFAIL && !d->write_fault.text ? ERRNO_CHHEADER_FAIL : err, "%s", text);
+}
+
 /* ---- paths ------------------------------------------------------------------------------------------------ */
 
 static bool lies_below(const char *path, const char *base) {

@@ -19,12 +19,7 @@ static void fail_write(struct append_job *j, const char *temp, int r, const char
   if (j->fd >= 0) (void)!sys_close(j->fd);
   j->fd = -1;
   (void)!sys_unlink(temp);
-  if (r == -EDQUOT)
-    append_defer(j, EDQUOT, "mailbox is full");
-  else if (r == -EPROTO)
-    append_defer(j, ERRNO_CHHEADER_FAIL, "%s", j->d->x->error ? j->d->x->error : "expansion of a header failed");
-  else
-    append_defer(j, -r, "error while writing to %s", shown);
+  append_write_failed(j, r, shown);
 }
 
 static bool write_temp(struct append_job *j, const char *temp, const char *shown, struct stat *ret_st, int64_t *ret_bytes) {

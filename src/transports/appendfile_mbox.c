@@ -262,15 +262,6 @@ static void undo(struct append_job *j, enum opened how, const struct stat *befor
   (void)futimens(j->fd, times);
 }
 
-static void report_write_error(struct append_job *j, int r) {
-  if (r == -EDQUOT)
-    append_defer(j, EDQUOT, "mailbox is full");
-  else if (r == -EPROTO)
-    append_defer(j, ERRNO_CHHEADER_FAIL, "%s", j->d->x->error ? j->d->x->error : "expansion of a header failed");
-  else
-    append_defer(j, -r, "error while writing to %s", j->path);
-}
-
 /* A writer that was killed leaves a piece without a line end.  Without one the next message's "From " line would not start a line,
  * and every reader would take that message for the end of the piece. */
 static int end_last_line(const struct append_job *j, off_t size) {
@@ -301,7 +292,7 @@ static void append_open_file(struct append_job *j, enum opened how) {
   int c = sys_close(j->fd);
   j->fd = -1;
   if (r < 0 || c < 0) {
-    report_write_error(j, r < 0 ? r : c);
+    append_write_failed(j, r < 0 ? r : c, j->path);
     return;
   }
   transport_set_results(j->d->addrs, OUTCOME_OK, 0, NULL);

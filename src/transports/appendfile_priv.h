@@ -48,6 +48,8 @@ void append_to_mbox(struct append_job *j);
 void append_to_directory(struct append_job *j);
 
 /* Prefix, message, suffix to j->fd.  0 or -errno; *ret_bytes (may be NULL) counts. */
+/* The result after append_write() gave r: shown is the file as log lines name it. */
+void append_write_failed(struct append_job *j, int r, const char *shown);
 int append_write(struct append_job *j, int64_t *ret_bytes);
 void append_defer(struct append_job *j, int err, const char *fmt, ...) PRINTF(3, 4);
 /* The same, and the message is to be frozen: something tampered with the mailbox. */

@@ -15,11 +15,11 @@
 #include <unistd.h>
 
 #include "base/vec.h"
-#include "formats/codecs.h"
 #include "os/child.h"
 #include "os/debug.h"
 #include "os/sys.h"
 #include "policy/match.h"
+#include "transport_command.h"
 #include "transports/drivers.h"
 
 struct pipe_opts {
@@ -69,29 +69,6 @@ static void freeze(struct pipe_job *j) {
 
 /* ---- the command line ------------------------------------------------------------------------------------- */
 
-/* Next word of *rest with its quoting undone; NULL at the end. */
-static const char *next_word(struct arena *a, struct str *rest) {
-  *rest = str_ltrim(*rest);
-  if (!rest->n) return NULL;
-  struct strbuf b = strbuf_new(a);
-  char quote = *rest->p == '"' || *rest->p == '\'' ? *rest->p : 0;
-  size_t i = quote ? 1 : 0;
-  while (i < rest->n && (quote ? rest->p[i] != quote : !ch_isspace(rest->p[i]))) {
-    if (quote == '"' && rest->p[i] == '\\') {
-      size_t used;
-      char c = (char)escape_interpret(str_n(rest->p + i, rest->n - i), &used);
-      strbuf_add(&b, &c, 1);
-      i += used;
-    } else {
-      strbuf_add(&b, rest->p + i, 1);
-      i++;
-    }
-  }
-  if (quote && i < rest->n) i++;
-  *rest = str_n(rest->p + i, rest->n - i);
-  return b.p;
-}
-
 static bool add_word(struct pipe_job *j, const char *word, bool expand) {
   struct delivery *d = j->d;
   struct arena *a = d->arena;
@@ -113,7 +90,7 @@ static bool add_word(struct pipe_job *j, const char *word, bool expand) {
 static bool add_address_pipe_words(struct pipe_job *j, const char *command) {
   struct str rest = str_c(command);
   const char *w;
-  while ((w = next_word(j->d->arena, &rest)))
+  while ((w = transport_next_word(j->d->arena, &rest)))
     if (!add_word(j, w, j->d->addrs->allow_expand_pipe)) return false;
   return true;
 }
@@ -121,7 +98,7 @@ static bool add_address_pipe_words(struct pipe_job *j, const char *command) {
 static bool split_command(struct pipe_job *j, const char *command, bool expand, const char *address_pipe) {
   struct str rest = str_c(command);
   const char *w;
-  while ((w = next_word(j->d->arena, &rest))) {
+  while ((w = transport_next_word(j->d->arena, &rest))) {
     if (address_pipe && strcmp(w, "$address_pipe") == 0) {
       if (!add_address_pipe_words(j, address_pipe)) return false;
     } else if (!add_word(j, w, expand)) {
@@ -446,16 +423,23 @@ static void run_command(struct pipe_job *j, const struct vec *env) {
   }
   j->deadline = deadline_in_sec(j->ob->timeout);
   (void)fcntl(j->child.in_fd, F_SETFL, O_NONBLOCK);
-  int w = write_message(j);
-  int status = 0;
+  int w = write_message(j), status = 0, err = 0;
+  bool filter_failed = w == -EPROTO && d->write_fault.text;
+  if (filter_failed) child_kill(&j->child); /* it must not take a part for the whole */
   r = finish_command(j, &status);
   set_result(j, OUTCOME_OK, 0, NULL);
-  if (j->timed_out)
+  if (filter_failed) {
+    const char *text = transport_write_error(d, w, " while writing to pipe", &err);
+    bool hard = err == ETIMEDOUT && !j->ob->timeout_defer;
+    if (err == ETIMEDOUT) set_result(j, hard ? OUTCOME_FAIL : OUTCOME_DEFER, 0, "transport filter timeout while writing to pipe");
+    else set_result(j, OUTCOME_DEFER, err, text);
+  } else if (j->timed_out) {
     set_result(j, j->ob->timeout_defer ? OUTCOME_DEFER : OUTCOME_FAIL, 0, "pipe delivery process timed out");
-  else if (r < 0)
+  } else if (r < 0) {
     set_result(j, OUTCOME_DEFER, -r, arena_printf(d->arena, "Wait() failed for child process of %s transport: %s", d->transport->name, strerror(-r)));
-  else
+  } else {
     judge_status(j, status);
+  }
   if (d->addrs->result == OUTCOME_OK && w < 0 && w != -EPIPE) {
     const char *text = w == -EPROTO && d->x->error ? d->x->error : "error while writing to pipe";
     set_result(j, OUTCOME_DEFER, -w, text);

@@ -36,8 +36,10 @@ static int count_bytes(void *ctx, const void *p, size_t n) {
 /* Something on our side failed while the server waits for content: it must not get an end mark. */
 static bool abandon(struct smtp_attempt *s, int err) {
   if (!s->dead) {
-    const char *text = err == -EPROTO && s->d->x->error ? s->d->x->error : NULL;
-    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_BLOCK, .err = -err, .reply = text});
+    int errno_shown;
+    const char *text = err == -EPROTO ? transport_write_error(s->d, err, "", &errno_shown) : NULL;
+    int shown = text && s->d->write_fault.text ? errno_shown : -err;
+    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_BLOCK, .err = shown, .reply = text});
   }
   s->dead = true;
   return false;

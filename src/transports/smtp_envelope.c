@@ -21,7 +21,7 @@ size_t smtp_group_limit(const struct smtp_attempt *s) {
 }
 
 bool smtp_use_chunking(const struct smtp_attempt *s) {
-  return (s->facts.features & EHLO_CHUNKING) && !s->is_lmtp &&
+  return (s->facts.features & EHLO_CHUNKING) && !s->is_lmtp && !s->d->transport->o.transport_filter && /* a filter's size is not known */
          match_this_host(s->d->x, "hosts_try_chunking", s->ob->hosts_try_chunking, s->host->name, s->host->address) == OUTCOME_OK;
 }
 

@@ -229,7 +229,8 @@ void smtp_record_failure(struct smtp_attempt *s) {
     if (waiting && !timed_out) timed_out = r->addr; /* the oldest RCPT without a reply */
   }
   if (!first) return;
-  if (is_logged_for_host(f, permanent, class)) smtp_log_host(s, text, f->trouble == TROUBLE_CONNECT || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_LOCAL ? err : 0);
+  bool by_filter = f->trouble == TROUBLE_LOCAL && f->err == ERRNO_FILTER_FAIL; /* says nothing about the host */
+  if (!by_filter && is_logged_for_host(f, permanent, class)) smtp_log_host(s, text, f->trouble == TROUBLE_CONNECT || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_LOCAL ? err : 0);
   if (permanent) return;
   if (class == SMTP_ERROR_HOST) s->job->host_error_seen = true;
   add_retry_items(s, class, class == SMTP_ERROR_RECIPIENT && timed_out ? timed_out : first, text);
