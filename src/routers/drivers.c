@@ -4,5 +4,5 @@
 #include "routers/routers_priv.h"
 
 const struct router_driver *const router_drivers[] = {&accept_router,      &dnslookup_router,    &ipliteral_router,
-                                                      &manualroute_router, &redirect_router,
+                                                      &manualroute_router, &queryprogram_router, &redirect_router,
                                                       NULL};
