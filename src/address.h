@@ -24,6 +24,8 @@ struct host {
   int port;                  /* 0: the transport's */
   int mx;                    /* MX preference, or a negative sort key: not from MX */
   int sort_key;
+  int group;                 /* of a written list: between "+" items */
+  bool is_shuffled;
   enum { HOST_USABLE_UNKNOWN, HOST_USABLE, HOST_UNUSABLE, HOST_UNUSABLE_EXPIRED } status;
   enum { HOST_WHY_UNKNOWN, HOST_WHY_RETRY, HOST_WHY_DEFERRED, HOST_WHY_IGNORED, HOST_WHY_FAILED } why;
   bool dnssec;

@@ -12,6 +12,7 @@
 #include "base/timeutil.h"
 #include "formats/rfc5322.h"
 #include "message.h"
+#include "os/net.h"
 #include "os/sys.h"
 #include "policy/expand.h"
 #include "policy/readconf.h"
@@ -240,12 +241,9 @@ int cmd_test_rewrite(struct config *cfg, const struct cmdline *c)
 
 int cmd_info(const char *what)
 {
-  static const char *const dscp[] = {"af11", "af12", "af13", "af21", "af22", "af23", "af31", "af32", "af33", "af41", "af42", "af43",
-                                     "cs0",  "cs1",  "cs2",  "cs3",  "cs4",  "cs5",  "cs6",  "cs7",  "ef",   "lowcost", "lowdelay",
-                                     "mincost", "reliability", "throughput"};
   bool help = strcmpic(what, "help") == 0;
   if (strcmpic(what, "dscp") == 0) {
-    for (size_t i = 0; i < ARRAY_SIZE(dscp); i++) puts(dscp[i]);
+    for (size_t i = 0; net_dscp_name(i); i++) puts(net_dscp_name(i));
     return EXIT_SUCCESS;
   }
   if (strcmpic(what, "modules") == 0 || strcmpic(what, "sieve") == 0) return EXIT_SUCCESS; /* none in this build */

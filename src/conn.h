@@ -30,6 +30,12 @@ struct tls_info {
   char resumption;
 };
 
+/* A proxy between us and a peer: its address as we see it, its far end. */
+struct proxy_info {
+  const char *local_address, *external_address; /* NULL none, not known */
+  int local_port, external_port;
+};
+
 struct origin {
   const char *host_address;      /* NULL: local caller */
   int host_port;

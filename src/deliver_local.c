@@ -34,6 +34,12 @@ int64_t deliver_transport_int(const struct transport *t, const char *name, int64
   return fallback;
 }
 
+const struct opt_bool_exp *deliver_transport_bool_exp(const struct transport *t, const char *name) {
+  const struct option *o;
+  const void *p = option_at(t, name, &o);
+  return p && o->type == OPT_T_BOOL_EXP ? p : NULL;
+}
+
 const char *deliver_transport_str(const struct transport *t, const char *name) {
   const struct option *o;
   const void *p = option_at(t, name, &o);

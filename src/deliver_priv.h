@@ -44,6 +44,8 @@ bool deliver_prepare(struct deliver_run *run, struct delivery *d);
 struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport *t, struct address *addrs);
 /* An integer or boolean option of a transport's driver by name ("max_rcpt"); fallback when it has none. */
 int64_t deliver_transport_int(const struct transport *t, const char *name, int64_t fallback);
+/* An expanded boolean of the driver, NULL when it has none of that name. */
+const struct opt_bool_exp *deliver_transport_bool_exp(const struct transport *t, const char *name);
 const char *deliver_transport_str(const struct transport *t, const char *name);
 /* Does any option of the transport mention $name or ${name? */
 bool deliver_transport_mentions(const struct transport *t, const char *name);

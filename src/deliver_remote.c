@@ -40,20 +40,47 @@ struct extra {
 
 static const struct deliver_opts extra_opts = {.in_queue_run = true};
 
+/* max_rcpt and multi_domain are expanded for the address that leads.  What does not expand counts as one and no: the transport then says why. */
+static int64_t most_recipients(struct deliver_run *run, struct address *lead) {
+  const char *text = deliver_transport_str(lead->transport, "max_rcpt");
+  int64_t max = 100;
+  run->x.addr = lead;
+  if (text && !expand_int(&run->x, text, &max)) return 1;
+  return max > 0 ? max : INT64_MAX;
+}
+
+static bool mixes_domains(struct deliver_run *run, struct address *lead) {
+  const struct opt_bool_exp *o = deliver_transport_bool_exp(lead->transport, "multi_domain");
+  if (!o) return true;
+  if (!o->expand) return o->value;
+  run->x.addr = lead;
+  run->x.host = lead->host_list;
+  bool mixes = expand_condition_strict(&run->x, o->expand) == OUTCOME_OK;
+  run->x.host = NULL;
+  return mixes;
+}
+
 static struct address *extra_take_batch(struct deliver_run *run, const struct transport *t, const struct host *host) {
   struct address *batch = NULL, **tail = &batch;
-  int64_t max = deliver_transport_int(t, "max_rcpt", 100);
-  for (struct address **link = &run->remote; *link && (max == 0 || max-- > 0);) {
+  int64_t max = INT64_MAX;
+  bool multi_domain = true;
+  for (struct address **link = &run->remote; *link && max > 0;) {
     struct address *addr = *link;
     const struct host *h = addr->host_list;
     /* what DANE demands hangs on the names and addresses having come with DNSSEC */
-    bool fits = addr->transport == t && h && strcmpic(h->name, host->name) == 0 && h->dnssec == host->dnssec && (!batch || deliver_same_batch(batch, addr, true));
+    bool fits = addr->transport == t && h && strcmpic(h->name, host->name) == 0 && h->dnssec == host->dnssec;
+    if (fits && batch) fits = deliver_same_batch(batch, addr, true) && (multi_domain || strcmp(batch->domain, addr->domain) == 0);
     if (!fits) {
       link = &addr->next;
       continue;
     }
     *link = addr->next;
     addr->next = NULL;
+    if (!batch) {
+      max = most_recipients(run, addr);
+      multi_domain = mixes_domains(run, addr);
+    }
+    max--;
     addr->first = batch ? batch : addr;
     *tail = addr;
     tail = &addr->next;
@@ -76,6 +103,8 @@ static void extra_done(struct delivery *d) {
   deliver_batch_results(&e->run, e->batch);
   extra_close(e);
 }
+
+static void extra_not_wanted(struct delivery *d) { extra_close(d->ctx); }
 
 static struct delivery *extra_next(struct delivery *d, const struct host *host);
 
@@ -102,6 +131,7 @@ static struct delivery *extra_open(struct remote_ctx *base, const struct deliver
   struct delivery *next = deliver_new_delivery(&e->run, d->transport, e->batch);
   next->next_for_host = extra_next;
   next->one_done = extra_done;
+  next->not_wanted = extra_not_wanted;
   next->ctx = e;
   if (deliver_prepare(&e->run, next)) return next;
   extra_done(next);
@@ -142,9 +172,8 @@ static struct address *take_batch(struct deliver_run *run) {
   run->remote = lead->next;
   lead->next = NULL;
   lead->first = lead;
-  int64_t max = deliver_transport_int(lead->transport, "max_rcpt", 100);
-  bool multi_domain = deliver_transport_int(lead->transport, "multi_domain", 1) != 0;
-  if (max == 0) max = INT64_MAX;
+  int64_t max = most_recipients(run, lead);
+  bool multi_domain = mixes_domains(run, lead);
   struct address **tail = &lead->next;
   for (struct address **link = &run->remote; *link && max > 1;) {
     struct address *b = *link;

@@ -88,10 +88,11 @@ static void insert_sorted(struct host **list, struct host *h) {
 struct host *host_build_list(struct expand_ctx *x, const char *list, bool randomize) {
   struct host *first = NULL;
   const char *item;
-  int sep = 0, group = -1;
+  int sep = 0, group = -1, part = 0;
   while ((item = list_next(x->a, &list, &sep)) != NULL) {
     if (strcmp(item, "+") == 0) {
       group--;
+      part++;
       continue;
     }
     if (!*item) continue;
@@ -100,6 +101,8 @@ struct host *host_build_list(struct expand_ctx *x, const char *list, bool random
     h->port = host_port_split(x->a, &h->name);
     /* Without shuffling each host is a group of its own, so that the order stays. */
     h->mx = group;
+    h->group = part;
+    h->is_shuffled = randomize;
     h->sort_key = randomize ? (int)rand_below(500) : 0;
     if (!randomize) group--;
     insert_sorted(&first, h);

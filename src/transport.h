@@ -54,6 +54,7 @@ struct delivery {
    * Gives the next message's delivery for that host, or NULL.  See deliver.h. */
   struct delivery *(*next_for_host)(struct delivery *d, const struct host *h);
   void (*one_done)(struct delivery *d); /* journal the results of that extra delivery */
+  void (*not_wanted)(struct delivery *d); /* the extra delivery does not suit the connection: nothing was tried */
   void *ctx;
   void *setup_data;            /* of the driver's setup, for its deliver */
   int msglog_fd;               /* message log, <= 0 none */

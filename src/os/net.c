@@ -143,6 +143,37 @@ static int connect_fast(int fd, const union any_addr *u, socklen_t len, const st
   return -errno;
 }
 
+/* ---- RFC 2474, 2597, 3246; the four words are RFC 1349's ---- */
+
+static const struct {
+  const char *name;
+  int tos;
+} dscp_table[] = {
+  {"af11", 0x28}, {"af12", 0x30}, {"af13", 0x38}, {"af21", 0x48}, {"af22", 0x50}, {"af23", 0x58},        {"af31", 0x68},
+  {"af32", 0x70}, {"af33", 0x78}, {"af41", 0x88}, {"af42", 0x90}, {"af43", 0x98}, {"cs0", 0x00},         {"cs1", 0x20},
+  {"cs2", 0x40},  {"cs3", 0x60},  {"cs4", 0x80},  {"cs5", 0xa0},  {"cs6", 0xc0},  {"cs7", 0xe0},         {"ef", 0xb8},
+  {"lowcost", 2}, {"lowdelay", 0x10}, {"mincost", 2}, {"reliability", 4}, {"throughput", 8},
+};
+
+const char *net_dscp_name(size_t i) { return i < sizeof dscp_table / sizeof dscp_table[0] ? dscp_table[i].name : NULL; }
+
+int net_dscp_value(const char *text) {
+  uint64_t n;
+  for (size_t i = 0; net_dscp_name(i); i++)
+    if (strcmpic(text, dscp_table[i].name) == 0) return dscp_table[i].tos;
+  bool hex = str_startsic(str_c(text), STR("0x"));
+  if (hex ? !str_parse_hex(str_c(text + 2), &n) : !str_parse_u64(str_c(text), &n)) return -1;
+  return n <= 0x3f ? (int)n << 2 : -1;
+}
+
+static void set_tos(int fd, int family, int tos) {
+  if (tos <= 0) return;
+  if (family == AF_INET6)
+    (void)setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof tos);
+  else
+    (void)setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof tos);
+}
+
 int net_connect(const struct net_end *to, const struct net_connect_opts *o, deadline_ms deadline, size_t *ret_sent) {
   union any_addr u;
   socklen_t len = addr_make(&u, &to->ip, to->port);
@@ -150,6 +181,7 @@ int net_connect(const struct net_end *to, const struct net_connect_opts *o, dead
   if (fd < 0) return -errno;
   if (o->keepalive) net_set_keepalive(fd);
   net_set_nodelay(fd, true);
+  set_tos(fd, u.sa.sa_family, o->tos);
   if (o->source.family) {
     union any_addr src;
     socklen_t src_len = addr_make(&src, &o->source, 0);

@@ -29,12 +29,16 @@ enum net_tfo_mark { NET_TFO_NONE, NET_TFO_USED, NET_TFO_DATA_ACKED };
 struct net_connect_opts {
   struct ip source;          /* family 0: any */
   bool keepalive;
+  int tos;                   /* TOS byte or traffic class, 0 or below: the system's */
   enum net_tfo tfo;
   struct str first_bytes;    /* with NET_TFO_DATA: put in the SYN when possible */
 };
 /* Connect before the deadline.  fd >= 0, or -errno (-ETIMEDOUT for the deadline).  *ret_sent: bytes of first_bytes already taken by the kernel. */
 MUST_CHECK int net_connect(const struct net_end *to, const struct net_connect_opts *o, deadline_ms deadline,
                            size_t *ret_sent);
+/* TOS byte of a DSCP keyword or number (0 to 0x3f), -1 unknown.  The keywords in order; NULL behind the last. */
+int net_dscp_value(const char *text);
+const char *net_dscp_name(size_t i);
 /* Unix stream socket. */
 MUST_CHECK int net_connect_unix(const char *path, deadline_ms deadline);
 enum net_tfo_mark net_tfo_mark(int fd, bool is_client);

@@ -81,6 +81,7 @@ struct expand_ctx {
   const char *this_address;       /* filter foranyaddress */
   ino_t inode;                    /* appendfile's new file */
   const struct tls_info *tls_out; /* outgoing connection */
+  const struct proxy_info *proxy_out; /* of it, NULL none */
   bool recipients_hidden;         /* $recipients is not for this context (a user's filter, a router) */
   struct match_data match;
   struct tree *filter_vars;     /* n0.. sn0.. */

@@ -167,6 +167,31 @@ static struct smtp_job *job_new(struct delivery *d) {
   return job;
 }
 
+/* Options that decide for the whole job. */
+static bool job_options(struct smtp_job *job, const char **ret_error) {
+  struct expand_ctx *x = job->d->x;
+  job->include_ip = job->ob->retry_include_ip_address.value;
+  if (job->ob->max_rcpt && !expand_int(x, job->ob->max_rcpt, &job->max_rcpt)) {
+    *ret_error = arena_printf(x->a, "failed to expand \"max_rcpt\" option: %s", x->error ? x->error : "not a number");
+    return false;
+  }
+  return smtp_bool_option(x, "hosts_randomize", &job->ob->hosts_randomize, &job->randomize, ret_error);
+}
+
+/* Is the message one for this very connection?  What depends on the sender or the like must come out as it did. */
+static bool fits_connection(struct smtp_attempt *s, struct delivery *next) {
+  struct expand_ctx *x = next->x;
+  x->host = s->host;
+  x->tls_out = &s->tls;
+  x->sending_ip_address = s->d->x->sending_ip_address;
+  x->sending_port = s->d->x->sending_port;
+  if (!s->identity) s->identity = smtp_identity(s, s->d);
+  if (strcmp(s->identity, smtp_identity(s, next)) == 0) return true;
+  DEBUG(D_TRANSPORT) debug_printf("%s wants a connection of its own\n", next->msg->id);
+  if (next->not_wanted) next->not_wanted(next);
+  return false;
+}
+
 static void continue_connection(struct smtp_attempt *s) {
   int64_t max = s->ob->connection_max_messages;
   if (s->facts.limit_mailmax && (max == 0 || (int64_t)s->facts.limit_mailmax < max)) max = s->facts.limit_mailmax;
@@ -175,15 +200,20 @@ static void continue_connection(struct smtp_attempt *s) {
     return;
   while (!s->dead && d->next_for_host && (max == 0 || s->sequence < max)) {
     struct delivery *next = d->next_for_host(d, s->host);
-    if (!next) return;
+    const char *error = NULL;
+    if (!next || !fits_connection(s, next)) return;
+    struct smtp_job *job = job_new(next);
+    if (!job_options(job, &error)) {
+      if (next->not_wanted) next->not_wanted(next);
+      return;
+    }
+    job->include_ip = s->job->include_ip;
     s->d = next;
     s->a = next->arena;
-    s->job = job_new(next);
+    s->job = job;
     s->sequence++;
     next->sequence = s->sequence;
     s->content_sent = false;
-    next->x->host = s->host;
-    next->x->tls_out = &s->tls;
     bool again = run_message(s, 0, 0, false);
     if (s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
     for (size_t i = 0; i < s->job->rcpt_count; i++)
@@ -198,26 +228,28 @@ static void continue_connection(struct smtp_attempt *s) {
 /* ---- one host --------------------------------------------------------------------------------------------- */
 
 /* The interface option: the first address of the host's family. */
-static bool choose_interface(struct smtp_attempt *s, const char **ret_error) {
-  if (!s->ob->interface) return true;
-  const char *list = expand_string(s->d->x, s->ob->interface);
-  if (!list && s->d->x->forced_fail) return true;
+static bool choose_interface(struct smtp_job *job, const struct host *h, const char **ret_interface, const char **ret_error) {
+  struct delivery *d = job->d;
+  *ret_interface = NULL;
+  if (!job->ob->interface) return true;
+  const char *list = expand_string(d->x, job->ob->interface);
+  if (!list && d->x->forced_fail) return true;
   if (!list) {
-    *ret_error = arena_printf(s->a, "failed to expand \"interface\" option for %s transport: %s", s->d->transport->name, s->d->x->error);
+    *ret_error = arena_printf(d->arena, "failed to expand \"interface\" option for %s transport: %s", d->transport->name, d->x->error);
     return false;
   }
   int sep = -':';
   const char *item;
-  int family = ip_text_kind(s->host->address, NULL);
-  while ((item = list_next(s->a, &list, &sep))) {
+  int family = ip_text_kind(h->address, NULL);
+  while ((item = list_next(d->arena, &list, &sep))) {
     int kind = ip_text_kind(item, NULL);
     if (kind == 0) {
-      *ret_error = arena_printf(s->a, "\"%s\" is not a valid IP address for the \"interface\" option for %s transport", item,
-                                s->d->transport->name);
+      *ret_error = arena_printf(d->arena, "\"%s\" is not a valid IP address for the \"interface\" option for %s transport", item,
+                                d->transport->name);
       return false;
     }
     if (kind == family) {
-      s->interface = item;
+      *ret_interface = item;
       return true;
     }
   }
@@ -235,6 +267,7 @@ static struct smtp_attempt *attempt_new(struct smtp_job *job, struct host *h, in
   s->is_lmtp = is_lmtp(job->ob);
   s->flight = strbuf_new(s->a);
   s->sequence = 1;
+  s->interface = job->interface;
   return s;
 }
 
@@ -271,6 +304,10 @@ static void run_attempt(struct smtp_attempt *s, bool allow_early) {
   x->sending_ip_address = NULL;
   x->sending_port = 0;
   x->tls_out = &s->tls;
+  if (!smtp_serialize_begin(s)) {
+    s->job->any_busy = true;
+    return;
+  }
   if (!smtp_tls_policy(s)) return;
   if (s->dane) one_domain_only(s->job);
   s->helo = smtp_expand_helo(s, true);
@@ -287,16 +324,10 @@ static void run_attempt(struct smtp_attempt *s, bool allow_early) {
 
 /* At most one early attempt, then a plain one, then at most one that avoids TLS. */
 static void try_connection(struct smtp_job *job, struct host *h, int port) {
-  const char *error = NULL;
   bool allow_early = true, avoid_tls = false;
   for (;;) {
     struct smtp_attempt *s = attempt_new(job, h, port);
     s->avoid_tls = avoid_tls;
-    if (!choose_interface(s, &error)) {
-      for (size_t i = 0; i < job->rcpt_count; i++)
-        if (job->rcpts[i].state != RCPT_DONE) job->rcpts[i].addr->message = error, job->rcpts[i].addr->basic_errno = ERRNO_UNKNOWNERROR;
-      return;
-    }
     run_attempt(s, allow_early);
     bool first_message = s->job == job;
     const struct pipe_failure_rule *rule = pipe_connect_rule(first_message ? smtp_early_event(s) : PIPE_EV_GENUINE);
@@ -382,6 +413,7 @@ static bool look_up_host(struct smtp_job *job, struct host *h) {
     a->basic_errno = err;
     a->message = text;
   }
+  job->any_not_found = true;
   h->status = HOST_UNUSABLE;
   h->why = r == HOST_FIND_AGAIN ? HOST_WHY_DEFERRED : HOST_WHY_FAILED;
   return false;
@@ -394,13 +426,26 @@ static struct host *higher_mx(struct host *h) {
   return NULL;
 }
 
+/* What the options say for this host.  False: the pending recipients are deferred with the reason. */
+static bool prepare_host(struct smtp_job *job, struct host *h) {
+  const char *error = NULL;
+  job->d->x->host = h;
+  if (choose_interface(job, h, &job->interface, &error) &&
+      smtp_bool_option(job->d->x, "retry_include_ip_address", &job->ob->retry_include_ip_address, &job->include_ip, &error))
+    return true;
+  for (size_t i = 0; i < job->rcpt_count; i++)
+    if (job->rcpts[i].state != RCPT_DONE) job->rcpts[i].addr->message = error, job->rcpts[i].addr->basic_errno = ERRNO_UNKNOWNERROR;
+  return false;
+}
+
 static bool retry_allows(struct smtp_job *job, struct host *h, int port, bool *ret_expired) {
   struct delivery *d = job->d;
+  if (!prepare_host(job, h)) return false;
   struct hints_db *db = hints_open(d->cfg->spool_directory, "retry", false);
   job->host_key = job->message_key = NULL;
   *ret_expired = false;
   if (!db) return true;
-  *ret_expired = retry_check_host(d->x, db, d->addrs->domain, h, port, job->ob->retry_include_ip_address, NULL, d->msg, &job->host_key,
+  *ret_expired = retry_check_host(d->x, db, d->addrs->domain, h, port, job->include_ip, job->interface, d->msg, &job->host_key,
                                   &job->message_key);
   hints_close(db);
   if (h->status == HOST_UNUSABLE_EXPIRED) job->any_expired = true;
@@ -423,7 +468,12 @@ static void reopen_deferred(struct smtp_job *job) {
   }
 }
 
-static void work_hosts(struct smtp_job *job, struct host *list) {
+/* delay_after_cutoff = false: past its cutoff, but not tried since the message came. */
+static bool is_due_once_more(const struct smtp_job *job, const struct host *h) {
+  return h->status == HOST_UNUSABLE_EXPIRED && h->last_try < job->d->msg->received_time.tv_sec;
+}
+
+static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) {
   const char *error = NULL;
   int port = default_port(job, &error);
   if (port < 0) {
@@ -435,7 +485,7 @@ static void work_hosts(struct smtp_job *job, struct host *list) {
     if (!h->address && !look_up_host(job, h)) continue;
     int host_port = h->port ? h->port : port;
     bool expired;
-    if (!retry_allows(job, h, host_port, &expired)) continue;
+    if (!retry_allows(job, h, host_port, &expired) && !(once_more && is_due_once_more(job, h))) continue;
     if (tried >= job->ob->hosts_max_try_hardlimit) break;
     if (counted >= job->ob->hosts_max_try) {
       struct host *up = higher_mx(h);
@@ -466,7 +516,7 @@ static struct host *own_host_list(struct smtp_job *job, const char **ret_error) 
                               d->x->error ? d->x->error : "");
     return NULL;
   }
-  struct host *hosts = host_build_list(d->x, list, job->ob->hosts_randomize);
+  struct host *hosts = host_build_list(d->x, list, job->randomize);
   if (!hosts) *ret_error = arena_printf(d->arena, "%s transport called with no hosts set", d->transport->name);
   return hosts;
 }
@@ -475,10 +525,16 @@ static void explain_untried(struct smtp_job *job) {
   struct arena *a = job->d->arena;
   for (size_t i = 0; i < job->rcpt_count; i++) {
     struct address *addr = job->rcpts[i].addr;
-    if (job->rcpts[i].state == RCPT_DONE || addr->message || addr->basic_errno) continue;
+    bool partly = job->any_not_found && !job->any_tried && (job->any_retry_skip || job->any_busy);
+    if (job->rcpts[i].state == RCPT_DONE || (!partly && (addr->message || addr->basic_errno))) continue;
     addr->result = OUTCOME_DEFER;
-    addr->basic_errno = job->any_retry_skip || job->any_expired ? ERRNO_HRETRY : ERRNO_UNKNOWNERROR;
-    if (job->any_retry_skip)
+    addr->basic_errno = job->any_retry_skip || job->any_expired || job->any_busy ? ERRNO_HRETRY : ERRNO_UNKNOWNERROR;
+    if (partly)
+      addr->message = arena_printf(a, "some host address lookups failed and retry time not reached for other hosts or connection limit reached for '%s'",
+                                   addr->domain);
+    else if (job->any_busy)
+      addr->message = arena_printf(a, "connection limit reached for '%s'", addr->domain);
+    else if (job->any_retry_skip)
       addr->message = arena_printf(a, "retry time not reached for any host for '%s'", addr->domain);
     else if (job->any_expired)
       addr->message = arena_printf(a, "all hosts for '%s' have been failing for a long time (and retry time not reached)", addr->domain);
@@ -509,7 +565,12 @@ static bool smtp_deliver(struct delivery *d) {
     transport_set_results(d->addrs, OUTCOME_FAIL, 0, "message has lines too long for transport");
     return true;
   }
+  if (!job_options(job, &error)) {
+    transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_EXPANDFAIL, error);
+    return true;
+  }
   if (!list || (job->ob->hosts && job->ob->hosts_override)) list = own_host_list(job, &error);
+  else list = smtp_shuffle_hosts(job, list);
   if (!list) {
     transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, error);
     return true;
@@ -518,12 +579,13 @@ static bool smtp_deliver(struct delivery *d) {
     pretend(job, list);
     return true;
   }
-  work_hosts(job, list);
-  struct host *fallback = d->addrs->fallback_hosts;
-  if (!fallback && job->ob->fallback_hosts) fallback = host_build_list(d->x, job->ob->fallback_hosts, job->ob->hosts_randomize);
+  work_hosts(job, list, false);
+  if (!job->ob->delay_after_cutoff && job->any_expired && !job->any_retry_skip && !job->any_tried) work_hosts(job, list, true);
+  struct host *fallback = smtp_shuffle_hosts(job, d->addrs->fallback_hosts);
+  if (!fallback && job->ob->fallback_hosts) fallback = host_build_list(d->x, job->ob->fallback_hosts, job->randomize);
   if (fallback && any_pending(job)) {
     reopen_recipients(job);
-    work_hosts(job, fallback);
+    work_hosts(job, fallback, false);
   }
   explain_untried(job);
   if (job->host_error_seen && any_pending(job)) wait_add(d->cfg, d->transport->name, list, d->msg->id);

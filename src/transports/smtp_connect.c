@@ -38,6 +38,12 @@ static bool connect_failed(struct smtp_attempt *s, int err) {
   return false;
 }
 
+static bool proxy_failed(struct smtp_attempt *s, const char *why) {
+  smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_CONNECT, .at = AT_GREETING, .err = ERRNO_PROXYFAIL, .reply = why});
+  s->dead = true;
+  return false;
+}
+
 static enum net_tfo wanted_tfo(struct smtp_attempt *s) {
   if (match_this_host(s->d->x, "hosts_try_fastopen", s->ob->hosts_try_fastopen, s->host->name, s->host->address) != OUTCOME_OK)
     return NET_TFO_OFF;
@@ -56,16 +62,24 @@ static void learn_local_end(struct smtp_attempt *s) {
 bool smtp_connect(struct smtp_attempt *s) {
   struct net_end to = {.port = s->port};
   if (!ip_parse(str_c(s->host->address), &to.ip)) return connect_failed(s, -EAFNOSUPPORT);
-  struct net_connect_opts o = {.keepalive = s->ob->keepalive, .tfo = wanted_tfo(s), .first_bytes = strbuf_str(&s->flight)};
+  struct net_connect_opts o = {.keepalive = s->ob->keepalive, .tfo = wanted_tfo(s), .tos = smtp_dscp_value(s), .first_bytes = strbuf_str(&s->flight)};
   if (s->interface && !ip_parse(str_c(s->interface), &o.source)) return connect_failed(s, -EADDRNOTAVAIL);
   DEBUG(D_TRANSPORT | D_V)
     debug_printf("Connecting to %s [%s]:%d%s%s ...\n", s->host->name, s->host->address, s->port, s->interface ? " from " : "",
                  s->interface ? s->interface : "");
   size_t sent = 0;
-  int fd = net_connect(&to, &o, deadline_in_sec(s->ob->connect_timeout), &sent);
-  if (fd < 0) return connect_failed(s, fd);
+  bool by_proxy = false;
+  const char *error = NULL;
+  struct net_connect_opts to_proxy = {.keepalive = o.keepalive, .source = o.source, .tos = o.tos, .tfo = o.tfo == NET_TFO_OFF ? NET_TFO_OFF : NET_TFO_COOKIE};
+  int r = smtp_socks_connect(s, &to, &to_proxy, &by_proxy, &error);
+  if (r == ERRNO_PROXYFAIL) return proxy_failed(s, error);
+  if (r < 0) return connect_failed(s, r);
+  if (!by_proxy) {
+    int fd = net_connect(&to, &o, deadline_in_sec(s->ob->connect_timeout), &sent);
+    if (fd < 0) return connect_failed(s, fd);
+    s->io = stream_new(s->a, fd, fd, true);
+  }
   DEBUG(D_TRANSPORT | D_V) debug_printf("connected\n");
-  s->io = stream_new(s->a, fd, fd, true);
   learn_local_end(s);
   if (sent < s->flight.n) stream_put(s->io, s->flight.p + sent, s->flight.n - sent);
   strbuf_clear(&s->flight);
@@ -74,6 +88,7 @@ bool smtp_connect(struct smtp_attempt *s) {
 }
 
 void smtp_disconnect(struct smtp_attempt *s, bool polite) {
+  smtp_serialize_end(s);
   if (!s->io) return;
   DEBUG(D_TRANSPORT | D_V) {
     if (!polite || s->dead || s->awaited_count) debug_printf("  SMTP(close)>>\n");

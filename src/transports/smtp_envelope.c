@@ -14,7 +14,7 @@
 bool smtp_is_due(const struct smtp_rcpt *r) { return r->state == RCPT_PENDING && !r->deferred_by_reply && r->turn == TURN_OPEN; }
 
 size_t smtp_group_limit(const struct smtp_attempt *s) {
-  int64_t max = s->ob->max_rcpt;
+  int64_t max = s->job->max_rcpt;
   if (max <= 0 || max > SMTP_MAX_AWAITED - 8) max = SMTP_MAX_AWAITED - 8;
   if (s->facts.limit_rcptmax && (int64_t)s->facts.limit_rcptmax < max) max = s->facts.limit_rcptmax;
   return (size_t)max;

@@ -74,7 +74,11 @@ struct smtp_job {                 /* one host list worked through for one delive
   struct smtp_opts *ob;
   struct smtp_rcpt *rcpts;
   size_t rcpt_count;
-  bool host_error_seen, any_expired, any_retry_skip, any_tried;
+  int64_t max_rcpt;               /* 0: no limit */
+  bool randomize;
+  const char *interface;          /* for the host now tried, NULL any */
+  bool include_ip;                /* retry_include_ip_address for the host now tried */
+  bool host_error_seen, any_expired, any_retry_skip, any_tried, any_not_found, any_busy;
   const char *host_key;           /* retry record of the host now tried that a success deletes, NULL none */
   const char *message_key;
 };
@@ -88,6 +92,9 @@ struct smtp_attempt {
   int port;
   const char *interface;          /* local address to bind, NULL */
   const char *helo;
+  struct proxy_info proxy;        /* x->proxy_out when there is one */
+  const char *serialize_key;      /* record of serialize_hosts to remove, NULL none */
+  const char *identity;           /* what sender-dependent options gave; NULL not asked yet */
   struct stream *io;              /* NULL until connected */
   struct strbuf flight;           /* commands written before there is a connection */
   struct smtp_awaited awaited[SMTP_MAX_AWAITED];
@@ -179,6 +186,25 @@ void smtp_tls_set_facts(const struct smtp_attempt *s, struct address *a);
 void smtp_tls_finish(struct smtp_attempt *s);
 /* The stream ended: log what the TLS layer says about it.  True: nothing was ever read through it, s->fail is TROUBLE_TLS. */
 bool smtp_tls_note_read_error(struct smtp_attempt *s);
+
+/* --- smtp_options.c --- */
+/* A boolean that may be an expanded string.  False: *ret_error. */
+MUST_CHECK bool smtp_bool_option(struct expand_ctx *x, const char *name, const struct opt_bool_exp *o, bool *ret, const char **ret_error);
+/* TOS byte for dscp, -1 none. */
+int smtp_dscp_value(struct smtp_attempt *s);
+/* hosts_randomize for a list that came from a router: a shuffled copy, or the list itself. */
+struct host *smtp_shuffle_hosts(struct smtp_job *job, struct host *list);
+/* serialize_hosts.  False: another process is connected to the host. */
+MUST_CHECK bool smtp_serialize_begin(struct smtp_attempt *s);
+void smtp_serialize_end(struct smtp_attempt *s);
+/* The options that the connection was made with, as they are for this message: two messages share a connection only when the texts agree. */
+const char *smtp_identity(struct smtp_attempt *s, struct delivery *d);
+
+/* --- smtp_socks.c --- */
+/* Connect through a proxy when socks_proxy says so (*ret_wanted).  0: s->io is there; -errno: no connection to the host;
+ * ERRNO_PROXYFAIL: *ret_error. */
+MUST_CHECK int smtp_socks_connect(struct smtp_attempt *s, const struct net_end *to, const struct net_connect_opts *o, bool *ret_wanted,
+                                  const char **ret_error);
 
 /* --- smtp_dane.c --- */
 /* Before connecting.  Sets s->dane when DANE is in effect, s->fail when the host must not be used now (or at all). */

@@ -67,7 +67,7 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
     case TROUBLE_CONNECT:
       *ret_errno = f->err;
       if (f->err == ETIMEDOUT) *ret_more |= 1 << 8; /* told apart from a timeout in the dialogue by retry rules */
-      return NULL;
+      return f->reply;
     case TROUBLE_LOCAL:
       *ret_errno = f->err ? f->err : ERRNO_UNKNOWNERROR;
       if (f->err == EPROTO) *ret_errno = ERRNO_CHHEADER_FAIL;
@@ -122,6 +122,7 @@ void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
   a->early_pipe_used = s->early && s->promise_stands && s->sequence == 1;
   a->chunking_used = s->bdat_used;
   smtp_tls_set_facts(s, a);
+  a->proxy_used = s->proxy.local_address ? arena_printf(s->a, "[%s]:%d", s->proxy.local_address, s->proxy.local_port) : NULL;
   if (s->io) {
     enum net_tfo_mark mark = net_tfo_mark(stream_fd(s->io), true);
     a->tfo_used = mark != NET_TFO_NONE;
@@ -195,7 +196,7 @@ static bool is_concerned(const struct smtp_rcpt *r) {
 }
 
 static void add_retry_items(struct smtp_attempt *s, enum smtp_error_class class, struct address *first, const char *text) {
-  const char *key = retry_host_key_build(s->a, s->host, s->port, s->ob->retry_include_ip_address, s->interface);
+  const char *key = retry_host_key_build(s->a, s->host, s->port, s->job->include_ip, s->interface);
   const char *noted = text ? with_host(s, text) : NULL;
   if (class == SMTP_ERROR_HOST)
     retry_add_item(s->a, first, key, noted, RETRY_HOST);

@@ -306,6 +306,15 @@ static const char *get_tls_resumption(struct expand_ctx *x, const struct var *v)
   return number(x, t ? t->resumption : 0);
 }
 
+static const char *get_proxy(struct expand_ctx *x, const struct var *v) { return str_at(x->proxy_out, v->at); }
+static const char *get_proxy_port(struct expand_ctx *x, const struct var *v) {
+  return number(x, x->proxy_out ? *(const int *)((const char *)x->proxy_out + v->at) : 0);
+}
+static const char *get_proxy_session(struct expand_ctx *x, const struct var *v) {
+  (void)v;
+  return x->proxy_out ? "yes" : "no";
+}
+
 static const char *get_tod(struct expand_ctx *x, const struct var *v) {
   char buf[64];
   struct time_opts o = {.want_zone = x->cfg->o.log_timezone,
@@ -329,6 +338,8 @@ static const char *get_tod_epoch(struct expand_ctx *x, const struct var *v) {
 #define CFG(f) get_cfg, offsetof(struct config, f), NULL
 #define TLS(f) get_tls, offsetof(struct tls_info, f), NULL
 #define TLS_INT(f) get_tls_int, offsetof(struct tls_info, f), NULL
+#define PROXY(f) get_proxy, offsetof(struct proxy_info, f), NULL
+#define PROXY_PORT(f) get_proxy_port, offsetof(struct proxy_info, f), NULL
 #define FN(f) get_##f, 0, NULL
 #define FN_K(f, k) get_##f, (k), NULL
 #define TEXT(t) get_text, 0, t
@@ -483,11 +494,11 @@ static const struct var vars[] = {
   {"pid", FN(pid)},
   {"prdr_requested", get_msg_yes, offsetof(struct message, prdr_requested), NULL},
   {"primary_hostname", CFG(primary_hostname)},
-  {"proxy_external_address", EMPTY},
-  {"proxy_external_port", TEXT("0")},
-  {"proxy_local_address", EMPTY},
-  {"proxy_local_port", TEXT("0")},
-  {"proxy_session", TEXT("no")},
+  {"proxy_external_address", PROXY(external_address)},
+  {"proxy_external_port", PROXY_PORT(external_port)},
+  {"proxy_local_address", PROXY(local_address)},
+  {"proxy_local_port", PROXY_PORT(local_port)},
+  {"proxy_session", FN(proxy_session)},
   {"prvscheck_address", CTX(prvscheck_address)},
   {"prvscheck_keynum", CTX(prvscheck_keynum)},
   {"prvscheck_result", CTX(prvscheck_result)},
