@@ -47,6 +47,11 @@ struct addr_prop {
   bool utf8_msg;
 };
 
+/* Mistakes in a list that the router went past, for syntax_errors_to. */
+struct syntax_report {
+  const char *to, *text;
+};
+
 enum addr_return_file { ADDR_RETURN_NONE, ADDR_RETURN_ON_FAIL, ADDR_RETURN_ALWAYS };
 
 struct address {
@@ -54,6 +59,7 @@ struct address {
   struct address *parent, *first; /* first: for batched deliveries */
   struct address *dupof;
   struct address *duplicates, *next_duplicate; /* those whose dupof this is: for Envelope-to: */
+  struct syntax_report *syntax_report; /* of the router that took it; NULL none */
   const char *address;            /* working form */
   const char *unique;             /* for non-recipients and the journal */
   const char *cc_local_part;      /* caseful local part */

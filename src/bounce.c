@@ -4,6 +4,8 @@
  * The report is made inside this process as a new spool item and goes through the same durable steps as any message: when bounce_send()
  * returns true it is synced.  Whatever it quotes comes from the network and is hostile; header texts are kept on their lines by
  * replacing line ends.  Memory: the arena of the new message. */
+#include "bounce_priv.h"
+
 #include <errno.h>
 #include <unistd.h>
 
@@ -17,26 +19,14 @@
 #include "spool.h"
 #include "transport.h"
 
-struct report {
-  struct message *old;       /* what it is about */
-  struct expand_ctx *x;
-  struct message *m;         /* the report */
-  struct conn *c;
-  struct arena *a;
-  const char *to;
-  const char *boundary;
-  struct strbuf body;
-  bool failed_write;
-};
-
 /* --- making a message ------------------------------------------------------------------------------- */
 
-static void report_header(struct report *r, const char *text) {
+void report_header(struct report *r, const char *text) {
   message_add_header(r->m, ' ', text, strlen(text));
 }
 
 /* A value on one line. */
-static const char *one_line(struct arena *a, const char *s) {
+const char *report_one_line(struct arena *a, const char *s) {
   char *copy = arena_strdup(a, s);
   for (char *p = copy; *p; p++)
     if (*p == '\n' || *p == '\r') *p = ' ';
@@ -50,7 +40,7 @@ static const char *exim_login(struct report *r) {
   return route_find_user(r->a, b.p, &pw) && pw.name ? pw.name : "exim";
 }
 
-static bool report_open(struct report *r, struct message *old, struct expand_ctx *x, const char *to) {
+bool report_open(struct report *r, struct message *old, struct expand_ctx *x, const char *to) {
   const struct config *cfg = old->cfg;
   *r = (struct report){.old = old, .x = x, .to = to, .m = message_new(cfg)};
   r->a = r->m->arena;
@@ -103,7 +93,7 @@ static void count_size(struct message *m) {
 }
 
 /* Received: in front, commit, "<=" line, deliver. */
-static bool report_close(struct report *r) {
+bool report_close(struct report *r) {
   flush_body(r);
   struct expand_ctx rx = expand_ctx_new(r->a, r->old->cfg);
   rx.msg = r->m;
@@ -137,7 +127,7 @@ static const char *id_list(struct arena *a, const struct message *m, const char 
   struct header_line *h = message_find_header(m, name, NULL);
   struct str n, v;
   if (!h || !header_split(str_n(h->text, h->n), &n, &v)) return NULL;
-  return one_line(a, str_dup(a, str_trim(v)));
+  return report_one_line(a, str_dup(a, str_trim(v)));
 }
 
 static void from_header(struct report *r) {
@@ -148,7 +138,7 @@ static void from_header(struct report *r) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand dsn_from: %s", r->x->error ? r->x->error : "");
     from = arena_printf(a, "Mail Delivery System <Mailer-Daemon@%s>", cfg->qualify_domain);
   }
-  const char *line = arena_printf(a, "From: %s\n", one_line(a, from));
+  const char *line = arena_printf(a, "From: %s\n", report_one_line(a, from));
   message_add_header(r->m, 'F', line, strlen(line));
 }
 
@@ -156,18 +146,22 @@ static void to_header(struct report *r) {
   message_add_header(r->m, 'T', arena_printf(r->a, "To: %s\n", r->to), strlen(r->to) + 5);
 }
 
-static void report_type_headers(struct report *r) {
+static void report_references(struct report *r) {
   struct arena *a = r->a;
   const char *refs = id_list(a, r->old, "References"), *id = id_list(a, r->old, "Message-ID");
   if (!refs) refs = id_list(a, r->old, "In-Reply-To");
   if (id) report_header(r, arena_printf(a, "References: %s%s%s\n", refs ? refs : "", refs ? " " : "", id));
+}
+
+static void report_type_headers(struct report *r) {
+  struct arena *a = r->a;
+  report_references(r);
   r->boundary = arena_printf_t(a, UNTAINTED, "%lld-eximdsn-%u", (long long)time_sec(), rand_below(2000000000));
   report_header(r, arena_printf(a, "Content-Type: multipart/report; report-type=delivery-status; boundary=%s\n", r->boundary));
   report_header(r, "MIME-Version: 1.0\n");
 }
 
-/* Message-Id:, Date:, and the head of the text part. */
-static void last_headers(struct report *r) {
+static void report_date_headers(struct report *r) {
   struct arena *a = r->a;
   const struct config *cfg = r->old->cfg;
   const char *mid = arena_printf(a, "Message-Id: <E%s@%s>\n", r->m->id, cfg->primary_hostname);
@@ -175,20 +169,36 @@ static void last_headers(struct report *r) {
   char buf[64];
   struct time_opts o = {.utc = cfg->o.timezone && strcmpic(cfg->o.timezone, "utc") == 0};
   report_header(r, arena_printf(a, "Date: %s\n", time_format(time_now(), TIME_FULL, o, buf, sizeof(buf))));
+}
+
+/* Message-Id:, Date:, and the head of the text part. */
+static void last_headers(struct report *r) {
+  report_date_headers(r);
   strbuf_addf(&r->body, "--%s\nContent-type: text/plain; charset=us-ascii\n\n", r->boundary);
 }
 
-static void common_headers(struct report *r, const char *subject) {
-  struct arena *a = r->a;
+static void first_headers(struct report *r) {
   const struct config *cfg = r->old->cfg;
   report_header(r, "Auto-Submitted: auto-replied\n");
   from_header(r);
-  if (cfg->o.errors_reply_to) message_add_header(r->m, 'R', arena_printf(a, "Reply-To: %s\n", cfg->o.errors_reply_to),
-                                                 strlen(cfg->o.errors_reply_to) + 11);
+  if (cfg->o.errors_reply_to)
+    message_add_header(r->m, 'R', arena_printf(r->a, "Reply-To: %s\n", cfg->o.errors_reply_to), strlen(cfg->o.errors_reply_to) + 11);
   to_header(r);
+}
+
+static void common_headers(struct report *r, const char *subject) {
+  first_headers(r);
   report_type_headers(r);
-  report_header(r, arena_printf(a, "Subject: %s\n", one_line(a, subject)));
+  if (r->items[0]) report_add_template_headers(r, r->items[0]);
+  else report_header(r, arena_printf(r->a, "Subject: %s\n", report_one_line(r->a, subject)));
   last_headers(r);
+}
+
+void report_plain_headers(struct report *r, const char *subject) {
+  first_headers(r);
+  report_references(r);
+  report_header(r, arena_printf(r->a, "Subject: %s\n", report_one_line(r->a, subject)));
+  report_date_headers(r);
 }
 
 /* --- the list of addresses -------------------------------------------------------------------------- */
@@ -204,7 +214,7 @@ static const char *top_text(const struct address *addr) {
 }
 
 /* "  address" or what stands for it, and where it came from.  False: the reason must not be shown. */
-static bool add_name(struct strbuf *b, const struct address *addr, const char *indent) {
+bool report_add_name(struct strbuf *b, const struct address *addr, const char *indent) {
   const char *parent = addr->parent || addr->onetime_parent ? top_text(addr) : NULL;
   if (addr->hide_child && parent) {
     strbuf_addf(b, "an undisclosed address\n%s(generated from %s)", indent, parent);
@@ -266,11 +276,12 @@ static void add_output(struct report *r, struct address *list) {
   size_t n = 0;
   for (const struct address *p = list; p; p = p->next) n += output_wanted(p);
   if (n == 0) return;
-  strbuf_addf(&r->body, "The following text was generated during the delivery attempt%s:\n\n", n > 1 ? "s" : "");
+  if (r->items[2]) strbuf_addl(&r->body, r->items[2], "\n", NULL);
+  else strbuf_addf(&r->body, "The following text was generated during the delivery attempt%s:\n\n", n > 1 ? "s" : "");
   for (struct address *p = list; p; p = p->next) {
     if (!output_wanted(p)) continue;
     strbuf_adds(&r->body, "------ ");
-    (void)add_name(&r->body, p, "       ");
+    (void)report_add_name(&r->body, p, "       ");
     strbuf_adds(&r->body, " ------\n");
     /* One output may belong to several addresses in a row. */
     if (p->next && output_wanted(p->next) && p->next->return_output == p->return_output) continue;
@@ -294,8 +305,8 @@ static const char *smtp_reply_in(const char *message) {
 
 static void add_recipient_fields(struct report *r, const struct address *addr, const char *action, const char *status) {
   struct strbuf *b = &r->body;
-  if (addr->orcpt && *addr->orcpt) strbuf_addf(b, "Original-Recipient: %s\n", one_line(r->a, addr->orcpt));
-  strbuf_addf(b, "Action: %s\nFinal-Recipient: rfc822;%s\nStatus: %s\n", action, one_line(r->a, top_text(addr)), status);
+  if (addr->orcpt && *addr->orcpt) strbuf_addf(b, "Original-Recipient: %s\n", report_one_line(r->a, addr->orcpt));
+  strbuf_addf(b, "Action: %s\nFinal-Recipient: rfc822;%s\nStatus: %s\n", action, report_one_line(r->a, top_text(addr)), status);
 }
 
 static void add_status(struct report *r, const struct address *addr, const char *action, const char *status) {
@@ -320,7 +331,7 @@ static void add_status(struct report *r, const struct address *addr, const char 
 static void open_status(struct report *r) {
   strbuf_addf(&r->body, "--%s\nContent-type: message/delivery-status\n\nReporting-MTA: dns; %s\n", r->boundary,
               r->old->cfg->primary_hostname);
-  if (r->old->dsn_envid) strbuf_addf(&r->body, "Original-Envelope-ID: %s\n", one_line(r->a, r->old->dsn_envid));
+  if (r->old->dsn_envid) strbuf_addf(&r->body, "Original-Envelope-ID: %s\n", report_one_line(r->a, r->old->dsn_envid));
   strbuf_addc(&r->body, '\n');
 }
 
@@ -377,7 +388,7 @@ static void failed_recipients_header(struct report *r, const struct address *fai
   for (const struct address *p = failed; p; p = p->next) {
     bool is_pseudo = p->is_pipe || p->is_file || p->is_reply;
     if (p->hide_child && p->parent) continue;
-    const char *t = one_line(r->a, is_pseudo ? top_text(p) : p->address);
+    const char *t = report_one_line(r->a, is_pseudo ? top_text(p) : p->address);
     if (seen && strcmp(seen, t) == 0) continue;
     strbuf_addl(&b, b.n ? ",\n  " : "X-Failed-Recipients: ", t, NULL);
     seen = t;
@@ -448,26 +459,33 @@ static void add_copies(struct report *r) {
   }
 }
 
-bool bounce_send(struct message *m, struct expand_ctx *x, struct address *failed, const char *errors_to) {
-  struct report r;
-  if (!report_open(&r, m, x, errors_to)) return false;
-  x->bounce_recipient = errors_to;
-  add_copies(&r);
-  failed_recipients_header(&r, failed);
-  common_headers(&r, to_sender(&r) ? "Mail delivery failed: returning message to sender" : "Mail delivery failed");
-  struct strbuf *b = &r.body;
+static void bounce_intro(struct report *r) {
+  struct strbuf *b = &r->body;
   strbuf_adds(b, "This message was created automatically by mail delivery software.\n\n");
-  if (m->cfg->o.bounce_message_text) strbuf_addl(b, m->cfg->o.bounce_message_text, "\n", NULL);
-  if (to_sender(&r))
+  if (r->old->cfg->o.bounce_message_text) strbuf_addl(b, r->old->cfg->o.bounce_message_text, "\n", NULL);
+  if (to_sender(r))
     strbuf_adds(b, "A message that you sent could not be delivered to one or more of its\nrecipients. "
                    "This is a permanent error. The following address(es) failed:\n");
   else
     strbuf_addf(b, "A message sent by\n\n  <%s>\n\ncould not be delivered to one or more of its recipients. The following\n"
-                   "address(es) failed:\n", m->sender ? m->sender : "");
+                   "address(es) failed:\n", r->old->sender ? r->old->sender : "");
+}
+
+bool bounce_send(struct message *m, struct expand_ctx *x, struct address *failed, const char *errors_to) {
+  struct report r;
+  if (!report_open(&r, m, x, errors_to)) return false;
+  x->bounce_recipient = errors_to;
+  report_read_template(&r, "bounce_message_file", m->cfg->o.bounce_message_file, 6);
+  add_copies(&r);
+  failed_recipients_header(&r, failed);
+  common_headers(&r, to_sender(&r) ? "Mail delivery failed: returning message to sender" : "Mail delivery failed");
+  struct strbuf *b = &r.body;
+  if (r.items[1]) strbuf_adds(b, r.items[1]);
+  else bounce_intro(&r);
   strbuf_addc(b, '\n');
   for (const struct address *p = failed; p; p = p->next) {
     strbuf_adds(b, "  ");
-    bool show = add_name(b, p, "    ");
+    bool show = report_add_name(b, p, "    ");
     strbuf_addc(b, '\n');
     if (show) add_reason(b, p, "");
   }
@@ -488,36 +506,44 @@ static const char *delay_text(struct arena *a, int64_t queued_sec) {
 
 static const char *header_value(struct report *r, const char *name) { return id_list(r->a, r->old, name); }
 
+static void warning_intro(struct report *r, const char *delay, bool several) {
+  struct strbuf *b = &r->body;
+  strbuf_adds(b, "This message was created automatically by mail delivery software.\n");
+  if (to_sender(r))
+    strbuf_addf(b, "A message that you sent has not yet been delivered to one or more of its\nrecipients after more than "
+                   "%s on the queue on %s.\n\n", delay, r->old->cfg->primary_hostname);
+  else
+    strbuf_addf(b, "A message sent by\n\n  <%s>\n\nhas not yet been delivered to one or more of its recipients after more than \n"
+                   "%s on the queue on %s.\n\n", r->old->sender ? r->old->sender : "", delay, r->old->cfg->primary_hostname);
+  strbuf_addf(b, "The message identifier is:     %s\n", r->old->id);
+  const char *subject = header_value(r, "Subject"), *date = header_value(r, "Date");
+  if (subject) strbuf_addf(b, "The subject of the message is: %s\n", subject);
+  if (date) strbuf_addf(b, "The date of the message is:    %s\n", date);
+  strbuf_addf(b, "\nThe address%s to which the message has not yet been delivered %s:\n\n", several ? "es" : "",
+              several ? "are" : "is");
+}
+
 bool bounce_warn_delay(struct message *m, struct expand_ctx *x, struct address *deferred, const char *errors_to, int64_t queued_sec) {
   struct report r;
   if (!report_open(&r, m, x, errors_to)) return false;
   const char *delay = delay_text(r.a, queued_sec);
   x->warnmsg_delay = delay;
   x->warnmsg_recipients = errors_to;
+  report_read_template(&r, "warn_message_file", m->cfg->o.warn_message_file, 3);
   common_headers(&r, arena_printf(r.a, "Warning: message %s delayed %s", m->id, delay));
   struct strbuf *b = &r.body;
-  strbuf_adds(b, "This message was created automatically by mail delivery software.\n");
-  if (to_sender(&r))
-    strbuf_addf(b, "A message that you sent has not yet been delivered to one or more of its\nrecipients after more than "
-                   "%s on the queue on %s.\n\n", delay, m->cfg->primary_hostname);
-  else
-    strbuf_addf(b, "A message sent by\n\n  <%s>\n\nhas not yet been delivered to one or more of its recipients after more than \n"
-                   "%s on the queue on %s.\n\n", m->sender ? m->sender : "", delay, m->cfg->primary_hostname);
-  strbuf_addf(b, "The message identifier is:     %s\n", m->id);
-  const char *subject = header_value(&r, "Subject"), *date = header_value(&r, "Date");
-  if (subject) strbuf_addf(b, "The subject of the message is: %s\n", subject);
-  if (date) strbuf_addf(b, "The date of the message is:    %s\n", date);
-  strbuf_addf(b, "\nThe address%s to which the message has not yet been delivered %s:\n\n", deferred->next ? "es" : "",
-              deferred->next ? "are" : "is");
+  if (r.items[1]) strbuf_addl(b, r.items[1], "\n", NULL);
+  else warning_intro(&r, delay, deferred->next != NULL);
   for (const struct address *p = deferred; p; p = p->next) {
     strbuf_adds(b, "  ");
-    bool show = add_name(b, p, "    ");
+    bool show = report_add_name(b, p, "    ");
     strbuf_addc(b, '\n');
     bool is_local = p->transport && p->transport->driver->is_local;
     if (show && p->message && *p->message && !is_local && !p->is_pipe && !p->is_file && !p->is_reply)
       add_reason(b, p, "Delay reason: ");
   }
-  strbuf_adds(b, "\nNo action is required on your part. Delivery attempts will continue for\n"
+  if (r.items[2]) strbuf_addl(b, "\n", r.items[2], "\n", NULL);
+  else strbuf_adds(b, "\nNo action is required on your part. Delivery attempts will continue for\n"
                  "some time, and this warning may be repeated at intervals if the message\n"
                  "remains undelivered. Eventually the mail delivery software will give up,\n"
                  "and when that happens, the message will be returned to you.\n\n");
@@ -564,7 +590,7 @@ bool bounce_send_success(struct message *m, struct expand_ctx *x, struct address
   struct strbuf *b = &r.body;
   strbuf_adds(b, "This message was created automatically by mail delivery software.\n"
                  " ----- The following addresses had successful delivery notifications -----\n");
-  for (const struct address *p = done; p; p = p->next) strbuf_addf(b, "<%s> (%s)\n\n", one_line(r.a, top_text(p)), success_kind(p));
+  for (const struct address *p = done; p; p = p->next) strbuf_addf(b, "<%s> (%s)\n\n", report_one_line(r.a, top_text(p)), success_kind(p));
   open_status(&r);
   for (const struct address *p = done; p; p = p->next) add_success_status(&r, p);
   strbuf_addf(b, "--%s\nContent-type: text/rfc822-headers\n\n", r.boundary);

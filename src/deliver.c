@@ -438,7 +438,10 @@ static void finish_message(struct deliver_run *run) {
     if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to remove the spool files: %s", strerror(-rc));
     return;
   }
-  if (run->freeze) set_frozen(run);
+  if (run->freeze) {
+    bounce_tell_frozen(m, &run->x, &(struct frozen_facts){.why = run->freeze_why, .deferred = run->defer});
+    set_frozen(run);
+  }
   m->deliver_firsttime = false;
   int rc = spool_rewrite(m, true);
   if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to rewrite the header file: %s", strerror(-rc));

@@ -31,6 +31,15 @@ bool bounce_send(struct message *m, struct expand_ctx *x, struct address *failed
 bool bounce_warn_delay(struct message *m, struct expand_ctx *x, struct address *deferred, const char *errors_to, int64_t queued_sec);
 /* Tell the sender that these recipients got the message (NOTIFY=SUCCESS). */
 bool bounce_send_success(struct message *m, struct expand_ctx *x, struct address *done);
+/* freeze_tell: the message has been frozen.  Reports that were made here are frozen in silence. */
+struct frozen_facts {
+  const char *why;                /* " (delivery error message)" or NULL */
+  const char *on_arrival_by;      /* what froze it when it came in, or NULL */
+  const struct address *deferred; /* still to be delivered */
+};
+void bounce_tell_frozen(struct message *m, struct expand_ctx *x, const struct frozen_facts *f);
+/* syntax_errors_to of a redirect router: text is the body. */
+void bounce_syntax_errors(struct message *m, struct expand_ctx *x, const char *to, const char *text);
 /* Start the delivery of a message made inside this process (bounce, autoreply). */
 void deliver_start_internal(const struct config *cfg, const char *id);
 

@@ -194,6 +194,7 @@ static void route_one(struct deliver_run *run, struct route_ctx *rc, struct addr
   }
   enum route_result res = route_address(rc, addr);
   retry_after_routing(run, addr, res);
+  if (addr->syntax_report && res != ROUTE_DEFER) bounce_syntax_errors(run->m, &run->x, addr->syntax_report->to, addr->syntax_report->text);
   switch (res) {
     case ROUTE_OK: return;
     case ROUTE_REROUTED: {

@@ -239,6 +239,19 @@ static struct receive_reply accepted(struct reception *r, const char *text) {
 }
 
 /* Put the message on the spool for good. */
+/* freeze_tell, in a process of its own: the session goes on. */
+static void tell_frozen(struct reception *r) {
+  const struct message *m = r->m;
+  int status;
+  if (m->freeze_no_tell || !m->cfg->o.freeze_tell || !*m->cfg->o.freeze_tell) return;
+  pid_t pid = sys_fork("freeze-tell");
+  if (pid == 0) {
+    bounce_tell_frozen(r->m, r->x, &(struct frozen_facts){.on_arrival_by = arena_printf(m->arena, "the %s ACL", m->frozen_reason)});
+    _exit(0);
+  }
+  if (pid > 0) (void)sys_waitpid(pid, &status, 0);
+}
+
 static struct receive_reply store(struct reception *r, const char *text) {
   struct message *m = r->m;
   m->received_time_complete = time_now();
@@ -263,8 +276,10 @@ static struct receive_reply store(struct reception *r, const char *text) {
   receive_log_arrival(r);
   if (m->data_fd >= 0 && sys_close(m->data_fd) < 0) m->data_fd = -1; /* synced already; gives up the lock */
   m->data_fd = -1;
-  if (m->frozen && m->frozen_reason)
+  if (m->frozen && m->frozen_reason) {
     log_write(LS_ALWAYS, LOG_MAIN, "frozen by the %s ACL", m->frozen_reason);
+    tell_frozen(r);
+  }
   return accepted(r, text);
 }
 

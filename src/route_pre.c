@@ -158,7 +158,8 @@ static enum route_pre pre_senders(struct route_ctx *rc, const struct router *r, 
   if (!sender && x->msg) sender = x->msg->sender;
   /* The address of a sender that is being verified stands for the sender. */
   if (rc->verify == VERIFY_SENDER) sender = addr->address;
-  return pre_match(rc, addr, match_address(rc->x, sender ? sender : "", r->o.senders, true, NULL), "senders");
+  struct match_opts mo = {.caseless = true, .allow_named = true, .name = "senders"};
+  return pre_match(rc, addr, match_list(rc->x, LIST_ADDRESS, sender ? sender : "", r->o.senders, &mo), "senders");
 }
 
 /* "user[,group]" for the items that follow. */

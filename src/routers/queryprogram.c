@@ -12,6 +12,7 @@
 
 #include "host.h"
 #include "os/child.h"
+#include "os/log.h"
 #include "os/priv.h"
 #include "os/sys.h"
 #include "policy/match.h"
@@ -54,6 +55,18 @@ static enum route_result defer(struct query *q, const char *fmt, ...) {
   q->addr->message = arena_printf(q->a, "%s router: %s", q->r->name, arena_vprintf(q->a, fmt, ap));
   va_end(ap);
   q->addr->basic_errno = ERRNO_UNKNOWNERROR;
+  return ROUTE_DEFER;
+}
+
+/* The answer makes no sense: the administrator is told. */
+static enum route_result bad_answer(struct query *q, const char *fmt, ...) PRINTF(2, 3);
+static enum route_result bad_answer(struct query *q, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  q->addr->message = arena_vprintf(q->a, fmt, ap);
+  va_end(ap);
+  q->addr->basic_errno = ERRNO_UNKNOWNERROR;
+  log_write(LS_ALWAYS, LOG_PANIC, "%s router: %s", q->r->name, q->addr->message);
   return ROUTE_DEFER;
 }
 
@@ -144,9 +157,9 @@ static enum route_result find_hosts(struct query *q, const char *hosts, const ch
   bool byname = true;
   if (lookup && strcmpic(lookup, "byname") == 0) ho.how = 0;
   else if (lookup && strcmpic(lookup, "bydns") == 0) byname = false;
-  else if (lookup) return defer(q, "bad lookup type \"%s\" yielded by command", lookup);
+  else if (lookup) return bad_answer(q, "bad lookup type \"%s\" yielded by command", lookup);
   addr->host_list = host_build_list(q->rc->x, hosts, false);
-  if (!addr->host_list) return defer(q, "no hosts in \"%s\"", hosts);
+  if (!addr->host_list) return bad_answer(q, "no hosts in \"%s\"", hosts);
   enum route_result res = route_lookup_hosts(q->rc, q->r, addr, addr->host_list, byname, "defer", &ho);
   if (res != ROUTE_OK || addr->host_list) return res;
   /* Every address of the hosts is one to be ignored. */
@@ -161,7 +174,7 @@ static enum route_result accept_address(struct query *q, struct str rest) {
   if (data) addr->prop.address_data = data;
   if (transport) {
     addr->transport = config_transport(q->rc->x->cfg, transport);
-    if (!addr->transport) return defer(q, "unknown transport name %s yielded by command", transport);
+    if (!addr->transport) return bad_answer(q, "unknown transport name %s yielded by command", transport);
   } else {
     enum route_result res = route_get_transport(q->rc, q->r, addr, q->rc->verify == VERIFY_NONE);
     if (res != ROUTE_OK) return res;
@@ -183,8 +196,12 @@ static enum route_result redirect_address(struct query *q, struct str rest) {
   q->addr->prop.errors_address = errors;
   struct redirect_item *it = redirect_list_parse(q->a, str_c(text), cfg->o.allow_domain_literals, cfg->o.allow_utf8_domains);
   for (; it; it = it->next) {
-    if (it->kind == REDIRECT_BAD) return defer(q, "bad address list returned by command: %s", it->text);
-    if (it->kind != REDIRECT_ADDRESS) return defer(q, "only addresses are permitted in a redirect of a command: \"%s\"", it->text);
+    if (it->kind != REDIRECT_ADDRESS) {
+      const char *why = it->kind == REDIRECT_BAD ? it->text : arena_printf(q->a, "only addresses are permitted, not \"%s\"", it->text);
+      q->addr->message = arena_printf(q->a, "error in redirect data: %s", why);
+      q->addr->basic_errno = ERRNO_BADREDIRECT;
+      return ROUTE_DEFER;
+    }
     const char *address = it->is_qualified ? it->text : arena_printf(q->a, "%s@%s", it->text, cfg->qualify_recipient);
     struct address *child = address_child(q->a, q->addr, address);
     child->start_router = q->r->redirect_router;
@@ -208,7 +225,7 @@ static enum route_result act_on(struct query *q, struct str line) {
   if (str_eqic_c(word, "pass")) return ROUTE_PASS;
   bool is_fail = str_eqic_c(word, "fail"), is_freeze = str_eqic_c(word, "freeze");
   if (!is_fail && !is_freeze && !str_eqic_c(word, "defer"))
-    return defer(q, "bad command yield: %.*s %s", STR_FMT(word), text);
+    return bad_answer(q, "bad command yield: %.*s %s", STR_FMT(word), text);
   addr->message = text;
   if (is_fail) {
     addr->user_message = text;

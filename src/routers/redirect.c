@@ -44,6 +44,7 @@ struct redirect_run {
   bool is_file;
   struct address *generated, **tail; /* children in order */
   unsigned made, bad;
+  struct strbuf mistakes; /* for syntax_errors_to */
 };
 
 static struct arena *run_arena(const struct redirect_run *run) { return run->rc->x->a; }
@@ -315,9 +316,38 @@ static enum route_result item_final(struct redirect_run *run, const struct redir
   return is_fail ? ROUTE_FAIL : ROUTE_DEFER;
 }
 
+/* "what is wrong in "text"": the text on a line of its own. */
+static void note_mistake(struct redirect_run *run, const char *text) {
+  const char *in = strstr(text, " in \"");
+  if (!run->ob->syntax_errors_to) return;
+  if (!run->mistakes.a) run->mistakes = strbuf_new_t(run_arena(run), TAINTED, 256);
+  if (in) strbuf_addf(&run->mistakes, "  %.*s in the address\n  %s\n\n", (int)(in - text), text, in + 4);
+  else strbuf_addf(&run->mistakes, "  %s\n\n", text);
+}
+
+/* Whom to tell about them once the address is routed. */
+static void report_mistakes(struct redirect_run *run) {
+  struct arena *a = run_arena(run);
+  const struct redirect_options *ob = run->ob;
+  struct strbuf b = strbuf_new_t(a, TAINTED, 512);
+  if (!run->mistakes.n) return;
+  const char *text = ob->syntax_errors_text ? expand_string(run->rc->x, ob->syntax_errors_text) : NULL;
+  if (ob->syntax_errors_text && !text)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand syntax_errors_text in %s router: %s", run->r->name,
+              run->rc->x->error ? run->rc->x->error : "");
+  if (text) strbuf_addl(&b, text, "\n\n", NULL);
+  strbuf_addl(&b, "The ", run->r->name, " router encountered the following error(s):\n\n", run->mistakes.p, NULL);
+  strbuf_adds(&b, run->made ? "Other addresses were processed normally.\n" : "No valid addresses were generated.\n");
+  const char *to = expand_string(run->rc->x, ob->syntax_errors_to);
+  if (!to || !*to) return;
+  run->addr->syntax_report = ARENA_NEW(a, struct syntax_report);
+  *run->addr->syntax_report = (struct syntax_report){to, b.p};
+}
+
 static enum route_result item_bad(struct redirect_run *run, const struct redirect_item *it) {
   if (!run->ob->skip_syntax_errors) return list_error(run, it->text);
   run->bad++;
+  note_mistake(run, it->text);
   log_write(LS_ALWAYS, LOG_MAIN, "%s router: skipped error: %s", run->r->name, it->text);
   return ROUTE_OK;
 }
@@ -395,6 +425,11 @@ static enum route_result redirect_route(struct route_ctx *rc, struct router *r, 
   if (res == ROUTE_OK) {
     enum redirect_filter kind = redirect_filter_kind(text);
     res = kind == REDIRECT_NO_FILTER ? run_list(&run, text, 0) : refuse_filter(&run, kind);
+  }
+  if (res == ROUTE_OK) report_mistakes(&run);
+  if (res == ROUTE_OK && run.made == 0 && run.bad) { /* unless a later router knows better */
+    addr->message = "syntax error in redirection data";
+    addr->user_message = "";
   }
   if (res == ROUTE_OK && run.made == 0) res = ROUTE_DECLINE;
   if (res != ROUTE_OK) {

@@ -99,6 +99,7 @@ static bool has_domain(struct arena *a, struct str s, struct addr_opts o) {
   return rfc5322_extract_address(a, s, o, &domain, &err) && domain != 0;
 }
 
+/* NULL for a lone comment. */
 static struct redirect_item *item_address(struct arena *a, struct str item, struct addr_opts o) {
   struct str s = item;
   bool keep = s.p[0] == '\\';
@@ -109,6 +110,7 @@ static struct redirect_item *item_address(struct arena *a, struct str item, stru
   size_t domain = 0;
   const char *err = "missing or malformed local part", *text = NULL;
   if (memchr(s.p, '\0', s.n) == NULL) text = rfc5322_extract_address(a, s, o, &domain, &err);
+  if (item.n && item.p[0] == '(' && (text ? !*text : strcmp(err, "empty address") == 0)) return NULL;
   if (!text || !*text) {
     if (text) err = "empty address";
     return item_new(a, REDIRECT_BAD, arena_printf(a, "%s in \"%s\"", err, str_dup(a, item)));
@@ -188,7 +190,9 @@ struct redirect_item *redirect_list_parse(struct arena *a, struct str text, bool
     s.p += n;
     s.n -= n;
     if (item.n == 0) continue;
-    *tail = item_parse(a, item, o);
-    tail = &(*tail)->next;
+    it = item_parse(a, item, o);
+    if (!it) continue;
+    *tail = it;
+    tail = &it->next;
   }
 }

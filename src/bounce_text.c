@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Texts of reports from files, and the two reports that are plain letters.  Floor: flows.  Manual ch. 50, section 14.23 (freeze_tell), 22 (syntax_errors_to).
+ *
+ * The template is the administrator's and read as Exim's user; what it expands to may hold a sender's bytes and goes into the text of a message only,
+ * or into header lines that cannot begin a new one (a line that is neither a header nor a continuation is left out). */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "bounce_priv.h"
+#include "deliver_priv.h"
+#include "os/log.h"
+#include "os/sys.h"
+
+enum { TEMPLATE_MAX_BYTES = 256 * 1024 };
+
+static void complain(const char *option, const char *file, const char *why) {
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Failed to open %s for %s message texts: %s", file, strcmp(option, "warn_message_file") == 0 ? "warning" : "error",
+            why);
+}
+
+static const char *read_text(struct report *r, const char *option, const char *file) {
+  char *text;
+  size_t n;
+  const char *name = expand_option(r->x, option, file);
+  if (!name) {
+    if (!r->x->forced_fail) complain(option, file, r->x->error ? r->x->error : "expansion failed");
+    return NULL;
+  }
+  if (!*name) return NULL;
+  if (expand_taint_refused(r->x, name, option)) {
+    complain(option, file, r->x->error);
+    return NULL;
+  }
+  int fd = sys_open(name, O_RDONLY | O_NONBLOCK, 0);
+  int rc = fd < 0 ? fd : sys_read_file(fd, r->a, TEMPLATE_MAX_BYTES, &text, &n);
+  if (fd >= 0) (void)!sys_close(fd);
+  if (rc == 0) return text;
+  complain(option, name, strerror(-rc));
+  return NULL;
+}
+
+void report_read_template(struct report *r, const char *option, const char *file, size_t count) {
+  const char *text = file ? read_text(r, option, file) : NULL;
+  if (!text) return;
+  struct str rest = str_c(text);
+  for (size_t i = 0; i < count && i < REPORT_ITEMS && rest.n; i++) {
+    struct strbuf item = strbuf_new(r->a);
+    while (rest.n) {
+      struct str line = str_cut(&rest, '\n');
+      if (str_eq(line, STR("****"))) break;
+      strbuf_add(&item, line.p, line.n);
+      strbuf_addc(&item, '\n');
+    }
+    if (!item.n) continue;
+    r->items[i] = expand_string(r->x, arena_untaint_copy(r->a, item.p, item.n)); /* the administrator wrote it */
+    if (!r->items[i] && !r->x->forced_fail)
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Failed to expand text from %s: %s", option, r->x->error ? r->x->error : "");
+  }
+}
+
+static bool is_header_start(struct str line) {
+  size_t n = 0;
+  while (n < line.n && ch_isgraph(line.p[n]) && line.p[n] != ':') n++;
+  return n > 0 && n < line.n && line.p[n] == ':';
+}
+
+void report_add_template_headers(struct report *r, const char *text) {
+  struct str rest = str_c(text);
+  struct strbuf b = strbuf_new(r->a);
+  while (rest.n) {
+    struct str line = str_cut(&rest, '\n');
+    bool is_continuation = b.n && line.n && ch_isblank(line.p[0]) && str_trim(line).n;
+    if (!is_continuation && b.n) {
+      report_header(r, arena_strdup(r->a, b.p));
+      strbuf_clear(&b);
+    }
+    if (!is_continuation && !is_header_start(line)) continue;
+    strbuf_add(&b, line.p, line.n);
+    strbuf_addc(&b, '\n');
+  }
+  if (b.n) report_header(r, arena_strdup(r->a, b.p));
+}
+
+/* ---- plain letters ------------------------------------------------------------------------------------------ */
+
+/* One report to each address of a comma separated list. */
+static void for_each_address(struct message *m, struct expand_ctx *x, const char *list,
+                             void (*write)(struct report *r, const void *data), const void *data) {
+  struct str rest = str_c(list);
+  struct report r;
+  const char *first = NULL;
+  struct strbuf all = strbuf_new(m->arena);
+  while (rest.n) {
+    size_t n = rfc5322_find_address_end(rest), domain;
+    const char *error, *address = rfc5322_extract_address(m->arena, str_n(rest.p, n), (struct addr_opts){0}, &domain, &error);
+    rest = n < rest.n ? str_n(rest.p + n + 1, rest.n - n - 1) : STR_NULL;
+    if (!address || !*address) continue;
+    if (!domain) address = arena_printf(m->arena, "%s@%s", address, m->cfg->qualify_recipient);
+    strbuf_addl(&all, all.n ? ", " : "", address, NULL);
+    if (first) message_add_recipient(r.m, address);
+    else if (report_open(&r, m, x, address)) first = address;
+    else return;
+  }
+  if (!first) return;
+  r.to = arena_strdup(r.a, all.p);
+  write(&r, data);
+  (void)report_close(&r);
+  log_set_message_id(m->id);
+}
+
+static void write_frozen(struct report *r, const void *data) {
+  struct strbuf *b = &r->body;
+  const char *sender = r->old->sender;
+  report_plain_headers(r, "Message frozen");
+  const struct frozen_facts *f = data;
+  if (f->on_arrival_by) strbuf_addf(b, "Message %s was frozen on arrival by %s.\n", r->old->id, f->on_arrival_by);
+  else strbuf_addf(b, "Message %s has been frozen%s.\n", r->old->id, f->why ? f->why : "");
+  strbuf_addf(b, "The sender is <%s>.\n", sender ? sender : "");
+  if (!f->deferred) return;
+  strbuf_adds(b, "\nThe following address(es) have yet to be delivered:\n");
+  for (const struct address *p = f->deferred; p; p = p->next)
+    strbuf_addf(b, "  %s%s%s\n", p->address, p->message ? ": " : "", p->message ? report_one_line(r->a, p->message) : "");
+}
+
+void bounce_tell_frozen(struct message *m, struct expand_ctx *x, const struct frozen_facts *f) {
+  const char *list = m->cfg->o.freeze_tell;
+  if (list && *list && !m->local_error_message) for_each_address(m, x, list, write_frozen, f);
+}
+
+static void write_syntax(struct report *r, const void *data) {
+  report_plain_headers(r, "error(s) in forwarding or filtering");
+  strbuf_adds(&r->body, data);
+}
+
+void bounce_syntax_errors(struct message *m, struct expand_ctx *x, const char *to, const char *text) {
+  for_each_address(m, x, to, write_syntax, text);
+}
