@@ -496,7 +496,7 @@ static const struct cmd_option options[] = {
     {"-S", ARG_GLUED, set_selector, 0, 1},
     FLAG("-t", extract_recipients),
     {"-ti", ARG_NONE, set_dots_and_extract, 0, 0},
-    NOT_BUILT("-tls-on-connect"), /* a session in clear on a port whose clients expect TLS helps nobody */
+    FLAG("-tls-on-connect", tls_on_connect),
     IGNORED("-U", ARG_NONE),
     FLAG("-v", verbose),
     IGNORED("-x", ARG_NONE),

@@ -27,7 +27,8 @@ struct tls_info {
   int tlsa_usage;                /* outgoing: bit n: usable records of usage n */
   const char *peer_cert, *our_cert; /* PEM, as in -H */
   int ocsp;
-  char resumption;
+  unsigned resumption;              /* TLS_RESUME_* of os/tls.h */
+  const char *channel_binding;      /* base64, NULL none */
 };
 
 /* A proxy between us and a peer: its address as we see it, its far end. */

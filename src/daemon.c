@@ -23,6 +23,7 @@
 #include "os/process_info.h"
 #include "os/signals.h"
 #include "os/sys.h"
+#include "smtp_in_tls.h"
 
 enum { RESTART_DELAY_MS = 1000, CLOSE_WAIT_MS = 3000, MAX_ARGS = 256 };
 
@@ -358,6 +359,9 @@ int daemon_run(struct config *cfg, const struct daemon_opts *o)
   if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, m->notify) < 0 || sys_pipe(m->closed_pipe) < 0)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "daemon: cannot make its internal sockets: %s", strerror(errno));
   make_pid_file(m);
+  if (o->listen && smtp_tls_is_selfsigned(cfg))
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_MULTILINE, "Warning: No server certificate defined; will use a selfsigned one.\n"
+              " Suggested action: either install a certificate or change tls_advertise_hosts option");
   log_start(m);
   start_queue_manager(m);
   start_acceptor(m);

@@ -25,6 +25,7 @@
 #include "policy/match.h"
 #include "router.h"
 #include "smtp_in.h"
+#include "smtp_in_tls.h"
 
 enum { DRAIN_MS = 30000 };
 
@@ -275,6 +276,7 @@ static void accept_one(struct acceptor *s, const struct listener *l)
   local.ip = ip_unmap(local.ip);
   if (admit(s, a, fd, &peer, &local)) {
     struct session_slot *slot = free_slot(s);
+    smtp_tls_preload(s->cfg);
     if (!host_in(s, a, &peer, &local, s->cfg->o.hosts_connection_nolog))
       log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s (TCP/IP connection count = %d)", peer_text(a, &peer, &local), s->count + 1);
     pid_t pid = sys_fork("session");
@@ -359,6 +361,7 @@ NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, s
     if (flags >= 0) fcntl(l->v[i].fd, F_SETFL, flags | O_NONBLOCK);
     p[i] = (struct pollfd){.fd = l->v[i].fd, .events = POLLIN};
   }
+  smtp_tls_preload(cfg);
   p[l->n] = (struct pollfd){.fd = s.signal_fd, .events = POLLIN};
   for (;;) {
     if (poll(p, (nfds_t)l->n + 1, -1) < 0 && errno != EINTR) _exit(EXIT_FAILURE);

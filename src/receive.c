@@ -16,6 +16,7 @@
 
 #include "deliver.h"
 #include "os/sys.h"
+#include "os/tls.h"
 #include "queue.h"
 #include "receive_priv.h"
 #include "smtp_in_priv.h"
@@ -207,6 +208,8 @@ static bool fd_is_socket(int fd) {
 static bool client_is_gone(struct reception *r) {
   if (!r->is_smtp || !r->c->io || r->c->host_checking || !fd_is_socket(stream_fd(r->c->io))) return false;
   if (!stream_peer_gone(r->c->io)) return false;
+  if (tls_error(r->c->io))
+    log_write(LS_ALWAYS, LOG_MAIN, "TLS error on connection from %s %s", origin_host_ident(r->m->arena, r->c, false, false), tls_error(r->c->io));
   log_write(LS_ALWAYS, LOG_MAIN, "SMTP connection lost after final dot %s P=%s", receive_ident(r), r->c->from.protocol);
   return true;
 }

@@ -31,6 +31,9 @@ struct receive_reply receive_message(struct conn *c, struct message *m, struct e
 /* Write a rejection line to the logs of dest; the reject log also gets the envelope and the headers of m. */
 void receive_log_reject(const struct message *m, unsigned dest, const char *line);
 
+/* " X=... CV=... DN=... SNI=..." as the selectors have it; nothing without TLS. */
+void receive_log_add_tls(struct strbuf *b, const struct tls_info *t);
+
 /* Add a recipient and remember how it was written. */
 void receive_add_recipient(struct message *m, const char *address, const char *raw);
 

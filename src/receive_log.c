@@ -2,6 +2,7 @@
 /* Log lines about reception: "<=" with its fields in Exim's order, and rejections with the envelope and headers.
  *
  * Floor: flows.  Texts from outside are escaped by the log service or here (subject).  Manual ch. 53 "Reception lines". */
+#include "os/tls.h"
 #include "pipe_connect.h"
 #include "receive_priv.h"
 #include "spool.h"
@@ -22,14 +23,22 @@ void receive_log_reject(const struct message *m, unsigned dest, const char *line
 
 /* ---- the fields of "<=" ---- */
 
-static void add_tls(struct strbuf *b, const struct tls_info *t) {
+void receive_log_add_tls(struct strbuf *b, const struct tls_info *t) {
   if (!t->active) return;
   if (log_selects(LS_TLS_CIPHER) && t->cipher)
-    strbuf_addf(b, " X=%s%s", t->cipher, log_selects(LS_TLS_RESUMPTION) && t->resumption & 2 ? "*" : "");
+    strbuf_addf(b, " X=%s%s", t->cipher, log_selects(LS_TLS_RESUMPTION) && t->resumption & TLS_RESUME_USED ? "*" : "");
   if (log_selects(LS_TLS_CERTIFICATE_VERIFIED) && t->peer_cert)
     strbuf_addf(b, " CV=%s", t->certificate_verified ? "yes" : "no");
   if (log_selects(LS_TLS_PEERDN) && t->peerdn) strbuf_addf(b, " DN=\"%s\"", t->peerdn);
   if (log_selects(LS_TLS_SNI) && t->sni) strbuf_addf(b, " SNI=%s", t->sni);
+}
+
+/* TLS on connect has names of its own when the selector asks for them: essmtp for esmtps. */
+static const char *protocol_label(struct arena *a, const struct origin *o) {
+  struct str p = str_c(o->protocol);
+  if (!log_selects(LS_TLS_ON_CONNECT) || !o->tls.active || !o->tls.on_connect) return o->protocol;
+  const char *at = strstr(o->protocol, "smtps");
+  return at ? arena_printf(a, "%.*sssmtp%s", (int)(at - p.p), p.p, at + 5) : o->protocol;
 }
 
 static void add_auth(struct strbuf *b, const struct origin *o) {
@@ -79,9 +88,9 @@ static const char *arrival_fields(struct reception *r) {
   if (log_selects(LS_DNSSEC) && c->from.is_dnssec) strbuf_adds(&b, " DS");
   const char *ident = receive_ident(r);
   if (*ident) strbuf_addf(&b, " %s", ident);
-  if (c->from.protocol) strbuf_addf(&b, " P=%s", c->from.protocol);
+  if (c->from.protocol) strbuf_addf(&b, " P=%s", protocol_label(m->arena, &c->from));
   if (r->is_smtp) add_pipelining(&b, c);
-  add_tls(&b, &c->from.tls);
+  receive_log_add_tls(&b, &c->from.tls);
   add_auth(&b, &c->from);
   if (m->prdr_requested) strbuf_adds(&b, " PRDR");
   if (m->used_chunking) strbuf_adds(&b, " K");

@@ -8,9 +8,11 @@
 
 #include <sys/stat.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "host.h"
 #include "os/debug.h"
+#include "os/tls.h"
 #include "policy/match.h"
 #include "smtp_in_priv.h"
 #include "verify.h"
@@ -178,11 +180,6 @@ bool smtp_read_command(struct smtp_session *s) {
 static void do_ehlo(struct smtp_session *s, struct str arg) { smtp_do_helo(s, arg, true); }
 static void do_helo(struct smtp_session *s, struct str arg) { smtp_do_helo(s, arg, false); }
 
-static void do_starttls(struct smtp_session *s, struct str arg) {
-  (void)arg;
-  smtp_synprot_error(s, false, 503, "STARTTLS command used when not advertised");
-}
-
 enum {
   CMD_NONMAIL = 1,      /* counts against smtp_accept_max_nonmail */
   CMD_NEEDS_HELO = 2,
@@ -208,7 +205,7 @@ static const struct command {
   [VERB_HELP] = {smtp_do_help, CMD_NONMAIL | CMD_IN_BATCH},
   [VERB_ETRN] = {smtp_do_etrn, CMD_NONMAIL},
   [VERB_AUTH] = {smtp_do_auth, CMD_NONMAIL},
-  [VERB_STARTTLS] = {do_starttls, CMD_NONMAIL},
+  [VERB_STARTTLS] = {smtp_do_starttls, CMD_NONMAIL},
 };
 
 bool smtp_too_many_nonmail(struct smtp_session *s, enum smtp_verb v) {
@@ -262,6 +259,11 @@ static void dispatch(struct smtp_session *s) {
       smtp_log_sync_error(s, false);
       return;
     }
+  }
+  smtp_note_early_banner(s);
+  if (s->security_failed && v != VERB_QUIT) {
+    smtp_replyf(s, "554 Security failure");
+    return;
   }
   if (s->bdat_broken && !(k->flags & CMD_WHEN_BROKEN)) {
     smtp_synprot_error(s, false, 503, "only RSET accepted now");
@@ -375,6 +377,8 @@ static void session_start(struct smtp_session *s, struct conn *c, const struct s
   expand_set_hooks(&hooks);
   if (!c->command_names.a) c->command_names = vec_new(c->arena);
   if (c->started.tv_sec == 0) c->started = time_now();
+  if (!c->connection_id) /* digits, different for each connection of this host */
+    c->connection_id = arena_printf(c->arena, "%lld%05d", (long long)c->started.tv_sec * 1000 + c->started.tv_usec / 1000, (int)getpid());
   c->is_smtp_input = true;
   c->is_batched = o->mode == SMTP_MODE_BATCH;
   c->host_checking = o->mode == SMTP_MODE_CHECK;
@@ -410,7 +414,10 @@ void smtp_batch_error(struct smtp_session *s, const char *text) {
 
 static void session_end(struct smtp_session *s) {
   struct stream *io = s->c->io;
-  if (stream_flush(io, deadline_in_sec(10)) == STREAM_OK && s->drop && s->is_socket)
+  deadline_ms deadline = deadline_in_sec(10);
+  bool is_good = stream_flush(io, deadline) == STREAM_OK;
+  if (is_good) tls_end(io, false, deadline);
+  if (is_good && s->drop && s->is_socket)
     stream_linger_close(io, SMTP_LINGER_BYTES, SMTP_LINGER_MS); /* S5: no reset while our reply is on its way */
   smtp_auth_end(s);
   message_free(s->m);
@@ -422,6 +429,7 @@ int smtp_session_run(struct conn *c, const struct smtp_opts *o) {
   struct smtp_session s;
   session_start(&s, c, o);
   if (smtp_in_greet(&s)) command_loop(&s);
+  else if (c->from.tls.on_connect && !c->from.tls.active) stream_drop_unsent(c->io, stream_unsent(c->io)); /* nobody there reads clear text */
   if (s.c->is_smtp_input && s.drop) smtp_log_end(&s, NULL);
   session_end(&s);
   return s.exit_status;

@@ -133,7 +133,8 @@ static void feed(struct smtp_body *b, char c) {
   }
 }
 
-static ssize_t map_status(enum stream_status st) {
+static ssize_t map_status(struct smtp_session *s, enum stream_status st) {
+  smtp_log_tls_loss(s);
   switch (st) {
   case STREAM_OK: return 0;
   case STREAM_EOF: return BODY_EOF_EARLY;
@@ -152,7 +153,7 @@ static ssize_t data_next(struct body_source *src, const char **ret_p) {
   while (b->out_n == 0 && b->state != ST_END) {
     struct str in;
     enum stream_status st = stream_fill(b->s->c->io, smtp_deadline(b->s), &in);
-    if (st != STREAM_OK) return map_status(st);
+    if (st != STREAM_OK) return map_status(b->s, st);
     size_t i = 0;
     while (i < in.n && b->state != ST_END && b->out_n + 4 < BODY_OUT_SIZE) feed(b, in.p[i++]);
     stream_consume(b->s->c->io, i);
@@ -246,7 +247,7 @@ static ssize_t bdat_next(struct body_source *src, const char **ret_p) {
     }
     struct str in;
     enum stream_status st = stream_fill(b->s->c->io, smtp_deadline(b->s), &in);
-    if (st != STREAM_OK) return map_status(st);
+    if (st != STREAM_OK) return map_status(b->s, st);
     size_t n = (size_t)MIN((uint64_t)in.n, b->left), i = 0;
     while (i < n && b->out_n + 4 < BODY_OUT_SIZE) feed(b, in.p[i++]);
     stream_consume(b->s->c->io, i);

@@ -77,6 +77,7 @@ static void add_extensions(struct smtp_session *s, struct strbuf *b) {
   smtp_auth_advertise(s, b);
   c->chunking_advertised = smtp_host_in(s, "chunking_advertise_hosts", o->chunking_advertise_hosts);
   if (c->chunking_advertised) strbuf_adds(b, "\nCHUNKING");
+  if (smtp_advertise_tls(s)) strbuf_adds(b, "\nSTARTTLS");
   strbuf_adds(b, "\nHELP");
 }
 
@@ -137,7 +138,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   c->from.helo_verified = c->from.helo_verify_failed = false;
   c->esmtp = esmtp;
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
-  c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = c->auth_advertised = false;
+  c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = c->auth_advertised = c->tls_advertised = false;
   if (c->from.host_address && !c->from.host_name &&
       match_list(&s->x, LIST_DOMAIN, c->from.helo_name, s->opt->helo_lookup_domains, &lookup_domains) == OUTCOME_OK) {
     (void)host_name_lookup(&s->x, NULL);

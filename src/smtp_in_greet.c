@@ -119,7 +119,8 @@ bool smtp_in_greet(struct smtp_session *s) {
   s->m->allow_unqualified_sender = s->unqualified_sender_ok;
   s->m->allow_unqualified_recipient = s->unqualified_recipient_ok;
   if (!connect_acl(s, &banner, &code)) return false;
-  if (!check_early_input(s)) return false;
+  if (!smtp_start_tls_on_connect(s)) return false;
+  if (!check_early_input(s)) return false; /* inside TLS when that was there from the start */
   send_banner(s, banner, code);
   if (s->is_socket && c->early_acceptable && stream_input_ready(c->io, 0) == STREAM_DATA)
     c->early_used = s->early_pending = true;

@@ -182,7 +182,9 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
                         s->c->from.auth_id ? s->c->from.auth_id : "");
   int n = log ? (int)strcspn(log, "\n") : 0;
   const char *ident = smtp_ident(s);
-  const char *line = arena_printf(s->tmp, "%s%s%s%s%srejected %s%s%.*s", ident, *ident ? " " : "", from, auth,
+  struct strbuf tls = strbuf_new(s->tmp);
+  receive_log_add_tls(&tls, &s->c->from.tls);
+  const char *line = arena_printf(s->tmp, "%s%s%s%s%s%srejected %s%s%.*s", ident, tls.p, *ident || tls.n ? " " : "", from, auth,
                                   temporary ? "temporarily " : "", what, n > 0 ? ": " : "", n, log ? log : "");
   if (where == ACL_WHERE_DATA || where == ACL_WHERE_PRDR || where == ACL_WHERE_MIME)
     receive_log_reject(s->m, dest, line);
@@ -259,9 +261,11 @@ void smtp_log_incomplete(struct smtp_session *s, const char *how) {
 void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
   const char *d = smtp_duration(s, s->c->started);
   const char *name = s->own_name;
+  smtp_log_tls_loss(s);
   if (st == STREAM_TIMEOUT) {
     smtp_log_incomplete(s, "command timeout");
-    log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP command timeout on connection from %s D=%s", smtp_host_text(s), d);
+    log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP command timeout on %sconnection from %s D=%s",
+              s->c->from.tls.active ? "TLS " : "", smtp_host_text(s), d);
     s->line = STR("");
     if (s->o->mode == SMTP_MODE_BATCH) s->line_number--; /* that one did not come */
     if (s->o->mode == SMTP_MODE_BATCH) smtp_batch_error(s, "421 SMTP command timeout");

@@ -58,6 +58,9 @@ struct smtp_session {
   struct arena *auth_arena;    /* of the newest AUTH attempt */
   const char *auth_sender_given; /* -oMas: what $authenticated_sender is without AUTH= */
   const char *auth_mail_condition; /* server_mail_auth_condition of the authenticator that succeeded */
+  bool security_failed;        /* STARTTLS inside TLS: all but QUIT is refused */
+  bool tls_loss_is_logged;
+  bool early_banner_sent;      /* the greeting left before the client had finished its handshake */
   double load_at_queueing;     /* > 0: queue_only_load was exceeded, and what follows is queued too */
 };
 
@@ -115,6 +118,14 @@ void smtp_do_help(struct smtp_session *s, struct str arg);
 void smtp_do_noop(struct smtp_session *s, struct str arg);
 void smtp_do_rset(struct smtp_session *s, struct str arg);
 void smtp_do_quit(struct smtp_session *s, struct str arg);
+void smtp_do_starttls(struct smtp_session *s, struct str arg);
+/* Is STARTTLS offered to this client now?  Noted in the conn. */
+bool smtp_advertise_tls(struct smtp_session *s);
+/* The handshake on a port that speaks TLS from the first byte; false: over, and logged. */
+bool smtp_start_tls_on_connect(struct smtp_session *s);
+/* Log, once, what broke the TLS layer when something did. */
+void smtp_log_tls_loss(struct smtp_session *s);
+void smtp_note_early_banner(struct smtp_session *s);
 /* More input behind an accepted MAIL or RCPT: the client pipelines. */
 void smtp_note_pipelining(struct smtp_session *s);
 /* A local caller who is not trusted is the sender himself, whatever he said, unless untrusted_set_sender allows it.

@@ -55,7 +55,7 @@ static void put_origin(struct spool_header_file *h, const struct origin *o) {
   h->tls_peercert = o->tls.peer_cert;
   h->tls_ourcert = o->tls.our_cert;
   h->tls_ocsp = o->tls.ocsp;
-  h->tls_resumption = o->tls.resumption;
+  h->tls_resumption = o->tls.active && o->tls.resumption ? (char)('A' + o->tls.resumption) : 0; /* a letter, as Exim has it */
 }
 
 static void put_flags(struct spool_header_file *h, const struct message *m) {
@@ -127,7 +127,7 @@ static const struct origin *get_origin(struct arena *a, const struct spool_heade
   o->host_aliases = vec_new(a);
   o->tls = (struct tls_info){.active = h->tls_cipher != NULL, .cipher = h->tls_cipher, .ver = h->tls_ver,
                              .peerdn = h->tls_peerdn, .sni = h->tls_sni, .peer_cert = h->tls_peercert,
-                             .our_cert = h->tls_ourcert, .ocsp = h->tls_ocsp, .resumption = h->tls_resumption,
+                             .our_cert = h->tls_ourcert, .ocsp = h->tls_ocsp, .resumption = h->tls_resumption >= 'A' ? (unsigned)(h->tls_resumption - 'A') : 0,
                              .certificate_verified = h->tls_certificate_verified};
   origin_set_fullhost(a, o, false);
   return o;

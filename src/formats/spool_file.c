@@ -12,9 +12,10 @@
 
 /* ---- one table for the simple option lines ------------------------------------------------------------ */
 
-enum line_kind { K_TEXT, K_FLAG, K_INT, K_I64, K_CHAR };
+enum line_kind { K_TEXT, K_LINES /* text of several lines, "\\n" for their ends */, K_FLAG, K_INT, K_I64, K_CHAR };
 
 #define TEXT(opt, field) {opt, K_TEXT, offsetof(struct spool_header_file, field)}
+#define LINES(opt, field) {opt, K_LINES, offsetof(struct spool_header_file, field)}
 #define FLAG(opt, field) {opt, K_FLAG, offsetof(struct spool_header_file, field)}
 #define I64(opt, field) {opt, K_I64, offsetof(struct spool_header_file, field)}
 #define INT(opt, field) {opt, K_INT, offsetof(struct spool_header_file, field)}
@@ -51,10 +52,10 @@ static const struct line_def group_flags2[] = {
   FLAG("sender_set_untrusted", sender_set_untrusted),
   FLAG("tls_certificate_verified", tls_certificate_verified),
   TEXT("tls_cipher", tls_cipher),
-  TEXT("tls_peercert", tls_peercert),
+  LINES("tls_peercert", tls_peercert),
   TEXT("tls_peerdn", tls_peerdn),
   TEXT("tls_sni", tls_sni),
-  TEXT("tls_ourcert", tls_ourcert),
+  LINES("tls_ourcert", tls_ourcert),
   INT("tls_ocsp", tls_ocsp),
   TEXT("tls_ver", tls_ver),
   FLAG("smtputf8", smtputf8),
@@ -68,6 +69,18 @@ static const struct line_def group_flags2[] = {
 
 static void check_one_line(const char *s) { INVARIANT(!strpbrk(s, "\r\n")); }
 
+/* Line ends as the two characters \n, and a backslash, which no certificate has, as two of them. */
+static void put_lines(struct strbuf *o, const char *name, const char *text) {
+  strbuf_addf(o, "%s-%s ", is_tainted(text) ? "-" : "", name);
+  for (; *text; text++) {
+    if (*text == '\r') continue;
+    if (*text == '\n') strbuf_adds(o, "\\n");
+    else if (*text == '\\') strbuf_adds(o, "\\\\");
+    else strbuf_addc(o, *text);
+  }
+  strbuf_addc(o, '\n');
+}
+
 static void put_group(struct strbuf *o, const struct spool_header_file *h, const struct line_def *defs, size_t n) {
   for (size_t i = 0; i < n; i++) {
     const char *field = (const char *)h + defs[i].offset;
@@ -78,6 +91,12 @@ static void put_group(struct strbuf *o, const struct spool_header_file *h, const
         if (!text) break;
         check_one_line(text);
         strbuf_addf(o, "%s-%s %s\n", is_tainted(text) ? "-" : "", defs[i].name, text);
+        break;
+      }
+      case K_LINES: {
+        const char *text;
+        memcpy(&text, field, sizeof text);
+        if (text) put_lines(o, defs[i].name, text);
         break;
       }
       case K_FLAG:
@@ -298,6 +317,17 @@ static void read_var(struct reader *r, struct spool_header_file *h, char kind, s
   r->rest = str_n(r->rest.p + n + 1, r->rest.n - n - 1);
 }
 
+/* What put_lines() wrote; a backslash before anything else, or at the end, stands for itself. */
+static const char *unescape_lines(struct arena *a, const char *text) {
+  struct strbuf b = strbuf_new_t(a, is_tainted(text) ? TAINTED : UNTAINTED, strlen(text) + 1);
+  for (; *text; text++) {
+    bool escape = *text == '\\' && (text[1] == 'n' || text[1] == '\\');
+    if (escape) text++;
+    strbuf_addc(&b, escape && *text == 'n' ? '\n' : *text);
+  }
+  return b.p;
+}
+
 /* True when the line belongs to one of the table groups. */
 static bool read_from_group(struct reader *r, struct spool_header_file *h, const struct line_def *defs, size_t n,
                             struct str name, struct str value, bool tainted) {
@@ -308,6 +338,12 @@ static bool read_from_group(struct reader *r, struct spool_header_file *h, const
     switch (defs[i].kind) {
       case K_TEXT: {
         const char *text = keep_marked(r, value, tainted);
+        memcpy(field, &text, sizeof text);
+        break;
+      }
+      case K_LINES: {
+        const char *text = keep_marked(r, value, tainted);
+        text = unescape_lines(r->a, text);
         memcpy(field, &text, sizeof text);
         break;
       }

@@ -352,6 +352,14 @@ enum stream_ready stream_input_ready(struct stream *s, int wait_ms) {
 
 bool stream_peer_gone(struct stream *s) {
   if (s->memory || s->fd_out < 0) return false;
+  if (s->layer.read != socket_read) { /* a layer knows an end from a loss; what it reads is kept */
+    while (s->in.end - s->in.start < DUPLEX_IN_LIMIT && s->status == STREAM_OK) {
+      bool readable = false;
+      if (!s->layer.has_pending(s->layer.self) && (!wait_io(s, true, false, time_mono_ms(), &readable) || !readable)) break;
+      if (read_once(s) != STREAM_OK) break;
+    }
+    if (s->status == STREAM_ERROR) return true;
+  }
   struct pollfd p = {s->fd_out, POLLOUT, 0};
   if (poll(&p, 1, 0) <= 0) return false;
   return (p.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;

@@ -77,7 +77,8 @@ enum stream_ready { STREAM_NOTHING, STREAM_DATA, STREAM_AT_EOF };
 /* Is input available now (buffered, pending in TLS, or readable) without waiting longer than wait_ms? Data is told from EOF by
  * actually reading into the buffer. */
 enum stream_ready stream_input_ready(struct stream *s, int wait_ms);
-/* Has the peer vanished (error/hangup both ways)?  A half-closed peer (FIN after pipelining everything) has not. */
+/* Has the peer vanished (error/hangup both ways)?  A half-closed peer (FIN after pipelining everything) has not; one whose TLS broke off
+ * without a goodbye has. */
 bool stream_peer_gone(struct stream *s);
 
 /* Queue output.  Large output is written through when the buffer passes 16 KiB. */

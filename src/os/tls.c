@@ -10,7 +10,7 @@
 
 #include "os/tls_priv.h"
 
-enum { PUSH_CHUNK = 8192, IGNORED_MAX = 100, SNI_MAX = 255 };
+enum { PUSH_CHUNK = 8192, IGNORED_MAX = 100, SNI_MAX = 255, REFUSED_LINES_MAX = 10 };
 static const char layer_name[] = "tls";
 
 /* Extensions of a client hello that are looked at. */
@@ -23,7 +23,7 @@ struct tls_session {
   struct stream_layer lower;
   struct tls_creds *creds, *sni_creds;
   const struct tls_server_opts *server;  /* during the handshake only */
-  bool is_server, is_pipe;
+  bool is_server, is_pipe, is_up;
   bool lower_ended;                      /* the transport gave end of file */
   bool again;                            /* the last call stopped, gnutls_record_get_direction() says for what */
   bool send_pending;                     /* the library holds a record whose sending must be gone on with */
@@ -169,6 +169,34 @@ void tls_end(struct stream *io, bool wait_for_peer, deadline_ms deadline) {
     if (rc == GNUTLS_E_AGAIN && !stream_wait(io, false, true, deadline)) break;
   t->said_goodbye = true;
   if (wait_for_peer) IGNORE_RESULT(stream_drain(io, 64 * 1024, deadline)); /* ended either way */
+}
+
+void tls_say_in_clear(struct stream *io, const char *text) {
+  struct tls_session *t = session_of(io);
+  INVARIANT(t && t->error && !t->is_up);
+  if (t->lower.write(t->lower.self, text, strlen(text)) < 0) t->lower_ended = true; /* nobody listens */
+}
+
+enum stream_status tls_refuse_in_clear(struct stream *io, const char *refusal, const char *farewell, deadline_ms deadline) {
+  struct tls_session *t = session_of(io);
+  char line[512];
+  size_t n = 0;
+  for (int lines = 0; lines < REFUSED_LINES_MAX;) {
+    if (!stream_wait(io, true, false, deadline)) return STREAM_TIMEOUT;
+    char c;
+    ssize_t r = t->lower.read(t->lower.self, &c, 1);
+    if (r == 0) return STREAM_EOF;
+    if (r < 0 && r != -EAGAIN && r != -EINTR) return STREAM_ERROR;
+    if (r < 0) continue;
+    if (c != '\n' && n < sizeof line) line[n++] = c;
+    if (c != '\n') continue;
+    lines++;
+    bool is_quit = str_eqic(str_trim(str_n(line, n)), STR("quit"));
+    tls_say_in_clear(io, is_quit ? farewell : refusal);
+    if (is_quit) return STREAM_OK;
+    n = 0;
+  }
+  return STREAM_TOOLONG;
 }
 
 /* ---- the client hello, seen by the server --------------------------------------------------------------------- */
@@ -375,6 +403,7 @@ static int finish(struct tls_session *t, const struct tls_params *p, const struc
   ret->resumption = TLS_RESUME_CAPABLE;
   if (gnutls_session_is_resumed(t->g)) ret->resumption |= TLS_RESUME_USED;
   t->server = NULL;
+  t->is_up = true;
   return 0;
 }
 
@@ -401,11 +430,13 @@ int tls_start_server(struct stream *io, struct arena *a, const struct tls_server
   if (rc < 0) return rc;
   rc = finish(t, &o->params, NULL, ret, ret_error);
   if (rc < 0) return rc;
+  ret->is_early = gnutls_session_get_flags(t->g) & GNUTLS_SFLAGS_EARLY_START;
   if (t->has_ticket) ret->resumption |= TLS_RESUME_ASKED;
   if (t->has_psk) ret->resumption |= TLS_RESUME_OFFERED;
   if (o->params.resumption) ret->resumption |= TLS_RESUME_GIVEN;
-  if (t->has_status_request) {
-    bool is_stapling = tls_creds_has_ocsp(t->sni_creds ? t->sni_creds : t->creds) && !gnutls_session_is_resumed(t->g);
+  if (t->has_status_request) { /* what was sent is known of TLS 1.2 only, where the answer is a message of its own */
+    bool is_12 = gnutls_protocol_get_version(t->g) < GNUTLS_TLS1_3;
+    bool is_stapling = is_12 && tls_creds_has_ocsp(t->sni_creds ? t->sni_creds : t->creds) && !gnutls_session_is_resumed(t->g);
     ret->ocsp = is_stapling ? TLS_OCSP_VERIFIED : TLS_OCSP_NO_RESPONSE;
   }
   return 0;

@@ -13,8 +13,7 @@
 #include "base/arena.h"
 #include "base/str.h"
 #include "base/timeutil.h"
-
-struct stream;
+#include "os/stream.h"
 
 enum tls_verify { TLS_VERIFY_NONE, TLS_VERIFY_TRY, TLS_VERIFY_REQUIRE };
 enum tls_ocsp { TLS_OCSP_NONE, TLS_OCSP_REQUEST, TLS_OCSP_REQUIRE };      /* client */
@@ -79,6 +78,7 @@ struct tls_result {
   const char *verify_error;        /* TLS_VERIFY_TRY: why it was not verified, NULL: was, or nothing to verify */
   enum tls_ocsp_state ocsp;
   unsigned resumption;             /* TLS_RESUME_* */
+  bool is_early;                   /* early_start took place: the peer's last flight is still to come */
   const char *channel_binding;     /* base64 of tls-exporter (1.3) or tls-unique; for AUTH -PLUS; NULL none */
   const char *warning;             /* set on failure too: changed files could not be used, the old ones were */
 };
@@ -98,6 +98,10 @@ MUST_CHECK int tls_start_server(struct stream *io, struct arena *a, const struct
  * (but the stream can only be closed); others as above. */
 MUST_CHECK int tls_start_client(struct stream *io, struct arena *a, const struct tls_client_opts *o, deadline_ms deadline,
                                 struct tls_result *ret, const char **ret_error);
+/* After a handshake that failed, and only then: the peer, which thinks itself in clear text still, hears text; and each line it sends is
+ * answered with refusal until it says QUIT (answered with farewell; STREAM_OK), goes away, or the deadline or a few lines have passed. */
+void tls_say_in_clear(struct stream *io, const char *text);
+enum stream_status tls_refuse_in_clear(struct stream *io, const char *refusal, const char *farewell, deadline_ms deadline);
 /* Flush, send close_notify when the stream is still good; wait_for_peer: read the peer's and drop what comes before it. */
 void tls_end(struct stream *io, bool wait_for_peer, deadline_ms deadline);
 bool tls_is_active(const struct stream *io);

@@ -2,15 +2,28 @@
 /* What a handshake brought, as texts for logs and variables.  Floor: os.  The peer's names and certificate are tainted.  RFC 9266 (channel
  * binding tls-exporter), 5929 (tls-unique). */
 #include <gnutls/x509.h>
+#include <stdio.h>
 
 #include "os/tls_priv.h"
+
+/* The same text of a TLS 1.3 handshake whose last flight is still to come: the library does not describe that. */
+static const char *early_text(gnutls_session_t g, struct arena *a, int bits) {
+  const char *group = gnutls_group_get_name(gnutls_group_get(g));
+  const char *sign = gnutls_sign_get_name(gnutls_sign_algorithm_get(g));
+  char *text = arena_printf_t(a, UNTAINTED, "ECDHE-%s__%s__%s:%d", group ? group : "", sign ? sign : "",
+                              gnutls_cipher_get_name(gnutls_cipher_get(g)), bits);
+  for (char *p = text; *p; p++)
+    if (*p == '-') *p = '_';
+  return arena_printf_t(a, UNTAINTED, "%s:%s", gnutls_protocol_get_name(gnutls_protocol_get_version(g)), text);
+}
 
 /* "(TLS1.3)-(ECDHE-X25519)-(RSA-PSS-RSAE-SHA256)-(AES-256-GCM)" becomes "TLS1.3:ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM:256". */
 static const char *cipher_text(gnutls_session_t g, struct arena *a, int bits) {
   char *desc = gnutls_session_get_desc(g);
+  if (!desc) return early_text(g, a, bits);
   struct strbuf b = strbuf_new(a);
   size_t groups = 0;
-  for (const char *p = desc ? desc : ""; *p; p++) {
+  for (const char *p = desc; *p; p++) {
     if (*p == ')' && p[1] == '-') strbuf_adds(&b, groups++ == 0 ? ":" : "__"), p++;
     else if (*p == '-') strbuf_addc(&b, '_');
     else if (*p != '(' && *p != ')') strbuf_addc(&b, *p);
@@ -33,13 +46,24 @@ static const char *pem_of(struct arena *a, const gnutls_datum_t *der, enum taint
   return text;
 }
 
+/* The library escapes what RFC 4514 says; a line end inside a name must not become one in a log or a spool file. */
+static const char *printable(struct arena *a, struct str dn) {
+  struct strbuf b = strbuf_new_t(a, TAINTED, dn.n + 1);
+  for (size_t i = 0; i < dn.n; i++) {
+    char hex[8];
+    if (!ch_iscntrl(dn.p[i])) strbuf_add_t(&b, dn.p + i, 1, TAINTED);
+    else strbuf_add_t(&b, hex, (size_t)snprintf(hex, sizeof hex, "\\%02X", (unsigned char)dn.p[i]), TAINTED);
+  }
+  return b.p;
+}
+
 static const char *dn_of(struct arena *a, const gnutls_datum_t *der) {
   gnutls_x509_crt_t crt;
   gnutls_datum_t dn = {NULL, 0};
   const char *text = NULL;
   if (gnutls_x509_crt_init(&crt) < 0) return NULL;
   if (gnutls_x509_crt_import(crt, der, GNUTLS_X509_FMT_DER) == 0 && gnutls_x509_crt_get_dn2(crt, &dn) == 0)
-    text = arena_strndup_t(a, (const char *)dn.data, dn.size, TAINTED);
+    text = printable(a, str_n((const char *)dn.data, dn.size));
   gnutls_free(dn.data);
   gnutls_x509_crt_deinit(crt);
   return text;

@@ -111,7 +111,8 @@ peer_tls_start(struct peer_tls *t, int fd, bool is_named, bool *ret_has_ocsp)
     while (rc < 0 && gnutls_error_is_fatal(rc) == 0);
   }
   if (rc < 0) {
-    printf("%s%s\n", is_named ? "gnutls_handshake: " : "", gnutls_strerror(rc));
+    if (is_named)
+      printf("gnutls_handshake: %s\n", gnutls_strerror(rc));
     return -1;
   }
   if (t->opt.ocsp_ca_file != NULL) {

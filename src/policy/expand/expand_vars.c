@@ -303,7 +303,7 @@ static const char *get_tls_dane(struct expand_ctx *x, const struct var *v) {
 }
 static const char *get_tls_resumption(struct expand_ctx *x, const struct var *v) {
   const struct tls_info *t = tls_of(x, v);
-  return number(x, t ? t->resumption : 0);
+  return number(x, t ? (int64_t)t->resumption : 0);
 }
 
 static const char *get_proxy(struct expand_ctx *x, const struct var *v) { return str_at(x->proxy_out, v->at); }

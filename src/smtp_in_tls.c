@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* TLS of the SMTP server: STARTTLS, TLS on connect, the main options that say how, and what is remembered of the session.
+ *
+ * Floor: flows.  RFC 3207, 8314; manual ch. 43 and 14 (tls_...).  The client's name for us (SNI) and everything of its certificate are
+ * tainted; file names made of tainted text are refused.  Nothing said before the handshake counts after it, and nothing that came in clear
+ * behind STARTTLS is ever acted on.  After a handshake that failed the client hears 554 to all it says, in clear, and that is all. */
+#include "smtp_in_tls.h"
+
+#include <errno.h>
+
+#include "os/debug.h"
+#include "policy/match.h"
+#include "smtp_in_priv.h"
+
+static const char changed_files[] = "TLS: changed files cannot be used, the old ones stay in use: ";
+
+/* ---- options to parameters ---------------------------------------------------------------------------------- */
+
+struct expansion {
+  struct expand_ctx *x;
+  const char *error; /* "(expansion of tls_...): ..." */
+};
+
+/* An option's value; unset, forced to fail and empty are all NULL. */
+static const char *option_value(struct expansion *e, const char *name, const char *text) {
+  if (!text || e->error) return NULL;
+  const char *value = expand_option(e->x, name, text);
+  if (!value && !e->x->forced_fail)
+    e->error = arena_printf(e->x->a, "(expansion of %s): %s", name, e->x->error ? e->x->error : "failed");
+  return value && *value ? value : NULL;
+}
+
+/* The same for names of files: a client does not choose what we read. */
+static const char *file_option(struct expansion *e, const char *name, const char *text) {
+  const char *value = option_value(e, name, text);
+  if (!value || !is_tainted(value)) return value;
+  e->error = arena_printf(e->x->a, "(%s): tainted filename '%s'", name, value);
+  return NULL;
+}
+
+const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct tls_params *ret) {
+  const struct main_options *o = &x->cfg->o;
+  struct expansion e = {.x = x};
+  *ret = (struct tls_params){
+    .is_server = true,
+    .certificate = file_option(&e, "tls_certificate", o->tls_certificate),
+    .privatekey = file_option(&e, "tls_privatekey", o->tls_privatekey),
+    .ocsp_file = file_option(&e, "tls_ocsp_file", o->tls_ocsp_file),
+    .crl = file_option(&e, "tls_crl", o->tls_crl),
+    .verify_certificates = file_option(&e, "tls_verify_certificates", o->tls_verify_certificates),
+    .dhparam = file_option(&e, "tls_dhparam", o->tls_dhparam),
+    .eccurve = option_value(&e, "tls_eccurve", o->tls_eccurve),
+    .ciphers = option_value(&e, "tls_require_ciphers", o->tls_require_ciphers),
+    .alpn = option_value(&e, "tls_alpn", o->tls_alpn),
+    .own_name = x->cfg->primary_hostname,
+    .dh_max_bits = (int)o->tls_dh_max_bits,
+    .compat = o->gnutls_compat_mode,
+    .allow_pkcs11 = o->gnutls_allow_auto_pkcs11,
+    .verify = verify,
+  };
+  return e.error;
+}
+
+/* Which client certificate is wanted of this host, and the rest that depends on it. */
+static enum tls_verify wanted_certificate(struct smtp_session *s) {
+  if (smtp_host_in(s, "tls_verify_hosts", s->opt->tls_verify_hosts)) return TLS_VERIFY_REQUIRE;
+  return smtp_host_in(s, "tls_try_verify_hosts", s->opt->tls_try_verify_hosts) ? TLS_VERIFY_TRY : TLS_VERIFY_NONE;
+}
+
+static const char *session_params(struct smtp_session *s, struct tls_params *ret) {
+  const char *error = smtp_tls_params(&s->x, wanted_certificate(s), ret);
+  if (error) return error;
+  ret->resumption = smtp_host_in(s, "tls_resumption_hosts", s->opt->tls_resumption_hosts);
+  ret->alpn_required = smtp_host_in(s, "hosts_require_alpn", s->opt->hosts_require_alpn);
+  return NULL;
+}
+
+/* ---- SNI ------------------------------------------------------------------------------------------------------ */
+
+struct sni_state {
+  struct smtp_session *s;
+  struct tls_params params;
+};
+
+static bool depends_on_sni(const struct main_options *o) {
+  const char *const texts[] = {o->tls_certificate, o->tls_privatekey, o->tls_ocsp_file, o->tls_crl, o->tls_verify_certificates};
+  for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+    if (texts[i] && (strstr(texts[i], "tls_in_sni") || strstr(texts[i], "tls_sni"))) return true;
+  return false;
+}
+
+static const struct tls_params *use_sni(void *ctx, const char *sni, const char **ret_error) {
+  struct sni_state *state = ctx;
+  struct smtp_session *s = state->s;
+  s->c->from.tls.sni = sni;
+  if (!depends_on_sni(s->opt)) return NULL;
+  const char *error = session_params(s, &state->params);
+  if (!error) return &state->params;
+  *ret_error = error;
+  return NULL;
+}
+
+/* ---- the handshake ------------------------------------------------------------------------------------------- */
+
+static void log_tls_error(const struct smtp_session *s, const char *error) {
+  log_write(LS_ALWAYS, LOG_MAIN, "TLS error on connection from %s %s", smtp_host_text(s), error);
+}
+
+void smtp_log_tls_loss(struct smtp_session *s) {
+  const char *error = s->c->from.tls.active ? tls_error(s->c->io) : NULL;
+  if (!error || s->tls_loss_is_logged) return;
+  s->tls_loss_is_logged = true;
+  log_tls_error(s, error);
+}
+
+static void keep_result(struct conn *c, const struct tls_result *r) {
+  c->from.tls = (struct tls_info){
+    .active = true,
+    .on_connect = c->from.tls.on_connect,
+    .cipher = r->cipher,
+    .cipher_std = r->cipher_std,
+    .ver = r->ver,
+    .peerdn = r->peer_dn,
+    .sni = r->sni,
+    .bits = r->bits,
+    .certificate_verified = r->certificate_verified,
+    .peer_cert = r->peer_cert_pem,
+    .our_cert = r->our_cert_pem,
+    .ocsp = (int)r->ocsp,
+    .resumption = (int)r->resumption,
+    .channel_binding = r->channel_binding,
+  };
+}
+
+/* RFC 3207 4.2: what the client said in clear is forgotten. */
+static void forget_clear_text(struct smtp_session *s) {
+  struct conn *c = s->c;
+  bool keep_state = s->opt->tls_remember_esmtp && c->esmtp;
+  c->from.helo_name = c->from.auth_name = c->from.auth_pubname = c->from.auth_id = c->from.auth_sender = NULL;
+  c->from.helo_verified = c->from.helo_verify_failed = false;
+  if (!keep_state) c->helo_seen = c->esmtp = false;
+  c->auth_advertised = c->tls_advertised = c->dsn_advertised = c->smtputf8_advertised = c->chunking_advertised = c->prdr_advertised =
+    c->pipelining_advertised = c->pipe_connect_advertised = false;
+  s->helo_is_free = s->ehlo_is_free = s->auth_is_free = s->rset_is_free = true;
+  s->early_group = s->mail_was_refused = false;
+  c->from.protocol = arena_printf(c->arena, "%s%s", c->from.host_address ? "" : "local-", keep_state ? "esmtps" : "smtps");
+  origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
+  smtp_reset(s);
+}
+
+/* What the credentials are made of was looked at by session_params().  *ret_error: the handshake failed. */
+static int run_handshake(struct smtp_session *s, const struct tls_params *p, bool early_banner, const char **ret_error) {
+  struct conn *c = s->c;
+  struct tls_result r;
+  struct sni_state sni = {.s = s};
+  struct tls_server_opts o = {
+    .params = *p, .on_sni = use_sni, .ctx = &sni, .early_start = early_banner && p->verify == TLS_VERIFY_NONE};
+  int rc = tls_start_server(c->io, c->arena, &o, smtp_deadline(s), &r, ret_error);
+  if (r.warning) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s%s", changed_files, r.warning);
+  if (rc < 0) {
+    c->from.tls.sni = NULL;
+    return rc;
+  }
+  keep_result(c, &r);
+  s->early_banner_sent = o.early_start && r.is_early;
+  DEBUG(D_TLS) debug_printf("TLS started: %s\n", r.cipher);
+  return 0;
+}
+
+/* Options and files are good: the parameters; else they are complained about in the log. */
+static bool prepare(struct smtp_session *s, struct tls_params *ret) {
+  const char *error = session_params(s, ret);
+  if (!error) error = tls_preload(s->tmp, ret);
+  if (!error) return true;
+  log_tls_error(s, error);
+  return false;
+}
+
+/* ---- STARTTLS -------------------------------------------------------------------------------------------------- */
+
+bool smtp_advertise_tls(struct smtp_session *s) {
+  struct conn *c = s->c;
+  c->tls_advertised = !c->from.tls.active && !c->is_batched && smtp_host_in(s, "tls_advertise_hosts", s->opt->tls_advertise_hosts);
+  return c->tls_advertised;
+}
+
+/* The client has sent commands behind STARTTLS without waiting: whoever did that, it was not said in TLS (S9). */
+static bool has_clear_text_behind(struct smtp_session *s) {
+  struct str behind = stream_buffered(s->c->io);
+  if (behind.n == 0) return false;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (input sent in clear text behind STARTTLS): rejected "
+            "connection from %s input=\"%s\"", smtp_ident(s), log_escape(s->tmp, str_n(behind.p, MIN(behind.n, (size_t)128))));
+  (void)stream_discard_buffered(s->c->io);
+  smtp_replyf(s, "554 SMTP synchronization error");
+  s->done = s->drop = true;
+  s->exit_status = 1;
+  return true;
+}
+
+static void end_failed_handshake(struct smtp_session *s, int rc) {
+  struct conn *c = s->c;
+  s->done = true;
+  s->exit_status = 1;
+  if (rc == -ETIMEDOUT) {
+    log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP command timeout on connection from %s D=%s", smtp_host_text(s),
+              smtp_duration(s, c->started));
+    tls_say_in_clear(c->io, arena_printf(s->tmp, "421 %s: SMTP command timeout - closing connection\r\n", s->own_name));
+    return;
+  }
+  enum stream_status st = STREAM_EOF;
+  if (rc != -ECONNRESET)
+    st = tls_refuse_in_clear(c->io, "554 Security failure\r\n", arena_printf(s->tmp, "221 %s closing connection\r\n", s->own_name),
+                             smtp_deadline(s));
+  smtp_log_end(s, st == STREAM_OK ? "closed by QUIT" : st == STREAM_EOF ? "closed by EOF" : "closed after TLS failure");
+}
+
+static bool starttls_is_allowed(struct smtp_session *s, struct str arg) {
+  if (!s->c->tls_advertised) {
+    if (s->c->from.tls.active) {
+      log_write(LS_ALWAYS, LOG_MAIN, "TLS error on connection from %s (STARTTLS received after TLS started): ", smtp_host_text(s));
+      smtp_replyf(s, "554 Already in TLS");
+      s->security_failed = true;
+    } else {
+      smtp_synprot_error(s, false, 503, "STARTTLS command used when not advertised");
+    }
+    return false;
+  }
+  if (arg.n > 0) {
+    smtp_synprot_error(s, true, 501, "unexpected argument data");
+    return false;
+  }
+  struct acl_result r = smtp_run_acl(s, ACL_WHERE_STARTTLS, NULL, s->opt->acl_smtp_starttls, OUTCOME_OK);
+  if (r.outcome == OUTCOME_OK) return true;
+  smtp_acl_failed(s, ACL_WHERE_STARTTLS, &r, "STARTTLS");
+  return false;
+}
+
+void smtp_do_starttls(struct smtp_session *s, struct str arg) {
+  struct conn *c = s->c;
+  struct tls_params p;
+  const char *error;
+  if (!starttls_is_allowed(s, arg) || has_clear_text_behind(s)) return;
+  smtp_log_incomplete(s, "STARTTLS");
+  smtp_reset(s);
+  if (!prepare(s, &p)) {
+    smtp_replyf(s, "454 TLS currently unavailable");
+    return;
+  }
+  smtp_replyf(s, "220 TLS go ahead");
+  if (stream_flush(c->io, smtp_deadline(s)) != STREAM_OK) {
+    smtp_log_lost(s, STREAM_ERROR);
+    return;
+  }
+  if (has_clear_text_behind(s)) return; /* it came while the reply was written */
+  int rc = run_handshake(s, &p, false, &error);
+  if (rc == 0) {
+    forget_clear_text(s);
+    return;
+  }
+  log_tls_error(s, error);
+  end_failed_handshake(s, rc);
+}
+
+/* ---- TLS on connect ---------------------------------------------------------------------------------------------- */
+
+bool smtp_start_tls_on_connect(struct smtp_session *s) {
+  struct tls_params p;
+  const char *error;
+  if (!s->c->from.tls.on_connect) return true;
+  bool early_banner = smtp_host_in(s, "tls_early_banner_hosts", s->opt->tls_early_banner_hosts);
+  if (!prepare(s, &p)) {
+    s->done = true;
+    return false;
+  }
+  int rc = run_handshake(s, &p, early_banner, &error);
+  if (rc == 0) {
+    s->c->from.protocol = s->c->from.host_address ? "smtps" : "local-smtps";
+    return true;
+  }
+  log_tls_error(s, error);
+  smtp_log_end(s, rc == -ECONNRESET ? "closed by EOF" : "closed after TLS failure");
+  s->done = true;
+  return false;
+}
+
+/* ---- in the daemon ----------------------------------------------------------------------------------------------- */
+
+bool smtp_tls_is_selfsigned(const struct config *cfg) {
+  const struct main_options *o = &cfg->o;
+  return !o->tls_certificate && o->tls_advertise_hosts && *o->tls_advertise_hosts;
+}
+
+static bool is_same_for_all(const struct main_options *o) {
+  const char *const texts[] = {o->tls_certificate, o->tls_privatekey, o->tls_ocsp_file,          o->tls_crl,
+                               o->tls_verify_certificates, o->tls_dhparam, o->tls_require_ciphers};
+  for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+    if (texts[i] && strchr(texts[i], '$')) return false;
+  return true;
+}
+
+static void preload_one(struct expand_ctx *x, enum tls_verify verify) {
+  struct tls_params p;
+  if (smtp_tls_params(x, verify, &p) || tls_preload(x->a, &p)) return; /* a session will say so */
+  const char *warning = tls_preload_warning(x->a, &p);
+  if (warning) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s%s", changed_files, warning);
+}
+
+void smtp_tls_preload(const struct config *cfg) {
+  const struct main_options *o = &cfg->o;
+  bool is_wanted = (o->tls_advertise_hosts && *o->tls_advertise_hosts) || o->tls_on_connect_ports;
+  if (!is_wanted || !is_same_for_all(o)) return;
+  struct arena *a = arena_new("tls preload");
+  struct expand_ctx x = expand_ctx_new(a, cfg);
+  preload_one(&x, TLS_VERIFY_NONE);
+  if (o->tls_verify_hosts || o->tls_try_verify_hosts) preload_one(&x, TLS_VERIFY_REQUIRE);
+  arena_free(a);
+}
+
+bool smtp_tls_on_connect_port(const struct config *cfg, int port) {
+  struct arena *a = arena_new("ports");
+  const char *pos = cfg->o.tls_on_connect_ports, *item;
+  bool found = false;
+  for (int sep = 0, n; pos && !found && (item = list_next(a, &pos, &sep));) found = str_parse_int(str_c(item), &n) && n == port;
+  arena_free(a);
+  return found;
+}
+
+void smtp_note_early_banner(struct smtp_session *s) {
+  if (!s->early_banner_sent) return;
+  s->early_banner_sent = false;
+  if (s->c->cfg->harness_mode)
+    log_write(LS_ALWAYS, LOG_MAIN, "Ci=%s SMTP peer appears to have seen our banner", s->c->connection_id ? s->c->connection_id : "");
+}

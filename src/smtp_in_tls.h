@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What others need of the SMTP server's TLS (smtp_in_tls.c).  Floor: flows. */
+#ifndef SMTP_IN_TLS_H
+#define SMTP_IN_TLS_H
+
+#include "os/tls.h"
+#include "policy/expand.h"
+
+/* The main options of TLS, expanded in x, as parameters of the library (strings in x->a).  NULL or a text for the log. */
+const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct tls_params *ret);
+/* The daemon's process that forks sessions: make the credentials that are the same for all, or look whether their files changed.  Nothing
+ * happens when the options depend on the client; failures show in the sessions. */
+void smtp_tls_preload(const struct config *cfg);
+/* Is there a server certificate to make on the spot, because none is configured though TLS is offered? */
+bool smtp_tls_is_selfsigned(const struct config *cfg);
+/* Is the port in tls_on_connect_ports? */
+bool smtp_tls_on_connect_port(const struct config *cfg, int port);
+
+#endif
