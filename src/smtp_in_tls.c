@@ -141,7 +141,8 @@ static void forget_clear_text(struct smtp_session *s) {
   if (!keep_state) c->helo_seen = c->esmtp = false;
   c->auth_advertised = c->tls_advertised = c->dsn_advertised = c->smtputf8_advertised = c->chunking_advertised = c->prdr_advertised =
     c->pipelining_advertised = c->pipe_connect_advertised = false;
-  s->helo_is_free = s->ehlo_is_free = s->auth_is_free = s->rset_is_free = true;
+  s->helo_is_free = s->auth_is_free = s->rset_is_free = true;
+  s->auth_offered = NULL;
   s->early_group = s->mail_was_refused = false;
   c->from.protocol = arena_printf(c->arena, "%s%s", c->from.host_address ? "" : "local-", keep_state ? "esmtps" : "smtps");
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
