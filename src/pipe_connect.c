@@ -59,6 +59,7 @@ static const struct pipe_failure_rule rules[PIPE_EVENTS] = {
   [PIPE_EV_TLS_ADDED]          = {PIPE_EV_TLS_ADDED,          "F14",      false, true,  false},
   [PIPE_EV_GENUINE]            = {PIPE_EV_GENUINE,            "F22",      false, false, true},
   [PIPE_EV_LOST_AFTER_CONTENT] = {PIPE_EV_LOST_AFTER_CONTENT, "F24",      false, false, true},
+  [PIPE_EV_LOST_WITH_CONTENT]  = {PIPE_EV_LOST_WITH_CONTENT,  "F24",      true,  false, true},
 };
 
 const struct pipe_failure_rule *pipe_connect_rule(enum pipe_event event) {
@@ -188,6 +189,7 @@ static struct hints_ehlo merged(const struct pipe_plan *p, const struct pipe_nee
     r.clear_features = real->features;
     r.clear_auths = real->auths;
   }
+  if (!((in_tls ? r.crypted_features : r.clear_features) & EHLO_CHUNKING)) r.flags &= (uint16_t)~HINTS_EHLO_CONFIRMED_CHUNKING;
   r.limit_mailmax = real->limit_mailmax;
   r.limit_rcptmax = real->limit_rcptmax;
   r.limit_rcptdommax = real->limit_rcptdommax;
@@ -237,10 +239,22 @@ void pipe_connect_failed(struct expand_ctx *x, const struct pipe_plan *p, const 
     return;
   }
   for (int i = 0; i < p->stored.fail_count && i < SUSPEND_MAX_DOUBLINGS && pause < most; i++) pause *= 4;
-  struct hints_ehlo r = {.stamp = time_sec(), .fingerprint = n->fingerprint, .flags = p->stored.flags};
+  struct hints_ehlo r = {.stamp = time_sec(), .fingerprint = n->fingerprint, .flags = p->stored.flags & HINTS_EHLO_USED_TLS};
   r.fail_count = (uint16_t)(p->stored.fail_count < UINT16_MAX ? p->stored.fail_count + 1 : UINT16_MAX);
   r.suspend_until = r.stamp + MIN(pause, most);
   store(x, p, n, &r);
+}
+
+void pipe_connect_chunk_taken(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *n) {
+  if (!p->learn || (p->use && (p->stored.flags & HINTS_EHLO_CONFIRMED_CHUNKING))) return;
+  struct pipe_plan now = {.key = p->key};
+  if (!read_record(x, n, &now) || now.stored.fingerprint != n->fingerprint) return;
+  const uint16_t both = EHLO_CHUNKING | EHLO_PIPE_CONNECT;
+  bool offers = (now.stored.clear_features & both) == both || (now.stored.crypted_features & both) == both;
+  if (!offers || (now.stored.flags & HINTS_EHLO_CONFIRMED_CHUNKING)) return;
+  struct hints_ehlo r = now.stored;
+  r.flags |= HINTS_EHLO_CONFIRMED_CHUNKING;
+  store(x, &now, n, &r);
 }
 
 /* ---- server ----------------------------------------------------------------------------------------------- */

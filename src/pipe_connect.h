@@ -71,6 +71,7 @@ enum pipe_event {
   PIPE_EV_TLS_ADDED,           /* F14: STARTTLS is new and we would use it */
   PIPE_EV_GENUINE,             /* F22: promise confirmed; the refusal means what it says */
   PIPE_EV_LOST_AFTER_CONTENT,  /* F24: the server may have the message */
+  PIPE_EV_LOST_WITH_CONTENT,   /* F24 before the EHLO reply was complete: the message was in the first flight */
   PIPE_EVENTS
 };
 struct pipe_failure_rule {
@@ -93,6 +94,8 @@ bool pipe_connect_verify(struct expand_ctx *x, const struct pipe_plan *p, const 
                          const struct ehlo_facts *real, bool in_tls);
 /* An early attempt failed in an inconclusive way: delete the record, count the failure, suspend when repeated. */
 void pipe_connect_failed(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need);
+/* A whole message was accepted in a chunk on this connection: the record says so from now on. */
+void pipe_connect_chunk_taken(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need);
 uint32_t pipe_connect_fingerprint(const struct config *cfg, const char *helo_template, const char *interface);
 /* Is this EHLO keyword one of the spellings of the promise (X_PIPE_CONNECT, PIPE_CONNECT, PIPECONNECT, any case)? */
 bool pipe_connect_is_keyword(struct str keyword);
@@ -125,6 +128,9 @@ static inline bool pipe_connect_verify(struct expand_ctx *x, const struct pipe_p
   return false;
 }
 static inline void pipe_connect_failed(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need) {
+  (void)x; (void)p; (void)need;
+}
+static inline void pipe_connect_chunk_taken(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need) {
   (void)x; (void)p; (void)need;
 }
 static inline uint32_t pipe_connect_fingerprint(const struct config *cfg, const char *helo_template, const char *interface) {

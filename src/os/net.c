@@ -232,6 +232,11 @@ unsigned net_rtt_us(int fd) {
   return get_tcp_info(fd, &ti) ? ti.tcpi_rtt : 0;
 }
 
+bool net_peer_took_bytes(int fd) {
+  struct tcp_info ti;
+  return !get_tcp_info(fd, &ti) || ti.tcpi_bytes_acked > 1;
+}
+
 /* ---- this host -------------------------------------------------------------------------------------------- */
 
 struct vec net_local_addresses(struct arena *a, bool want_ipv6) {

@@ -44,6 +44,8 @@ MUST_CHECK int net_connect_unix(const char *path, deadline_ms deadline);
 enum net_tfo_mark net_tfo_mark(int fd, bool is_client);
 /* Smoothed round-trip time in microseconds from TCP_INFO, 0 unknown. */
 unsigned net_rtt_us(int fd);
+/* Has the other end acknowledged more than the SYN?  True when the kernel cannot say. */
+bool net_peer_took_bytes(int fd);
 void net_set_keepalive(int fd);
 void net_set_nodelay(int fd, bool on);
 

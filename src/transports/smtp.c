@@ -48,27 +48,7 @@ static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
   return match_this_host(s->d->x, name, list, s->host->name, s->host->address) == OUTCOME_OK;
 }
 
-static void gather_need(struct smtp_attempt *s, bool already_failed) {
-  s->need = (struct pipe_need){
-    .cfg = s->d->cfg,
-    .hosts_pipe_connect = s->ob->hosts_pipe_connect,
-    .host_name = s->host->name,
-    .host_address = s->host->address,
-    .port = s->port,
-    .is_lmtp = s->is_lmtp,
-    .is_smtps = s->is_smtps,
-    .tls_required = s->tls_required,
-    .avoid_esmtp = listed(s, "hosts_avoid_esmtp", s->ob->hosts_avoid_esmtp),
-    .avoid_pipelining = listed(s, "hosts_avoid_pipelining", s->ob->hosts_avoid_pipelining),
-    .helo_unknown = s->helo == NULL,
-    .utf8_needed = s->d->msg->smtputf8,
-    .already_failed = already_failed,
-    .fingerprint = pipe_connect_fingerprint(s->d->cfg, s->ob->helo_data, s->ob->interface),
-  };
-}
-
-/* First group of recipients not settled yet: *ret_n of them (settled ones in between are skipped when sending). */
-static struct smtp_rcpt *next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
+struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
   struct smtp_job *job = s->job;
   size_t limit = smtp_group_limit(s), start = *at, found = 0;
   while (*at < job->rcpt_count && found < limit) {
@@ -77,18 +57,6 @@ static struct smtp_rcpt *next_group(struct smtp_attempt *s, size_t *at, size_t *
   }
   *ret_n = *at - start;
   return found ? &job->rcpts[start] : NULL;
-}
-
-static void plan_first_flight(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
-  s->early = true;
-  s->facts = s->plan.clear;
-  s->pipelining = true;
-  smtp_expect(s, AT_GREETING, NULL, "initial connection");
-  smtp_send_ehlo(s);
-  struct smtp_rcpt *first = next_group(s, at, ret_n);
-  /* With CHUNKING the chunk waits for the EHLO reply (a server that lost the extension would read the message as commands), and needs no
-   * 354: as many round trips as DATA here.  Without it DATA rides along. */
-  if (first) smtp_write_envelope(s, first, *ret_n, !smtp_use_chunking(s));
 }
 
 static bool finish_transaction(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
@@ -128,7 +96,7 @@ static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fli
                                                .reply = "utf8 support required but not offered for forwarding"});
     return false;
   }
-  if (!in_flight) first = next_group(s, &at, &n);
+  if (!in_flight) first = smtp_next_group(s, &at, &n);
   while (first) {
     if (!in_flight) {
       begin_transaction(s);
@@ -142,7 +110,7 @@ static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fli
     if (s->fail.trouble != TROUBLE_NONE) return false;
     if (s->inconclusive) return false;
     from = at;
-    first = next_group(s, &at, &n);
+    first = smtp_next_group(s, &at, &n);
     if (first && !clean && !reset_server(s)) return false;
   }
   (void)from;
@@ -289,7 +257,7 @@ static void one_domain_only(struct smtp_job *job) {
 
 /* Talking early in clear is for servers that would be spoken to in clear anyway. */
 static void plan_early(struct smtp_attempt *s, bool allow_early) {
-  gather_need(s, !allow_early);
+  smtp_gather_need(s, !allow_early);
   s->plan = pipe_connect_plan(s->d->x, &s->need);
   if (!s->plan.use || !(s->is_smtps || (!s->avoid_tls && (s->plan.clear.features & EHLO_TLS)))) return;
   s->plan.use = false;
@@ -313,7 +281,7 @@ static void run_attempt(struct smtp_attempt *s, bool allow_early) {
   s->helo = smtp_expand_helo(s, true);
   plan_early(s, allow_early);
   DEBUG(D_TRANSPORT) if (!s->plan.use) debug_printf("no early pipelining: %s\n", pipe_refusal_text(s->plan.why_not));
-  if (s->plan.use) plan_first_flight(s, &at, &n);
+  if (s->plan.use) smtp_plan_first_flight(s, &at, &n);
   /* A name that asks for the local address gets its real answer once there is one: greet_plain expands it then. */
   else if (strstr(s->ob->helo_data, "sending_")) s->helo = NULL;
   if (s->dead) return;
@@ -330,7 +298,9 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
     s->avoid_tls = avoid_tls;
     run_attempt(s, allow_early);
     bool first_message = s->job == job;
-    const struct pipe_failure_rule *rule = pipe_connect_rule(first_message ? smtp_early_event(s) : PIPE_EV_GENUINE);
+    enum pipe_event event = first_message ? smtp_early_event(s) : PIPE_EV_GENUINE;
+    const struct pipe_failure_rule *rule = pipe_connect_rule(event);
+    if (event == PIPE_EV_LOST_WITH_CONTENT || (event == PIPE_EV_LOST_AFTER_CONTENT && s->content_in_flight)) smtp_blame_end(s);
     if (s->early) {
       DEBUG(D_TRANSPORT) debug_printf("early attempt ended as %s%s\n", rule->classes, rule->replain ? ": plain attempt follows" : "");
       if (rule->drop_record) pipe_connect_failed(job->d->x, &s->plan, &s->need);

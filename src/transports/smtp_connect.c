@@ -62,7 +62,8 @@ static void learn_local_end(struct smtp_attempt *s) {
 bool smtp_connect(struct smtp_attempt *s) {
   struct net_end to = {.port = s->port};
   if (!ip_parse(str_c(s->host->address), &to.ip)) return connect_failed(s, -EAFNOSUPPORT);
-  struct net_connect_opts o = {.keepalive = s->ob->keepalive, .tfo = wanted_tfo(s), .tos = smtp_dscp_value(s), .first_bytes = strbuf_str(&s->flight)};
+  struct net_connect_opts o = {.keepalive = s->ob->keepalive, .tfo = wanted_tfo(s), .tos = smtp_dscp_value(s),
+                               .first_bytes = str_n(s->flight.p, smtp_flight_syn_bytes(s))};
   if (s->interface && !ip_parse(str_c(s->interface), &o.source)) return connect_failed(s, -EADDRNOTAVAIL);
   DEBUG(D_TRANSPORT | D_V)
     debug_printf("Connecting to %s [%s]:%d%s%s ...\n", s->host->name, s->host->address, s->port, s->interface ? " from " : "",

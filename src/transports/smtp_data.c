@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "os/debug.h"
+#include "policy/match.h"
 
 enum { RIDE_ALONG_MAX = 128 * 1024 }; /* more is not sent before the recipients are known to be wanted */
 
@@ -45,7 +46,7 @@ static bool abandon(struct smtp_attempt *s, int err) {
   return false;
 }
 
-static struct write_opts content_opts(const struct smtp_attempt *s, bool bdat) {
+struct write_opts smtp_content_opts(const struct smtp_attempt *s, bool bdat) {
   struct write_opts o = transport_write_opts(s->d->transport);
   o.crlf = true;
   o.dot_stuff = !bdat;
@@ -54,7 +55,7 @@ static struct write_opts content_opts(const struct smtp_attempt *s, bool bdat) {
 }
 
 static bool write_content(struct smtp_attempt *s, bool bdat) {
-  struct write_opts o = content_opts(s, bdat);
+  struct write_opts o = smtp_content_opts(s, bdat);
   struct strbuf headers = strbuf_new(s->a);
   struct sink k = {.s = s, .limit = -1};
   int r = transport_prepare_headers(s->d, &o, &headers);
@@ -104,6 +105,12 @@ static bool reap_lmtp(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n)
   return true;
 }
 
+/* A later connection may send its message in the first flight; see smtp_early.c. */
+static void note_chunking(struct smtp_attempt *s) {
+  if (match_this_host(s->d->x, "hosts_pipe_connect_body", s->ob->hosts_pipe_connect_body, s->host->name, s->host->address) == OUTCOME_OK)
+    pipe_connect_chunk_taken(s->d->x, &s->plan, &s->need);
+}
+
 static bool reap_final(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
   struct smtp_awaited what;
   struct smtp_reply r;
@@ -114,6 +121,7 @@ static bool reap_final(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n
     smtp_note_reply(s, &what, &r);
     return true;
   }
+  if (s->bdat_used) note_chunking(s);
   for (size_t i = 0; i < n; i++)
     if (first[i].state == RCPT_ACCEPTED) smtp_record_success(s, &first[i], r.text);
   return true;

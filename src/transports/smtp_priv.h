@@ -21,7 +21,7 @@ struct smtp_opts {
 #undef OPT_ROW
 };
 
-enum { SMTP_MAX_AWAITED = 256, SMTP_REPLY_LINE_MAX = 4096, SMTP_REPLY_SHOWN = 4093, SMTP_REPLY_MAX = 16384 };
+enum { SMTP_FLIGHT_BODY_MAX = 8192, SMTP_MAX_AWAITED = 256, SMTP_REPLY_LINE_MAX = 4096, SMTP_REPLY_SHOWN = 4093, SMTP_REPLY_MAX = 16384 };
 
 enum smtp_at { AT_GREETING, AT_EHLO, AT_HELO, AT_STARTTLS, AT_MAIL, AT_RCPT, AT_DATA, AT_BLOCK, AT_END, AT_RSET, AT_QUIT };
 
@@ -133,6 +133,9 @@ struct smtp_attempt {
   uint16_t used_features;         /* EHLO_* the first flight relied on */
   bool inconclusive;              /* something negative came that must not be believed */
   bool content_sent;              /* the end of a message left: never replay */
+  bool content_in_flight;         /* it was part of the first flight, */
+  size_t commands_in_flight;      /* behind that many bytes of commands */
+  bool peer_took_bytes;           /* when the connection broke, the other end had acknowledged more than the SYN */
   const char *greeting, *ehlo_reply;
   int sequence;                   /* messages on this connection */
 };
@@ -220,6 +223,23 @@ void smtp_tls_resume_find(struct smtp_attempt *s, struct tls_client_opts *o);
 void smtp_tls_resume_take(struct smtp_attempt *s, const struct tls_result *r);
 void smtp_tls_resume_keep(struct smtp_attempt *s);
 
+/* --- smtp_early.c --- */
+void smtp_gather_need(struct smtp_attempt *s, bool already_failed);
+/* Write EHLO and the first group into s->flight, and the message where that is allowed. *at, *ret_n: as smtp_next_group(). */
+void smtp_plan_first_flight(struct smtp_attempt *s, size_t *at, size_t *ret_n);
+/* How much of the flight may travel in the SYN. */
+size_t smtp_flight_syn_bytes(struct smtp_attempt *s);
+/* Does a line of the text begin like an SMTP command?  Lines end at CR or LF, blanks in front do not count. Pure. */
+bool smtp_text_has_verbs(struct str text);
+/* Event class of the end of an attempt, for the rules of pipe_connect. */
+enum pipe_event smtp_early_event(const struct smtp_attempt *s);
+/* The failure counts as a lost reply to the end of data, at whatever reply it showed. */
+void smtp_blame_end(struct smtp_attempt *s);
+
+/* --- smtp.c --- */
+/* First group of recipients not settled yet: *ret_n of them (settled ones in between are skipped when sending). */
+struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n);
+
 /* --- smtp_envelope.c --- */
 /* Write MAIL, RCPTs of [first, last) and DATA as far as one flight may go; *ret_sent: recipients written. */
 void smtp_write_envelope(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n, bool with_data);
@@ -236,6 +256,8 @@ size_t smtp_group_limit(const struct smtp_attempt *s);
 bool smtp_chunk_rides_along(const struct smtp_attempt *s);
 bool smtp_send_chunk_ahead(struct smtp_attempt *s);
 bool smtp_reap_chunk(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n);
+/* How the content is written. */
+struct write_opts smtp_content_opts(const struct smtp_attempt *s, bool bdat);
 /* Content and its final replies for the accepted recipients among n.  False: connection unusable. */
 MUST_CHECK bool smtp_send_content(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n);
 
@@ -253,7 +275,5 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
 void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char *confirmation);
 void smtp_log_host(struct smtp_attempt *s, const char *text, int err);
 void smtp_set_facts(struct smtp_attempt *s, struct address *a);
-/* Event class of a failed early attempt, for the rules of pipe_connect. */
-enum pipe_event smtp_early_event(const struct smtp_attempt *s);
 
 #endif

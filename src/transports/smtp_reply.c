@@ -75,6 +75,7 @@ bool smtp_flush(struct smtp_attempt *s, deadline_ms deadline, enum smtp_at at, c
   /* A peer that refuses often answers before it closes: what it said is worth more than the broken pipe (F25).  The caller's next
    * smtp_read_reply() finds it in the buffer; only a caller that owes no reads stops here. */
   if (st != STREAM_TIMEOUT && stream_buffered(s->io).n && s->awaited_count) return true;
+  s->peer_took_bytes = net_peer_took_bytes(stream_fd(s->io));
   smtp_note_failure(s, (struct smtp_failure){.trouble = trouble_of(st), .at = at, .err = stream_errno(s->io), .command = shown,
                                              .bytes_sent = bytes_sent});
   s->dead = true;
@@ -104,6 +105,7 @@ static bool is_late_connect_error(const struct smtp_attempt *s, const struct smt
 
 static bool reply_failed(struct smtp_attempt *s, const struct smtp_awaited *w, enum smtp_trouble t, struct str line) {
   if (is_late_connect_error(s, w, t)) t = TROUBLE_CONNECT;
+  s->peer_took_bytes = s->io && net_peer_took_bytes(stream_fd(s->io));
   if (t == TROUBLE_CLOSED && smtp_tls_note_read_error(s)) return false;
   smtp_note_failure(s, (struct smtp_failure){.trouble = t,
                                              .at = w->at,

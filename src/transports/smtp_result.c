@@ -236,30 +236,3 @@ void smtp_record_failure(struct smtp_attempt *s) {
   if (class == SMTP_ERROR_HOST) s->job->host_error_seen = true;
   add_retry_items(s, class, class == SMTP_ERROR_RECIPIENT && timed_out ? timed_out : first, text);
 }
-
-enum pipe_event smtp_early_event(const struct smtp_attempt *s) {
-  const struct smtp_failure *f = &s->fail;
-  if (!s->early) return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
-  if (f->trouble == TROUBLE_CONNECT) return PIPE_EV_CONNECT_FAILED;
-  if (s->tls_was_added) return PIPE_EV_TLS_ADDED;
-  if (!s->facts_are_real) switch (f->trouble) {
-      case TROUBLE_REPLY:
-        if (f->at == AT_GREETING) return f->code / 100 == 5 ? PIPE_EV_GREETING_5XX : PIPE_EV_GREETING_4XX;
-        return f->code / 100 == 5 ? PIPE_EV_EHLO_5XX : PIPE_EV_EHLO_4XX;
-      case TROUBLE_TIMEOUT: return PIPE_EV_TIMEOUT;
-      case TROUBLE_FORMAT: return PIPE_EV_GARBAGE;
-      case TROUBLE_CLOSED: return PIPE_EV_CLOSED;
-      case TROUBLE_NONE:
-      case TROUBLE_CONNECT:
-      case TROUBLE_LOCAL:
-      case TROUBLE_TLS:
-      case TROUBLE_TLS_REQUIRED:
-      case TROUBLE_DANE: return PIPE_EV_GENUINE;
-    }
-  bool lost = f->trouble == TROUBLE_CLOSED || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_FORMAT;
-  if (s->content_sent && lost) return PIPE_EV_LOST_AFTER_CONTENT;
-  if (f->trouble == TROUBLE_LOCAL) return PIPE_EV_GENUINE;
-  if (!s->promise_stands)
-    return s->inconclusive || f->trouble != TROUBLE_NONE ? PIPE_EV_GONE_REFUSED : PIPE_EV_GONE_ACCEPTED;
-  return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
-}

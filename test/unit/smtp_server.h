@@ -19,7 +19,7 @@
 #include "transports/drivers.h"
 #include "unit.h"
 
-enum { SERVER_MAX_CONNECTIONS = 4, SERVER_MAX_BYTES = 65536 };
+enum { SERVER_MAX_CONNECTIONS = 6, SERVER_MAX_BYTES = 65536 };
 
 struct server {
   const char *const *scripts[SERVER_MAX_CONNECTIONS]; /* NULL-terminated each */
@@ -86,7 +86,7 @@ static inline void server_play(struct server *s, int fd, int c) {
     } else if (strcmp(*step, "early") == 0) {
       if (!server_readable(fd, 2000)) snprintf(s->error, sizeof s->error, "connection %d: nothing came early", c);
     } else if (strcmp(*step, "quiet") == 0) {
-      if (server_readable(fd, 60)) snprintf(s->error, sizeof s->error, "connection %d: unexpected input", c);
+      if (server_readable(fd, 25)) snprintf(s->error, sizeof s->error, "connection %d: unexpected input", c);
     } else if (strcmp(*step, "data") == 0) {
       while (server_line(s, fd, c, line, sizeof line) && strcmp(line, ".") != 0) continue;
     } else if (strcmp(*step, "bdat") == 0) {
@@ -108,7 +108,7 @@ static inline void server_play(struct server *s, int fd, int c) {
 static inline void *server_main(void *arg) {
   struct server *s = arg;
   while (s->connections < SERVER_MAX_CONNECTIONS && s->scripts[s->connections]) {
-    if (!server_readable(s->listener, 100)) {
+    if (!server_readable(s->listener, 5)) {
       if (__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) break;
       continue;
     }

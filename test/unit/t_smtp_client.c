@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The smtp transport against scripted servers.  Expected classes and texts: manual ch. 49 "Errors in outgoing SMTP"; early attempts: the
- * failure classes F1-F26 and rules C, K, R of the early pipelining notes. */
+/* The smtp transport against scripted servers.  Expected classes and texts: manual ch. 49 "Errors in outgoing SMTP".  Early attempts:
+ * t_early_client.c. */
 #include "smtp_server.h"
 
-#include "hints/hints.h"
 #include "pipe_connect.h"
 #include "retry.h"
 #include "transports/smtp_priv.h"
 
 #define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define EHLO_EARLY ">250-srv\n250-SIZE 1000000\n250-PIPELINING\n250 PIPECONNECT\n"
 #define GOOD_END "data", ">250 ok id=1\n", "<QUIT", ">221 bye\n"
 
 static void run(struct client *c, struct server *s) {
@@ -273,183 +271,6 @@ static void test_ehlo_keywords(void **state) {
   }
 }
 
-#ifdef EXPERIMENTAL_PIPE_CONNECT
-/* ---- early ------------------------------------------------------------------------------------------------ */
-
-static const char *key_of(struct client *c, int port) { return arena_printf(c->a, "127.0.0.1:%d.EHLO", port); }
-
-static void remember(struct client *c, int port, unsigned features) {
-  struct hints_ehlo r = {.stamp = time_sec(), .clear_features = (uint16_t)features,
-                         .fingerprint = pipe_connect_fingerprint(&c->cfg, "me.test", NULL)};
-  struct strbuf b = strbuf_new(c->a);
-  hints_put_ehlo(&b, &r);
-  struct hints_db *db = hints_open(c->spool, "misc", true);
-  assert_non_null(db);
-  assert_int_equal(hints_put(db, key_of(c, port), strbuf_str(&b)), 0);
-  hints_close(db);
-}
-
-static bool recall(struct client *c, int port, struct hints_ehlo *ret) {
-  struct hints_db *db = hints_open(c->spool, "misc", false);
-  struct str rec;
-  if (!db) return false;
-  bool found = hints_get(db, c->a, key_of(c, port), &rec) && hints_get_ehlo(rec, ret);
-  hints_close(db);
-  return found;
-}
-
-enum { BASIC = EHLO_PIPELINING | EHLO_SIZE | EHLO_PIPE_CONNECT };
-
-static void run_early(struct client *c, struct server *s, unsigned features) {
-  client_option(c, "hosts_pipe_connect", "*");
-  client_option(c, "command_timeout", "1s");
-  server_start(s);
-  client_host(c, s->port);
-  if (features) remember(c, s->port, features);
-  assert_true(smtp_transport.deliver(&c->d));
-  server_finish(s);
-}
-
-#define EARLY_GROUP "early", "<EHLO me.test", "<MAIL FROM:<s@me.test> SIZE=", "<RCPT TO:<a@x.test>", "<DATA"
-#define PLAIN_REST "<MAIL", "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n", GOOD_END
-#define PLAIN(ehlo) SCRIPT("quiet", ">220 hello\n", "<EHLO me.test", ehlo, PLAIN_REST)
-
-static void test_learn_then_talk_early(void **state) {
-  (void)state;
-  struct client c;
-  struct hints_ehlo r;
-  client_new(&c, "x\n", 1);
-  struct server s = {.scripts = {PLAIN(EHLO_EARLY), SCRIPT(EARLY_GROUP, ">220 hello\n", EHLO_EARLY, ">250 ok\n250 ok\n354 go\n", GOOD_END)}};
-  client_option(&c, "hosts_pipe_connect", "*");
-  server_start(&s);
-  client_host(&c, s.port);
-  assert_true(smtp_transport.deliver(&c.d));
-  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
-  assert_false(c.d.addrs->early_pipe_used);
-  assert_true(recall(&c, s.port, &r));
-  assert_int_equal(r.clear_features, BASIC);
-  client_recipients(&c, 1);
-  client_host(&c, s.port);
-  assert_true(smtp_transport.deliver(&c.d));
-  server_finish(&s);
-  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
-  assert_true(c.d.addrs->early_pipe_used);
-  assert_true(c.d.addrs->pipelining_used);
-  client_free(&c);
-}
-
-struct early_case {
-  const char *name;
-  unsigned remembered;
-  const char *const *first, *const *second; /* second NULL: no second connection may come */
-  enum outcome result;
-  bool early_mark;
-  int record;                               /* 0 none, 1 usable, 2 suspended */
-};
-
-#define NO_PROMISE ">250-srv\n250-SIZE 10000\n250 PIPELINING\n"
-
-static void test_early_failures(void **state) {
-  (void)state;
-  const struct early_case cases[] = {
-    {"F2 greeting 5xx", BASIC, SCRIPT("early", ">554 SMTP synchronization error\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 2},
-    {"F3 greeting 4xx", BASIC, SCRIPT("early", ">421 busy\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 2},
-    {"F4 ehlo 5xx", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n550 no\n503 a\n503 b\n503 c\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 2},
-    {"F5 ehlo 4xx", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n450 no\n503 a\n503 b\n503 c\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 2},
-    {"F6 close before greeting", BASIC, SCRIPT("early", "close"), PLAIN(EHLO_EARLY), OUTCOME_OK, false, 2},
-    {"F6 reset before greeting", BASIC, SCRIPT("early", "reset"), PLAIN(EHLO_EARLY), OUTCOME_OK, false, 2},
-    {"F6 close in ehlo reply", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n250-srv\n250-SI", "close"), PLAIN(EHLO_EARLY), OUTCOME_OK, false, 2},
-    {"F7 timeout", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", "hang"), PLAIN(EHLO_EARLY), OUTCOME_OK, false, 2},
-    {"F8 garbage", BASIC, SCRIPT("early", ">HTTP/1.1 400 Bad\n"), PLAIN(EHLO_EARLY), OUTCOME_OK, false, 2},
-    {"F9 promise gone, accepted", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", NO_PROMISE, ">250 ok\n250 ok\n354 go\n", GOOD_END), NULL, OUTCOME_OK, false, 0},
-    {"F10 promise gone, rcpt refused", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", NO_PROMISE, ">250 ok\n550 Protocol error\n503 no\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 0},
-    {"F10 promise gone, end refused", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", NO_PROMISE, ">250 ok\n250 ok\n354 go\n", "data", ">550 no\n"), PLAIN(NO_PROMISE), OUTCOME_OK, false, 0},
-    {"F11 SIZE gone, mail refused", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n250-srv\n250-PIPELINING\n250 PIPECONNECT\n555 SIZE not supported\n503 a\n503 b\n"), PLAIN(">250-srv\n250-PIPELINING\n250 PIPECONNECT\n"), OUTCOME_OK, false, 1},
-    {"F12 SIZE gone, accepted", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n250-srv\n250-PIPELINING\n250 PIPECONNECT\n250 ok\n250 ok\n354 go\n", GOOD_END), NULL, OUTCOME_OK, false, 1},
-    {"F13 features added", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n250-srv\n250-SIZE\n250-DSN\n250-PIPELINING\n250 PIPECONNECT\n250 ok\n250 ok\n354 go\n", GOOD_END), NULL, OUTCOME_OK, true, 1},
-    {"F22 rcpt refused", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", EHLO_EARLY, ">250 ok\n550 no\n503 no\n"), NULL, OUTCOME_FAIL, false, 1},
-    {"F22 mail refused", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", EHLO_EARLY, ">450 no\n503 no\n503 no\n"), NULL, OUTCOME_DEFER, false, 1},
-    {"F23 rcpt refused, 354", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", EHLO_EARLY, ">250 ok\n550 no\n354 go\n", "<.", ">554 no\n", "<QUIT"), NULL, OUTCOME_FAIL, false, 1},
-    {"F24 lost after the dot", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", EHLO_EARLY, ">250 ok\n250 ok\n354 go\n", "data", "close"), NULL, OUTCOME_DEFER, false, 1},
-    {"F24 lost after the dot, promise gone", BASIC, SCRIPT(EARLY_GROUP, ">220 hi\n", NO_PROMISE, ">250 ok\n250 ok\n354 go\n", "data", "close"), NULL, OUTCOME_DEFER, false, 0},
-    {"second attempt decides: 5xx", BASIC, SCRIPT("early", ">554 no\n"), SCRIPT("quiet", ">554 really\n"), OUTCOME_FAIL, false, 2},
-    {"second attempt decides: closed", BASIC, SCRIPT("early", "close"), SCRIPT("quiet", "close"), OUTCOME_DEFER, false, 2},
-    {"C6 no PIPELINING remembered", EHLO_PIPE_CONNECT, PLAIN(EHLO_EARLY), NULL, OUTCOME_OK, false, 1},
-  };
-  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-    const struct early_case *t = &cases[i];
-    struct client c;
-    struct hints_ehlo r = {0};
-    client_new(&c, "x\n", 1);
-    struct server s = {.scripts = {t->first, t->second}};
-    run_early(&c, &s, t->remembered);
-    const struct address *a = c.d.addrs;
-    if (s.connections != (t->second ? 2 : 1)) fail_msg("%s: %d connections", t->name, s.connections);
-    if (a->result != t->result) fail_msg("%s: result %d %s", t->name, a->result, a->message ? a->message : "");
-    if (a->result == OUTCOME_OK && a->early_pipe_used != t->early_mark) fail_msg("%s: mark %d", t->name, a->early_pipe_used);
-    bool there = recall(&c, s.port, &r);
-    int record = !there ? 0 : r.suspend_until > time_sec() ? 2 : 1;
-    if (record != t->record) fail_msg("%s: record %d, wanted %d", t->name, record, t->record);
-    client_free(&c);
-  }
-}
-
-static void test_early_partial_acceptance(void **state) {
-  (void)state;
-  struct client c;
-  client_new(&c, "x\n", 2);
-  /* the promise is gone and one recipient refused: the accepted one is delivered, only the other one is asked again */
-  struct server s = {.scripts = {SCRIPT("early", "<EHLO", "<MAIL", "<RCPT TO:<a@", "<RCPT TO:<b@", "<DATA", ">220 hi\n", NO_PROMISE,
-                                        ">250 ok\n250 ok\n550 Protocol error\n354 go\n", "data", ">250 one\n"),
-                                 SCRIPT("quiet", ">220 hello\n", "<EHLO", NO_PROMISE, "<MAIL", "<RCPT TO:<b@", "<DATA", ">250 ok\n250 ok\n354 go\n",
-                                        "data", ">250 two\n", "<QUIT")}};
-  run_early(&c, &s, BASIC);
-  assert_int_equal(s.connections, 2);
-  assert_string_equal(c.d.addrs->confirmation, "250 one");
-  assert_string_equal(c.d.addrs->next->confirmation, "250 two");
-  client_free(&c);
-}
-
-static void test_early_chunking_waits(void **state) {
-  (void)state;
-  struct client c;
-  client_new(&c, "x\n", 1);
-  client_option(&c, "hosts_try_chunking", "*");
-  struct server s = {.scripts = {SCRIPT("early", "<EHLO", "<MAIL", "<RCPT", "quiet", ">220 hi\n250-s\n250-SIZE\n250-PIPELINING\n250-CHUNKING\n250 PIPECONNECT\n",
-                                        ">250 ok\n250 ok\n", "<BDAT", "bdat", ">250 ok\n", "<QUIT")}};
-  run_early(&c, &s, BASIC | EHLO_CHUNKING);
-  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
-  assert_true(c.d.addrs->early_pipe_used);
-  client_free(&c);
-  /* CHUNKING withdrawn: no byte of the message may have left as a chunk */
-  client_new(&c, "x\n", 1);
-  client_option(&c, "hosts_try_chunking", "*");
-  struct server s2 = {.scripts = {SCRIPT("early", "<EHLO", "<MAIL", "<RCPT", ">220 hi\n", EHLO_EARLY, ">250 ok\n250 ok\n", "<DATA", ">354 go\n", GOOD_END)}};
-  run_early(&c, &s2, BASIC | EHLO_CHUNKING);
-  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
-  client_free(&c);
-}
-
-static void test_not_early(void **state) {
-  (void)state;
-  const struct {
-    const char *name, *option, *value;
-  } cases[] = {{"C3", "hosts_avoid_pipelining", "*"}, {"C9", "helo_data", "me.test${if eq{1}{1}{}{}}"},
-               {"K1", "helo_data", "h${if def:sending_ip_address{}{}}$sending_ip_address"}};
-  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-    struct client c;
-    client_new(&c, "x\n", 1);
-    client_option(&c, cases[i].option, cases[i].value);
-    const char *ehlo = i == 2 ? "<EHLO h127.0.0.1" : "<EHLO me.test";
-    struct server s = {.scripts = {SCRIPT("quiet", ">220 hello\n", ehlo, ">250 srv\n", "<MAIL", ">250 ok\n", "<RCPT", ">250 ok\n", "<DATA", ">354 go\n",
-                                          GOOD_END)}};
-    run_early(&c, &s, BASIC);
-    assert_int_equal(c.d.addrs->result, OUTCOME_OK);
-    client_free(&c);
-  }
-}
-#endif
-
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_plain_delivery),
@@ -463,13 +284,6 @@ int main(void) {
     cmocka_unit_test(test_no_line_end_in_commands),
     cmocka_unit_test(test_lmtp),
     cmocka_unit_test(test_ehlo_keywords),
-#ifdef EXPERIMENTAL_PIPE_CONNECT
-    cmocka_unit_test(test_learn_then_talk_early),
-    cmocka_unit_test(test_early_failures),
-    cmocka_unit_test(test_early_partial_acceptance),
-    cmocka_unit_test(test_early_chunking_waits),
-    cmocka_unit_test(test_not_early),
-#endif
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

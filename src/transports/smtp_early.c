@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The first flight of an early connection: what it needs to know, what goes into it, and what its end means.
+ *
+ * Floor: drivers.  doc/experimental-spec.txt, sections 4, 7 and 9; RFC 2920, 3030.  Everything here is built from a record, which is
+ * advice: whatever the server then says decides.  A message goes into the flight only under guards, because a server that lost CHUNKING since
+ * would read it as commands: its text is foreign, so any line in it that could be one keeps it out. */
+#include "transports/smtp_priv.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "os/debug.h"
+#include "policy/match.h"
+
+static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
+  return match_this_host(s->d->x, name, list, s->host->name, s->host->address) == OUTCOME_OK;
+}
+
+void smtp_gather_need(struct smtp_attempt *s, bool already_failed) {
+  s->need = (struct pipe_need){
+    .cfg = s->d->cfg,
+    .hosts_pipe_connect = s->ob->hosts_pipe_connect,
+    .host_name = s->host->name,
+    .host_address = s->host->address,
+    .port = s->port,
+    .is_lmtp = s->is_lmtp,
+    .is_smtps = s->is_smtps,
+    .tls_required = s->tls_required,
+    .avoid_esmtp = listed(s, "hosts_avoid_esmtp", s->ob->hosts_avoid_esmtp),
+    .avoid_pipelining = listed(s, "hosts_avoid_pipelining", s->ob->hosts_avoid_pipelining),
+    .helo_unknown = s->helo == NULL,
+    .utf8_needed = s->d->msg->smtputf8,
+    .already_failed = already_failed,
+    .fingerprint = pipe_connect_fingerprint(s->d->cfg, s->ob->helo_data, s->ob->interface),
+  };
+}
+
+/* ---- the message in the flight ---------------------------------------------------------------------------- */
+
+/* Verbs that a server might know.  A line that begins with the letters of one is kept out, whatever follows them. */
+static const char *const verbs[] = {
+  "MAIL", "RCPT", "DATA", "BDAT", "RSET", "EHLO", "HELO", "LHLO", "AUTH", "STARTTLS", "XCLIENT", "XFORWARD", "NOOP", "QUIT", "VRFY", "EXPN",
+  "HELP", "ETRN", "ATRN", "TURN", "BURL", "SEND", "SOML", "SAML",
+};
+
+bool smtp_text_has_verbs(struct str text) {
+  bool at_start = true;
+  for (size_t i = 0; i < text.n; i++) {
+    char ch = text.p[i];
+    if (ch == '\r' || ch == '\n') {
+      at_start = true;
+      continue;
+    }
+    if (!at_start || ch == ' ' || ch == '\t') continue;
+    at_start = false;
+    struct str rest = str_n(text.p + i, text.n - i);
+    for (size_t k = 0; k < ARRAY_SIZE(verbs); k++)
+      if (str_startsic(rest, str_c(verbs[k]))) return true;
+  }
+  return false;
+}
+
+static int keep_small(void *ctx, const void *p, size_t n) {
+  struct strbuf *b = ctx;
+  if (b->n + n > SMTP_FLIGHT_BODY_MAX) return -EMSGSIZE;
+  strbuf_add(b, p, n);
+  return 0;
+}
+
+/* NULL: may ride; else the reason why not, for the narration. */
+static const char *why_body_stays(struct smtp_attempt *s) {
+  if (!listed(s, "hosts_pipe_connect_body", s->ob->hosts_pipe_connect_body)) return "host is not in hosts_pipe_connect_body";
+  if (!smtp_use_chunking(s)) return "no CHUNKING";
+  if (!(s->plan.stored.flags & HINTS_EHLO_CONFIRMED_CHUNKING)) return "no chunk was ever accepted there";
+  if (!s->in_tls && !s->avoid_tls) return "it would be in clear, and the host is not in hosts_avoid_tls";
+  if (s->d->msg->message_size > SMTP_FLIGHT_BODY_MAX) return "too large";
+  return NULL;
+}
+
+/* Behind the envelope: "BDAT n LAST" and the message, when every guard says yes. */
+static void put_body_in_flight(struct smtp_attempt *s) {
+  struct write_opts o = smtp_content_opts(s, true);
+  struct strbuf headers = strbuf_new(s->a), text = strbuf_new(s->a);
+  int64_t size = 0;
+  const char *why = why_body_stays(s);
+  if (!why && (transport_prepare_headers(s->d, &o, &headers) < 0 ||
+               transport_write_prepared(s->d, &o, strbuf_str(&headers), keep_small, &text, &size) < 0))
+    why = "too large, or it cannot be made";
+  if (!why && smtp_text_has_verbs(strbuf_str(&text))) why = "a line of it looks like a command";
+  DEBUG(D_TRANSPORT) debug_printf("message in the first flight: %s\n", why ? why : "yes");
+  if (why) return;
+  s->commands_in_flight = s->flight.n;
+  smtp_send(s, AT_END, NULL, "BDAT %lld LAST", (long long)size);
+  if (s->dead) return;
+  s->awaited[(s->awaited_head + s->awaited_count - 1) % SMTP_MAX_AWAITED].command = "end of data";
+  if (s->io) stream_put(s->io, text.p, text.n);
+  else strbuf_add(&s->flight, text.p, text.n);
+  s->bdat_used = s->content_sent = s->content_in_flight = true;
+  s->used_features |= EHLO_CHUNKING;
+  s->d->addrs->delivered_size = size;
+}
+
+size_t smtp_flight_syn_bytes(struct smtp_attempt *s) {
+  if (!s->content_in_flight || listed(s, "hosts_try_fastopen_body", s->ob->hosts_try_fastopen_body)) return s->flight.n;
+  return s->commands_in_flight;
+}
+
+/* ---- the flight ------------------------------------------------------------------------------------------- */
+
+void smtp_plan_first_flight(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
+  s->early = true;
+  s->facts = s->plan.clear;
+  s->pipelining = true;
+  smtp_expect(s, AT_GREETING, NULL, "initial connection");
+  smtp_send_ehlo(s);
+  struct smtp_rcpt *first = smtp_next_group(s, at, ret_n);
+  if (!first) return;
+  /* With CHUNKING the chunk waits for the EHLO reply (a server that lost the extension would read the message as commands), and needs no
+   * 354: as many round trips as DATA here.  Without it DATA rides along. */
+  smtp_write_envelope(s, first, *ret_n, !smtp_use_chunking(s));
+  bool is_all = *at == s->job->rcpt_count;
+  if (is_all && !s->dead) put_body_in_flight(s);
+}
+
+/* ---- its end ---------------------------------------------------------------------------------------------- */
+
+/* Before the EHLO reply was complete. */
+static enum pipe_event event_of_greeting(const struct smtp_attempt *s) {
+  const struct smtp_failure *f = &s->fail;
+  bool may_have_it = s->content_in_flight && s->peer_took_bytes;
+  switch (f->trouble) {
+    case TROUBLE_REPLY:
+      if (f->at == AT_GREETING) return f->code / 100 == 5 ? PIPE_EV_GREETING_5XX : PIPE_EV_GREETING_4XX;
+      return f->code / 100 == 5 ? PIPE_EV_EHLO_5XX : PIPE_EV_EHLO_4XX;
+    case TROUBLE_TIMEOUT: return may_have_it ? PIPE_EV_LOST_WITH_CONTENT : PIPE_EV_TIMEOUT;
+    case TROUBLE_FORMAT: return may_have_it ? PIPE_EV_LOST_WITH_CONTENT : PIPE_EV_GARBAGE;
+    case TROUBLE_CLOSED: return may_have_it ? PIPE_EV_LOST_WITH_CONTENT : PIPE_EV_CLOSED;
+    case TROUBLE_NONE:
+    case TROUBLE_CONNECT:
+    case TROUBLE_LOCAL:
+    case TROUBLE_TLS:
+    case TROUBLE_TLS_REQUIRED:
+    case TROUBLE_DANE: break;
+  }
+  return PIPE_EV_GENUINE;
+}
+
+enum pipe_event smtp_early_event(const struct smtp_attempt *s) {
+  const struct smtp_failure *f = &s->fail;
+  if (!s->early) return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
+  if (f->trouble == TROUBLE_CONNECT) return PIPE_EV_CONNECT_FAILED;
+  if (s->tls_was_added) return PIPE_EV_TLS_ADDED;
+  if (!s->facts_are_real && f->trouble != TROUBLE_NONE) return event_of_greeting(s);
+  bool lost = f->trouble == TROUBLE_CLOSED || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_FORMAT;
+  if (s->content_sent && lost) return PIPE_EV_LOST_AFTER_CONTENT;
+  if (f->trouble == TROUBLE_LOCAL) return PIPE_EV_GENUINE;
+  if (!s->promise_stands)
+    return s->inconclusive || f->trouble != TROUBLE_NONE ? PIPE_EV_GONE_REFUSED : PIPE_EV_GONE_ACCEPTED;
+  return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
+}
+
+void smtp_blame_end(struct smtp_attempt *s) {
+  if (s->fail.trouble == TROUBLE_FORMAT) s->fail.trouble = TROUBLE_CLOSED; /* a message error, whatever stood there */
+  s->fail.at = AT_END;
+  s->fail.pipelined = false;
+  s->fail.command = "end of data";
+}
