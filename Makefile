@@ -206,8 +206,9 @@ fuzz-replay: fuzz
 fuzz-run: fuzz
 	@scripts/run-fuzz $(BUILD)-fuzz $(FUZZ_SECONDS)
 
-check-long: fuzz-run
+check-long: fuzz-run unit-tests
 	@$(MAKE) BUILD=build/san SANITIZE=address,undefined unit
+	@EARLY_SCENARIOS=10000 $(BUILD)/test/t_early_random
 	@if [ -x test/crash/run ]; then test/crash/run --long; else echo "test/crash/run does not exist"; exit 1; fi
 
 # ---------------------------------------------------------------------------------------------------------

@@ -301,11 +301,13 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
     enum pipe_event event = first_message ? smtp_early_event(s) : PIPE_EV_GENUINE;
     const struct pipe_failure_rule *rule = pipe_connect_rule(event);
     if (event == PIPE_EV_LOST_WITH_CONTENT || (event == PIPE_EV_LOST_AFTER_CONTENT && s->content_in_flight)) smtp_blame_end(s);
+    if (event == PIPE_EV_LOST_WITH_CONTENT) job->host_may_have_it = true;
     if (s->early) {
       DEBUG(D_TRANSPORT) debug_printf("early attempt ended as %s%s\n", rule->classes, rule->replain ? ": plain attempt follows" : "");
       if (rule->drop_record) pipe_connect_failed(job->d->x, &s->plan, &s->need);
     }
-    if (rule->replain && any_pending(job)) {
+    bool again = rule->replain || (event == PIPE_EV_LOST_AFTER_CONTENT && smtp_settle_lost(s));
+    if (again && any_pending(job)) {
       smtp_disconnect(s, !s->dead);
       reopen_recipients(job);
       allow_early = false;
@@ -451,7 +453,7 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
     return;
   }
   int counted = 0, tried = 0;
-  for (struct host *h = list; h && any_pending(job); h = h->next) {
+  for (struct host *h = list; h && any_pending(job) && !job->host_may_have_it; h = h->next) {
     if (!h->address && !look_up_host(job, h)) continue;
     int host_port = h->port ? h->port : port;
     bool expired;
@@ -553,7 +555,7 @@ static bool smtp_deliver(struct delivery *d) {
   if (!job->ob->delay_after_cutoff && job->any_expired && !job->any_retry_skip && !job->any_tried) work_hosts(job, list, true);
   struct host *fallback = smtp_shuffle_hosts(job, d->addrs->fallback_hosts);
   if (!fallback && job->ob->fallback_hosts) fallback = host_build_list(d->x, job->ob->fallback_hosts, job->randomize);
-  if (fallback && any_pending(job)) {
+  if (fallback && any_pending(job) && !job->host_may_have_it) {
     reopen_recipients(job);
     work_hosts(job, fallback, false);
   }

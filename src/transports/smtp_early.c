@@ -159,6 +159,23 @@ enum pipe_event smtp_early_event(const struct smtp_attempt *s) {
   return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
 }
 
+static bool is_doubtful(const struct smtp_rcpt *r) { return smtp_is_due(r); }
+
+bool smtp_settle_lost(struct smtp_attempt *s) {
+  bool any = false;
+  for (size_t i = 0; i < s->job->rcpt_count; i++) {
+    struct smtp_rcpt *r = &s->job->rcpts[i];
+    r->is_doubtful = is_doubtful(r);
+    any = any || r->is_doubtful;
+  }
+  if (!s->inconclusive || !any) return false;
+  for (size_t i = 0; i < s->job->rcpt_count; i++) /* the failure is not about these */
+    if (s->job->rcpts[i].is_doubtful) s->job->rcpts[i].deferred_by_reply = true;
+  smtp_record_failure(s);
+  for (size_t i = 0; i < s->job->rcpt_count; i++) s->job->rcpts[i].deferred_by_reply = !s->job->rcpts[i].is_doubtful;
+  return true;
+}
+
 void smtp_blame_end(struct smtp_attempt *s) {
   if (s->fail.trouble == TROUBLE_FORMAT) s->fail.trouble = TROUBLE_CLOSED; /* a message error, whatever stood there */
   s->fail.at = AT_END;

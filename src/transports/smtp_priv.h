@@ -32,6 +32,7 @@ struct smtp_rcpt {
   enum rcpt_state state;
   bool deferred_by_reply; /* a 4xx to RCPT or a message error is recorded in addr */
   enum { TURN_OPEN, TURN_LATER, TURN_OVER } turn; /* at this host: not every connection may carry all domains */
+  bool is_doubtful;       /* kept by smtp_settle_lost() */
 };
 
 /* A reply that is still owed. */
@@ -79,6 +80,7 @@ struct smtp_job {                 /* one host list worked through for one delive
   const char *interface;          /* for the host now tried, NULL any */
   bool include_ip;                /* retry_include_ip_address for the host now tried */
   bool host_error_seen, any_expired, any_retry_skip, any_tried, any_not_found, any_busy;
+  bool host_may_have_it;          /* the whole message was in a first flight that got no reply: no further host in this run */
   const char *host_key;           /* retry record of the host now tried that a success deletes, NULL none */
   const char *message_key;
 };
@@ -233,6 +235,9 @@ size_t smtp_flight_syn_bytes(struct smtp_attempt *s);
 bool smtp_text_has_verbs(struct str text);
 /* Event class of the end of an attempt, for the rules of pipe_connect. */
 enum pipe_event smtp_early_event(const struct smtp_attempt *s);
+/* The reply to a message was lost, and recipients of it were refused in a way that must not be believed: settle the accepted ones as deferred.
+ * True: the doubtful ones are left for a plain attempt. */
+bool smtp_settle_lost(struct smtp_attempt *s);
 /* The failure counts as a lost reply to the end of data, at whatever reply it showed. */
 void smtp_blame_end(struct smtp_attempt *s);
 

@@ -213,7 +213,7 @@ static void walk_row(const struct row *r, enum mode m, bool second_host) {
   server_finish(&one);
   const struct address *a = c.d.addrs;
   /* A message that is deferred goes to the next host, as it would after a plain attempt. */
-  bool moves_on = second_host && result == OUTCOME_DEFER;
+  bool moves_on = second_host && result == OUTCOME_DEFER && !(lost && r->record == SUSPENDED);
   if (second_host) {
     server_finish(&two);
     CHECK_INT(what, two.connections, moves_on ? 1 : 0);
