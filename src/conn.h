@@ -119,6 +119,8 @@ struct conn {
 
 /* Fill from.fullhost and from.rcvhost from the other fields (manual: $sender_fullhost, $sender_rcvhost). */
 void origin_set_fullhost(struct arena *a, struct origin *o, bool with_port);
+/* $connection_id, for Ci=: digits that tell the connections of this host apart. */
+const char *conn_make_id(struct arena *a, struct timeval now);
 /* "H=name (helo) [ip]" with I=, U=, Ci= by log selectors, or "U=ident" for local: HOSTIDENT of the log tables.
  * useflag: put "H=" in front; useident: add U=. */
 const char *origin_host_ident(struct arena *a, const struct conn *c, bool useflag, bool useident);

@@ -65,6 +65,10 @@ void origin_set_fullhost(struct arena *a, struct origin *o, bool with_port) {
   o->rcvhost = make_rcvhost(a, o, helo);
 }
 
+const char *conn_make_id(struct arena *a, struct timeval now) {
+  return arena_printf_t(a, UNTAINTED, "%lld%06d", (long long)now.tv_sec, (int)now.tv_usec);
+}
+
 const char *origin_host_ident(struct arena *a, const struct conn *c, bool useflag, bool useident) {
   struct strbuf b = strbuf_new(a);
   const struct origin *o = &c->from;

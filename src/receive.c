@@ -76,7 +76,9 @@ static struct receive_reply lost(struct reception *r) {
     return end_without(r, RECEIVE_REJECTED, "552 Message header not CRLF terminated", false);
   case BODY_ABORTED: return end_without(r, RECEIVE_REJECTED, NULL, false);
   default:
-    log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP connection from %s lost while reading message data%s", session_host(r),
+    log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP connection%s%s from %s lost while reading message data%s",
+              log_selects(LS_CONNECTION_ID) && r->c->connection_id ? " Ci=" : "",
+              log_selects(LS_CONNECTION_ID) && r->c->connection_id ? r->c->connection_id : "", session_host(r),
               r->in_body ? "" : " (header)");
     return end_without(r, RECEIVE_LOST, "421 Lost incoming connection", true);
   }
@@ -291,7 +293,7 @@ static struct receive_reply store(struct reception *r, const char *text) {
 static struct receive_reply receive_run(struct reception *r) {
   struct message *m = r->m;
   struct receive_reply reply;
-  const char *text = NULL;
+  const char *text = NULL, *prdr_text = NULL;
   int rc = spool_create(m);
   if (rc < 0) return spool_failed(r, "Failed to create spool file", rc);
   if (!receive_read_headers(r)) {
@@ -309,8 +311,9 @@ static struct receive_reply receive_run(struct reception *r) {
   receive_fix_headers(r);
   if (!receive_make_received(r, false)) return spool_failed(r, "Received: header", -EINVAL);
   count_size(m);
+  if (!smtp_run_prdr(r, &reply, &prdr_text)) return end_without(r, reply.result, reply.smtp_text, false);
   if (!final_acl(r, &reply, &text)) return reply;
-  return store(r, text);
+  return store(r, prdr_text ? prdr_text : text);
 }
 
 struct receive_reply receive_run_reception(struct reception *r) {

@@ -357,6 +357,7 @@ int receive_submission(struct conn *c, const struct submit_opts *o) {
   s.m->dont_deliver = c->dont_deliver;
   s.m->suppress_local_fixups = c->suppress_local_fixups;
   if (c->started.tv_sec == 0) c->started = time_now();
+  if (!c->connection_id) c->connection_id = conn_make_id(c->arena, time_now());
   prepare(&s);
   int status = run(&s);
   message_free(s.m);

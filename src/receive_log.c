@@ -113,7 +113,7 @@ void receive_log_arrival(struct reception *r) {
   if (log_selects(LS_RECEIVED_SENDER)) strbuf_addf(&tail, " from <%s>", m->raw_sender ? m->raw_sender : m->sender);
   if (log_selects(LS_RECEIVED_RECIPIENTS) && m->recipient_count > 0) {
     strbuf_adds(&tail, " for");
-    if (m->raw_recipients.n == m->recipient_count)
+    if (m->raw_recipients.n >= m->recipient_count)
       for (size_t i = 0; i < m->raw_recipients.n; i++) strbuf_addf(&tail, " %s", (const char *)m->raw_recipients.v[i]);
     else
       for (size_t i = 0; i < m->recipient_count; i++) strbuf_addf(&tail, " %s", m->recipients[i].address);

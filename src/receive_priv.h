@@ -49,6 +49,11 @@ bool receive_make_received(struct reception *r, bool refresh);
 void receive_apply_acl_headers(struct message *m);
 struct header_line *receive_add_header(struct message *m, char type, const char *fmt, ...) PRINTF(3, 4);
 
+/* smtp_in_prdr.c */
+/* The replies for each recipient, when the client asked for them; refused recipients are taken off.  False: nobody is left, *ret is the
+ * end (nothing abandoned yet).  *ret_text: what the last reply says when the message is taken. */
+bool smtp_run_prdr(struct reception *r, struct receive_reply *ret, const char **ret_text);
+
 /* receive_log.c */
 void receive_log_arrival(struct reception *r);
 const char *receive_ident(const struct reception *r);

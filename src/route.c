@@ -374,10 +374,12 @@ static bool route_verifies(struct route_ctx *rc, const char *text) {
   return ok;
 }
 
+bool router_sets_errors_to(const struct router *r) { return r->o.errors_to || opt_was_set(r->block, "errors_to"); }
+
 enum route_result route_get_errors_address(struct route_ctx *rc, struct router *r, struct address *addr, const char **ret) {
   *ret = addr->prop.errors_address;
-  if (!r->o.errors_to) return ROUTE_OK;
-  const char *s = expand_string(rc->x, r->o.errors_to);
+  if (!router_sets_errors_to(r)) return ROUTE_OK;
+  const char *s = expand_string(rc->x, r->o.errors_to ? r->o.errors_to : "");
   if (!s) {
     if (rc->x->forced_fail) return ROUTE_OK;
     addr->message = arena_printf(rc->x->a, "failed to expand errors_to in %s router: %s", r->name,
@@ -477,8 +479,7 @@ enum route_result route_accept_common(struct route_ctx *rc, struct router *r, st
   enum route_result res = route_get_errors_address(rc, r, addr, &errors);
   if (res != ROUTE_OK) return res;
   addr->prop.errors_address = errors;
-  if (r->o.errors_to && errors && !*errors) addr->prop.ignore_error = true;
-  else if (r->o.errors_to && errors) addr->prop.ignore_error = false;
+  if (errors && router_sets_errors_to(r)) addr->prop.ignore_error = !*errors;
   res = route_get_munge_headers(rc, r, addr);
   if (res == ROUTE_OK && !addr->transport) res = route_get_transport(rc, r, addr, !r->o.verify_only);
   if (res == ROUTE_OK) res = route_get_user(rc, r, addr);

@@ -72,6 +72,8 @@ enum route_result route_percent_hack(struct route_ctx *rc, struct address *addr)
 void route_queue_add(struct route_ctx *rc, struct router *r, struct address *addr);
 /* Common parts for drivers (all set addr->message/basic_errno on DEFER/FAIL). */
 enum route_result route_get_transport(struct route_ctx *rc, struct router *r, struct address *addr, bool required);
+/* Set at all?  An empty value, which reads as NULL, is one: nobody gets the errors. */
+bool router_sets_errors_to(const struct router *r);
 enum route_result route_get_errors_address(struct route_ctx *rc, struct router *r, struct address *addr, const char **ret);
 enum route_result route_get_munge_headers(struct route_ctx *rc, struct router *r, struct address *addr);
 /* errors_to, headers_add/remove, transport, user and group, in the manual's order: what every accepting driver does before route_queue_add(). */

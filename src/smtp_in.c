@@ -79,7 +79,8 @@ const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_s
   if (domain || (is_sender && !*a)) return a;
   bool ok = is_sender ? s->unqualified_sender_ok : s->unqualified_recipient_ok;
   if (!is_sender && strcmpic(a, "postmaster") == 0) ok = true; /* RFC 5321 §4.5.1 */
-  if (ok) return arena_printf(s->tmp, "%s@%s", a, is_sender ? s->c->cfg->qualify_domain : s->c->cfg->qualify_recipient);
+  if (ok && is_sender) return arena_printf(s->tmp, "%s@%s", a, s->c->cfg->qualify_domain);
+  if (ok) return *ret_raw = arena_printf(s->tmp, "%s@%s", a, s->c->cfg->qualify_recipient);
   const char *what = is_sender ? "sender" : "recipient";
   smtp_replyf(s, "501 %.*s: %s address must contain a domain", STR_FMT(text), what);
   log_write(LS_SMTP_SYNTAX_ERROR, LOG_MAIN | LOG_REJECT, "unqualified %s rejected: <%s> %s", what, a, smtp_ident(s));
@@ -377,8 +378,7 @@ static void session_start(struct smtp_session *s, struct conn *c, const struct s
   expand_set_hooks(&hooks);
   if (!c->command_names.a) c->command_names = vec_new(c->arena);
   if (c->started.tv_sec == 0) c->started = time_now();
-  if (!c->connection_id) /* digits, different for each connection of this host */
-    c->connection_id = arena_printf(c->arena, "%lld%05d", (long long)c->started.tv_sec * 1000 + c->started.tv_usec / 1000, (int)getpid());
+  if (!c->connection_id) c->connection_id = conn_make_id(c->arena, time_now());
   c->is_smtp_input = true;
   c->is_batched = o->mode == SMTP_MODE_BATCH;
   c->host_checking = o->mode == SMTP_MODE_CHECK;

@@ -191,6 +191,10 @@ static enum chunk_command chunk_command(struct smtp_body *b) {
   uint64_t size;
   switch (smtp_parse_verb(s->line, &arg, &bad_form)) {
   case VERB_BDAT:
+    if (smtp_parse_bdat(arg, &size, &last) && size == 0 && !last) {
+      smtp_synprot_error(s, false, 504, "zero size for BDAT command");
+      return CHUNK_NONE;
+    }
     if (smtp_parse_bdat(arg, &size, &last)) {
       chunk_begin(b, size, last);
       return CHUNK_NEXT;
@@ -340,7 +344,7 @@ static void answer(struct smtp_session *s, const struct smtp_body *b, const stru
     return;
   }
   if (!r->smtp_text) return;
-  if (b->chunked && b->last && (r->result == RECEIVE_ACCEPTED || r->result == RECEIVE_DISCARDED))
+  if (b->chunked && b->last && !s->m->prdr_requested && (r->result == RECEIVE_ACCEPTED || r->result == RECEIVE_DISCARDED))
     smtp_replyf(s, "250- %llu byte chunk, total %llu", (unsigned long long)b->chunk_size,
                 (unsigned long long)b->total);
   send_reply(s, r->smtp_text);
@@ -448,6 +452,10 @@ void smtp_do_bdat(struct smtp_session *s, struct str arg) {
     return;
   }
   s->c->early_acceptable = false;
+  if (size == 0 && !last) {
+    smtp_synprot_error(s, false, 504, "zero size for BDAT command");
+    return;
+  }
   if (s->chunk_refusal) { /* sent before the refusal was known: the same answer, so that a temporary one stays temporary */
     const char *text = s->chunk_refusal;
     if (last) s->chunk_refusal = NULL;

@@ -78,6 +78,8 @@ static void add_extensions(struct smtp_session *s, struct strbuf *b) {
   c->chunking_advertised = smtp_host_in(s, "chunking_advertise_hosts", o->chunking_advertise_hosts);
   if (c->chunking_advertised) strbuf_adds(b, "\nCHUNKING");
   if (smtp_advertise_tls(s)) strbuf_adds(b, "\nSTARTTLS");
+  c->prdr_advertised = o->prdr_enable;
+  if (c->prdr_advertised) strbuf_adds(b, "\nPRDR");
   strbuf_adds(b, "\nHELP");
 }
 
@@ -130,6 +132,12 @@ static void forget_helo(struct smtp_session *s) {
 void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   static const struct match_opts lookup_domains = {.caseless = true, .allow_named = true, .name = "helo_lookup_domains"};
   struct conn *c = s->c;
+  if (c->is_batched && arg.n == 0) { /* a batch names nobody */
+    if (s->m->sender) smtp_reset(s);
+    c->helo_seen = true;
+    c->esmtp = esmtp;
+    return;
+  }
   if (!helo_is_valid(s, arg)) {
     reject_syntax(s, arg, esmtp);
     return;
@@ -138,7 +146,8 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   c->from.helo_verified = c->from.helo_verify_failed = false;
   c->esmtp = esmtp;
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
-  c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = c->auth_advertised = c->tls_advertised = false;
+  c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = c->prdr_advertised = c->auth_advertised =
+    c->tls_advertised = false;
   if (c->from.host_address && !c->from.host_name &&
       match_list(&s->x, LIST_DOMAIN, c->from.helo_name, s->opt->helo_lookup_domains, &lookup_domains) == OUTCOME_OK) {
     (void)host_name_lookup(&s->x, NULL);

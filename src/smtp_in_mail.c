@@ -9,7 +9,7 @@
 
 struct mail_params {
   uint64_t size;
-  bool has_size;
+  bool has_size, wants_prdr;
   int body_type;
   int dsn_ret;
   const char *envid;
@@ -51,6 +51,10 @@ static const char *take_param(struct smtp_session *s, struct str key, struct str
   if (str_eqic(key, STR("ENVID")) && c->dsn_advertised) {
     if (p->envid) return "ENVID can be specified once only";
     p->envid = str_dup(s->m->arena, value);
+    return NULL;
+  }
+  if (str_eqic(key, STR("PRDR")) && c->prdr_advertised) {
+    p->wants_prdr = true;
     return NULL;
   }
   return "";
@@ -166,6 +170,7 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   m->body_type = p.body_type;
   m->dsn_ret = p.dsn_ret;
   m->dsn_envid = p.envid;
+  m->prdr_requested = p.wants_prdr;
   if (s->o->mode == SMTP_MODE_BATCH) return;
   struct acl_result r = smtp_run_acl(s, ACL_WHERE_MAIL, NULL, s->opt->acl_smtp_mail, OUTCOME_OK);
   if (r.outcome == OUTCOME_DISCARD) m->discarded = s->c->recipients_discarded = true;
@@ -177,6 +182,6 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   }
   s->last_rcpt_error = NULL; /* what was refused before belongs to no transaction */
   s->rcpt_errors_differ = false;
-  smtp_acl_accepted(s, &r, 250, "OK");
+  smtp_acl_accepted(s, &r, 250, p.wants_prdr ? "OK, PRDR Requested" : "OK");
   smtp_note_pipelining(s);
 }

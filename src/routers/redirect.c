@@ -438,7 +438,7 @@ static enum route_result redirect_route(struct route_ctx *rc, struct router *r, 
     return res;
   }
   addr->prop.errors_address = errors;
-  if (r->o.errors_to && errors) addr->prop.ignore_error = !*errors;
+  if (errors && router_sets_errors_to(r)) addr->prop.ignore_error = !*errors;
   hand_over_children(&run);
   return ROUTE_REROUTED;
 }

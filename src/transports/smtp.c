@@ -83,7 +83,7 @@ static bool reset_server(struct smtp_attempt *s) {
 }
 
 static void begin_transaction(struct smtp_attempt *s) {
-  s->mail_refused = s->data_refused = s->data_sent = s->bdat_used = false;
+  s->mail_refused = s->data_refused = s->data_sent = s->bdat_used = s->prdr_used = false;
 }
 
 /* All groups of one message.  True: the connection can take another message. */

@@ -111,11 +111,38 @@ static void note_chunking(struct smtp_attempt *s) {
     pipe_connect_chunk_taken(s->d->x, &s->plan, &s->need);
 }
 
+/* After a 353 each accepted recipient gets an answer of its own, in order; the one for the message decides whether any of them counts. */
+static bool reap_prdr(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
+  struct smtp_awaited *what = ARENA_NEW_N(s->a, struct smtp_awaited, n + 1), last;
+  struct smtp_reply *replies = ARENA_NEW_N(s->a, struct smtp_reply, n + 1), final;
+  for (size_t i = 0; i < n; i++) {
+    if (first[i].state != RCPT_ACCEPTED) continue;
+    smtp_expect(s, AT_END, &first[i], "end of data");
+    s->reply_deadline = deadline_in_sec(s->ob->final_timeout);
+    if (!smtp_read_reply(s, &what[i], &replies[i])) return false;
+  }
+  smtp_expect(s, AT_END, NULL, "end of data");
+  s->reply_deadline = deadline_in_sec(s->ob->final_timeout);
+  if (!smtp_read_reply(s, &last, &final)) return false;
+  if (final.code / 100 != 2) {
+    smtp_note_reply(s, &last, &final);
+    return true;
+  }
+  s->prdr_used = true;
+  for (size_t i = 0; i < n; i++) {
+    if (first[i].state != RCPT_ACCEPTED) continue;
+    if (replies[i].code / 100 == 2) replies[i].text = arena_printf(s->a, "%s\\n%s", replies[i].text, final.text);
+    take_final(s, &first[i], &what[i], &replies[i]);
+  }
+  return true;
+}
+
 static bool reap_final(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
   struct smtp_awaited what;
   struct smtp_reply r;
   if (s->awaited_count == 0) smtp_expect(s, AT_END, NULL, "end of data");
   if (!smtp_read_reply(s, &what, &r)) return false;
+  if (r.code == 353 && s->prdr_asked) return reap_prdr(s, first, n);
   if (r.code / 100 != 2) {
     if (s->early && !s->promise_stands) s->inconclusive = true;
     smtp_note_reply(s, &what, &r);

@@ -62,7 +62,15 @@ static const char *dsn_rcpt_params(struct smtp_attempt *s, const struct address 
   return b.p;
 }
 
-static void send_mail(struct smtp_attempt *s) {
+/* PRDR is asked for when there is more than one recipient to be told apart. */
+static bool wants_prdr(struct smtp_attempt *s, const struct smtp_rcpt *first, size_t n) {
+  size_t due = 0;
+  for (size_t i = 0; i < n; i++) due += smtp_is_due(&first[i]);
+  if (due < 2 || s->is_lmtp || !(s->facts.features & EHLO_PRDR)) return false;
+  return match_this_host(s->d->x, "hosts_try_prdr", s->ob->hosts_try_prdr, s->host->name, s->host->address) == OUTCOME_OK;
+}
+
+static void send_mail(struct smtp_attempt *s, const struct smtp_rcpt *first, size_t n) {
   const char *sender = s->d->return_path ? s->d->return_path : "";
   const char *size = "";
   if ((s->facts.features & EHLO_SIZE) && s->ob->size_addition >= 0) {
@@ -74,7 +82,9 @@ static void send_mail(struct smtp_attempt *s) {
   if (*dsn) s->used_features |= EHLO_DSN;
   const char *utf8 = s->d->msg->smtputf8 && (s->facts.features & EHLO_SMTPUTF8) ? " SMTPUTF8" : "";
   if (*utf8) s->used_features |= EHLO_SMTPUTF8;
-  smtp_send(s, AT_MAIL, NULL, "MAIL FROM:<%s>%s%s%s", sender, size, utf8, dsn);
+  s->prdr_asked = wants_prdr(s, first, n);
+  if (s->prdr_asked) s->used_features |= EHLO_PRDR;
+  smtp_send(s, AT_MAIL, NULL, "MAIL FROM:<%s>%s%s%s%s", sender, size, s->prdr_asked ? " PRDR" : "", utf8, dsn);
 }
 
 static void send_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r) {
@@ -93,7 +103,7 @@ static void send_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r) {
 
 void smtp_write_envelope(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n, bool with_data) {
   if (s->pipelining) s->used_features |= EHLO_PIPELINING;
-  send_mail(s);
+  send_mail(s, first, n);
   if (!s->pipelining && !smtp_reap_envelope(s)) return;
   for (size_t i = 0; i < n && !s->dead && !s->mail_refused; i++) {
     if (!smtp_is_due(&first[i])) continue;

@@ -60,6 +60,7 @@ struct smtp_failure {
   int err;               /* errno of TROUBLE_CONNECT, TROUBLE_LOCAL */
   const char *command;
   const char *reply;     /* reply text or the malformed line */
+  bool per_rcpt;         /* a reply to the content for one recipient only (LMTP, PRDR) */
   int64_t bytes_sent;    /* of the content, at AT_BLOCK */
 };
 
@@ -111,7 +112,7 @@ struct smtp_attempt {
   bool facts_are_real, greeting_done;
   const char *ehlo_error;         /* reply to a refused EHLO, for texts */
   bool pipelining;                /* may groups be sent */
-  bool mail_refused, data_refused, data_sent, bdat_used;
+  bool mail_refused, data_refused, data_sent, bdat_used, prdr_asked, prdr_used;
 
   /* TLS */
   bool is_smtps;                  /* TLS from the first byte */

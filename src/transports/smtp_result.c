@@ -97,7 +97,7 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
     case TROUBLE_REPLY:
       *ret_errno = errno_of_reply(f);
       if (*ret_errno) *ret_more |= (f->code % 100) << 8;
-      if (s->is_lmtp && f->at == AT_END) return arena_printf(s->a, "LMTP error after DATA: %s", f->reply);
+      if (f->per_rcpt) return arena_printf(s->a, "%s error after DATA: %s", s->is_lmtp ? "LMTP" : "PRDR", f->reply);
       return arena_printf(s->a, "SMTP error from remote mail server after %s%s: %s", pipelined, command, f->reply);
   }
   *ret_errno = ERRNO_UNKNOWNERROR;
@@ -121,6 +121,7 @@ void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
   a->pipelining_used = s->pipelining;
   a->early_pipe_used = s->early && s->promise_stands && s->sequence == 1;
   a->chunking_used = s->bdat_used;
+  a->prdr_used = s->prdr_used;
   smtp_tls_set_facts(s, a);
   a->proxy_used = s->proxy.local_address ? arena_printf(s->a, "[%s]:%d", s->proxy.local_address, s->proxy.local_port) : NULL;
   if (s->io) {
@@ -165,7 +166,7 @@ static const char *with_host(struct smtp_attempt *s, const char *text) {
 
 void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct smtp_awaited *what, const struct smtp_reply *reply) {
   struct smtp_failure f = {.trouble = TROUBLE_REPLY, .at = what->at, .pipelined = what->pipelined, .code = reply->code,
-                           .command = what->command, .reply = reply->text};
+                           .command = what->command, .reply = reply->text, .per_rcpt = what->at == AT_END};
   int err, more;
   const char *text = smtp_failure_text(s, &f, &err, &more);
   bool permanent = reply->code / 100 == 5;
@@ -173,7 +174,7 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
   set_result(s, r, permanent, err, more, text, true);
   if (permanent) return;
   r->deferred_by_reply = true;
-  if (what->at == AT_RCPT) retry_add_item(s->a, r->addr, address_key(s, r->addr), with_host(s, text), 0);
+  if (what->at == AT_RCPT || s->prdr_used) retry_add_item(s->a, r->addr, address_key(s, r->addr), with_host(s, text), 0);
 }
 
 void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char *confirmation) {
