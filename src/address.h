@@ -107,6 +107,7 @@ struct address {
   bool is_verify_only, timedout, retry_updated, continued_connection;
   bool pipelining_used, early_pipe_used, chunking_used, prdr_used, tfo_used, tfo_data_used;
   const char *auth_name, *auth_id, *auth_sndr; /* client authentication for A= */
+  const char *protocol_steps;     /* PS=: a letter for each EHLO (e), HELO (h), STARTTLS (s), AUTH (a) of the connection */
   const char *tls_cipher, *tls_peerdn, *tls_ver;
   bool tls_certificate_verified, tls_on, tls_dane, tls_resumed;
   const char *proxy_used;         /* PRX= : "[ip]:port" */

@@ -50,6 +50,7 @@ bool report_open(struct report *r, struct message *old, struct expand_ctx *x, co
   r->c->is_local_caller = true;
   r->c->login = r->c->from.ident = exim_login(r);
   r->c->from.protocol = "local";
+  r->c->from.auth_sender = cfg->o.bounce_sender_authentication;
   r->c->from.host_aliases = vec_new(r->a);
   r->c->uid = cfg->exim_uid;
   r->c->gid = cfg->exim_gid;

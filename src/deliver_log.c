@@ -90,6 +90,7 @@ static void add_host(struct strbuf *b, const struct address *addr) {
 }
 
 static void add_tls(struct strbuf *b, const struct address *addr) {
+  if (log_selects(LS_PROTOCOL_DETAIL) && addr->protocol_steps) strbuf_addl(b, " PS=", addr->protocol_steps, NULL);
   if (log_selects(LS_TLS_CIPHER) && addr->tls_cipher)
     strbuf_addl(b, " X=", addr->tls_cipher, addr->tls_resumed && log_selects(LS_TLS_RESUMPTION) ? "*" : "", NULL);
   if (log_selects(LS_TLS_CERTIFICATE_VERIFIED) && addr->tls_cipher)

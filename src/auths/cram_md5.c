@@ -91,8 +91,7 @@ static enum auth_status cram_md5_client(struct auth_client *c) {
   if (st != AUTH_OK) return st;
   const char *digest = cram_digest(c->x->a, secret, challenge);
   if (!digest) return auth_client_cancel(c, "HMAC-MD5 is not available");
-  st = auth_client_more(c, str_c(arena_printf(c->x->a, "%s %s", name, digest)));
-  return st == AUTH_MORE ? auth_client_cancel(c, "the server did not end the exchange") : st;
+  return auth_client_more(c, str_c(arena_printf(c->x->a, "%s %s", name, digest)));
 }
 
 const struct auth_driver cram_md5_auth = {

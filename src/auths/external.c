@@ -50,8 +50,7 @@ static enum auth_status external_client(struct auth_client *c) {
   st = auth_client_first(c, str_c(id));
   if (st != AUTH_MORE) return st;
   /* A server may ask for the identity although it came with AUTH. */
-  st = auth_client_more(c, str_c(id));
-  return st == AUTH_MORE ? auth_client_cancel(c, "the server did not end the exchange") : st;
+  return auth_client_more(c, str_c(id));
 }
 
 const struct auth_driver external_auth = {

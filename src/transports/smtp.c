@@ -96,6 +96,7 @@ static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fli
                                                .reply = "utf8 support required but not offered for forwarding"});
     return false;
   }
+  if (!in_flight && !smtp_auth_prepare_mail(s)) return false;
   if (!in_flight) first = smtp_next_group(s, &at, &n);
   while (first) {
     if (!in_flight) {
@@ -259,6 +260,7 @@ static void one_domain_only(struct smtp_job *job) {
 static void plan_early(struct smtp_attempt *s, bool allow_early) {
   smtp_gather_need(s, !allow_early);
   s->plan = pipe_connect_plan(s->d->x, &s->need);
+  if (s->ob->authenticated_sender_force) s->plan.use = false; /* AUTH= may only be expanded once the connection is there */
   if (!s->plan.use || !(s->is_smtps || (!s->avoid_tls && (s->plan.clear.features & EHLO_TLS)))) return;
   s->plan.use = false;
   s->plan.why_not = PIPE_NEED_UNMET;

@@ -113,6 +113,7 @@ void smtp_plan_first_flight(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
   s->pipelining = true;
   smtp_expect(s, AT_GREETING, NULL, "initial connection");
   smtp_send_ehlo(s);
+  if (smtp_auth_is_wanted(s)) return; /* AUTH comes first, and needs the EHLO reply */
   struct smtp_rcpt *first = smtp_next_group(s, at, ret_n);
   if (!first) return;
   /* With CHUNKING the chunk waits for the EHLO reply (a server that lost the extension would read the message as commands), and needs no
@@ -140,7 +141,8 @@ static enum pipe_event event_of_greeting(const struct smtp_attempt *s) {
     case TROUBLE_LOCAL:
     case TROUBLE_TLS:
     case TROUBLE_TLS_REQUIRED:
-    case TROUBLE_DANE: break;
+    case TROUBLE_DANE:
+    case TROUBLE_AUTH: break;
   }
   return PIPE_EV_GENUINE;
 }

@@ -84,7 +84,8 @@ static void send_mail(struct smtp_attempt *s, const struct smtp_rcpt *first, siz
   if (*utf8) s->used_features |= EHLO_SMTPUTF8;
   s->prdr_asked = wants_prdr(s, first, n);
   if (s->prdr_asked) s->used_features |= EHLO_PRDR;
-  smtp_send(s, AT_MAIL, NULL, "MAIL FROM:<%s>%s%s%s%s", sender, size, s->prdr_asked ? " PRDR" : "", utf8, dsn);
+  smtp_send(s, AT_MAIL, NULL, "MAIL FROM:<%s>%s%s%s%s%s", sender, size, s->prdr_asked ? " PRDR" : "", utf8, dsn,
+            s->auth_mail_param ? s->auth_mail_param : "");
 }
 
 static void send_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r) {

@@ -65,6 +65,7 @@ void smtp_send_ehlo(struct smtp_attempt *s) { smtp_send(s, AT_EHLO, NULL, "%s %s
 
 static void take_facts(struct smtp_attempt *s, const struct smtp_reply *r) {
   s->facts = smtp_parse_ehlo(str_c(r->text));
+  s->facts.auths = smtp_auth_usable(s->d->cfg, smtp_auth_mechanisms(s->a, str_c(r->text)));
   s->facts_are_real = true;
   s->ehlo_reply = r->text;
   s->pipelining = (s->facts.features & EHLO_PIPELINING) && !s->need.avoid_pipelining;
@@ -163,5 +164,5 @@ static bool greet_early(struct smtp_attempt *s) {
 }
 
 bool smtp_greet(struct smtp_attempt *s) {
-  return s->early ? greet_early(s) : greet_plain(s);
+  return (s->early ? greet_early(s) : greet_plain(s)) && smtp_authenticate(s);
 }

@@ -23,7 +23,7 @@ struct smtp_opts {
 
 enum { SMTP_FLIGHT_BODY_MAX = 8192, SMTP_MAX_AWAITED = 256, SMTP_REPLY_LINE_MAX = 4096, SMTP_REPLY_SHOWN = 4093, SMTP_REPLY_MAX = 16384 };
 
-enum smtp_at { AT_GREETING, AT_EHLO, AT_HELO, AT_STARTTLS, AT_MAIL, AT_RCPT, AT_DATA, AT_BLOCK, AT_END, AT_RSET, AT_QUIT };
+enum smtp_at { AT_GREETING, AT_EHLO, AT_HELO, AT_STARTTLS, AT_AUTH, AT_MAIL, AT_RCPT, AT_DATA, AT_BLOCK, AT_END, AT_RSET, AT_QUIT };
 
 /* What became of a recipient during this delivery. */
 enum rcpt_state { RCPT_PENDING, RCPT_SENT, RCPT_ACCEPTED, RCPT_DONE };
@@ -49,7 +49,7 @@ struct smtp_reply {
 };
 
 enum smtp_trouble { TROUBLE_NONE, TROUBLE_REPLY, TROUBLE_TIMEOUT, TROUBLE_CLOSED, TROUBLE_FORMAT, TROUBLE_CONNECT, TROUBLE_LOCAL, TROUBLE_TLS, TROUBLE_TLS_REQUIRED,
-                    TROUBLE_DANE };
+                    TROUBLE_DANE, TROUBLE_AUTH };
 
 /* The first thing that went wrong; what later commands of the same flight get as a consequence is not kept. */
 struct smtp_failure {
@@ -127,6 +127,15 @@ struct smtp_attempt {
   bool kept_is_verified;          /* of the session offered for resumption */
   const char *tls_session_key;    /* where the session is kept for resumption, NULL nowhere */
 
+  /* AUTH */
+  bool auth_policy_known, auth_wanted, auth_required; /* hosts_try_auth, hosts_require_auth */
+  struct smtp_reply auth_reply;   /* newest of the exchange, and the masked line it answered */
+  const char *auth_shown;
+  const char *auth_name, *auth_id; /* of the authenticator that succeeded, NULL none */
+  const char *auth_sender, *auth_mail_param; /* AUTH= of the message now sent and its text for MAIL, NULL none */
+
+  char steps[8];                  /* for PS= in log lines */
+
   /* early pipelining */
   bool tls_was_added;             /* F14: STARTTLS is new */
   struct pipe_plan plan;
@@ -146,6 +155,8 @@ struct smtp_attempt {
 /* --- smtp_reply.c --- */
 /* Queue a command (fmt ends without CRLF) and note the reply owed. shown: as texts name it, NULL: the command itself. */
 void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, const char *fmt, ...) PRINTF(4, 5);
+/* Note a step of the session for PS= in log lines. */
+void smtp_note_step(struct smtp_attempt *s, char step);
 /* Note that a reply is owed without a command (greeting, end of data, LMTP per recipient). */
 void smtp_expect(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, const char *shown);
 /* Read the oldest owed reply.  False when the connection is no longer usable: s->fail says why, s->dead is set. */
@@ -175,6 +186,19 @@ MUST_CHECK bool smtp_reap_greeting(struct smtp_attempt *s);
 /* EHLO or LHLO, HELO when that is refused; facts are those of the layer now spoken on (in_tls). */
 MUST_CHECK bool smtp_hello(struct smtp_attempt *s);
 void smtp_send_ehlo(struct smtp_attempt *s);
+
+/* --- smtp_auth.c --- */
+/* Mechanism names of the AUTH lines of an EHLO reply, each with a blank in front; empty: none.  Pure. */
+struct str smtp_auth_mechanisms(struct arena *a, struct str ehlo_reply);
+/* Bit n: the n-th configured authenticator is a client and its mechanism is there (ehlo_facts.auths). */
+uint16_t smtp_auth_usable(const struct config *cfg, struct str mechanisms);
+/* Is AUTH tried (or required) with this host? */
+bool smtp_auth_is_wanted(struct smtp_attempt *s);
+/* After the EHLO that counts.  False: s->fail, or the connection is lost. */
+MUST_CHECK bool smtp_authenticate(struct smtp_attempt *s);
+/* What MAIL of the message now to be sent says behind the address: s->auth_mail_param.  False: s->fail. */
+MUST_CHECK bool smtp_auth_prepare_mail(struct smtp_attempt *s);
+void smtp_auth_set_facts(const struct smtp_attempt *s, struct address *a);
 
 /* --- smtp_tls.c --- */
 enum smtp_tls_step { SMTP_TLS_UNUSED, SMTP_TLS_STARTED, SMTP_TLS_FAILED };

@@ -19,6 +19,11 @@ void smtp_expect(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt
   s->awaited_count++;
 }
 
+void smtp_note_step(struct smtp_attempt *s, char step) {
+  size_t n = strlen(s->steps);
+  if (n + 1 < sizeof(s->steps)) s->steps[n] = step;
+}
+
 void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
@@ -39,6 +44,7 @@ void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, 
     strbuf_adds(&s->flight, "\r\n");
   }
   smtp_expect(s, at, rcpt, line);
+  if (at == AT_EHLO || at == AT_HELO || at == AT_STARTTLS) smtp_note_step(s, at == AT_EHLO ? 'e' : at == AT_HELO ? 'h' : 's');
   /* a group is promised as soon as its commands are written without waiting, so the first one counts as pipelined too */
   if (s->pipelining && (at == AT_MAIL || at == AT_DATA))
     s->awaited[(s->awaited_head + s->awaited_count - 1) % SMTP_MAX_AWAITED].pipelined = true;

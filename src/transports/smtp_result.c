@@ -24,6 +24,7 @@ static const struct {
   {TROUBLE_REPLY, AT_EHLO, SMTP_ERROR_HOST},
   {TROUBLE_REPLY, AT_HELO, SMTP_ERROR_HOST},
   {TROUBLE_REPLY, AT_STARTTLS, SMTP_ERROR_HOST},
+  {TROUBLE_REPLY, AT_AUTH, SMTP_ERROR_HOST},
   {TROUBLE_REPLY, AT_RCPT, SMTP_ERROR_RECIPIENT},
   {TROUBLE_REPLY, AT_ANY, SMTP_ERROR_MESSAGE},
   {TROUBLE_TIMEOUT, AT_MAIL, SMTP_ERROR_MESSAGE},
@@ -75,6 +76,7 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
     case TROUBLE_TLS:
       *ret_errno = f->err;
       return arena_printf(s->a, "TLS session: %s", f->reply);
+    case TROUBLE_AUTH:
     case TROUBLE_TLS_REQUIRED:
     case TROUBLE_DANE:
       *ret_errno = f->err;
@@ -124,6 +126,8 @@ void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
   a->prdr_used = s->prdr_used;
   smtp_tls_set_facts(s, a);
   a->proxy_used = s->proxy.local_address ? arena_printf(s->a, "[%s]:%d", s->proxy.local_address, s->proxy.local_port) : NULL;
+  smtp_auth_set_facts(s, a);
+  a->protocol_steps = s->sequence == 1 && s->steps[0] ? arena_strdup(s->a, s->steps) : NULL;
   if (s->io) {
     enum net_tfo_mark mark = net_tfo_mark(stream_fd(s->io), true);
     a->tfo_used = mark != NET_TFO_NONE;
@@ -209,7 +213,7 @@ static void add_retry_items(struct smtp_attempt *s, enum smtp_error_class class,
 
 /* A failed handshake shows in the line of the address, or in the one about going on in clear; a permanent DANE failure likewise. */
 static bool is_logged_for_host(const struct smtp_failure *f, bool permanent, enum smtp_error_class class) {
-  if (f->trouble == TROUBLE_TLS) return false;
+  if (f->trouble == TROUBLE_TLS || f->trouble == TROUBLE_AUTH) return false;
   if (f->trouble == TROUBLE_DANE) return !permanent;
   return !permanent || class == SMTP_ERROR_HOST;
 }
@@ -218,7 +222,7 @@ void smtp_record_failure(struct smtp_attempt *s) {
   const struct smtp_failure *f = &s->fail;
   enum smtp_error_class class = smtp_classify(f);
   bool permanent = (f->trouble == TROUBLE_REPLY && f->code / 100 == 5) || (f->trouble == TROUBLE_DANE && f->err == 0);
-  bool connected = f->trouble != TROUBLE_CONNECT && f->trouble != TROUBLE_DANE;
+  bool connected = f->trouble != TROUBLE_CONNECT && f->trouble != TROUBLE_DANE && f->trouble != TROUBLE_AUTH;
   int err, more;
   const char *text = smtp_failure_text(s, f, &err, &more);
   struct address *first = NULL, *timed_out = NULL;
