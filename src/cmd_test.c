@@ -14,6 +14,7 @@
 #include "message.h"
 #include "os/net.h"
 #include "os/sys.h"
+#include "policy/acl.h"
 #include "policy/expand.h"
 #include "policy/readconf.h"
 #include "policy/rewrite.h"
@@ -23,6 +24,26 @@
 enum { MESSAGE_FILE_MAX = 32 << 20 };
 
 /* ---- -be ---- */
+
+/* "set acl_m0 = text" gives an ACL variable its value for what follows; "set,t" makes it tainted. */
+static bool set_variable(struct expand_ctx *x, const char *text)
+{
+  struct str s = str_c(text);
+  if (!str_starts(s, STR("set"))) return false;
+  bool tainted = str_starts(s, STR("set,t"));
+  s = str_n(s.p + (tainted ? 5 : 3), s.n - (tainted ? 5 : 3));
+  size_t equals = str_index(s, '=');
+  struct str name = str_trim(str_n(s.p, equals)), value = equals < s.n ? str_trim(str_n(s.p + equals + 1, s.n - equals - 1)) : STR("");
+  if (s.n == 0 || !ch_isspace(s.p[0]) || equals == s.n || !str_starts(name, STR("acl_")) || name.n < 6) return false;
+  for (size_t i = 0; i < name.n; i++)
+    if (!ch_isalnum(name.p[i]) && name.p[i] != '_') return false;
+  if (name.p[4] != 'c' && name.p[4] != 'm') return false;
+  if (!x->msg) x->msg = message_new(x->cfg);
+  acl_var_set(x, str_dup(x->a, name), arena_strndup_t(x->a, value.p, value.n, tainted ? TAINTED : UNTAINTED));
+  printf("variable %.*s set\n", STR_FMT(str_n(name.p + 4, name.n - 4)));
+  fflush(stdout);
+  return true;
+}
 
 static void expand_and_print(struct expand_ctx *x, struct config *cfg, const char *text)
 {
@@ -34,6 +55,7 @@ static void expand_and_print(struct expand_ctx *x, struct config *cfg, const cha
     return;
   }
   text = readconf_replace_macros(cfg, x->a, text);
+  if (set_variable(x, text)) return;
   const char *result = expand_string(x, text);
   if (result) puts(result);
   else printf("Failed: %s\n", x->error ? x->error : "forced failure");
@@ -129,7 +151,7 @@ int cmd_expand(struct config *cfg, const struct cmdline *c, const char *sender)
     }
     expand_and_print(&x, cfg, line);
   }
-  message_free(m);
+  message_free(x.msg);
   arena_free(a);
   return EXIT_SUCCESS;
 }
@@ -215,7 +237,7 @@ int cmd_test_rewrite(struct config *cfg, const struct cmdline *c)
   const char *given = arena_strdup_t(a, c->args.v[0], TAINTED);
   if (!cfg->rewrite_rules) printf("No rewrite rules are defined\n");
   if (cfg->smtp_rewrite_rules) {
-    const char *s = rewrite_address(&x, given, REWRITE_SMTP, cfg->smtp_rewrite_rules);
+    const char *s = rewrite_address(&x, given, REWRITE_SMTP_SENDER, cfg->smtp_rewrite_rules);
     if (s != given) printf("    SMTP: %s\n", s);
   }
   unsigned wanted = 0;

@@ -39,7 +39,9 @@ void deliver_parent_done(struct deliver_run *run, struct address *addr) {
   struct address *p = addr->parent;
   if (!p || p->child_count <= 0) return;
   if (--p->child_count > 0) return;
-  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: children all complete", deliver_log_address(run->a, p, false));
+  /* A copy made by "unseen" is the same address: it is told once, for the original. */
+  bool is_copy = p->parent && strcmp(p->parent->address, p->address) == 0;
+  if (run->msglog_fd >= 0 && !is_copy) log_msglog(run->msglog_fd, "%s: children all complete", deliver_log_address(run->a, p, false));
   deliver_mark_done(run, p);
 }
 
@@ -535,6 +537,7 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
   sys_role(SYS_ROLE_DELIVERY);
   priv_leave_caller();
   process_info_set("delivering %s", id);
+  DEBUG(D_V) debug_printf("delivering %s\n", id);
   log_set_message_id(id);
   enum deliver_result result = DELIVER_NOT_ATTEMPTED;
   struct message *m = NULL;

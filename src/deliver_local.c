@@ -179,7 +179,8 @@ static bool check_size(struct deliver_run *run, struct delivery *d) {
 bool deliver_prepare(struct deliver_run *run, struct delivery *d) {
   if (d->transport->o.debug_print) {
     const char *s = expand_string(&run->x, d->transport->o.debug_print);
-    DEBUG(D_V) debug_printf("%s\n", s ? s : d->transport->o.debug_print);
+    if (!s) s = d->transport->o.debug_print;
+    DEBUG(D_V) debug_printf("%s%s", s, *s && s[strlen(s) - 1] == '\n' ? "" : "\n");
   }
   return set_return_path(run, d) && check_size(run, d);
 }

@@ -168,13 +168,16 @@ static int do_smtp(struct run *r)
 static int do_host_check(struct run *r)
 {
   struct conn *k = conn_for_caller(r, 0, 1);
-  startup_logging(r->cfg, true, true);
+  startup_logging(r->cfg, STARTUP_LOG_SESSION);
   k->from.ident = NULL;
   k->is_local_caller = false;
   k->host_checking = true;
   k->host_checking_callout = r->c->check_callout;
   if (!split_host_port(k->arena, r->c->check_ip, &k->from.host_address, &k->from.host_port))
     return refuse("bad address after -bh");
+  struct ip ip;
+  char text[IP_TEXT_SIZE];
+  if (ip_parse(str_c(k->from.host_address), &ip)) k->from.host_address = arena_strdup_t(k->arena, ip_format(&ip, text), TAINTED);
   if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
   origin_set_fullhost(k->arena, &k->from, log_selects(LS_INCOMING_PORT));
   struct smtp_opts o = {.mode = SMTP_MODE_CHECK, .queue_only = true};
@@ -483,14 +486,20 @@ static int dispatch(struct run *r)
   case CMD_INFO: return cmd_info(r->c->help_for);
   case CMD_PRINT: return do_print(r);
   case CMD_EXPAND:
-    startup_logging(r->cfg, true, true);
+    startup_logging(r->cfg, STARTUP_LOG_TESTING);
     startup_become_caller(&r->who);
     return do_expand(r);
-  case CMD_TEST_RETRY: return cmd_test_retry(r->cfg, r->c);
-  case CMD_TEST_REWRITE: return cmd_test_rewrite(r->cfg, r->c);
+  case CMD_TEST_RETRY:
+    startup_logging(r->cfg, STARTUP_LOG_TESTING);
+    return cmd_test_retry(r->cfg, r->c);
+  case CMD_TEST_REWRITE:
+    startup_logging(r->cfg, STARTUP_LOG_TESTING);
+    return cmd_test_rewrite(r->cfg, r->c);
   case CMD_TEST_ADDRESS:
   case CMD_VERIFY_RECIPIENT:
-  case CMD_VERIFY_SENDER: return do_test_addresses(r);
+  case CMD_VERIFY_SENDER:
+    startup_logging(r->cfg, STARTUP_LOG_TESTING);
+    return do_test_addresses(r);
   case CMD_LIST: return do_list(r);
   case CMD_COUNT: return queue_count(r->cfg);
   case CMD_SMTP:
@@ -523,7 +532,7 @@ static void apply_overrides(struct run *r)
   if (c->max_messages_per_connection >= 0) limit_connections(r->cfg, c->max_messages_per_connection);
   if (c->syslog_tag && r->who.is_admin) {
     o->syslog_processname = c->syslog_tag;
-    startup_logging(r->cfg, false, false);
+    startup_logging(r->cfg, STARTUP_LOG_FILES);
   }
   if (c->receive_timeout_sec >= 0) o->receive_timeout = c->receive_timeout_sec;
   if (c->smtp_receive_timeout_sec >= 0) o->smtp_receive_timeout = arena_printf(r->cfg->arena, "%ds", (int)c->smtp_receive_timeout_sec);

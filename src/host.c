@@ -239,13 +239,19 @@ enum outcome host_hook_resolve(struct expand_ctx *x, const char *name, struct ve
 static enum outcome hook_addresses(struct expand_ctx *x, const char *name, struct vec *ret) {
   struct host h = {.name = name};
   enum host_find found = host_find_byname(x, &h, NULL, NULL);
-  if (found == HOST_FIND_AGAIN) return OUTCOME_DEFER;
+  const char *who = x->conn ? x->conn->from.fullhost : NULL;
+  const char *text = arena_printf(x->a, "no IP address found for host %s%s%s%s", name, who ? " (during SMTP connection from " : "",
+                                  who ? who : "", who ? ")" : "");
+  if (found == HOST_FIND_AGAIN) {
+    struct match_opts again = {.caseless = true, .allow_named = true, .name = "dns_again_means_nonexist"};
+    narrate(x, D_HOST_LOOKUP, "%s", text);
+    /* asked of the resolver already; readers of -bh are used to see it a second time */
+    if (narrate_wanted(x, D_HOST_LOOKUP)) (void)match_list(x, LIST_DOMAIN, name, x->cfg->o.dns_again_means_nonexist, &again);
+    return OUTCOME_DEFER;
+  }
   for (struct host *p = &h; p; p = p->next)
     if (p->address) vec_push(ret, arena_strdup(x->a, p->address));
   if (ret->n == 0) {
-    const char *who = x->conn ? x->conn->from.fullhost : NULL;
-    const char *text = arena_printf(x->a, "no IP address found for host %s%s%s%s", name, who ? " (during SMTP connection from " : "",
-                                    who ? who : "", who ? ")" : "");
     narrate(x, D_HOST_LOOKUP, "%s", text);
     log_write(LS_HOST_LOOKUP_FAILED, LOG_MAIN, "%s", text);
   }

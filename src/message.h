@@ -91,9 +91,12 @@ struct message {
   struct vec raw_recipients;     /* const char *, the same for recipients; empty: recipients */
   bool message_id_made;          /* Message-Id: was added here (id*= in the log) */
   bool freeze_no_tell;           /* control = freeze/no_tell */
+  bool sender_is_rewritten;      /* the ordinary rewriting rules were applied to sender */
+  bool recipients_are_rewritten; /* and to recipients */
   bool sender_verify_done;       /* verify = sender ran: result and texts below */
   int sender_verify_result;      /* enum outcome */
   const char *sender_verify_user, *sender_verify_log;
+  const char *sender_verify_other; /* verify = sender=address failed for this one: explained instead of the sender; NULL none */
   bool sender_verify_reported;   /* the "sender verify fail" line was written and the details were sent */
 };
 

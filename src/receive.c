@@ -50,6 +50,7 @@ void receive_add_recipient(struct message *m, const char *address, const char *r
 /* ---- ends that are no acceptance ---- */
 
 static struct receive_reply end_without(struct reception *r, enum receive_result result, const char *text, bool drop) {
+  if (r->keep_body && r->m->data_fd >= 0) r->kept_body_fd = fcntl(r->m->data_fd, F_DUPFD_CLOEXEC, 3);
   spool_abandon(r->m);
   return (struct receive_reply){.result = result, .smtp_text = text, .drop = drop};
 }
@@ -93,8 +94,10 @@ static struct receive_reply spool_failed(struct reception *r, const char *what, 
 }
 
 static struct receive_reply too_big(struct reception *r) {
+  /* Of a local message no more is read; how large it would be is not known. */
+  int64_t got = r->is_smtp ? r->header_bytes + r->body_read : r->size_limit + 1;
   const char *line = arena_printf(r->x->a, "rejected from <%s> %s: message too big: read=%lld max=%lld", r->m->sender,
-                                  receive_ident(r), (long long)(r->header_bytes + r->body_read), (long long)r->size_limit);
+                                  receive_ident(r), (long long)got, (long long)r->size_limit);
   if (log_selects(LS_SIZE_REJECT)) receive_log_reject(r->m, LOG_MAIN | LOG_REJECT, line);
   return end_without(r, RECEIVE_REJECTED, "552 Message size exceeds maximum permitted", false);
 }
@@ -171,7 +174,7 @@ static bool final_acl(struct reception *r, struct receive_reply *ret, const char
   const char *acl = r->is_smtp ? o->acl_smtp_data : o->acl_not_smtp;
   enum acl_where where = r->is_smtp ? ACL_WHERE_DATA : ACL_WHERE_NOTSMTP;
   if (!acl || (r->is_smtp && r->m->recipient_count == 0)) return true;
-  receive_apply_acl_headers(r->m); /* what earlier ACLs added can be seen now */
+  receive_apply_acl_headers(r->x, r->m); /* what earlier ACLs added can be seen now */
   struct acl_result a = acl_check(r->x, r->env, where, NULL, acl);
   if (a.outcome == OUTCOME_OK || a.outcome == OUTCOME_DISCARD) {
     *ret_text = a.user_message;
@@ -183,7 +186,7 @@ static bool final_acl(struct reception *r, struct receive_reply *ret, const char
     return true;
   }
   bool denied = a.outcome == OUTCOME_FAIL || a.outcome == OUTCOME_FAIL_DROP;
-  receive_apply_acl_headers(r->m);
+  receive_apply_acl_headers(r->x, r->m);
   if (r->is_smtp) {
     smtp_acl_failed(r->env->session, where, &a, "after DATA");
     *ret = end_without(r, denied ? RECEIVE_REJECTED : RECEIVE_TEMPFAIL, NULL, a.outcome == OUTCOME_FAIL_DROP);
@@ -191,13 +194,14 @@ static bool final_acl(struct reception *r, struct receive_reply *ret, const char
   }
   const char *log = a.log_message ? a.log_message : a.user_message;
   int n = log ? (int)strcspn(log, "\n") : 0;
-  receive_log_reject(r->m, LOG_MAIN | LOG_REJECT, arena_printf(r->x->a, "F=<%s> rejected by non-SMTP ACL%s%.*s", r->m->sender,
+  unsigned dest = r->c->log_reject_target_set ? r->c->log_reject_target : LOG_MAIN | LOG_REJECT;
+  if (dest) receive_log_reject(r->m, dest, arena_printf(r->x->a, "F=<%s> rejected by non-SMTP ACL%s%.*s", r->m->sender,
                      n ? ": " : "", n, log ? log : ""));
   r->temporary = false;
-  const char *user = a.outcome == OUTCOME_ERROR || !a.user_message ? "Administrative prohibition" : a.user_message;
-  if (a.outcome == OUTCOME_ERROR) user = "local configuration problem";
+  const char *user = a.outcome == OUTCOME_ERROR || !a.user_message ? "local configuration problem" : a.user_message;
   *ret = end_without(r, denied ? RECEIVE_REJECTED : RECEIVE_TEMPFAIL,
                      arena_printf(r->x->a, "%d %s", denied ? 550 : 451, user), false);
+  ret->by_acl = true;
   return false;
 }
 
@@ -264,7 +268,7 @@ static struct receive_reply store(struct reception *r, const char *text) {
   m->from = &r->c->from;
   m->acl_c = r->c->acl_c;
   m->is_local = !m->sender_set_untrusted && !r->c->from.host_address && r->c->sender_is_own;
-  receive_apply_acl_headers(m);
+  receive_apply_acl_headers(r->x, m);
   if (!receive_make_received(r, true)) return spool_failed(r, "Received: header", -EINVAL);
   count_size(m);
   if (client_is_gone(r)) return end_without(r, RECEIVE_LOST, NULL, true);
@@ -301,14 +305,14 @@ static struct receive_reply receive_run(struct reception *r) {
     return end_without(r, RECEIVE_REJECTED, r->reply, false);
   }
   log_set_message_id(m->id);
+  if (r->after_headers && !r->after_headers(r, &reply)) return reply;
+  receive_fix_headers(r);
   switch (read_body(r, &rc)) {
   case BODY_DONE: break;
   case BODY_LOST: return lost(r);
   case BODY_TOO_BIG: return too_big(r);
   case BODY_SPOOL_ERROR: return spool_failed(r, "Failed to write to the spool", rc);
   }
-  if (r->after_headers && !r->after_headers(r, &reply)) return reply;
-  receive_fix_headers(r);
   if (!receive_make_received(r, false)) return spool_failed(r, "Received: header", -EINVAL);
   count_size(m);
   if (!smtp_run_prdr(r, &reply, &prdr_text)) return end_without(r, reply.result, reply.smtp_text, false);

@@ -21,6 +21,7 @@ struct receive_reply {
   enum receive_result result;
   const char *smtp_text;   /* whole reply text with code, without CRLF: "250 OK id=..." */
   bool drop;               /* close afterwards */
+  bool by_acl;             /* refused by the non-SMTP ACL */
 };
 
 /* Take the message whose envelope is in m from the source: checks sizes, parses headers, makes Received:, fixes up local submissions, runs the DATA

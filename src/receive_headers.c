@@ -201,7 +201,8 @@ static const char *submitter_address(struct reception *r, const char **ret_name)
     return *m->submission_domain ? arena_printf(m->arena, "%s@%s", f->auth_id, m->submission_domain) : f->auth_id;
   }
   if (r->c->real_name) *ret_name = r->c->real_name;
-  return arena_printf(m->arena, "%s@%s", r->c->login ? r->c->login : "unknown", r->c->cfg->qualify_domain);
+  const char *login = r->c->login ? addr_quote_local_part(m->arena, str_c(r->c->login)) : "unknown";
+  return arena_printf(m->arena, "%s@%s", login, r->c->cfg->qualify_domain);
 }
 
 static const char *with_phrase(struct reception *r, const char *name, const char *address) {
@@ -218,7 +219,9 @@ static void add_from(struct reception *r) {
   if (has_header(m, header)) return;
   const char *address = m->sender && *m->sender ? m->sender : m->submission_mode || (!r->c->is_smtp_input && !r->c->is_trusted) ? own : NULL;
   if (!address) return;
-  bool own_name = m->submission_name || (own && (strcmp(own, address) == 0 || m->sender_name_forced));
+  /* A trusted caller who names a sender speaks for somebody else, whose name we do not know. */
+  bool is_submitter = r->c->from.host_address ? own && strcmp(own, address) == 0 : !r->c->is_trusted || r->c->sender_is_own;
+  bool own_name = m->submission_name || (own && (is_submitter || m->sender_name_forced));
   receive_add_header(m, 'F', "%s: %s\n", header, own_name ? with_phrase(r, name, address) : address);
 }
 
@@ -329,12 +332,28 @@ static struct header_line *replace_header(struct message *m, struct header_line 
   return n;
 }
 
-static void rewrite_headers(struct reception *r) {
+/* The envelope: the sender first (manual 31.4), unless its verification has done it already. */
+static void rewrite_envelope(struct reception *r) {
+  struct message *m = r->m;
+  rewrite_message_sender(r->x);
+  if (m->recipients_are_rewritten) return;
+  m->recipients_are_rewritten = true;
+  for (size_t i = 0; r->c->cfg->rewrite_rules && i < m->recipient_count; i++) {
+    const char *old = m->recipients[i].address, *now = rewrite_address(r->x, old, REWRITE_ENVTO, r->c->cfg->rewrite_rules);
+    if (now != old) m->recipients[i].address = arena_strdup(m->arena, now);
+  }
+}
+
+static void qualify_headers(struct reception *r) {
   for (struct header_line *h = r->m->headers; h; h = h->next) {
-    if (!strchr("BCFRST", h->type)) continue;
-    const char *text = qualify_header(r, h);
+    const char *text = strchr("BCFRST", h->type) ? qualify_header(r, h) : NULL;
     if (text) h = replace_header(r->m, h, text);
-    text = r->c->cfg->rewrite_rules ? rewrite_header(r->x, h, r->c->cfg->rewrite_rules) : NULL;
+  }
+}
+
+static void rewrite_headers(struct reception *r) {
+  for (struct header_line *h = r->m->headers; r->c->cfg->rewrite_rules && h; h = h->next) {
+    const char *text = strchr("BCFRST", h->type) ? rewrite_header(r->x, h, r->c->cfg->rewrite_rules) : NULL;
     if (text) h = replace_header(r->m, h, text);
   }
 }
@@ -342,12 +361,15 @@ static void rewrite_headers(struct reception *r) {
 void receive_fix_headers(struct reception *r) {
   bool fix = r->is_local && !r->m->suppress_local_fixups;
   if (fix) complete_from(r);
+  qualify_headers(r);
+  if (fix) {
+    add_message_id(r);
+    add_from(r);
+    check_sender(r);
+    add_date(r);
+  }
+  rewrite_envelope(r);
   rewrite_headers(r);
-  if (!fix) return;
-  add_message_id(r);
-  add_from(r);
-  check_sender(r);
-  add_date(r);
 }
 
 /* ---- Received: ---- */
@@ -391,17 +413,16 @@ bool receive_make_received(struct reception *r, bool refresh) {
 
 /* ---- ACL changes ---- */
 
-static bool name_matches(struct str name, struct str pattern) {
-  if (pattern.n > 0 && pattern.p[pattern.n - 1] == '*') return str_startsic(name, str_n(pattern.p, pattern.n - 1));
-  return str_eqic(name, pattern);
-}
-
-static void remove_named(struct message *m, struct str pattern) {
+/* The item of remove_header is a header's name without wildcards, or a regular expression for the whole line. */
+static void remove_lines(struct expand_ctx *x, struct message *m, const char *item) {
   struct str name, value;
-  for (struct header_line *h = m->headers; h; h = h->next)
-    if (h->type != '*' && h != m->received_header && header_split(str_n(h->text, h->n), &name, &value) &&
-        name_matches(name, pattern))
-      h->type = '*';
+  struct expand_scope saved = x->s;
+  for (struct header_line *h = m->headers; h; h = h->next) {
+    if (h->type == '*' || h == m->received_header || !header_split(str_n(h->text, h->n), &name, &value)) continue;
+    bool matches = *item == '^' ? regex_match(x, item, true, str_rtrim(str_n(h->text, h->n)), false) == OUTCOME_OK : str_eqic_c(name, item);
+    if (matches) h->type = '*';
+  }
+  x->s = saved;
 }
 
 static void insert_after(struct message *m, struct header_line **at, struct header_line *h) {
@@ -423,13 +444,12 @@ static struct header_line **place_of(struct message *m, char place) {
   return last;
 }
 
-void receive_apply_acl_headers(struct message *m) {
+void receive_apply_acl_headers(struct expand_ctx *x, struct message *m) {
   for (size_t i = 0; i < m->removed_headers.n; i++) {
-    struct str list = str_c(m->removed_headers.v[i]);
-    while (list.n > 0) {
-      struct str name = str_trim(str_cut(&list, ':'));
-      if (name.n > 0) remove_named(m, name);
-    }
+    const char *list = m->removed_headers.v[i], *item;
+    int sep = 0;
+    while ((item = list_next(x->a, &list, &sep)))
+      if (*item) remove_lines(x, m, item);
   }
   m->removed_headers.n = 0;
   for (struct header_line *h = m->added_headers, *next; h; h = next) {

@@ -4,6 +4,7 @@
  * Floor: flows.  The caller may be an untrusted local user: only what his rights allow is taken from him (sender, "From "
  * line).  CR, LF and CR LF all end lines; a line with a single dot ends the message unless -i.  Errors go to the sender by
  * mail or to stderr (-oe...).  Manual ch. 5 (-bm -t -f -oe), ch. 47. */
+#include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@ struct local_source {
   struct arena *a;
   int64_t timeout_sec;
   bool dot_ends, ended;
-  bool after_cr, at_line_start, held_dot, dot_cr;
+  bool after_cr, at_line_start, held_dot, in_headers;
   char out[8192 + 8];
   size_t out_n;
 };
@@ -40,34 +41,54 @@ struct submission {
 
 /* ---- the source ---- */
 
-static void put_line_end(struct local_source *l) {
-  l->out[l->out_n++] = '\n';
+static void put(struct local_source *l, char c) {
+  l->out[l->out_n++] = c;
+  l->at_line_start = false;
+}
+
+static void end_line(struct local_source *l) {
+  if (l->at_line_start) l->in_headers = false;
+  put(l, '\n');
   l->at_line_start = true;
+}
+
+/* A CR without LF is a line break that no dot ends a message after; in a header it must not begin another one. */
+static void bare_cr(struct local_source *l) {
+  put(l, '\n');
+  if (l->in_headers) put(l, ' ');
+}
+
+static void after_cr(struct local_source *l, bool newline_follows) {
+  l->after_cr = false;
+  if (newline_follows && l->held_dot) l->ended = true;
+  else if (newline_follows) end_line(l);
+  else {
+    if (l->held_dot) put(l, '.');
+    l->held_dot = false;
+    bare_cr(l);
+  }
 }
 
 static void feed(struct local_source *l, char c) {
   if (l->after_cr) {
-    l->after_cr = false;
-    if (c == '\n') return; /* the CR before it was the line end */
+    after_cr(l, c == '\n');
+    if (c == '\n') return;
+  }
+  if (c == '\r') {
+    l->after_cr = true;
+    return;
   }
   if (l->held_dot) {
-    l->held_dot = false;
-    if (c == '\n' || c == '\r') {
+    if (c == '\n') {
       l->ended = true;
       return;
     }
-    l->out[l->out_n++] = '.';
-    l->at_line_start = false;
+    l->held_dot = false;
+    put(l, '.');
   }
-  if (c == '\n' || c == '\r') {
-    l->after_cr = c == '\r';
-    put_line_end(l);
-  } else if (c == '.' && l->at_line_start && l->dot_ends) {
-    l->held_dot = true;
-  } else {
-    l->out[l->out_n++] = c;
-    l->at_line_start = false;
-  }
+  if (c == '\n') end_line(l);
+  else if (c == '.' && l->at_line_start && l->dot_ends) l->held_dot = true;
+  else put(l, c);
 }
 
 static ssize_t local_next(struct body_source *src, const char **ret_p) {
@@ -78,7 +99,8 @@ static ssize_t local_next(struct body_source *src, const char **ret_p) {
     deadline_ms d = l->timeout_sec > 0 ? deadline_in_sec(l->timeout_sec) : DEADLINE_NEVER;
     enum stream_status st = stream_fill(l->io, d, &in);
     if (st == STREAM_EOF) {
-      if (l->held_dot) l->out[l->out_n++] = '.';
+      if (l->after_cr) after_cr(l, true);
+      else if (l->held_dot) put(l, '.');
       l->held_dot = false;
       l->ended = true;
       break;
@@ -100,10 +122,39 @@ static void local_drain(struct body_source *src) {
 
 /* ---- errors ---- */
 
-static const char *first_lines(struct submission *s, const char *subject, const char *what) {
-  const char *name = s->c->cfg->qualify_domain;
-  return arena_printf(s->x.a, "Auto-Submitted: auto-replied\nFrom: Mail Delivery System <Mailer-Daemon@%s>\nTo: %s\nSubject: %s\n\n"
-                      "A message that you sent contained %s\n", name, s->m->sender, subject, what);
+static void add_first_lines(struct submission *s, struct strbuf *b, const char *subject, const char *what) {
+  const struct config *cfg = s->c->cfg;
+  strbuf_addf(b, "Auto-Submitted: auto-replied\nFrom: Mail Delivery System <Mailer-Daemon@%s>\nTo: %s\n", cfg->qualify_domain, s->m->sender);
+  if (s->m->id[0]) strbuf_addf(b, "References: <E%s@%s>\n", s->m->id, cfg->primary_hostname);
+  strbuf_addf(b, "Subject: %s\n\nA message that you sent %s\n\n", subject, what);
+}
+
+/* What was read of the message and, when its reading stopped early, what still comes; the body up to a limit. */
+static void add_copy(struct submission *s, struct strbuf *b) {
+  int64_t limit = s->c->cfg->o.bounce_return_size_limit;
+  if (s->r.size_limit > 0 && s->r.size_limit < limit) limit = s->r.size_limit;
+  struct strbuf body = strbuf_new_t(s->x.a, TAINTED, 4096);
+  const char *p;
+  char buf[4096];
+  ssize_t n = 0;
+  if (s->r.src) ((struct local_source *)s->r.src->ctx)->dot_ends = false;
+  bool is_kept = s->r.keep_body && s->r.kept_body_fd >= 0;
+  off_t at = s->m->data_start;
+  while ((int64_t)body.n <= limit) {
+    n = is_kept ? sys_pread(s->r.kept_body_fd, buf, sizeof(buf), at) : s->r.src ? local_next(s->r.src, &p) : 0;
+    if (n <= 0) break;
+    strbuf_add_t(&body, is_kept ? buf : p, (size_t)n, TAINTED);
+    at += n;
+  }
+  bool is_cut = (int64_t)body.n > limit;
+  if (is_cut) strbuf_addf(b, "------ This is a copy of your message, including all the headers.\n"
+                          "------ No more than %lld characters of the body are included.\n\n", (long long)limit);
+  else strbuf_adds(b, "------ This is a copy of your message, including all the headers. ------\n\n");
+  if (s->m->received_header) strbuf_adds(b, s->m->received_header->text);
+  for (const struct header_line *h = s->m->headers; h; h = h->next)
+    if (h->type != '*' && h != s->m->received_header) strbuf_add_t(b, h->text, h->n, TAINTED);
+  strbuf_addc(b, '\n');
+  strbuf_add_t(b, body.p, is_cut ? (size_t)limit : body.n, TAINTED);
 }
 
 /* What Exim itself submits comes from its own user. */
@@ -120,9 +171,9 @@ static void become_exim(struct conn *c) {
 static bool mail_sender(struct submission *s, const char *subject, const char *what) {
   if (s->o->is_bounce_machine || !s->m->sender || !*s->m->sender) return false;
   struct strbuf b = strbuf_new(s->x.a);
-  strbuf_adds(&b, first_lines(s, subject, what));
-  strbuf_adds(&b, "\n");
-  strbuf_add(&b, s->bad.p, s->bad.n);
+  add_first_lines(s, &b, subject, what);
+  if (s->bad.n) strbuf_addl(&b, s->bad.p, "\n", NULL);
+  add_copy(s, &b);
   int fd = memfd_create("report", MFD_CLOEXEC);
   if (fd < 0) return false;
   int status = 1;
@@ -142,6 +193,12 @@ static bool mail_sender(struct submission *s, const char *subject, const char *w
 
 /* text: what follows "exim: " on stderr. */
 static int fail(struct submission *s, int status, const char *text, const char *subject, const char *what) {
+  if (s->o->error_handling == ERRORS_SENDER && s->m->sender && !*s->m->sender) { /* nobody to tell */
+    const char *of = s->o->bounce_of ? arena_printf(s->x.a, " (R=%s)", s->o->bounce_of) : "";
+    size_t skip = strncmp(text, "message ", 8) == 0 && strncmp(text + 8, "rejected by", 11) == 0 ? 8 : 0;
+    log_write(LS_ALWAYS, LOG_MAIN, "Error while reading message with no usable sender address%s: %s", of, text + skip);
+    return s->o->error_exit ? s->o->error_exit : status;
+  }
   if (s->o->error_handling == ERRORS_SENDER && mail_sender(s, subject, what)) return s->o->error_exit ? s->o->error_exit : status;
   fprintf(stderr, "exim: %s\n", text);
   return s->o->error_exit ? s->o->error_exit : status;
@@ -195,7 +252,7 @@ static bool may_set_sender(struct submission *s, const char *sender) {
 }
 
 static const char *own_address(struct submission *s) {
-  return arena_printf(s->x.a, "%s@%s", s->c->login ? s->c->login : "unknown", s->c->cfg->qualify_domain);
+  return arena_printf(s->x.a, "%s@%s", s->c->login ? addr_quote_local_part(s->x.a, str_c(s->c->login)) : "unknown", s->c->cfg->qualify_domain);
 }
 
 static void set_sender(struct submission *s, const char *text) {
@@ -211,9 +268,8 @@ static void set_sender(struct submission *s, const char *text) {
   if (!s->m->raw_sender) s->m->raw_sender = arena_strdup(s->m->arena, sender ? sender : own_address(s));
   if (!sender) sender = own_address(s);
   else if (!s->c->is_trusted) s->m->sender_set_untrusted = strcmp(sender, own_address(s)) != 0;
-  if (*sender && s->c->cfg->rewrite_rules)
-    sender = rewrite_address(&s->x, sender, REWRITE_ENVFROM, s->c->cfg->rewrite_rules);
   s->m->sender = arena_strdup(s->m->arena, sender);
+  s->m->recipients_are_rewritten = true; /* each when it is added */
   struct origin *f = &s->c->from;
   if (s->c->sender_is_own && !f->host_address) {
     if (!f->auth_sender) f->auth_sender = arena_strdup(s->c->arena, sender);
@@ -264,17 +320,22 @@ static int report(struct submission *s, const struct receive_reply *reply) {
   if (t && strcmp(t, "recipients") == 0) {
     if (s->bad_count == 0)
       return fail(s, s->o->error_handling == ERRORS_SENDER ? 2 : 1, "no recipients in message",
-                  "Mail failure - no recipient addresses", "no recipient addresses, and therefore no\ndelivery could be attempted.");
+                  "Mail failure - no recipient addresses", "contained no recipient addresses, and therefore no\ndelivery could be attempted.");
     return fail(s, 1, arena_printf(s->x.a, "invalid address: %s: %s", s->first_bad, s->first_error),
-                "Mail failure - malformed recipient address", "a recipient address that was incorrectly constructed:");
+                "Mail failure - malformed recipient address", "contained a recipient address that was incorrectly constructed:");
   }
   if (reply->result == RECEIVE_LOST) return s->o->error_exit ? s->o->error_exit : 1; /* who stopped sending needs no mail */
   if (!t) t = "550 message rejected";
   if (strncmp(t, "552 Message size", 16) == 0)
-    t = arena_printf(s->x.a, "552 message too big (max=%lld)", (long long)s->r.size_limit);
+    return fail(s, 1, s->m->sender && !*s->m->sender && s->o->error_handling == ERRORS_SENDER
+                        ? arena_printf(s->x.a, "message too big (limit set to %lld)", (long long)s->r.size_limit)
+                        : arena_printf(s->x.a, "message rejected: message too big (max=%lld)", (long long)s->r.size_limit),
+                "Mail failure - message too big", "was longer than the maximum size allowed on this\nsystem. It was not delivered to any recipients.");
   strbuf_addf(&s->bad, "  %s\n", t + 4);
-  return fail(s, 1, arena_printf(s->x.a, "message rejected: %s", t + 4), "Mail failure - rejected message",
-              "something that made it unacceptable:");
+  return fail(s, 1, arena_printf(s->x.a, "message rejected%s: %s", reply->by_acl ? " by non-SMTP ACL" : "", t + 4),
+              reply->by_acl ? "Mail failure - rejected by local scanning code" : "Mail failure - rejected message",
+              reply->by_acl ? "was rejected by the local scanning code that\nchecks incoming messages on this system. The following error was given:"
+                            : "contained something that made it unacceptable:");
 }
 
 static void prepare(struct submission *s) {
@@ -313,29 +374,32 @@ static bool too_many_recipients(struct submission *s) {
 static int run(struct submission *s) {
   struct acl_env env = {.session = NULL};
   struct local_source *l = arena_alloc(s->x.a, sizeof(*l));
-  *l = (struct local_source){.a = s->x.a, .dot_ends = s->o->dot_ends, .at_line_start = true,
+  *l = (struct local_source){.a = s->x.a, .dot_ends = s->o->dot_ends, .at_line_start = true, .in_headers = true,
                              .timeout_sec = s->c->cfg->o.receive_timeout};
   l->src = (struct body_source){.next = local_next, .drain = local_drain, .ctx = l};
   l->io = stream_new(s->x.a, s->o->fd, s->o->fd, false);
+  s->r.src = &l->src;
   verify_fill_acl_env(&env);
   s->x.acl_env = &env;
   if (s->bad_count > 0 && s->m->recipient_count == 0 && !s->o->extract_recipients)
     return fail(s, 1, arena_printf(s->x.a, "bad recipient address \"%s\": %s", s->first_bad, s->first_error),
-                "Mail failure - malformed recipient address", "a recipient address that was incorrectly constructed:");
+                "Mail failure - malformed recipient address", "contained a recipient address that was incorrectly constructed:");
   if (s->bad_count > 0 && s->o->error_handling == ERRORS_STDERR)
     return fail(s, 1, arena_printf(s->x.a, "bad recipient address \"%s\": %s", s->first_bad, s->first_error), "", "");
   if (too_many_recipients(s))
     return fail(s, 1, "too many recipients", "Mail failure - too many recipients",
-                "more recipients than allowed on this\nsystem. It was not delivered to any recipients.");
+                "contained more recipients than allowed on this\nsystem. It was not delivered to any recipients.");
   start_acl(s, &env);
   s->r = (struct reception){.c = s->c, .m = s->m, .x = &s->x, .env = &env, .src = &l->src, .after_headers = finish_envelope,
-                            .ctx = s, .extract_recipients = s->o->extract_recipients, .accepted_from_line = true};
+                            .ctx = s, .extract_recipients = s->o->extract_recipients, .accepted_from_line = true,
+                            .keep_body = s->o->error_handling == ERRORS_SENDER, .kept_body_fd = -1};
   struct receive_reply reply = receive_run_reception(&s->r);
+  int status = reply.result == RECEIVE_DISCARDED || reply.result == RECEIVE_ACCEPTED ? 0 : report(s, &reply);
   stream_close(l->io);
-  if (reply.result == RECEIVE_DISCARDED) return 0;
-  if (reply.result != RECEIVE_ACCEPTED) return report(s, &reply);
+  if (s->r.kept_body_fd >= 0 && sys_close(s->r.kept_body_fd) < 0) errno = 0; /* only read from */
+  if (reply.result != RECEIVE_ACCEPTED) return status;
   if (s->bad_count > 0 && !s->o->extract_recipients)
-    (void)mail_sender(s, "Mail failure - malformed recipient address", "a recipient address that was incorrectly constructed:");
+    (void)mail_sender(s, "Mail failure - malformed recipient address", "contained a recipient address that was incorrectly constructed:");
   bool queue = s->o->queue_only || s->o->delivery_none || s->m->queue_only_policy ||
                (s->c->cfg->o.queue_only && !s->o->delivery_foreground);
   if (s->m->queue_only_policy) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: queued by ACL");

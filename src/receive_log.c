@@ -2,6 +2,8 @@
 /* Log lines about reception: "<=" with its fields in Exim's order, and rejections with the envelope and headers.
  *
  * Floor: flows.  Texts from outside are escaped by the log service or here (subject).  Manual ch. 53 "Reception lines". */
+#include "base/buildinfo.h"
+#include "formats/codecs.h"
 #include "os/tls.h"
 #include "pipe_connect.h"
 #include "receive_priv.h"
@@ -69,6 +71,8 @@ static void add_subject(struct strbuf *b, struct message *m) {
   struct str name, value;
   struct header_line *h = message_find_header(m, "Subject", NULL);
   if (!log_selects(LS_SUBJECT) || !h || !header_split(str_n(h->text, h->n), &name, &value)) return;
+  const struct main_options *o = &m->cfg->o;
+  value = str_c(rfc2047_decode(m->arena, value, o->headers_charset ? o->headers_charset : build_info()->headers_charset, o->check_rfc2047_length, '?'));
   if (value.n > 100) value.n = 100;
   strbuf_adds(b, " T=\"");
   for (size_t i = 0; i < value.n; i++) {

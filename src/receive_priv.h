@@ -31,6 +31,8 @@ struct reception {
   /* outcome when the message cannot be taken: */
   const char *reply;         /* "552 ..." */
   bool temporary;
+  bool keep_body;            /* the caller tells the sender about a refusal: */
+  int kept_body_fd;          /* then a descriptor of the data file, the caller's to close; -1 none */
 };
 
 /* receive.c */
@@ -46,7 +48,7 @@ void receive_fix_headers(struct reception *r);
 /* Make or refresh (time stamp) the Received: line at the front. */
 bool receive_make_received(struct reception *r, bool refresh);
 /* Put lines added by ACLs in their places and mark those that were removed. */
-void receive_apply_acl_headers(struct message *m);
+void receive_apply_acl_headers(struct expand_ctx *x, struct message *m);
 struct header_line *receive_add_header(struct message *m, char type, const char *fmt, ...) PRINTF(3, 4);
 
 /* smtp_in_prdr.c */

@@ -60,7 +60,8 @@ void smtp_reset(struct smtp_session *s) {
   s->rcpt_errors_differ = s->recipients_max_exceeded = false;
   s->c->recipients_discarded = s->c->caseful_local_part = false;
   memset(&s->x.match, 0, sizeof(s->x.match));
-  s->x.acl_verify_message = NULL;
+  s->x.acl_verify_message = s->x.address_data = s->x.sender_address_data = NULL;
+  s->x.sender_verify_failure = s->x.recipient_verify_failure = NULL;
   log_set_message_id(NULL);
 }
 

@@ -417,15 +417,16 @@ static bool recipients_over(struct smtp_session *s) {
   return true;
 }
 
-static bool predata_acl(struct smtp_session *s) {
+static bool predata_acl(struct smtp_session *s, struct acl_result *ret) {
+  *ret = (struct acl_result){.outcome = OUTCOME_OK};
   if (s->o->mode == SMTP_MODE_BATCH) return true;
-  struct acl_result r = smtp_run_acl(s, ACL_WHERE_PREDATA, NULL, s->opt->acl_smtp_predata, OUTCOME_OK);
-  if (r.outcome == OUTCOME_OK) return true;
-  if (r.outcome == OUTCOME_DISCARD) {
+  *ret = smtp_run_acl(s, ACL_WHERE_PREDATA, NULL, s->opt->acl_smtp_predata, OUTCOME_OK);
+  if (ret->outcome == OUTCOME_OK) return true;
+  if (ret->outcome == OUTCOME_DISCARD) {
     s->m->discarded = true;
     return true;
   }
-  smtp_acl_failed(s, ACL_WHERE_PREDATA, &r, "DATA");
+  smtp_acl_failed(s, ACL_WHERE_PREDATA, ret, "DATA");
   return false;
 }
 
@@ -436,9 +437,10 @@ void smtp_do_data(struct smtp_session *s, struct str arg) {
   }
   if (!have_recipients(s, "DATA") || recipients_over(s)) return;
   s->c->early_acceptable = false;
-  if (!predata_acl(s)) return;
+  struct acl_result r;
+  if (!predata_acl(s, &r)) return;
   if (!smtp_check_sync(s, VERB_DATA)) return;
-  smtp_replyf(s, "354 Enter message, ending with \".\" on a line by itself");
+  smtp_acl_accepted(s, &r, 354, "Enter message, ending with \".\" on a line by itself");
   struct smtp_body *b = arena_alloc(s->tmp, sizeof(*b));
   body_init(b, s, false);
   run_message(s, b);

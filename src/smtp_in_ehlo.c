@@ -32,7 +32,7 @@ static void reject_syntax(struct smtp_session *s, struct str arg, bool esmtp) {
   smtp_replyf(s, "501 Syntactically invalid %s argument(s)", esmtp ? "EHLO" : "HELO");
   if (++s->c->synprot_errors <= s->opt->smtp_max_synprot_errors) return;
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many syntax or protocol errors (last command was "
-            "\"%.*s\", %s)", smtp_host_text(s), STR_FMT(s->line), smtp_command_list(s));
+            "\"%.*s\",  %s)", smtp_host_text(s), STR_FMT(s->line), smtp_command_list(s));
   s->done = s->drop = true;
   s->exit_status = 1;
 }
@@ -88,7 +88,12 @@ static void send_reply(struct smtp_session *s, bool esmtp, const struct acl_resu
   struct strbuf b = strbuf_new(s->tmp);
   int code = 250;
   if (acl->user_message && *acl->user_message) {
-    strbuf_adds(&b, smtp_message_code(acl->user_message, &code, true));
+    const char *text = smtp_message_code(acl->user_message, &code, true);
+    size_t n = strcspn(text, "\n");
+    if (text[n])
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "EHLO/HELO response must not contain newlines: message truncated: %d %s", code,
+                log_escape(s->tmp, str_c(text)));
+    strbuf_add(&b, text, n);
   } else {
     strbuf_addf(&b, "%s Hello %s%s%s", s->own_name, c->from.ident ? c->from.ident : "",
                 c->from.ident ? " at " : "", c->from.host_name ? c->from.host_name : c->from.helo_name);

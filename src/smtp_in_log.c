@@ -125,7 +125,8 @@ static void count_error(struct smtp_session *s, bool syntax, int code, const cha
   smtp_replyf(s, "%d-%s", code, reply);
   smtp_replyf(s, "%d Too many syntax or protocol errors", code);
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many syntax or protocol errors (last command was "
-            "\"%.*s\", %s)", smtp_host_text(s), STR_FMT(s->line), c->command_names.n ? smtp_command_list(s) : "NULL");
+            "\"%.*s\", %s%s)", smtp_host_text(s), STR_FMT(s->line), c->command_names.n ? " " : "",
+            c->command_names.n ? smtp_command_list(s) : "NULL");
   s->done = s->drop = true;
   s->exit_status = 1;
 }
@@ -174,7 +175,7 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
   unsigned dest = s->c->log_reject_target_set ? s->c->log_reject_target : LOG_MAIN | LOG_REJECT;
   if (dest == 0) return;
   const char *from = "";
-  bool envelope = where == ACL_WHERE_RCPT || where == ACL_WHERE_PREDATA || where == ACL_WHERE_DATA;
+  bool envelope = where == ACL_WHERE_RCPT || where == ACL_WHERE_DATA;
   if (envelope && s->m->sender) from = arena_printf(s->tmp, "F=<%s> ", s->m->sender);
   const char *auth = "";
   if (*from && s->c->from.auth_name)
@@ -194,22 +195,26 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 
 /* A sender that did not verify is explained once per message; a deferral is explained to the client only, and each time, when
  * details are given out. */
-static void explain_sender(struct smtp_session *s, int code) {
+static void explain_sender(struct smtp_session *s, enum acl_where where, int code) {
   struct message *m = s->m;
-  if (!m->sender_verify_done || m->sender_verify_result == OUTCOME_OK) return;
+  if (!(m->sender_verify_done || m->sender_verify_other) || m->sender_verify_result == OUTCOME_OK) return;
+  const char *address = m->sender_verify_other ? m->sender_verify_other : m->sender;
   bool failed = m->sender_verify_result == OUTCOME_FAIL, first = !m->sender_verify_reported;
   const char *log = m->sender_verify_log ? m->sender_verify_log : m->sender_verify_user;
   m->sender_verify_reported = true;
-  if (first)
-    log_write(LS_SENDER_VERIFY_FAIL, LOG_MAIN | LOG_REJECT, "%s sender verify %s for <%s>%s%s", smtp_ident(s),
-              failed ? "fail" : "defer", m->sender, log ? ": " : "", log ? log : "");
+  if (first && log_selects(LS_SENDER_VERIFY_FAIL)) {
+    const char *line = arena_printf(s->tmp, "%s sender verify %s for <%s>%s%s", smtp_ident(s), failed ? "fail" : "defer", address,
+                                    log ? ": " : "", log ? log : "");
+    if (where == ACL_WHERE_DATA) receive_log_reject(m, LOG_MAIN | LOG_REJECT, line);
+    else log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s", line);
+  }
   const char *user = m->sender_verify_user;
   if (!user && s->opt->smtp_return_error_details) user = log;
   if (!user || (failed && !first) || s->o->mode == SMTP_MODE_BATCH || s->c->no_multiline) return;
   if (!failed && !s->opt->smtp_return_error_details) return;
   struct strbuf b = strbuf_new(s->tmp);
   if (failed) {
-    strbuf_addf(&b, "%d-Verification failed for <%s>", code, m->sender);
+    strbuf_addf(&b, "%d-Verification failed for <%s>", code, address);
     put_reply_line(s, b.p, b.n);
   }
   struct str rest = str_c(user);
@@ -229,7 +234,7 @@ void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct 
     user = "Temporary local problem - please try later";
     code = 451;
   }
-  if (r->outcome != OUTCOME_ERROR && where != ACL_WHERE_MAIL) explain_sender(s, code);
+  if (r->outcome != OUTCOME_ERROR && where != ACL_WHERE_MAIL) explain_sender(s, where, code);
   log_refusal(s, where, !denied, r->log_message ? r->log_message : r->user_message, what);
   if (!user) user = "Administrative prohibition";
   if (where == ACL_WHERE_VRFY) user = smtp_message_code(user, &code, false); /* 252 may become a refusal */

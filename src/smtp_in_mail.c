@@ -137,7 +137,7 @@ void smtp_force_own_sender(struct smtp_session *s) {
   struct message *m = s->m;
   c->sender_is_own = false;
   if (c->from.host_address || c->is_trusted || !c->login) return;
-  const char *own = arena_printf(m->arena, "%s@%s", c->login, c->cfg->qualify_domain);
+  const char *own = arena_printf(m->arena, "%s@%s", addr_quote_local_part(m->arena, str_c(c->login)), c->cfg->qualify_domain);
   if (strcmp(own, m->sender) != 0 &&
       match_address(&s->x, m->sender, s->opt->untrusted_set_sender, true, NULL) == OUTCOME_OK) {
     m->sender_set_untrusted = true;
@@ -156,16 +156,15 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   if (!take_params(s, arg, path, &p)) return;
   struct str text = str_n(arg.p, path);
   if (s->c->cfg->smtp_rewrite_rules)
-    text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP, s->c->cfg->smtp_rewrite_rules));
+    text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP_SENDER, s->c->cfg->smtp_rewrite_rules));
   const char *raw, *sender = smtp_take_address(s, text, true, &raw);
   if (!sender) return;
-  if (*sender && s->c->cfg->rewrite_rules)
-    sender = rewrite_address(&s->x, sender, REWRITE_ENVFROM, s->c->cfg->rewrite_rules);
   if (!smtp_auth_sender(s, p.auth)) return;
   if (!size_is_fine(s, &p, sender) || !space_is_there(s, &p)) return;
   struct message *m = s->m;
   m->sender = arena_strdup(m->arena, sender);
   m->raw_sender = arena_strdup(m->arena, raw);
+  m->sender_is_rewritten = m->recipients_are_rewritten = false;
   m->message_size = p.has_size ? (int64_t)MIN(p.size, (uint64_t)INT64_MAX) : -1;
   m->body_type = p.body_type;
   m->dsn_ret = p.dsn_ret;

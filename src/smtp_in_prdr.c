@@ -38,7 +38,7 @@ bool smtp_run_prdr(struct reception *r, struct receive_reply *ret, const char **
   bool any_temporary = false;
   if (total <= 1) m->prdr_requested = false;
   if (!m->prdr_requested || !r->is_smtp) return true;
-  receive_apply_acl_headers(m);
+  receive_apply_acl_headers(r->x, m);
   smtp_replyf(r->env->session, "353 PRDR content analysis beginning");
   for (size_t i = 0; i < total; i++) {
     enum outcome o = check_one(r, m->recipients[i].address);

@@ -113,7 +113,6 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
     m->rcpt_fail_count++;
     return;
   }
-  if (s->c->cfg->rewrite_rules) recipient = rewrite_address(&s->x, recipient, REWRITE_ENVTO, s->c->cfg->rewrite_rules);
   if (too_many(s)) return;
   m->rcpt_count++;
   s->c->rcpt_count_session++;

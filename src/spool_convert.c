@@ -215,7 +215,7 @@ static int64_t count_lines(const char *p, size_t n) {
 
 void spool_count_message_size(struct message *m) {
   /* headers, the blank line, body: what a receiver of the message gets, with one-byte line ends */
-  int64_t size = m->body_size + 1, lines = m->body_linecount + 1;
+  int64_t size = m->body_size + 1, lines = m->body_linecount; /* the empty line between does not count (manual 11.9) */
   for (const struct header_line *h = m->headers; h; h = h->next) {
     if (h->type == '*') continue;
     size += (int64_t)h->n;

@@ -191,7 +191,7 @@ static struct config *read_config(const struct cmdline *c, bool have_root)
   return cfg;
 }
 
-void startup_logging(const struct config *cfg, bool to_stderr, bool stderr_only)
+void startup_logging(const struct config *cfg, enum startup_log where)
 {
   const struct main_options *o = &cfg->o;
   log_init(&(struct log_settings){
@@ -200,15 +200,16 @@ void startup_logging(const struct config *cfg, bool to_stderr, bool stderr_only)
       .exim_gid = cfg->exim_gid,
       .want_zone = o->log_timezone,
       .utc = o->timezone && strcmpic(o->timezone, "UTC") == 0,
-      .print_topbitchars = o->print_topbitchars,
+      .print_topbitchars = o->print_topbitchars || where != STARTUP_LOG_FILES, /* they go to a terminal as they are */
       .write_rejectlog = o->write_rejectlog,
       .syslog_timestamp = o->syslog_timestamp,
       .syslog_pid = o->syslog_pid,
       .syslog_duplication = o->syslog_duplication,
       .syslog_facility = o->syslog_facility,
       .syslog_processname = o->syslog_processname,
-      .to_stderr = to_stderr,
-      .stderr_only = stderr_only,
+      .to_stderr = where == STARTUP_LOG_SESSION,
+      .stderr_only = where == STARTUP_LOG_SESSION,
+      .testing = where == STARTUP_LOG_TESTING,
       .harness_mode = cfg->harness_mode,
   });
   log_selector_set(cfg->log_selector);
@@ -348,7 +349,7 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
   bool surprise_counts = c->action == CMD_SUBMIT || c->action == CMD_SMTP || c->action == CMD_BATCH_SMTP || c->action == CMD_DAEMON ||
                          c->action == CMD_QUEUE_RUN || c->action == CMD_MESSAGE;
   if (have_root) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  startup_logging(cfg, false, false);
+  startup_logging(cfg, STARTUP_LOG_FILES);
   if (surprise && surprise_counts)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_MULTILINE, "Warning: purging the environment.\n Suggested action: use keep_environment.");
   if (cfg->o.process_log_path) process_info_init(cfg->o.process_log_path);

@@ -22,7 +22,12 @@ void startup_process(void);
 struct config *startup_config(struct arena *a, const struct cmdline *c, struct caller *ret);
 /* Give up every right but the caller's own (-be and other tests of texts). */
 void startup_become_caller(const struct caller *who);
-/* Log settings from a configuration; stderr_only for -bh and the like. */
-void startup_logging(const struct config *cfg, bool to_stderr, bool stderr_only);
+/* Log settings from a configuration. */
+enum startup_log {
+  STARTUP_LOG_FILES,
+  STARTUP_LOG_SESSION, /* -bh: told on stderr */
+  STARTUP_LOG_TESTING  /* -be, -bt, -brw ...: on stderr, as in the file */
+};
+void startup_logging(const struct config *cfg, enum startup_log where);
 
 #endif

@@ -26,21 +26,16 @@ static bool name_matches(struct str name, const char *item) {
   return str_eqic(name, pattern);
 }
 
-/* Names to be left out, collected once: the transport's items are expanded one by one. */
-static int collect_removals(struct delivery *d, const char *list, bool expand, struct vec *names) {
+/* Names to be left out, collected once: the items of routers and transport are expanded one by one. */
+static int collect_removals(struct delivery *d, const char *list, struct vec *names) {
   int sep = -':';
   const char *item;
   while ((item = list_next(d->arena, &list, &sep))) {
-    if (expand) {
-      const char *text = expand_option(d->x, "headers_remove", item);
-      if (!text && d->x->forced_fail) continue;
-      if (!text) return -EPROTO;
-      const char *pos = text;
-      int inner = -':';
-      while ((item = list_next(d->arena, &pos, &inner))) vec_push(names, arena_strdup(d->arena, item));
-    } else {
-      vec_push(names, arena_strdup(d->arena, item));
-    }
+    const char *pos = expand_option(d->x, "headers_remove", item);
+    int inner = -':';
+    if (!pos && d->x->forced_fail) continue;
+    if (!pos) return -EPROTO;
+    while ((item = list_next(d->arena, &pos, &inner))) vec_push(names, arena_strdup(d->arena, item));
   }
   return 0;
 }
@@ -138,8 +133,8 @@ int transport_prepare_headers(struct delivery *d, const struct write_opts *o, st
   int r = 0;
   if (o->body_only) return 0;
   if (d->addrs && d->addrs->prop.remove_headers)
-    r = collect_removals(d, d->addrs->prop.remove_headers, false, &removed);
-  if (r == 0 && o->remove_headers) r = collect_removals(d, o->remove_headers, true, &removed);
+    r = collect_removals(d, d->addrs->prop.remove_headers, &removed);
+  if (r == 0 && o->remove_headers) r = collect_removals(d, o->remove_headers, &removed);
   if (r < 0) return r;
   add_trace_headers(d, o, ret_headers);
   add_message_headers(d, o, &removed, ret_headers);

@@ -92,6 +92,19 @@ static const char *expansion_text(struct expand_ctx *x, const struct address *ad
   return b.p;
 }
 
+/* $sender_verify_failure and $recipient_verify_failure (manual 11.9). */
+static void note_failure(struct expand_ctx *x, unsigned options, const char *word) {
+  if (options & VOPT_IS_RECIPIENT) x->recipient_verify_failure = word;
+  else x->sender_verify_failure = word;
+}
+
+/* $address_data as the last verification of a recipient left it, $sender_address_data of the sender. */
+static void note_address_data(struct expand_ctx *x, unsigned options, const char *data) {
+  const char *kept = data && x->msg ? arena_strdup(x->msg->arena, data) : data;
+  if (options & VOPT_IS_RECIPIENT) x->address_data = kept;
+  else x->sender_address_data = kept;
+}
+
 enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned options, const char *acl_options,
                             const char **ret_user, const char **ret_log) {
   const char *error = acl_options ? read_options(x->a, acl_options, &options) : NULL;
@@ -103,6 +116,7 @@ enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned 
   const char *text = qualify(x, address, options);
   if (!text) {
     *ret_user = *ret_log = "address without a domain is not verifiable";
+    note_failure(x, options, "qualify");
     return OUTCOME_FAIL;
   }
   struct expand_ctx saved = *x;
@@ -113,6 +127,8 @@ enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned 
   struct match_data match = x->match;
   *x = saved;
   match_cache_new_subject();
+  note_address_data(x, options, addr->prop.address_data);
+  note_failure(x, options, result == OUTCOME_FAIL ? "route" : NULL);
   if (result == OUTCOME_OK) {
     /* What the routers found stays visible to the rest of the ACL. */
     if (addr->prop.domain_data) x->match.domain_data = match.domain_data;
@@ -145,7 +161,9 @@ static enum outcome check_header(struct expand_ctx *x, const struct header_line 
         text = NULL;
       }
       if (!text) {
-        *ret_log = arena_printf(x->a, "%s: failing address in \"%s:\" header is: %s", err, str_dup(x->a, name), str_dup(x->a, one));
+        enum { SHOWN_MAX = 1024 };
+        *ret_log = log_escape(x->a, str_c(arena_printf(x->a, "%s: failing address in \"%.*s:\" header %s: %.*s", err, STR_FMT(name),
+                                                       one.n > SHOWN_MAX ? "begins" : "is", (int)MIN(one.n, (size_t)SHOWN_MAX), one.p)));
         return OUTCOME_FAIL;
       }
     }

@@ -26,7 +26,7 @@ static void set_error(struct scan *s, const char *error) {
 }
 
 static void set_trailing_error(struct scan *s) {
-  set_error(s, arena_printf(s->a, "malformed address: %.*s may not follow %.*s", (int)MIN(s->end - s->p, 256), s->p,
+  set_error(s, arena_printf(s->a, "malformed address: %.*s may not follow %.*s", (int)MIN(s->end - s->p, 32), s->p,
                             (int)MIN(s->p - s->start, 256), s->start));
 }
 
@@ -109,7 +109,7 @@ static bool read_domain_literal(struct scan *s, struct strbuf *out) {
   strbuf_add(out, s->p++, 1);
   while (!at_end(s) && (ch_isalnum(*s->p) || (*s->p && strchr(":.-_", *s->p)))) strbuf_add(out, s->p++, 1);
   if (peek(s) != ']') {
-    set_error(s, "domain missing or malformed");
+    set_error(s, "malformed domain literal");
     return false;
   }
   strbuf_addc(out, ']');
@@ -367,7 +367,7 @@ const char *rfc5322_fix_phrase(struct arena *a, struct str phrase, const char *c
 
 bool header_is_valid_start(struct str line) {
   size_t i = 0;
-  while (i < line.n && line.p[i] > 32 && line.p[i] < 127 && line.p[i] != ':') i++;
+  while (i < line.n && line.p[i] > 32 && line.p[i] != 127 && line.p[i] != ':') i++; /* 8-bit names: verify = header_names_ascii */
   if (i == 0) return false;
   while (i < line.n && ch_isblank(line.p[i])) i++;
   return i < line.n && line.p[i] == ':';

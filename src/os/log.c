@@ -364,6 +364,10 @@ static void write_kind(int kind, const char *line, const char *extra) {
 }
 
 static void write_all(unsigned dest, const char *line, size_t text_at, const char *extra) {
+  if (log_state.s.testing) {
+    fprintf(stderr, "%s\n", line);
+    return;
+  }
   /* As Exim shows lines to -d and -bh users: "LOG: MAIN REJECT" and the text below. */
   if (log_state.s.stderr_only && !(debug_selector & ~(unsigned)D_V)) { /* -bh: one line, without date and time */
     const char *id = log_message_id();
@@ -371,7 +375,7 @@ static void write_all(unsigned dest, const char *line, size_t text_at, const cha
     fflush(stderr);
     return;
   }
-  if (log_state.s.to_stderr || (debug_selector & ~(unsigned)D_V)) {
+  if (log_state.s.to_stderr || debug_selector) {
     fprintf(stderr, "LOG:%s%s%s\n  %s\n", dest & LOG_MAIN ? " MAIN" : "", dest & LOG_REJECT ? " REJECT" : "",
             dest & LOG_PANIC ? " PANIC" : "", line + text_at);
     fflush(stderr);

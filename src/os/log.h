@@ -54,7 +54,8 @@ struct log_settings {
   bool syslog_timestamp, syslog_pid, syslog_duplication;
   const char *syslog_facility, *syslog_processname;
   bool to_stderr;            /* copy every line to stderr (-bh style callers, debug) with a "LOG: " prefix and dest name */
-  bool stderr_only;          /* -bh, -be ...: do not write files at all */
+  bool stderr_only;          /* -bh: do not write files at all */
+  bool testing;              /* -be, -bt, -bv, -brw ...: lines go to stderr as they would stand in the file, to no file */
   bool harness_mode;         /* syslog goes to stderr as SYSLOG: '...' */
 };
 

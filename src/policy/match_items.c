@@ -135,6 +135,12 @@ static enum outcome check_special(struct list_run *r, const char *item, bool *re
   return OUTCOME_FAIL;
 }
 
+/* A match without wildcards leaves the subject in $0 alone. */
+static enum outcome with_subject(struct list_run *r, enum outcome o) {
+  if (o == OUTCOME_OK && (r->kind == LIST_DOMAIN || r->kind == LIST_LOCALPART)) captures_begin(r, r->text);
+  return o;
+}
+
 enum outcome match_check_string(struct list_run *r, const char *item) {
   struct expand_ctx *x = r->x;
   struct lookup_type t;
@@ -155,10 +161,13 @@ enum outcome match_check_string(struct list_run *r, const char *item) {
   if (*item == '@' && r->specials) {
     bool known;
     enum outcome o = check_special(r, item, &known);
-    if (known) return o;
+    if (known) return strncmp(item, "@mx", 3) == 0 ? o : with_subject(r, o);
   }
-  if (match_item_lookup(x->a, item, false, &t, &data, &error)) return lookup_item(r, &t, data, r->text, error);
-  return same(r, r->text, item) ? OUTCOME_OK : OUTCOME_FAIL;
+  if (match_item_lookup(x->a, item, false, &t, &data, &error)) {
+    enum outcome o = lookup_item(r, &t, data, r->text, error);
+    return !error && t.partial >= 0 ? o : with_subject(r, o);
+  }
+  return with_subject(r, same(r, r->text, item) ? OUTCOME_OK : OUTCOME_FAIL);
 }
 
 /* ---- addresses ---- */

@@ -263,7 +263,7 @@ static int settle_trouble(const struct list_run *r, struct walk *w, enum outcome
   }
   w->ended_in_trouble = include || o == OUTCOME_FAIL;
   if (include) {
-    narrate_result(r, w, true, error, NULL, "");
+    if (o == OUTCOME_FAIL) narrate_result(r, w, true, error, NULL, "");
     log_write(LS_ALWAYS, LOG_MAIN, "%s: accepted by +include_%s", error, o == OUTCOME_FAIL ? "unknown" : "defer");
     return OUTCOME_OK;
   }
@@ -344,6 +344,7 @@ static int walk_file(struct list_run *r, struct walk *w, const char *file, bool 
       while (ch_isspace(*item));
     w->last_negated = line_negated != negated;
     rc = walk_item(r, w, line, item, w->last_negated, file);
+    w->ended_in_trouble = false;
     if ((rc == OUTCOME_OK || rc == OUTCOME_FAIL) && !r->value) r->value = item; /* a line found in a file is a value even for addresses */
   }
   return rc;
@@ -363,8 +364,9 @@ static int walk_one(struct list_run *r, struct walk *w, const char *element) {
 }
 
 enum outcome list_run(struct list_run *r, const char *list) {
-  struct walk w = {.list = r->name ? r->name : list, .quoted = !r->name};
-  const char *element;
+  const char *element, *shown = list; /* without the choice of separator */
+  (void)find_separator(&shown, 0);
+  struct walk w = {.list = r->name ? r->name : shown, .quoted = !r->name};
   int sep = 0, result = GO_ON;
   const char *q = w.quoted ? "\"" : "";
   r->value = NULL;

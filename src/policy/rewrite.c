@@ -7,6 +7,7 @@
 
 #include "policy/rewrite.h"
 
+#include "message.h"
 #include "os/debug.h"
 #include "os/log.h"
 #include "policy/match.h"
@@ -68,15 +69,20 @@ const char *rewrite_parse_rule(struct arena *a, const char *line, struct conf_po
 
 /* ---- one address ---- */
 
+/* What is being rewritten.  whole: the text a rule with the flag w gave, in which address stands; NULL when no such rule applied. */
+struct subject {
+  const char *address, *whole;
+};
+
 static const char *place_name(unsigned flag) {
   static const struct {
     unsigned flag;
     const char *name;
-  } names[] = {{REWRITE_SENDER, "sender"}, {REWRITE_FROM, "from"},         {REWRITE_TO, "to"},          {REWRITE_CC, "cc"},
-               {REWRITE_BCC, "bcc"},       {REWRITE_REPLYTO, "reply-to"},  {REWRITE_ENVFROM, "env-from"}, {REWRITE_ENVTO, "env-to"},
-               {REWRITE_SMTP, "SMTP"}};
+  } names[] = {{REWRITE_SENDER, "sender:"}, {REWRITE_FROM, "from:"},         {REWRITE_TO, "to:"},          {REWRITE_CC, "cc:"},
+               {REWRITE_BCC, "bcc:"},       {REWRITE_REPLYTO, "reply-to:"},  {REWRITE_ENVFROM, "env-from"}, {REWRITE_ENVTO, "env-to"},
+               {REWRITE_SMTP_SENDER, "smtp sender"}, {REWRITE_SMTP, "smtp recipient"}};
   for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-    if (flag & names[i].flag) return names[i].name;
+    if ((flag & names[i].flag) == names[i].flag) return names[i].name;
   return "address";
 }
 
@@ -93,92 +99,129 @@ static bool rule_matches(struct expand_ctx *x, const struct rewrite_rule *r, con
   return true;
 }
 
-/* The replacement made into a whole, valid address.  NULL: not usable.  whole: "name <address>" is kept for headers. */
-static const char *check_result(struct expand_ctx *x, const struct rewrite_rule *r, const char *text, const char *old, const char **ret_whole) {
+/* Where the address stands in a text that holds it; SIZE_MAX nowhere.  The last place counts: a phrase may repeat it. */
+static size_t place_of(struct str text, const char *address) {
+  size_t n = strlen(address), last = SIZE_MAX;
+  for (size_t i = 0; i + n <= text.n; i++)
+    if (strncmpic(text.p + i, address, n) == 0) last = i;
+  return last;
+}
+
+/* The text with its address exchanged. */
+static const char *exchange(struct arena *a, const char *text, const char *old, const char *now) {
+  size_t at = place_of(str_c(text), old);
+  if (at == SIZE_MAX) return now;
+  return arena_printf(a, "%.*s%s%s", (int)at, text, now, text + at + strlen(old));
+}
+
+/* The address in the replacement; *text becomes the replacement with that address qualified.  NULL: not usable, logged. */
+static const char *check_result(struct expand_ctx *x, const struct rewrite_rule *r, unsigned flag, const char **text, const char *old) {
   const char *error = NULL;
   size_t domain = 0;
-  struct addr_opts o = {.allow_domain_literal = x->cfg->o.allow_domain_literals};
-  *ret_whole = NULL;
-  if (r->flags & REWRITE_SMTP) return text;
-  const char *a = rfc5322_extract_address(x->a, str_c(text), o, &domain, &error);
-  if (a && domain == 0 && r->flags & REWRITE_QUALIFY) {
-    a = arena_printf(x->a, "%s@%s", a, x->cfg->qualify_recipient);
-    domain = 1;
-  }
-  if (!a || domain == 0) {
-    log_write(LS_ALWAYS, LOG_MAIN, "Rewrite of %s yielded unparseable address: %s in address %s", old, a ? "missing domain" : error, text);
+  struct addr_opts o = {.allow_domain_literal = true, .allow_empty = flag & REWRITE_ENVFROM && str_trim(str_c(*text)).n > 0};
+  if (r->flags & REWRITE_SMTP) return *text;
+  const char *a = rfc5322_extract_address(x->a, str_c(*text), o, &domain, &error);
+  if (!a) {
+    log_write(LS_ALWAYS, LOG_MAIN, "Rewrite of %s yielded unparseable address: %s in address %s", old, error, *text);
     return NULL;
   }
-  if (r->flags & REWRITE_WHOLE) *ret_whole = text;
-  return a;
+  if (domain || !*a) return a;
+  if (!(r->flags & REWRITE_QUALIFY)) {
+    log_write(LS_ALWAYS, LOG_MAIN, "Rewrite of %s yielded unqualified address \"%s\"", old, *text);
+    return NULL;
+  }
+  const char *full = arena_printf(x->a, "%s@%s", a, x->cfg->qualify_recipient);
+  *text = exchange(x->a, *text, a, full);
+  return full;
+}
+
+/* Phrase and comment of "phrase <address> comment" made fit for a header line. */
+static const char *fix_whole(struct expand_ctx *x, const char *text) {
+  const char *open = strrchr(text, '<'), *close = open ? strchr(open, '>') : NULL, *charset = x->cfg->o.headers_charset;
+  if (!close || open == text) return text;
+  struct strbuf b = strbuf_new(x->a);
+  struct str comment = str_trim(str_c(close + 1));
+  strbuf_addl(&b, rfc5322_fix_phrase(x->a, str_trim(str_n(text, (size_t)(open - text))), charset), " ", NULL);
+  strbuf_add(&b, open, (size_t)(close + 1 - open));
+  if (comment.n) strbuf_addl(&b, " ", rfc5322_fix_phrase(x->a, comment, charset), NULL);
+  return b.p;
+}
+
+static void take_result(struct expand_ctx *x, const struct rewrite_rule *r, unsigned flag, struct subject *s, const char *text, const char *now) {
+  log_write(LS_ADDRESS_REWRITE, LOG_MAIN, "\"%s\" from %s rewritten as \"%s\" by rule %d", s->whole ? s->whole : s->address, place_name(flag), text,
+            r->number + 1);
+  DEBUG(D_REWRITE) debug_printf("%s rewritten as %s by rule %d\n", s->address, text, r->number + 1);
+  if (r->flags & REWRITE_WHOLE) s->whole = fix_whole(x, text);
+  else if (s->whole) s->whole = exchange(x->a, s->whole, s->address, now);
+  s->address = now;
 }
 
 enum step { STEP_NOTHING, STEP_REWRITTEN, STEP_STOP };
 
+/* The rule matches: what its replacement makes of the address. */
+static enum step replace(struct expand_ctx *x, const struct rewrite_rule *r, unsigned flag, struct subject *s) {
+  if (strcmp(r->replacement, "*") == 0) return STEP_STOP;
+  x->forced_fail = false;
+  const char *text = expand_string(x, r->replacement);
+  if (!text && x->forced_fail) return r->flags & REWRITE_QUIT ? STEP_STOP : STEP_NOTHING;
+  if (!text) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Expansion of %s failed while rewriting: %s", r->replacement, x->error ? x->error : "");
+    return STEP_STOP;
+  }
+  const char *now = check_result(x, r, flag, &text, s->address);
+  if (!now) return STEP_STOP;
+  take_result(x, r, flag, s, text, now);
+  return STEP_REWRITTEN;
+}
+
 /* Apply one rule once. */
-static enum step apply_rule(struct expand_ctx *x, const struct rewrite_rule *r, unsigned flag, const char **address, const char **ret_whole) {
+static enum step apply_rule(struct expand_ctx *x, const struct rewrite_rule *r, unsigned flag, struct subject *s) {
   struct str local, domain;
   struct expand_scope saved = x->s;
-  const char *saved_local = x->local_part_override, *saved_domain = x->domain_override, *whole = NULL;
-  enum step step = STEP_NOTHING;
-  bool is_smtp = (r->flags & REWRITE_SMTP) != 0;
-  if (addr_split(*address, &local, &domain) && !is_smtp) {
+  const char *saved_local = x->local_part_override, *saved_domain = x->domain_override;
+  if (addr_split(s->address, &local, &domain) && !(r->flags & REWRITE_SMTP)) {
     x->local_part_override = str_dup(x->a, local);
     x->domain_override = str_dup(x->a, domain);
   }
-  if (rule_matches(x, r, *address)) {
-    if (strcmp(r->replacement, "*") == 0) {
-      step = STEP_STOP;
-    } else {
-      x->forced_fail = false;
-      const char *text = expand_string(x, r->replacement);
-      if (!text) {
-        if (!x->forced_fail) {
-          log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Expansion of %s failed while rewriting: %s", r->replacement, x->error ? x->error : "");
-          step = STEP_STOP;
-        }
-      } else if ((text = check_result(x, r, text, *address, &whole)) == NULL) {
-        step = STEP_STOP;
-      } else {
-        log_write(LS_ADDRESS_REWRITE, LOG_MAIN, "\"%s\" from %s rewritten as \"%s\" by rule %d", *address, place_name(flag), text, r->number);
-        DEBUG(D_REWRITE) debug_printf("%s rewritten as %s by rule %d\n", *address, text, r->number);
-        *address = text;
-        if (whole) *ret_whole = whole;
-        step = STEP_REWRITTEN;
-      }
-    }
-    if (step == STEP_NOTHING && r->flags & REWRITE_QUIT) step = STEP_STOP;
-  }
+  enum step step = rule_matches(x, r, s->address) ? replace(x, r, flag, s) : STEP_NOTHING;
   x->s = saved;
   x->local_part_override = saved_local;
   x->domain_override = saved_domain;
   return step;
 }
 
-static const char *rewrite_one(struct expand_ctx *x, const char *address, unsigned flag, const struct rewrite_rule *rules, const char **ret_whole) {
-  for (const struct rewrite_rule *r = rules; r; r = r->next) {
+static enum step repeat_rule(struct expand_ctx *x, const struct rewrite_rule *r, unsigned flag, struct subject *s) {
+  for (int i = 0; i < REPEAT_MAX; i++) {
+    enum step step = apply_rule(x, r, flag, s);
+    if (step != STEP_REWRITTEN) return step;
+  }
+  log_write(LS_ALWAYS, LOG_MAIN, "rewrite rule repeat ignored after %d times", REPEAT_MAX);
+  return STEP_REWRITTEN;
+}
+
+static struct subject rewrite_one(struct expand_ctx *x, const char *address, unsigned flag, const struct rewrite_rule *rules) {
+  struct subject s = {address, NULL};
+  for (const struct rewrite_rule *r = rules; r && *s.address; r = r->next) {
     if (!(r->flags & flag)) continue;
-    enum step step = apply_rule(x, r, flag, &address, ret_whole);
-    if (step == STEP_STOP) break;
+    enum step step = apply_rule(x, r, flag, &s);
     if (step == STEP_NOTHING) continue;
-    if (r->flags & REWRITE_REPEAT) {
-      int count = 1;
-      while (count < REPEAT_MAX && step == STEP_REWRITTEN) {
-        step = apply_rule(x, r, flag, &address, ret_whole);
-        count++;
-      }
-      if (count >= REPEAT_MAX) log_write(LS_ALWAYS, LOG_MAIN, "rewrite rule repeat limit reached");
-    }
+    if (step == STEP_REWRITTEN && r->flags & REWRITE_REPEAT) step = repeat_rule(x, r, flag, &s);
     if (step == STEP_STOP || r->flags & REWRITE_QUIT) break;
   }
-  return address;
+  return s;
 }
 
 const char *rewrite_address(struct expand_ctx *x, const char *address, unsigned flag, const struct rewrite_rule *rules) {
-  const char *whole = NULL;
   if (*address == '\0') return address;
-  const char *result = rewrite_one(x, address, flag, rules, &whole);
+  const char *result = rewrite_one(x, address, flag, rules).address;
   return strcmp(result, address) == 0 ? address : result;
+}
+
+void rewrite_message_sender(struct expand_ctx *x) {
+  struct message *m = x->msg;
+  if (!m || !m->sender || m->sender_is_rewritten) return;
+  m->sender_is_rewritten = true;
+  if (x->cfg->rewrite_rules) m->sender = arena_strdup(m->arena, rewrite_address(x, m->sender, REWRITE_ENVFROM, x->cfg->rewrite_rules));
 }
 
 /* ---- header lines ---- */
@@ -196,44 +239,18 @@ static unsigned header_flag(const struct header_line *h) {
   }
 }
 
-/* Where does the working address stand in item?  Only when it stands there as written can it be exchanged alone. */
-static bool find_working(struct str item, const char *address, size_t *ret_at) {
-  size_t n = strlen(address), last = SIZE_MAX;
-  for (size_t i = 0; i + n <= item.n; i++)
-    if (strncmpic(item.p + i, address, n) == 0) last = i;
-  if (last == SIZE_MAX) return false;
-  *ret_at = last;
-  return true;
-}
-
 /* One address of a header with its surroundings; true when it changed. */
 static bool rewrite_item(struct expand_ctx *x, struct str item, unsigned flag, const struct rewrite_rule *rules, struct strbuf *out) {
-  const char *error = NULL, *whole = NULL;
-  size_t domain = 0, at;
+  const char *error = NULL;
+  size_t domain = 0;
   struct addr_opts o = {.allow_domain_literal = true};
   const char *old = rfc5322_extract_address(x->a, item, o, &domain, &error);
   if (!old || !*old || domain == 0) return false;
-  const char *now = rewrite_one(x, old, flag, rules, &whole);
-  if (!whole && strcmp(now, old) == 0) return false;
+  struct subject now = rewrite_one(x, old, flag, rules);
+  if (!now.whole && strcmp(now.address, old) == 0) return false;
   struct str trimmed = str_trim(item);
   strbuf_add(out, item.p, (size_t)(trimmed.p - item.p));
-  if (whole) {
-    const char *angle = strrchr(whole, '<');
-    if (angle && angle > whole) {
-      strbuf_adds(out, rfc5322_fix_phrase(x->a, str_trim(str_n(whole, (size_t)(angle - whole))), x->cfg->o.headers_charset));
-      strbuf_addc(out, ' ');
-      strbuf_adds(out, angle);
-    } else {
-      strbuf_adds(out, whole);
-    }
-  } else if (find_working(trimmed, old, &at)) {
-    size_t end = at + strlen(old);
-    strbuf_add(out, trimmed.p, at);
-    strbuf_adds(out, now);
-    strbuf_add(out, trimmed.p + end, trimmed.n - end);
-  } else {
-    strbuf_adds(out, now);
-  }
+  strbuf_adds(out, now.whole ? now.whole : exchange(x->a, str_dup(x->a, trimmed), old, now.address));
   size_t tail = (size_t)(item.p + item.n - (trimmed.p + trimmed.n));
   strbuf_add(out, trimmed.p + trimmed.n, tail);
   return true;

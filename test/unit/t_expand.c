@@ -307,7 +307,7 @@ static void test_files(void **state) {
     {"${if exists{%s}{y}{n}}", "y"},
     {"${run{/bin/cat %s}{[$value]}{no}}", "[a: one\nb: two words\nc  three\n]"},
     {"${run{/bin/sh -c 'exit 3' %s}{y}{n $runrc}}", "n 3"},
-    {"${run{/bin/echo 'a  b' %s}{${length_4:$value}}}|$value", "a  b|"},
+    {"${run{/bin/echo 'a  b' %s}{${length_4:$value}}}|${length_4:$value}", "a  b|a  b"},
   };
   (void)state;
   char path[] = "/tmp/t_expand.XXXXXX";

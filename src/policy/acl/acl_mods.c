@@ -55,7 +55,7 @@ void acl_add_header_text(struct acl_run *r, const char *text) {
     size_t n = str_index(s, '\n'); /* a line break before white space continues the header */
     while (n + 1 < s.n && ch_isblank(s.p[n + 1])) n += 1 + str_index(str_n(s.p + n + 1, s.n - n - 1), '\n');
     if (n > s.n) n = s.n;
-    if (n > 0) add_one_header(m, str_n(s.p, n), place);
+    add_one_header(m, str_n(s.p, n), place);
     s = n < s.n ? str_n(s.p + n + 1, s.n - n - 1) : str_n(s.p + n, 0);
   }
 }
@@ -105,7 +105,12 @@ static unsigned parse_log_names(struct acl_run *r, const char *list, char sep, c
 
 enum outcome acl_mod_log_reject_target(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
-  unsigned dest = parse_log_names(r, arg, ':', "log_reject_target", NULL);
+  /* A list with a separator of its own choice (manual 44.20). */
+  struct strbuf names = strbuf_new(r->x->a);
+  const char *item;
+  int sep = 0;
+  while ((item = list_next(r->x->a, &arg, &sep))) strbuf_addl(&names, item, ":", NULL);
+  unsigned dest = parse_log_names(r, names.p, ':', "log_reject_target", NULL);
   if (r->x->conn) {
     r->x->conn->log_reject_target = dest;
     r->x->conn->log_reject_target_set = true;

@@ -8,6 +8,7 @@
 #include "policy/acl/acl_priv.h"
 #include "policy/match.h"
 #include "policy/narrate.h"
+#include "policy/rewrite.h"
 
 static const char expected_text[] =
   "expected \"sender[=address]\", \"recipient\", \"helo\", \"header_syntax\", \"header_sender\", "
@@ -44,7 +45,10 @@ static enum outcome verify_sender(struct acl_run *r, const char *address, struct
   bool own = address == NULL;
   if (!m || !m->sender) return OUTCOME_ERROR;
   if (!r->env->verify_address) return not_built(r, "sender");
-  if (own) address = m->sender;
+  if (own) {
+    rewrite_message_sender(r->x);
+    address = m->sender;
+  }
   if (!*address) return OUTCOME_OK;
   const char *user = NULL, *log = NULL;
   enum outcome o;
@@ -55,8 +59,13 @@ static enum outcome verify_sender(struct acl_run *r, const char *address, struct
     log = m->sender_verify_log;
   } else {
     o = route_check(r, true, address, opts.p, &user, &log);
-    if (own && (o == OUTCOME_OK || o == OUTCOME_FAIL || o == OUTCOME_DEFER)) {
-      m->sender_verify_done = true;
+    if (!own && (o == OUTCOME_FAIL || o == OUTCOME_DEFER)) {
+      m->sender_verify_other = arena_strdup(m->arena, address);
+      m->sender_verify_reported = false;
+    }
+    bool is_kept = own || m->sender_verify_other;
+    if (is_kept && (o == OUTCOME_OK || o == OUTCOME_FAIL || o == OUTCOME_DEFER)) {
+      m->sender_verify_done = own;
       m->sender_verify_result = o;
       m->sender_verify_user = user ? arena_strdup(m->arena, user) : NULL;
       m->sender_verify_log = log ? arena_strdup(m->arena, log) : NULL;
@@ -68,17 +77,19 @@ static enum outcome verify_sender(struct acl_run *r, const char *address, struct
     r->x->acl_verify_message = user ? user : log;
     return OUTCOME_OK;
   }
-  r->x->acl_verify_message = user ? user : log;
   r->user_text = o == OUTCOME_FAIL ? "Sender verify failed" : NULL;
   r->log_text = o == OUTCOME_FAIL ? NULL : "Could not complete sender verify";
+  r->x->acl_verify_message = r->user_text ? r->user_text : r->log_text;
   return o;
 }
 
 static enum outcome verify_recipient(struct acl_run *r, struct str opts) {
   if (!r->env->verify_address) return not_built(r, "recipient");
   if (!r->recipient) return OUTCOME_OK;
-  const char *user = NULL, *log = NULL;
-  enum outcome o = route_check(r, false, r->recipient, opts.p, &user, &log);
+  const char *user = NULL, *log = NULL, *address = r->recipient;
+  /* Rewritten for this check only (manual 31.2). */
+  if (r->x->cfg->rewrite_rules) address = rewrite_address(r->x, address, REWRITE_ENVTO, r->x->cfg->rewrite_rules);
+  enum outcome o = route_check(r, false, address, opts.p, &user, &log);
   if (o == OUTCOME_OK) return o;
   if (o == OUTCOME_DEFER && has_option(opts, "defer_ok")) return OUTCOME_OK;
   r->user_text = user;
@@ -96,7 +107,6 @@ static enum outcome header_names_ascii(struct acl_run *r) {
     if (h->type == '*') continue;
     for (size_t i = 0; i < n; i++) {
       if (ch_isgraph((unsigned char)h->text[i]) || ch_isblank(h->text[i])) continue;
-      r->user_text = "Invalid character in header";
       r->log_text = arena_printf(r->x->a, "Invalid character in header \"%.*s\" found", (int)n, h->text);
       return OUTCOME_FAIL;
     }

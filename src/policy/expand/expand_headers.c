@@ -63,11 +63,16 @@ bool exp_header_present(struct expand_ctx *x, struct str name) {
   return next_header(x, name, NULL, &value) != NULL;
 }
 
+/* Header texts are cut at HEADER_VALUE_MAX (manual 11.5). */
+static void add_limited(struct strbuf *b, struct str s) {
+  strbuf_addstr(b, str_n(s.p, MIN(s.n, HEADER_VALUE_MAX - MIN(b->n, (size_t)HEADER_VALUE_MAX))));
+}
+
 static const char *raw_header(struct expand_ctx *x, struct str name) {
   struct strbuf b = strbuf_new(x->a);
   const struct header_line *h = NULL;
   struct str v;
-  while ((h = next_header(x, name, h, &v)) && b.n < HEADER_VALUE_MAX) strbuf_addstr(&b, v);
+  while ((h = next_header(x, name, h, &v)) && b.n < HEADER_VALUE_MAX) add_limited(&b, v);
   return b.p;
 }
 
@@ -105,10 +110,7 @@ static const char *decoded_header(struct expand_ctx *x, struct str name, const c
     v = str_trim(v);
     if (!v.n) continue;
     if (b.n) strbuf_adds(&b, holds_addresses(h) ? ",\n" : "\n");
-    if (memchr(v.p, '?', v.n))
-      strbuf_adds(&b, rfc2047_decode(x->a, v, charset, x->cfg->o.check_rfc2047_length, '?'));
-    else
-      strbuf_addstr(&b, v);
+    add_limited(&b, memchr(v.p, '?', v.n) ? str_c(rfc2047_decode(x->a, v, charset, x->cfg->o.check_rfc2047_length, '?')) : v);
   }
   return b.p;
 }
@@ -130,12 +132,8 @@ const char *exp_message_headers(struct expand_ctx *x, bool raw) {
   for (const struct header_line *h = x->msg ? x->msg->headers : NULL; h; h = h->next) {
     struct str line = str_n(h->text, h->n);
     if (h->type == '*') continue;
-    if (raw) {
-      strbuf_addstr(&b, line);
-      continue;
-    }
-    if (b.n) strbuf_addc(&b, '\n');
-    strbuf_adds(&b, rfc2047_decode(x->a, str_rtrim(line), NULL, x->cfg->o.check_rfc2047_length, '?'));
+    if (b.n && !raw) strbuf_addc(&b, '\n');
+    add_limited(&b, raw ? line : str_c(rfc2047_decode(x->a, str_rtrim(line), NULL, x->cfg->o.check_rfc2047_length, '?')));
   }
   return b.p;
 }

@@ -223,16 +223,13 @@ bool exp_item_run(struct parse *ps, struct strbuf *out) {
   exp_skip_space(ps);
   if (*ps->s != '{') return exp_fail(x, "missing '{' for command arg of run");
   if (!(preexpand ? exp_brace(ps, &command) : raw_command(ps, &command))) return false;
-  const char *saved = x->s.value;
   int status = 1;
   if (!ps->skip) {
     struct vec argv = vec_new(x->a);
     if (!command_argv(x, command, preexpand, &argv) || !run_command(x, &argv, &status)) return false;
     x->s.runrc = status;
   }
-  bool ok = exp_yes_no(ps, out, status == 0, "run");
-  x->s.value = saved;
-  return ok;
+  return exp_yes_no(ps, out, status == 0, "run"); /* $value stays, as $runrc does */
 }
 
 /* ---- readsocket ---- */

@@ -178,7 +178,7 @@ bool exp_op_headerwrap(OP_ARGS) {
 /* Bytes of the well-formed sequence at s (RFC 3629), or 0; *ret_bad: how many bytes one replacement stands for. */
 static size_t utf8_sequence(struct str s, uint32_t *ret_code, size_t *ret_bad) {
   uint8_t c = (uint8_t)s.p[0];
-  size_t need = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 9;
+  size_t need = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c < 0xf8 ? 3 : 9;
   *ret_bad = 1;
   if (need == 9) return 0;
   uint32_t code = need == 0 ? c : c & (0x3f >> need);

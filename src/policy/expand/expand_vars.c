@@ -15,6 +15,7 @@
 #include "message.h"
 #include "policy/acl.h"
 #include "policy/expand/expand_priv.h"
+#include "policy/match.h"
 
 struct var;
 typedef const char *var_fn(struct expand_ctx *x, const struct var *v);
@@ -138,8 +139,8 @@ static const char *get_ancestor_local_part(struct expand_ctx *x, const struct va
 
 static const char *get_headers_added(struct expand_ctx *x, const struct var *v UNUSED) {
   struct strbuf b = strbuf_new(x->a);
-  for (const struct header_line *h = x->msg ? x->msg->added_headers : NULL; h; h = h->next) strbuf_add(&b, h->text, h->n);
-  while (b.n && b.p[b.n - 1] == '\n') strbuf_truncate(&b, b.n - 1);
+  for (const struct header_line *h = x->msg ? x->msg->added_headers : NULL; h; h = h->next)
+    list_append(&b, '\n', arena_strndup(x->a, h->text, h->n - (h->n > 0 && h->text[h->n - 1] == '\n')));
   return b.p;
 }
 
