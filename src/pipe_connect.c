@@ -96,21 +96,32 @@ bool pipe_connect_is_keyword(struct str keyword) {
 
 /* ---- the plan --------------------------------------------------------------------------------------------- */
 
+enum { BOTH = EHLO_PIPELINING | EHLO_PIPE_CONNECT };
+
+/* What the envelope needs, of the half in which it is sent. */
 static bool need_is_met(const struct pipe_need *n, uint16_t features, uint16_t auths) {
-  if (n->tls_required && !(features & EHLO_TLS)) return false;
   if (n->auth_required && !auths) return false;
   return !n->utf8_needed || (features & EHLO_SMTPUTF8);
 }
 
+static bool is_starttls(const struct pipe_need *n, const struct hints_ehlo *r) {
+  return n->may_tls && !n->is_smtps && (r->clear_features & EHLO_TLS);
+}
+
+static bool crypted_is_good(const struct pipe_need *n, const struct hints_ehlo *r) {
+  return (r->crypted_features & BOTH) == BOTH && need_is_met(n, r->crypted_features, r->crypted_auths);
+}
+
 static enum pipe_refusal judge(const struct pipe_need *n, const struct hints_ehlo *r, int64_t now) {
-  const uint16_t both = EHLO_PIPELINING | EHLO_PIPE_CONNECT;
   uint16_t features = n->is_smtps ? r->crypted_features : r->clear_features;
   uint16_t auths = n->is_smtps ? r->crypted_auths : r->clear_auths;
   if (r->stamp > now || now - r->stamp > n->cfg->o.retry_data_expire) return PIPE_RECORD_OLD;
   if (r->suspend_until > now) return PIPE_SUSPENDED;
   if (r->clear_features == 0 && r->crypted_features == 0) return PIPE_NO_RECORD;
   if (r->fingerprint != n->fingerprint) return PIPE_FINGERPRINT;
-  if ((features & both) != both) return PIPE_RECORD_NO_PIPELINING;
+  if ((features & BOTH) != BOTH) return PIPE_RECORD_NO_PIPELINING;
+  if (is_starttls(n, r)) return PIPE_OK; /* the rest is for the other half to say */
+  if (n->tls_required && !n->is_smtps) return PIPE_NEED_UNMET;
   return need_is_met(n, features, auths) ? PIPE_OK : PIPE_NEED_UNMET;
 }
 
@@ -151,26 +162,31 @@ struct pipe_plan pipe_connect_plan(struct expand_ctx *x, const struct pipe_need 
   if (!p.use) return p;
   p.clear = facts_of(&p.stored, false);
   p.crypted = facts_of(&p.stored, true);
-  p.has_crypted = p.stored.crypted_features != 0;
+  p.starttls = is_starttls(n, &p.stored);
+  p.use_crypted = (p.starttls || n->is_smtps) && crypted_is_good(n, &p.stored);
   return p;
 }
 
 /* ---- learning --------------------------------------------------------------------------------------------- */
 
 /* Write next in place of the record the plan saw (or none). NULL: delete. */
-static void store(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *n, const struct hints_ehlo *next) {
+static void store(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *n, const struct hints_ehlo *next) {
   struct hints_db *db = hints_open(n->cfg->spool_directory, "misc", true);
   if (!db) return;
-  struct str now_there;
+  struct str now_there, bytes = next ? encode(x->a, next) : STR_NULL;
   bool done = true;
   if (!p->record.n) {
-    if (next && !hints_get(db, x->a, p->key, &now_there)) (void)hints_put(db, p->key, encode(x->a, next));
+    done = next && !hints_get(db, x->a, p->key, &now_there) && hints_put(db, p->key, bytes) == 0;
   } else if (next) {
-    done = hints_replace_if(db, p->key, p->record, encode(x->a, next));
+    done = hints_replace_if(db, p->key, p->record, bytes);
   } else {
     done = hints_delete_if(db, p->key, p->record);
   }
   hints_close(db);
+  if (done) {
+    p->record = bytes;
+    p->stored = next ? *next : (struct hints_ehlo){0};
+  }
   DEBUG(D_TRANSPORT) debug_printf("EHLO record %s %s%s\n", p->key, next ? "written" : "deleted", done ? "" : ": newer one left alone");
 }
 
@@ -190,6 +206,7 @@ static struct hints_ehlo merged(const struct pipe_plan *p, const struct pipe_nee
     r.clear_auths = real->auths;
   }
   if (!((in_tls ? r.crypted_features : r.clear_features) & EHLO_CHUNKING)) r.flags &= (uint16_t)~HINTS_EHLO_CONFIRMED_CHUNKING;
+  if (!in_tls && is_starttls(n, &r)) return r; /* limits are those of the half in which mail is sent */
   r.limit_mailmax = real->limit_mailmax;
   r.limit_rcptmax = real->limit_rcptmax;
   r.limit_rcptdommax = real->limit_rcptdommax;
@@ -198,7 +215,7 @@ static struct hints_ehlo merged(const struct pipe_plan *p, const struct pipe_nee
 
 static bool is_promise(const struct ehlo_facts *f) { return (f->features & EHLO_PIPELINING) && (f->features & EHLO_PIPE_CONNECT); }
 
-void pipe_connect_learn(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *n, const struct ehlo_facts *real,
+void pipe_connect_learn(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *n, const struct ehlo_facts *real,
                         bool in_tls) {
   if (!p->learn) return;
   bool suspended = p->record.n && p->stored.suspend_until > time_sec();
@@ -210,29 +227,32 @@ void pipe_connect_learn(struct expand_ctx *x, const struct pipe_plan *p, const s
   store(x, p, n, &r);
 }
 
-static bool half_equals(const struct hints_ehlo *r, const struct ehlo_facts *f, bool in_tls) {
+static bool half_equals(const struct pipe_need *n, const struct hints_ehlo *r, const struct ehlo_facts *f, bool in_tls) {
   uint16_t features = in_tls ? r->crypted_features : r->clear_features;
   uint16_t auths = in_tls ? r->crypted_auths : r->clear_auths;
-  return features == f->features && auths == f->auths && r->limit_mailmax == f->limit_mailmax &&
+  if (features != f->features || auths != f->auths) return false;
+  if (!in_tls && is_starttls(n, r)) return true;
+  return r->limit_mailmax == f->limit_mailmax &&
          r->limit_rcptmax == f->limit_rcptmax && r->limit_rcptdommax == f->limit_rcptdommax;
 }
 
-bool pipe_connect_verify(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *n, const struct ehlo_facts *real,
+bool pipe_connect_verify(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *n, const struct ehlo_facts *real,
                          bool in_tls) {
   if (!is_promise(real)) {
     store(x, p, n, NULL);
     return false;
   }
   bool due = time_sec() - p->stored.stamp > n->cfg->o.retry_data_expire / 4;
-  if (half_equals(&p->stored, real, in_tls) && !due && p->stored.fail_count == 0) return true;
+  bool is_first_half = p->starttls && !in_tls; /* forgiven when the other half is confirmed, too */
+  if (half_equals(n, &p->stored, real, in_tls) && !due && (is_first_half || p->stored.fail_count == 0)) return true;
   struct hints_ehlo r = merged(p, n, real, in_tls);
-  r.fail_count = 0;
+  if (!is_first_half) r.fail_count = 0;
   r.suspend_until = 0;
   store(x, p, n, &r);
   return true;
 }
 
-void pipe_connect_failed(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *n) {
+void pipe_connect_failed(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *n) {
   int64_t pause = n->cfg->o.pipe_connect_suspend, most = n->cfg->o.retry_data_expire;
   if (pause <= 0) {
     store(x, p, n, NULL);
@@ -245,7 +265,7 @@ void pipe_connect_failed(struct expand_ctx *x, const struct pipe_plan *p, const 
   store(x, p, n, &r);
 }
 
-void pipe_connect_chunk_taken(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *n) {
+void pipe_connect_chunk_taken(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *n) {
   if (!p->learn || (p->use && (p->stored.flags & HINTS_EHLO_CONFIRMED_CHUNKING))) return;
   struct pipe_plan now = {.key = p->key};
   if (!read_record(x, n, &now) || now.stored.fingerprint != n->fingerprint) return;

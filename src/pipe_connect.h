@@ -33,12 +33,14 @@ enum pipe_refusal {
 };
 const char *pipe_refusal_text(enum pipe_refusal r);
 
+/* What to do on one connection.  record and stored follow what this connection writes. */
 struct pipe_plan {
   bool learn;                /* write a record from what the server says */
   bool use;                  /* talk early */
   enum pipe_refusal why_not; /* when !use */
   struct ehlo_facts clear, crypted; /* believed facts when use */
-  bool has_crypted;
+  bool starttls;             /* the early flight is EHLO and STARTTLS; the group may follow inside TLS */
+  bool use_crypted;          /* talk early inside TLS too */
   const char *key;
   struct str record;         /* bytes of the record used, for R5 */
   struct hints_ehlo stored;
@@ -50,6 +52,7 @@ struct pipe_need {
   const char *hosts_pipe_connect;    /* option value */
   const char *host_name, *host_address;
   int port;
+  bool may_tls;                      /* STARTTLS is used where it is offered */
   bool is_lmtp, is_smtps, avoid_esmtp, avoid_pipelining, helo_unknown, tls_required, auth_required, utf8_needed;
   bool already_failed;               /* C8: an early attempt to this host failed in this delivery */
   uint32_t fingerprint;              /* of authenticators, HELO template, interface */
@@ -87,15 +90,15 @@ struct pipe_failure_rule {
 const struct pipe_failure_rule *pipe_connect_rule(enum pipe_event event);
 struct pipe_plan pipe_connect_plan(struct expand_ctx *x, const struct pipe_need *need);
 /* A plain attempt saw this EHLO reply; write or delete the record as it deserves.  in_tls: the crypted half. */
-void pipe_connect_learn(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need,
+void pipe_connect_learn(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need,
                         const struct ehlo_facts *real, bool in_tls);
 /* An early attempt saw the real reply: compare with what was used; rewrite, refresh or delete.  Returns true when the promise still stands. */
-bool pipe_connect_verify(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need,
+bool pipe_connect_verify(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need,
                          const struct ehlo_facts *real, bool in_tls);
 /* An early attempt failed in an inconclusive way: delete the record, count the failure, suspend when repeated. */
-void pipe_connect_failed(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need);
+void pipe_connect_failed(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need);
 /* A whole message was accepted in a chunk on this connection: the record says so from now on. */
-void pipe_connect_chunk_taken(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need);
+void pipe_connect_chunk_taken(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need);
 uint32_t pipe_connect_fingerprint(const struct config *cfg, const char *helo_template, const char *interface);
 /* Is this EHLO keyword one of the spellings of the promise (X_PIPE_CONNECT, PIPE_CONNECT, PIPECONNECT, any case)? */
 bool pipe_connect_is_keyword(struct str keyword);
@@ -118,19 +121,19 @@ static inline struct pipe_plan pipe_connect_plan(struct expand_ctx *x, const str
   (void)x; (void)need;
   return (struct pipe_plan){.why_not = PIPE_NOT_BUILT};
 }
-static inline void pipe_connect_learn(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need,
+static inline void pipe_connect_learn(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need,
                                       const struct ehlo_facts *real, bool in_tls) {
   (void)x; (void)p; (void)need; (void)real; (void)in_tls;
 }
-static inline bool pipe_connect_verify(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need,
+static inline bool pipe_connect_verify(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need,
                                        const struct ehlo_facts *real, bool in_tls) {
   (void)x; (void)p; (void)need; (void)real; (void)in_tls;
   return false;
 }
-static inline void pipe_connect_failed(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need) {
+static inline void pipe_connect_failed(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need) {
   (void)x; (void)p; (void)need;
 }
-static inline void pipe_connect_chunk_taken(struct expand_ctx *x, const struct pipe_plan *p, const struct pipe_need *need) {
+static inline void pipe_connect_chunk_taken(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need) {
   (void)x; (void)p; (void)need;
 }
 static inline uint32_t pipe_connect_fingerprint(const struct config *cfg, const char *helo_template, const char *interface) {

@@ -188,7 +188,8 @@ int net_connect(const struct net_end *to, const struct net_connect_opts *o, dead
     if (bind(fd, &src.sa, src_len) < 0) return fail_close(fd);
   }
   size_t sent = 0;
-  int r = o->tfo == NET_TFO_OFF ? connect_plain(fd, &u, len, deadline) : connect_fast(fd, &u, len, o, deadline, &sent);
+  if (o->tfo == NET_TFO_LAZY) set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
+  int r = o->tfo == NET_TFO_OFF || o->tfo == NET_TFO_LAZY ? connect_plain(fd, &u, len, deadline) : connect_fast(fd, &u, len, o, deadline, &sent);
   if (r < 0) {
     close(fd);
     return r;
@@ -235,6 +236,11 @@ unsigned net_rtt_us(int fd) {
 bool net_peer_took_bytes(int fd) {
   struct tcp_info ti;
   return !get_tcp_info(fd, &ti) || ti.tcpi_bytes_acked > 1;
+}
+
+bool net_never_connected(int fd) {
+  struct tcp_info ti;
+  return get_tcp_info(fd, &ti) && ti.tcpi_bytes_acked == 0;
 }
 
 /* ---- this host -------------------------------------------------------------------------------------------- */

@@ -23,7 +23,8 @@ MUST_CHECK int net_accept(int fd, struct net_end *ret_peer);
 MUST_CHECK int net_peer(int fd, struct net_end *ret);
 MUST_CHECK int net_local(int fd, struct net_end *ret);
 
-enum net_tfo { NET_TFO_OFF, NET_TFO_COOKIE, NET_TFO_DATA };
+/* LAZY: with a cookie the first write makes the SYN and travels in it. */
+enum net_tfo { NET_TFO_OFF, NET_TFO_COOKIE, NET_TFO_DATA, NET_TFO_LAZY };
 enum net_tfo_mark { NET_TFO_NONE, NET_TFO_USED, NET_TFO_DATA_ACKED };
 
 struct net_connect_opts {
@@ -46,6 +47,8 @@ enum net_tfo_mark net_tfo_mark(int fd, bool is_client);
 unsigned net_rtt_us(int fd);
 /* Has the other end acknowledged more than the SYN?  True when the kernel cannot say. */
 bool net_peer_took_bytes(int fd);
+/* Not even the SYN was acknowledged (a connection that net_connect() left to the first write). */
+bool net_never_connected(int fd);
 void net_set_keepalive(int fd);
 void net_set_nodelay(int fd, bool on);
 

@@ -256,20 +256,9 @@ static void one_domain_only(struct smtp_job *job) {
   }
 }
 
-/* Talking early in clear is for servers that would be spoken to in clear anyway. */
-static void plan_early(struct smtp_attempt *s, bool allow_early) {
-  smtp_gather_need(s, !allow_early);
-  s->plan = pipe_connect_plan(s->d->x, &s->need);
-  if (s->ob->authenticated_sender_force) s->plan.use = false; /* AUTH= may only be expanded once the connection is there */
-  if (!s->plan.use || !(s->is_smtps || (!s->avoid_tls && (s->plan.clear.features & EHLO_TLS)))) return;
-  s->plan.use = false;
-  s->plan.why_not = PIPE_NEED_UNMET;
-}
-
 /* Connect, greet, send.  The meaning is left to the caller: s->fail. */
 static void run_attempt(struct smtp_attempt *s, bool allow_early) {
   struct expand_ctx *x = s->d->x;
-  size_t at = 0, n = 0;
   x->host = s->host;
   x->sending_ip_address = NULL;
   x->sending_port = 0;
@@ -281,14 +270,11 @@ static void run_attempt(struct smtp_attempt *s, bool allow_early) {
   if (!smtp_tls_policy(s)) return;
   if (s->dane) one_domain_only(s->job);
   s->helo = smtp_expand_helo(s, true);
-  plan_early(s, allow_early);
-  DEBUG(D_TRANSPORT) if (!s->plan.use) debug_printf("no early pipelining: %s\n", pipe_refusal_text(s->plan.why_not));
-  if (s->plan.use) smtp_plan_first_flight(s, &at, &n);
+  if (!smtp_plan_early(s, !allow_early)) return;
   /* A name that asks for the local address gets its real answer once there is one: greet_plain expands it then. */
-  else if (strstr(s->ob->helo_data, "sending_")) s->helo = NULL;
-  if (s->dead) return;
+  if (!s->plan.use && strstr(s->ob->helo_data, "sending_")) s->helo = NULL;
   if (!smtp_connect(s) || !smtp_greet(s)) return;
-  bool again = run_message(s, at, n, s->early && n > 0);
+  bool again = run_message(s, s->group_at, s->group_n, s->group_in_flight);
   if (again && !s->inconclusive) continue_connection(s);
 }
 

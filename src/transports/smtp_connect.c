@@ -47,6 +47,7 @@ static bool proxy_failed(struct smtp_attempt *s, const char *why) {
 static enum net_tfo wanted_tfo(struct smtp_attempt *s) {
   if (match_this_host(s->d->x, "hosts_try_fastopen", s->ob->hosts_try_fastopen, s->host->name, s->host->address) != OUTCOME_OK)
     return NET_TFO_OFF;
+  if (s->is_smtps) return NET_TFO_LAZY;
   return s->flight.n ? NET_TFO_DATA : NET_TFO_COOKIE;
 }
 

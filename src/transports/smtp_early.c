@@ -16,7 +16,7 @@ static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
   return match_this_host(s->d->x, name, list, s->host->name, s->host->address) == OUTCOME_OK;
 }
 
-void smtp_gather_need(struct smtp_attempt *s, bool already_failed) {
+static void gather_need(struct smtp_attempt *s, bool already_failed) {
   s->need = (struct pipe_need){
     .cfg = s->d->cfg,
     .hosts_pipe_connect = s->ob->hosts_pipe_connect,
@@ -26,6 +26,7 @@ void smtp_gather_need(struct smtp_attempt *s, bool already_failed) {
     .is_lmtp = s->is_lmtp,
     .is_smtps = s->is_smtps,
     .tls_required = s->tls_required,
+    .may_tls = !s->avoid_tls,
     .avoid_esmtp = listed(s, "hosts_avoid_esmtp", s->ob->hosts_avoid_esmtp),
     .avoid_pipelining = listed(s, "hosts_avoid_pipelining", s->ob->hosts_avoid_pipelining),
     .helo_unknown = s->helo == NULL,
@@ -105,22 +106,122 @@ size_t smtp_flight_syn_bytes(struct smtp_attempt *s) {
   return s->commands_in_flight;
 }
 
-/* ---- the flight ------------------------------------------------------------------------------------------- */
+/* ---- the flights ------------------------------------------------------------------------------------------ */
 
-void smtp_plan_first_flight(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
+/* EHLO and the first group, as a half of the record says. */
+static void put_group_in_flight(struct smtp_attempt *s, const struct ehlo_facts *believed) {
   s->early = true;
-  s->facts = s->plan.clear;
+  s->facts = *believed;
+  s->facts_are_real = s->promise_stands = false;
+  s->used_features = 0;
   s->pipelining = true;
-  smtp_expect(s, AT_GREETING, NULL, "initial connection");
   smtp_send_ehlo(s);
   if (smtp_auth_is_wanted(s)) return; /* AUTH comes first, and needs the EHLO reply */
-  struct smtp_rcpt *first = smtp_next_group(s, at, ret_n);
+  struct smtp_rcpt *first = smtp_next_group(s, &s->group_at, &s->group_n);
   if (!first) return;
+  s->group_in_flight = true;
   /* With CHUNKING the chunk waits for the EHLO reply (a server that lost the extension would read the message as commands), and needs no
    * 354: as many round trips as DATA here.  Without it DATA rides along. */
-  smtp_write_envelope(s, first, *ret_n, !smtp_use_chunking(s));
-  bool is_all = *at == s->job->rcpt_count;
-  if (is_all && !s->dead) put_body_in_flight(s);
+  smtp_write_envelope(s, first, s->group_n, !smtp_use_chunking(s));
+  if (s->group_at == s->job->rcpt_count && !s->dead) put_body_in_flight(s);
+}
+
+static bool put_starttls_in_flight(struct smtp_attempt *s) {
+  if (!smtp_tls_prepare(s)) return false;
+  s->early = true;
+  s->facts = s->plan.clear;
+  smtp_send_ehlo(s);
+  smtp_send(s, AT_STARTTLS, NULL, "STARTTLS");
+  s->used_features = EHLO_TLS;
+  return !s->dead;
+}
+
+bool smtp_plan_early(struct smtp_attempt *s, bool already_failed) {
+  gather_need(s, already_failed);
+  s->plan = pipe_connect_plan(s->d->x, &s->need);
+  if (s->plan.use && s->ob->authenticated_sender_force) { /* AUTH= may only be expanded once the connection is there */
+    s->plan.use = false;
+    s->plan.why_not = PIPE_NEED_UNMET;
+  }
+  DEBUG(D_TRANSPORT) {
+    if (!s->plan.use) debug_printf("no early pipelining: %s\n", pipe_refusal_text(s->plan.why_not));
+    else debug_printf("early pipelining: %s%s\n", s->is_smtps ? "inside TLS" : s->plan.starttls ? "EHLO and STARTTLS" : "EHLO and envelope",
+                      s->plan.starttls && s->plan.use_crypted ? ", and inside TLS" : "");
+  }
+  if (!s->plan.use || s->is_smtps) return true;
+  smtp_expect(s, AT_GREETING, NULL, "initial connection");
+  if (s->plan.starttls) return put_starttls_in_flight(s);
+  put_group_in_flight(s, &s->plan.clear);
+  return !s->dead;
+}
+
+/* ---- their replies ---------------------------------------------------------------------------------------- */
+
+/* The EHLO reply is compared with what was believed before any other reply is looked at. */
+static bool reap_ehlo(struct smtp_attempt *s) {
+  struct smtp_awaited what;
+  struct smtp_reply r;
+  s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
+  if (!smtp_read_reply(s, &what, &r)) return false;
+  if (r.code / 100 != 2) {
+    smtp_note_reply(s, &what, &r);
+    return false;
+  }
+  smtp_take_facts(s, &r);
+  bool promised = pipe_connect_verify(s->d->x, &s->plan, &s->need, &s->facts, s->in_tls);
+  s->promise_stands = promised && (s->facts.features & s->used_features) == s->used_features;
+  DEBUG(D_TRANSPORT) debug_printf("EHLO reply %s\n", s->promise_stands ? "as remembered" : "differs from what was used");
+  s->pipelining = s->pipelining || s->awaited_count > 0; /* the group is on its way whatever was said */
+  return true;
+}
+
+/* TLS is up.  Talk early again when the first half of the promise was kept and the other half is known. */
+static bool greet_again(struct smtp_attempt *s) {
+  if (s->promise_stands && s->plan.use_crypted) {
+    put_group_in_flight(s, &s->plan.crypted);
+    return !s->dead && reap_ehlo(s);
+  }
+  s->early = s->promise_stands;
+  return smtp_hello(s);
+}
+
+/* From here on the attempt is a plain one: what is sent now waited for the EHLO reply. */
+static bool go_on_plainly(struct smtp_attempt *s) {
+  s->early = false;
+  return true;
+}
+
+static bool reap_starttls(struct smtp_attempt *s) {
+  struct smtp_awaited what;
+  struct smtp_reply r;
+  bool offered = s->facts.features & EHLO_TLS;
+  s->clear_facts = s->facts;
+  s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
+  if (!smtp_read_reply(s, &what, &r)) return false;
+  if (r.code / 100 != 2 && offered && !s->promise_stands) { /* refused because we talked early, or for good?  K5 */
+    s->inconclusive = true;
+    smtp_note_reply(s, &what, &r);
+    return false;
+  }
+  switch (smtp_starttls_answered(s, &what, &r)) {
+    case SMTP_TLS_UNUSED: return go_on_plainly(s);
+    case SMTP_TLS_STARTED: return greet_again(s);
+    case SMTP_TLS_FAILED: break;
+  }
+  return false;
+}
+
+bool smtp_greet_early(struct smtp_attempt *s) {
+  if (s->is_smtps) {
+    if (!smtp_tls_on_connect(s)) return false;
+    smtp_expect(s, AT_GREETING, NULL, "TLS-on-connect");
+    put_group_in_flight(s, &s->plan.crypted);
+    return !s->dead && smtp_reap_greeting(s) && reap_ehlo(s);
+  }
+  if (!smtp_reap_greeting(s) || !reap_ehlo(s)) return false;
+  if (s->plan.starttls) return reap_starttls(s);
+  s->tls_was_added = (s->facts.features & EHLO_TLS) && !s->avoid_tls; /* F14: a plain attempt would encrypt what comes next */
+  return !s->tls_was_added;
 }
 
 /* ---- its end ---------------------------------------------------------------------------------------------- */
@@ -136,10 +237,12 @@ static enum pipe_event event_of_greeting(const struct smtp_attempt *s) {
     case TROUBLE_TIMEOUT: return may_have_it ? PIPE_EV_LOST_WITH_CONTENT : PIPE_EV_TIMEOUT;
     case TROUBLE_FORMAT: return may_have_it ? PIPE_EV_LOST_WITH_CONTENT : PIPE_EV_GARBAGE;
     case TROUBLE_CLOSED: return may_have_it ? PIPE_EV_LOST_WITH_CONTENT : PIPE_EV_CLOSED;
+    case TROUBLE_TLS: /* the handshake was good; this is a broken connection, and no reason to try in clear (F19) */
+      if (s->in_tls) return may_have_it ? PIPE_EV_LOST_WITH_CONTENT : PIPE_EV_CLOSED;
+      break;
     case TROUBLE_NONE:
     case TROUBLE_CONNECT:
     case TROUBLE_LOCAL:
-    case TROUBLE_TLS:
     case TROUBLE_TLS_REQUIRED:
     case TROUBLE_DANE:
     case TROUBLE_AUTH: break;
@@ -179,7 +282,7 @@ bool smtp_settle_lost(struct smtp_attempt *s) {
 }
 
 void smtp_blame_end(struct smtp_attempt *s) {
-  if (s->fail.trouble == TROUBLE_FORMAT) s->fail.trouble = TROUBLE_CLOSED; /* a message error, whatever stood there */
+  if (s->fail.trouble == TROUBLE_FORMAT || s->fail.trouble == TROUBLE_TLS) s->fail.trouble = TROUBLE_CLOSED; /* a message error, whatever stood there */
   s->fail.at = AT_END;
   s->fail.pipelined = false;
   s->fail.command = "end of data";

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Greeting, EHLO and HELO, and what an EHLO reply says.  Floor: drivers.  RFC 5321 section 4.1.1.1.
  *
- * A plain dialogue is a row of steps, each waiting for the one before: (TLS on connect), greeting, EHLO, (STARTTLS, EHLO again).  On an early connection the same replies come in the same order, only the
- * commands left long ago; then the real EHLO reply is compared with what was believed, before any other reply is looked at.
+ * A plain dialogue is a row of steps, each waiting for the one before: (TLS on connect), greeting, EHLO, (STARTTLS, EHLO again).
+ * Early ones: smtp_early.c.
  * Hostile input: the EHLO reply; a malformed keyword line is skipped and disturbs no other line. */
 #include "transports/smtp_priv.h"
 
@@ -63,7 +63,7 @@ struct ehlo_facts smtp_parse_ehlo(struct str reply) {
 
 void smtp_send_ehlo(struct smtp_attempt *s) { smtp_send(s, AT_EHLO, NULL, "%s %s", s->is_lmtp ? "LHLO" : "EHLO", s->helo); }
 
-static void take_facts(struct smtp_attempt *s, const struct smtp_reply *r) {
+void smtp_take_facts(struct smtp_attempt *s, const struct smtp_reply *r) {
   s->facts = smtp_parse_ehlo(str_c(r->text));
   s->facts.auths = smtp_auth_usable(s->d->cfg, smtp_auth_mechanisms(s->a, str_c(r->text)));
   s->facts_are_real = true;
@@ -115,7 +115,7 @@ bool smtp_hello(struct smtp_attempt *s) {
   s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
   if (!smtp_read_reply(s, &what, &r)) return false;
   if (r.code / 100 == 2) {
-    take_facts(s, &r);
+    smtp_take_facts(s, &r);
     pipe_connect_learn(s->d->x, &s->plan, &s->need, &s->facts, s->in_tls);
     return true;
   }
@@ -141,28 +141,6 @@ static bool greet_plain(struct smtp_attempt *s) {
   return false;
 }
 
-/* F14: a plain attempt would have encrypted what this one is about to send. */
-static bool tls_now_offered(const struct smtp_attempt *s) { return (s->facts.features & EHLO_TLS) && !s->avoid_tls && !s->in_tls; }
-
-static bool greet_early(struct smtp_attempt *s) {
-  struct smtp_awaited what;
-  struct smtp_reply r;
-  if (!smtp_reap_greeting(s)) return false;
-  s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
-  if (!smtp_read_reply(s, &what, &r)) return false;
-  if (r.code / 100 != 2) {
-    smtp_note_reply(s, &what, &r);
-    return false;
-  }
-  take_facts(s, &r);
-  bool promised = pipe_connect_verify(s->d->x, &s->plan, &s->need, &s->facts, false);
-  s->promise_stands = promised && (s->facts.features & s->used_features) == s->used_features;
-  DEBUG(D_TRANSPORT) debug_printf("EHLO reply %s\n", s->promise_stands ? "as remembered" : "differs from what was used");
-  s->pipelining = s->pipelining || s->awaited_count > 0; /* the group is on its way whatever was said */
-  s->tls_was_added = tls_now_offered(s);
-  return !s->tls_was_added;
-}
-
 bool smtp_greet(struct smtp_attempt *s) {
-  return (s->early ? greet_early(s) : greet_plain(s)) && smtp_authenticate(s);
+  return (s->plan.use ? smtp_greet_early(s) : greet_plain(s)) && smtp_authenticate(s);
 }

@@ -66,6 +66,7 @@ struct smtp_failure {
 
 /* Usable TLSA records of a host. */
 struct tls_tlsa;
+struct tls_client_opts;
 struct smtp_dane {
   const struct tls_tlsa *records;
   size_t count;
@@ -119,6 +120,7 @@ struct smtp_attempt {
   bool avoid_tls;                 /* hosts_avoid_tls, or a handshake failed before: talk in clear */
   bool tls_required;              /* hosts_require_tls, or DANE is in effect */
   bool in_tls;
+  struct tls_client_opts *tls_opts; /* made by smtp_tls_prepare() */
   struct tls_info tls;            /* x->tls_out of the messages on this connection */
   struct smtp_dane *dane;         /* NULL: not in effect */
   bool dane_unusable;             /* secure TLSA records, none usable: TLS all the same */
@@ -141,6 +143,8 @@ struct smtp_attempt {
   struct pipe_plan plan;
   struct pipe_need need;
   bool early;                     /* this connection talked before the greeting */
+  bool group_in_flight;           /* MAIL, RCPT ... went with an early EHLO: recipients up to group_at, group_n of the list */
+  size_t group_at, group_n;
   bool promise_stands;            /* the real EHLO reply confirmed what was used */
   uint16_t used_features;         /* EHLO_* the first flight relied on */
   bool inconclusive;              /* something negative came that must not be believed */
@@ -186,6 +190,8 @@ MUST_CHECK bool smtp_reap_greeting(struct smtp_attempt *s);
 /* EHLO or LHLO, HELO when that is refused; facts are those of the layer now spoken on (in_tls). */
 MUST_CHECK bool smtp_hello(struct smtp_attempt *s);
 void smtp_send_ehlo(struct smtp_attempt *s);
+/* The EHLO reply is here. */
+void smtp_take_facts(struct smtp_attempt *s, const struct smtp_reply *r);
 
 /* --- smtp_auth.c --- */
 /* Mechanism names of the AUTH lines of an EHLO reply, each with a blank in front; empty: none.  Pure. */
@@ -204,6 +210,10 @@ void smtp_auth_set_facts(const struct smtp_attempt *s, struct address *a);
 enum smtp_tls_step { SMTP_TLS_UNUSED, SMTP_TLS_STARTED, SMTP_TLS_FAILED };
 /* What options and TLSA records say about TLS to this host: is_smtps, avoid_tls, tls_required, dane.  False: s->fail, do not connect. */
 MUST_CHECK bool smtp_tls_policy(struct smtp_attempt *s);
+/* Expand all options of TLS for this host: before STARTTLS leaves.  False: s->fail. */
+MUST_CHECK bool smtp_tls_prepare(struct smtp_attempt *s);
+/* The reply to STARTTLS is here: handshake or not, as smtp_start_tls(). */
+MUST_CHECK enum smtp_tls_step smtp_starttls_answered(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *reply);
 /* STARTTLS and the handshake, when offered and wanted.  UNUSED: go on in clear.  FAILED: s->fail; the connection is dead unless STARTTLS was refused. */
 MUST_CHECK enum smtp_tls_step smtp_start_tls(struct smtp_attempt *s);
 /* The handshake of protocol = smtps.  False: s->fail. */
@@ -243,7 +253,6 @@ void smtp_dane_check(struct smtp_attempt *s);
 bool smtp_dane_is_usable(struct str rdata);
 
 /* --- smtp_resume.c --- */
-struct tls_client_opts;
 struct tls_result;
 /* Look for a session to resume; sets s->tls_session_key when one may be kept. */
 void smtp_tls_resume_find(struct smtp_attempt *s, struct tls_client_opts *o);
@@ -251,9 +260,10 @@ void smtp_tls_resume_take(struct smtp_attempt *s, const struct tls_result *r);
 void smtp_tls_resume_keep(struct smtp_attempt *s);
 
 /* --- smtp_early.c --- */
-void smtp_gather_need(struct smtp_attempt *s, bool already_failed);
-/* Write EHLO and the first group into s->flight, and the message where that is allowed. *at, *ret_n: as smtp_next_group(). */
-void smtp_plan_first_flight(struct smtp_attempt *s, size_t *at, size_t *ret_n);
+/* Choose (s->plan) and narrate; write what leaves before the greeting into s->flight.  False: s->fail. */
+MUST_CHECK bool smtp_plan_early(struct smtp_attempt *s, bool already_failed);
+/* The replies of the early flights, handshake in between.  True: MAIL may be sent, or was (s->group_in_flight).  False: s->fail. */
+MUST_CHECK bool smtp_greet_early(struct smtp_attempt *s);
 /* How much of the flight may travel in the SYN. */
 size_t smtp_flight_syn_bytes(struct smtp_attempt *s);
 /* Does a line of the text begin like an SMTP command?  Lines end at CR or LF, blanks in front do not count. Pure. */

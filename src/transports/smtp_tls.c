@@ -13,6 +13,7 @@
 
 #include "os/debug.h"
 #include "os/log.h"
+#include "os/net.h"
 #include "os/tls.h"
 #include "policy/match.h"
 
@@ -147,6 +148,11 @@ static bool handshake(struct smtp_attempt *s, struct tls_client_opts *o) {
   DEBUG(D_TLS) debug_printf("TLS handshake with %s [%s]\n", s->host->name, s->host->address);
   int e = tls_start_client(s->io, s->a, o, deadline_in_sec(s->ob->command_timeout), &r, &error);
   if (r.warning) log_write(LS_ALWAYS, LOG_MAIN, "%s transport: %s", s->d->transport->name, r.warning);
+  if (e < 0 && s->is_smtps && net_never_connected(stream_fd(s->io))) { /* Fast Open: it shows only now (rule T2) */
+    s->dead = true;
+    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_CONNECT, .at = AT_GREETING, .err = e == -ETIMEDOUT ? ETIMEDOUT : ECONNREFUSED});
+    return false;
+  }
   if (e < 0) return tls_failed(s, error ? error : "(gnutls_handshake): failed");
   take_result(s, &r);
   smtp_tls_resume_take(s, &r);
@@ -154,11 +160,12 @@ static bool handshake(struct smtp_attempt *s, struct tls_client_opts *o) {
   return true;
 }
 
-bool smtp_tls_on_connect(struct smtp_attempt *s) {
-  struct tls_client_opts o = {0};
-  if (!gather(s, &o)) return false;
-  return handshake(s, &o);
+bool smtp_tls_prepare(struct smtp_attempt *s) {
+  s->tls_opts = ARENA_NEW(s->a, struct tls_client_opts);
+  return gather(s, s->tls_opts);
 }
+
+bool smtp_tls_on_connect(struct smtp_attempt *s) { return smtp_tls_prepare(s) && handshake(s, s->tls_opts); }
 
 static enum smtp_tls_step required_but(struct smtp_attempt *s, const char *what) {
   smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_TLS_REQUIRED, .at = AT_STARTTLS, .err = ERRNO_TLSREQUIRED,
@@ -167,23 +174,28 @@ static enum smtp_tls_step required_but(struct smtp_attempt *s, const char *what)
 }
 
 enum smtp_tls_step smtp_start_tls(struct smtp_attempt *s) {
-  struct tls_client_opts o = {0};
   struct smtp_awaited what;
   struct smtp_reply r;
   bool offered = s->facts.features & EHLO_TLS;
   if (!offered || s->avoid_tls)
     return s->tls_required ? required_but(s, offered ? "it is in hosts_avoid_tls" : "the server did not offer TLS support") : SMTP_TLS_UNUSED;
-  if (!gather(s, &o)) return SMTP_TLS_FAILED;
+  if (!smtp_tls_prepare(s)) return SMTP_TLS_FAILED;
   smtp_send(s, AT_STARTTLS, NULL, "STARTTLS");
   s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
   if (!smtp_read_reply(s, &what, &r)) return SMTP_TLS_FAILED;
+  return smtp_starttls_answered(s, &what, &r);
+}
+
+enum smtp_tls_step smtp_starttls_answered(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *reply) {
+  struct smtp_reply r = *reply;
   if (r.code / 100 == 2) {
     if (stream_buffered(s->io).n) return tls_failed(s, "(STARTTLS): data behind the reply"), SMTP_TLS_FAILED;
-    return handshake(s, &o) ? SMTP_TLS_STARTED : SMTP_TLS_FAILED;
+    return handshake(s, s->tls_opts) ? SMTP_TLS_STARTED : SMTP_TLS_FAILED;
   }
-  if (s->tls_required) return required_but(s, "an attempt to start TLS failed");
-  if (r.code / 100 == 5 || s->ob->tls_tempfail_tryclear) return SMTP_TLS_UNUSED;
-  smtp_note_reply(s, &what, &r);
+  bool offered = s->facts.features & EHLO_TLS; /* said early, STARTTLS may meet a server that has none any more (F15) */
+  if (s->tls_required) return required_but(s, offered ? "an attempt to start TLS failed" : "the server did not offer TLS support");
+  if (!offered || r.code / 100 == 5 || s->ob->tls_tempfail_tryclear) return SMTP_TLS_UNUSED;
+  smtp_note_reply(s, what, &r);
   return SMTP_TLS_FAILED;
 }
 

@@ -130,15 +130,56 @@ static void test_learn_and_verify(void **state) {
   assert_true(p.use);
   assert_int_equal(p.clear.features, GOOD);
   assert_true(pipe_connect_verify(&f.x, &p, &f.need, &good, false)); /* same: not rewritten */
+  struct pipe_plan stale = p;
   assert_true(pipe_connect_verify(&f.x, &p, &f.need, &more, false));
   assert_true(get(&f, key, &r));
   assert_int_equal(r.clear_features, GOOD | EHLO_DSN);
   /* R5: a newer record than the one this plan read stays */
-  assert_false(pipe_connect_verify(&f.x, &p, &f.need, &none, false));
+  assert_false(pipe_connect_verify(&f.x, &stale, &f.need, &none, false));
   assert_true(get(&f, key, &r));
   p = pipe_connect_plan(&f.x, &f.need);
   assert_false(pipe_connect_verify(&f.x, &p, &f.need, &none, false));
   assert_false(get(&f, key, &r));
+  stop(&f);
+}
+
+/* STARTTLS: both halves are learnt on one connection and judged apart. */
+static void test_two_halves(void **state) {
+  (void)state;
+  struct fixture f;
+  struct hints_ehlo r;
+  start(&f);
+  f.need.may_tls = f.need.tls_required = true;
+  const char *key = "192.0.2.1:25.EHLO";
+  struct ehlo_facts clear = {.features = GOOD | EHLO_TLS}, crypted = {.features = GOOD | EHLO_SMTPUTF8, .limit_rcptmax = 7}, other = {.features = GOOD};
+  struct pipe_plan p = pipe_connect_plan(&f.x, &f.need);
+  pipe_connect_learn(&f.x, &p, &f.need, &clear, false);
+  p.stored.stamp--; /* whatever the second */
+  pipe_connect_learn(&f.x, &p, &f.need, &crypted, true);
+  assert_true(get(&f, key, &r));
+  assert_int_equal(r.clear_features, GOOD | EHLO_TLS);
+  assert_int_equal(r.crypted_features, GOOD | EHLO_SMTPUTF8);
+  assert_int_equal(r.limit_rcptmax, 7);
+  p = pipe_connect_plan(&f.x, &f.need);
+  assert_true(p.use && p.starttls && p.use_crypted);
+  struct str before = p.record;
+  assert_true(pipe_connect_verify(&f.x, &p, &f.need, &clear, false)); /* the limits of the other half do not count */
+  assert_true(pipe_connect_verify(&f.x, &p, &f.need, &crypted, true));
+  assert_true(str_eq(before, p.record));
+  f.need.utf8_needed = true;
+  assert_true(pipe_connect_plan(&f.x, &f.need).use_crypted);
+  assert_true(pipe_connect_verify(&f.x, &p, &f.need, &other, true)); /* no SMTPUTF8 any more: early up to STARTTLS only */
+  p = pipe_connect_plan(&f.x, &f.need);
+  assert_true(p.use && p.starttls && !p.use_crypted);
+  f.need.may_tls = false; /* TLS is required and will not be tried: for the plain way to say */
+  assert_false(pipe_connect_plan(&f.x, &f.need).use);
+  f.need.may_tls = true;
+  p = pipe_connect_plan(&f.x, &f.need);
+  assert_true(pipe_connect_verify(&f.x, &p, &f.need, &other, false)); /* STARTTLS gone: the crypted half goes with it (R6) */
+  assert_true(get(&f, key, &r));
+  assert_int_equal(r.crypted_features, 0);
+  p = pipe_connect_plan(&f.x, &f.need);
+  assert_int_equal(p.why_not, PIPE_NEED_UNMET);
   stop(&f);
 }
 
@@ -249,7 +290,7 @@ static void test_rules(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_plan),       cmocka_unit_test(test_learn_and_verify), cmocka_unit_test(test_refresh),
+    cmocka_unit_test(test_plan),       cmocka_unit_test(test_learn_and_verify), cmocka_unit_test(test_two_halves),     cmocka_unit_test(test_refresh),
     cmocka_unit_test(test_suspension), cmocka_unit_test(test_damaged_record),   cmocka_unit_test(test_keywords_and_dump),
     cmocka_unit_test(test_rules),
   };
