@@ -88,7 +88,7 @@ struct address *address_pseudo_child(struct arena *a, struct address *parent, co
   addr->suffix = parent->suffix;
   addr->suffix_v = parent->suffix_v;
   addr->is_pipe = text[0] == '|';
-  addr->is_file = text[0] == '/';
+  addr->is_file = text[0] == '/' || strncmp(text, ADDRESS_SAVE, sizeof ADDRESS_SAVE - 1) == 0;
   addr->is_reply = text[0] == '>';
   struct strbuf u = strbuf_new(a);
   strbuf_adds(&u, text);
@@ -106,10 +106,21 @@ struct address *address_top(struct address *addr) {
   return addr;
 }
 
+const char *address_file_name(const struct address *addr) {
+  if (!addr->is_file) return NULL;
+  bool is_relative = addr->address[0] != '/';
+  return addr->address + (is_relative ? sizeof ADDRESS_SAVE - 1 : 0);
+}
+
 const char *address_rcpt_text(struct arena *a, const struct address *addr) {
   struct str local, domain;
   size_t prefix = addr->prefix ? strlen(addr->prefix) : 0, suffix = addr->suffix ? strlen(addr->suffix) : 0;
   bool keep = addr->transport && addr->transport->o.rcpt_include_affixes;
   if (keep || prefix + suffix == 0 || !addr_split(addr->address, &local, &domain) || local.n <= prefix + suffix) return addr->address;
   return arena_printf(a, "%.*s@%.*s", (int)(local.n - prefix - suffix), local.p + prefix, STR_FMT(domain));
+}
+
+const char *address_local_part_given(struct arena *a, const struct address *addr) {
+  if (!addr->prefix && !addr->suffix) return addr->local_part;
+  return arena_printf(a, "%s%s%s", addr->prefix ? addr->prefix : "", addr->local_part, addr->suffix ? addr->suffix : "");
 }

@@ -44,12 +44,20 @@ struct addr_prop {
   const char *remove_headers;     /* colon list */
   struct tree router_vars;        /* r_xxx: data const char * */
   bool ignore_error;
+  bool is_noerror;                /* a filter said so: no errors_to of a later router takes it back */
   bool utf8_msg;
 };
 
 /* Mistakes in a list that the router went past, for syntax_errors_to. */
 struct syntax_report {
   const char *to, *text;
+};
+
+/* What a filter's mail or vacation command asks of the autoreply transport.  Texts are expanded already (the file's text is not); NULL: not given. */
+struct reply_item {
+  const char *to, *cc, *bcc, *from, *reply_to, *subject, *headers, *text, *file, *logfile, *oncelog;
+  int64_t once_repeat;            /* seconds */
+  bool file_expand, return_message;
 };
 
 enum addr_return_file { ADDR_RETURN_NONE, ADDR_RETURN_ON_FAIL, ADDR_RETURN_ALWAYS };
@@ -90,8 +98,12 @@ struct address {
   /* pseudo addresses made by redirection */
   bool is_file, is_pipe, is_reply; /* address[0] is '/', '|', '>' */
   bool allow_expand_pipe;
-  void *reply;                    /* struct reply_item of the autoreply transport */
-  const char **pipe_expandn;
+  struct reply_item *reply;       /* a filter's mail command, for the autoreply transport; NULL: its options say all */
+  const char **pipe_expandn;      /* $0.. for the command of a filter, pipe_expand_count of them */
+  int pipe_expand_count;
+  const char *pipe_this_address;  /* $thisaddress for it */
+  bool is_filter_discard;         /* a filter said that all is done, and made no delivery */
+  bool has_own_errors_to;         /* prop.errors_address was set for this child alone (a filter's errors_to, noerror) */
 
   /* results */
   enum outcome result;            /* of the transport (or of routing) */
@@ -113,6 +125,7 @@ struct address {
   const char *proxy_used;         /* PRX= : "[ip]:port" */
   const char *local_interface;    /* I= : "[ip]:port" */
   const char *shadow_message;
+  const char *file_used;          /* appendfile: the file that was written, when the address does not name it; NULL: it does */
   char *return_output;            /* what a command has said (pipe), or NULL; the addresses of a batch share one text */
   enum addr_return_file return_file_when;
   bool log_failed_output, log_output;
@@ -148,10 +161,17 @@ enum {
 struct address *address_new(struct arena *a, const char *text);
 /* A child of parent: inherits prop, errors address, DSN facts. */
 struct address *address_child(struct arena *a, struct address *parent, const char *text);
-/* A pseudo child "|command", "/path", "/path/" or ">recipients": local part and domain stay the parent's. */
+/* A pseudo child "|command", "/path", "/path/", "save path" or ">recipients": local part and domain stay the parent's. */
 struct address *address_pseudo_child(struct arena *a, struct address *parent, const char *text);
+/* A relative name of a file to save in stands behind this word. */
+#define ADDRESS_SAVE "save "
+/* The name in a pseudo address of a file; NULL when it is none. */
+const char *address_file_name(const struct address *addr);
 /* The recipient the address came from. */
 struct address *address_top(struct address *addr);
+
+/* The local part as it came, with the affixes that routers took off (lower case unless the router is caseful). */
+const char *address_local_part_given(struct arena *a, const struct address *addr);
 
 /* What RCPT names: the address without the prefix and suffix its router took off, unless the transport has rcpt_include_affixes.
  * a: where a new text goes. */

@@ -133,6 +133,12 @@ static bool set_expand_message(struct parse *p, const struct cmd_option *o, cons
   return set_action(p, o, NULL);
 }
 
+/* -bf and -bF may stand together. */
+static bool set_filter(struct parse *p, const struct cmd_option *o, const char *value)
+{
+  return set_text(p, o, value) && set_action(p, o, NULL);
+}
+
 static bool set_macro(struct parse *p, const struct cmd_option *o, const char *value)
 {
   struct arena *a = p->c->a;
@@ -419,8 +425,12 @@ static const struct cmd_option options[] = {
     {"-bdf", ARG_NONE, set_daemon, 0, 1},
     ACTION("-be", CMD_EXPAND),
     {"-bem", ARG_NEXT, set_expand_message, 0, CMD_EXPAND},
-    NOT_BUILT("-bF"),
-    NOT_BUILT("-bf"),
+    {"-bF", ARG_NEXT, set_filter, offsetof(struct cmdline, system_filter_file), CMD_TEST_FILTER},
+    {"-bf", ARG_NEXT, set_filter, offsetof(struct cmdline, filter_file), CMD_TEST_FILTER},
+    TEXT("-bfd", ARG_NEXT, filter_domain),
+    TEXT("-bfl", ARG_NEXT, filter_local_part),
+    TEXT("-bfp", ARG_NEXT, filter_prefix),
+    TEXT("-bfs", ARG_NEXT, filter_suffix),
     {"-bh", ARG_NEXT, set_host_check, 0, 0},
     {"-bhc", ARG_NEXT, set_host_check, 0, 1},
     ACTION("-bi", CMD_ALIASES),

@@ -155,8 +155,7 @@ static const char *qualified(struct deliver_run *run, const char *address) {
   return arena_printf(run->a, "%s@%s", address, run->cfg->qualify_recipient);
 }
 
-/* The addresses still to be delivered, in the order of the envelope. */
-static struct address *open_recipients(struct deliver_run *run) {
+struct address *deliver_open_recipients(struct deliver_run *run) {
   struct message *m = run->m;
   struct address *first = NULL, **tail = &first;
   for (size_t i = 0; i < m->recipient_count; i++) {
@@ -176,10 +175,15 @@ static struct address *open_recipients(struct deliver_run *run) {
   return first;
 }
 
-static bool all_recipients_done(struct deliver_run *run) { return open_recipients(run) == NULL; }
+/* Nothing is left, neither of the recipients nor of what the system filter has added: those are no recipients, they are made anew each time. */
+static bool all_recipients_done(struct deliver_run *run) {
+  for (struct address *addr = run->defer; addr; addr = addr->next)
+    if (!address_top(addr)->rcpt) return false;
+  return deliver_open_recipients(run) == NULL;
+}
 
 static void fail_all(struct deliver_run *run, const char *why, bool is_logged) {
-  for (struct address *addr = open_recipients(run), *next; addr; addr = next) {
+  for (struct address *addr = deliver_open_recipients(run), *next; addr; addr = next) {
     next = addr->next;
     if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: %s", addr->address, why);
     addr->result = OUTCOME_FAIL;
@@ -461,6 +465,10 @@ static void log_timeouts(struct deliver_run *run, const struct address *old_fail
 }
 
 void deliver_run_finish(struct deliver_run *run) {
+  if (run->is_held) { /* as it was */
+    if (run->msglog_fd >= 0) (void)!sys_close(run->msglog_fd);
+    return;
+  }
   struct address *old_failed = run->failed;
   run->x.addr = NULL;
   if (!run->dont_deliver) {
@@ -475,7 +483,14 @@ void deliver_run_finish(struct deliver_run *run) {
 }
 
 void deliver_run_start_routing(struct deliver_run *run) {
-  run->fresh = open_recipients(run);
+  enum system_filter f = deliver_system_filter(run);
+  if (f == SYSTEM_FILTER_BROKEN) {
+    run->is_held = true;
+    return;
+  }
+  struct address **tail = &run->fresh; /* behind what the filter has put there */
+  while (*tail) tail = &(*tail)->next;
+  if (f == SYSTEM_FILTER_GO_ON) *tail = deliver_open_recipients(run);
   deliver_route_all(run);
 }
 

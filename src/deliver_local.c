@@ -124,17 +124,17 @@ struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport 
   x->transport_name = t->name;
   x->home = addrs->home_dir;
   x->self_hostname = addrs->self_hostname;
-  x->address_pipe = addrs->is_pipe ? addrs->address + 1 : NULL;
-  x->address_file = addrs->is_file ? addrs->address : NULL;
+  x->address_pipe = addrs->is_pipe ? addrs->address : NULL;
+  x->address_file = address_file_name(addrs);
   x->match = (struct match_data){.domain_data = addrs->prop.domain_data, .local_part_data = addrs->prop.localpart_data};
   x->host = NULL;
   x->original_domain = x->original_local_part = x->parent_domain = x->parent_local_part = NULL;
   if (addrs->parent) {
     const struct address *top = address_top(addrs);
     x->original_domain = top->domain;
-    x->original_local_part = top->local_part;
+    x->original_local_part = address_local_part_given(run->a, top);
     x->parent_domain = addrs->parent->domain;
-    x->parent_local_part = addrs->parent->local_part;
+    x->parent_local_part = address_local_part_given(run->a, addrs->parent);
   }
   return d;
 }

@@ -32,7 +32,7 @@ const char *deliver_log_address(struct arena *a, const struct address *addr, boo
   struct strbuf b = strbuf_new(a);
   bool is_local = addr->transport && addr->transport->driver && addr->transport->driver->is_local;
   if (is_pseudo(addr)) {
-    strbuf_adds(&b, addr->address);
+    strbuf_adds(&b, addr->file_used ? addr->file_used : addr->address);
   } else {
     add_local_part(&b, addr);
     if (!(is_success && is_local && router_logs_as_local(addr->router))) strbuf_addl(&b, "@", addr->domain, NULL);

@@ -22,6 +22,7 @@ struct deliver_run {
   struct vec pending;         /* unique forms not yet in the journal */
   int msglog_fd;
   bool dont_deliver, journal_failed, freeze, cancelled;
+  bool is_held;               /* the system filter could not be obeyed */
   const char *freeze_why;     /* "(delivery error message)" or NULL */
 };
 
@@ -30,6 +31,13 @@ bool deliver_run_init(struct deliver_run *run, const struct config *cfg, struct 
 void deliver_run_start_routing(struct deliver_run *run);
 /* Retry hints, bounces, warnings, -H or removal. */
 void deliver_run_finish(struct deliver_run *run);
+
+/* deliver_filter.c: run system_filter; its own addresses go to run->fresh, header changes into the message.
+ * GO_ON: the recipients are delivered to too.  ONLY_ITS_OWN: they are not now.  BROKEN: nothing is to be done with the message now. */
+enum system_filter { SYSTEM_FILTER_GO_ON, SYSTEM_FILTER_ONLY_ITS_OWN, SYSTEM_FILTER_BROKEN };
+enum system_filter deliver_system_filter(struct deliver_run *run);
+/* deliver.c: the recipients still to be delivered to, in the order of the envelope. */
+struct address *deliver_open_recipients(struct deliver_run *run);
 
 /* deliver_route.c: fresh -> local, remote, failed, defer, succeed. */
 void deliver_route_all(struct deliver_run *run);

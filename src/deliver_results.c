@@ -61,7 +61,8 @@ static const struct {
     {'x', offsetof(struct address, tls_cipher)},    {'d', offsetof(struct address, tls_peerdn)},
     {'v', offsetof(struct address, tls_ver)},       {'l', offsetof(struct address, local_interface)},
     {'w', offsetof(struct address, shadow_message)}, {'p', offsetof(struct address, return_path)},
-    {'y', offsetof(struct address, proxy_used)},    {'o', offsetof(struct address, protocol_steps)},
+    {'y', offsetof(struct address, proxy_used)},    {'q', offsetof(struct address, protocol_steps)},
+    {'f', offsetof(struct address, file_used)},
 };
 
 static void put_host(struct strbuf *b, const struct host *h) {

@@ -60,6 +60,11 @@ static void take_pseudo(struct deliver_run *run, struct address *addr) {
     finish(run, addr, OUTCOME_FAIL);
     return;
   }
+  if (addr->basic_errno == ERRNO_BADADDRESS2) {
+    addr->basic_errno = 0;
+    finish(run, addr, OUTCOME_FAIL);
+    return;
+  }
   if (addr->is_file && strcmp(addr->address, "/dev/null") == 0) {
     addr->transport = NULL;
     finish(run, addr, OUTCOME_OK);
@@ -209,7 +214,7 @@ static void route_one(struct deliver_run *run, struct route_ctx *rc, struct addr
       return;
     }
     case ROUTE_DISCARD: {
-      const char *line = arena_printf(run->a, "=> :blackhole: <%s> R=%s", addr->address, addr->router ? addr->router->name : "");
+      const char *line = arena_printf(run->a, "=> %s <%s> R=%s", addr->is_filter_discard ? "discarded" : ":blackhole:", addr->address, addr->router ? addr->router->name : "");
       log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
       addr->result = OUTCOME_OK;
       list_push(&run->succeed, addr);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/buildinfo.h"
+#include "cmd_filter.h"
 #include "cmd_test.h"
 #include "cmdline.h"
 #include "daemon.h"
@@ -227,6 +228,14 @@ static int do_expand(struct run *r)
 {
   const char *sender;
   return test_sender(r, &sender) ? cmd_expand(r->cfg, r->c, sender) : EXIT_FAILURE;
+}
+
+static int do_test_filter(struct run *r)
+{
+  const char *sender;
+  if (!choose_sender(r, r->a, &sender)) return EXIT_FAILURE;
+  sys_role(SYS_ROLE_RECEPTION);
+  return cmd_test_filter(conn_for_caller(r, 0, 1), r->c, sender);
 }
 
 static int do_submit(struct run *r)
@@ -460,6 +469,7 @@ static const char *why_not(const struct run *r)
   case CMD_VERIFY_RECIPIENT:
   case CMD_VERIFY_SENDER:
   case CMD_HOST_CHECK:
+  case CMD_TEST_FILTER:
   case CMD_EXPAND:
     if (c->expand_message || c->expand_spooled) return "permission denied";
     return o->commandline_checks_require_admin ? "permission denied" : NULL;
@@ -489,6 +499,7 @@ static int dispatch(struct run *r)
     startup_logging(r->cfg, STARTUP_LOG_TESTING);
     startup_become_caller(&r->who);
     return do_expand(r);
+  case CMD_TEST_FILTER: return do_test_filter(r);
   case CMD_TEST_RETRY:
     startup_logging(r->cfg, STARTUP_LOG_TESTING);
     return cmd_test_retry(r->cfg, r->c);

@@ -306,12 +306,18 @@ static struct receive_reply receive_run(struct reception *r) {
   }
   log_set_message_id(m->id);
   if (r->after_headers && !r->after_headers(r, &reply)) return reply;
+  bool had_headers = m->headers != NULL;
   receive_fix_headers(r);
   switch (read_body(r, &rc)) {
   case BODY_DONE: break;
   case BODY_LOST: return lost(r);
   case BODY_TOO_BIG: return too_big(r);
   case BODY_SPOOL_ERROR: return spool_failed(r, "Failed to write to the spool", rc);
+  }
+  if (r->examined_by) {
+    count_size(m);
+    r->examined_by->examine(r->examined_by->examine_ctx, m, r->x, r->from_line_sender, had_headers);
+    return end_without(r, RECEIVE_DISCARDED, NULL, false);
   }
   if (!receive_make_received(r, false)) return spool_failed(r, "Received: header", -EINVAL);
   count_size(m);

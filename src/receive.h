@@ -55,6 +55,9 @@ struct submit_opts {
   const char *bounce_of;         /* internal submissions */
   bool is_bounce_machine;
   int fd;
+  /* -bf: looks at the complete message instead of storing it; no ACL runs, nothing is logged, no spool file stays.  NULL: an ordinary submission. */
+  void (*examine)(void *ctx, struct message *m, struct expand_ctx *x, const char *from_line_sender, bool had_headers);
+  void *examine_ctx;
 };
 int receive_submission(struct conn *c, const struct submit_opts *o);
 

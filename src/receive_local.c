@@ -389,10 +389,10 @@ static int run(struct submission *s) {
   if (too_many_recipients(s))
     return fail(s, 1, "too many recipients", "Mail failure - too many recipients",
                 "contained more recipients than allowed on this\nsystem. It was not delivered to any recipients.");
-  start_acl(s, &env);
+  if (!s->o->examine) start_acl(s, &env);
   s->r = (struct reception){.c = s->c, .m = s->m, .x = &s->x, .env = &env, .src = &l->src, .after_headers = finish_envelope,
                             .ctx = s, .extract_recipients = s->o->extract_recipients, .accepted_from_line = true,
-                            .keep_body = s->o->error_handling == ERRORS_SENDER, .kept_body_fd = -1};
+                            .keep_body = s->o->error_handling == ERRORS_SENDER, .kept_body_fd = -1, .examined_by = s->o->examine ? s->o : NULL};
   struct receive_reply reply = receive_run_reception(&s->r);
   int status = reply.result == RECEIVE_DISCARDED || reply.result == RECEIVE_ACCEPTED ? 0 : report(s, &reply);
   stream_close(l->io);

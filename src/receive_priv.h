@@ -28,6 +28,7 @@ struct reception {
   /* Local submissions: envelope from the headers, before the fix-ups.  False: *ret is the end. */
   bool (*after_headers)(struct reception *r, struct receive_reply *ret);
   void *ctx;
+  const struct submit_opts *examined_by; /* its examine() takes the message; NULL: it is stored */
   /* outcome when the message cannot be taken: */
   const char *reply;         /* "552 ..." */
   bool temporary;

@@ -22,9 +22,9 @@ void route_set_context(struct route_ctx *rc, struct router *r, struct address *a
   x->self_hostname = addr->self_hostname;
   struct address *top = addr->parent ? address_top(addr) : NULL;
   x->original_domain = top ? top->domain : NULL;
-  x->original_local_part = top ? top->local_part : NULL;
+  x->original_local_part = top ? address_local_part_given(x->a, top) : NULL;
   x->parent_domain = addr->parent ? addr->parent->domain : NULL;
-  x->parent_local_part = addr->parent ? addr->parent->local_part : NULL;
+  x->parent_local_part = addr->parent ? address_local_part_given(x->a, addr->parent) : NULL;
   x->forced_fail = x->lookup_deferred = false;
 }
 
@@ -91,6 +91,18 @@ static void route_reset_address(struct route_ctx *rc, struct router *r, struct a
   rc->pw = NULL;
 }
 
+void route_go_on(struct route_ctx *rc, struct router *r, struct address *addr) {
+  struct address *rest = address_child(rc->x->a, addr, addr->address);
+  rest->homonym = true;
+  rest->prop.extra_headers = addr->prop.extra_headers;
+  rest->prop.remove_headers = addr->prop.remove_headers;
+  rest->start_router = r->next;
+  rest->no_more_routers = !r->next;
+  rest->next = *rc->children;
+  *rc->children = rest;
+  rc->was_unseen = true;
+}
+
 /* Run the driver on addr, or with "unseen" on a copy so that routing can go on with another one. */
 static enum route_result route_run_driver(struct route_ctx *rc, struct router *r, struct address *addr, bool is_unseen) {
   if (!is_unseen) {
@@ -115,19 +127,11 @@ static enum route_result route_run_driver(struct route_ctx *rc, struct router *r
     case ROUTE_REROUTED:
     case ROUTE_DISCARD: {
       addr->router = r;
-      struct address *rest = address_child(a, addr, addr->address);
-      rest->homonym = true;
-      rest->prop.extra_headers = addr->prop.extra_headers;
-      rest->prop.remove_headers = addr->prop.remove_headers;
-      rest->start_router = r->next;
-      rest->no_more_routers = !r->next;
       if (res == ROUTE_DISCARD && rc->verify == VERIFY_NONE) {
         copy->next = *rc->succeed;
         *rc->succeed = copy;
       }
-      rest->next = *rc->children;
-      *rc->children = rest;
-      rc->was_unseen = true;
+      route_go_on(rc, r, addr);
       return ROUTE_REROUTED;
     }
     case ROUTE_DECLINE:
@@ -479,7 +483,7 @@ enum route_result route_accept_common(struct route_ctx *rc, struct router *r, st
   enum route_result res = route_get_errors_address(rc, r, addr, &errors);
   if (res != ROUTE_OK) return res;
   addr->prop.errors_address = errors;
-  if (errors && router_sets_errors_to(r)) addr->prop.ignore_error = !*errors;
+  if (errors && router_sets_errors_to(r)) addr->prop.ignore_error = addr->prop.is_noerror || !*errors;
   res = route_get_munge_headers(rc, r, addr);
   if (res == ROUTE_OK && !addr->transport) res = route_get_transport(rc, r, addr, !r->o.verify_only);
   if (res == ROUTE_OK) res = route_get_user(rc, r, addr);

@@ -70,6 +70,8 @@ enum route_result route_address(struct route_ctx *rc, struct address *addr);
 enum route_result route_percent_hack(struct route_ctx *rc, struct address *addr);
 /* Put the address on the list that fits its transport. */
 void route_queue_add(struct route_ctx *rc, struct router *r, struct address *addr);
+/* What is left of an address whose router made unseen deliveries: a child with the same text that goes on behind r. */
+void route_go_on(struct route_ctx *rc, struct router *r, struct address *addr);
 /* Common parts for drivers (all set addr->message/basic_errno on DEFER/FAIL). */
 enum route_result route_get_transport(struct route_ctx *rc, struct router *r, struct address *addr, bool required);
 /* Set at all?  An empty value, which reads as NULL, is one: nobody gets the errors. */

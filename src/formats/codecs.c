@@ -206,7 +206,7 @@ static void convert_charset(struct strbuf *out, struct arena *a, struct str byte
     size_t o_left = sizeof chunk;
     size_t r = iconv(ic, &in, &in_left, &o, &o_left);
     strbuf_add(out, chunk, sizeof chunk - o_left);
-    if (r == (size_t)-1 && errno != E2BIG) { /* a byte that cannot be converted stands as itself */
+    if (r == (size_t)-1 && errno != E2BIG && in_left > 0) { /* a byte that cannot be converted stands as itself; with //IGNORE the error may come behind the last */
       strbuf_addc(out, *in++);
       in_left--;
     }

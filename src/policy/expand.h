@@ -87,6 +87,7 @@ struct expand_ctx {
   struct tree *filter_vars;     /* n0.. sn0.. */
   bool no_lookups_cached;
   bool in_filter;
+  const char *headers_charset;  /* a filter's "headers charset"; NULL: the option */
   bool forbid_run, forbid_readfile, forbid_readsocket, forbid_lookup, forbid_exists, forbid_dlfunc, forbid_perl;
   bool want_defer_report;       /* inside -be */
   bool queue_running;           /* delivery started by a queue runner */

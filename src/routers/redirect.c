@@ -3,7 +3,7 @@
  *
  * The list comes from data= (expanded) or from a file, which is opened as the user it belongs to and checked for owner and mode on the
  * open descriptor.  Its text is hostile.  An error in it defers the address (so that a typing error bounces nothing) unless
- * skip_syntax_errors is set.  A text that says it is an Exim or Sieve filter is never taken for a list: it is refused with a deferral.
+ * skip_syntax_errors is set.  A text that says it is an Exim or Sieve filter is never taken for a list: redirect_filter.c.
  * Memory: the context's arena. */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,14 +18,9 @@
 #include "policy/rewrite.h"
 #include "router.h"
 #include "routers/redirect_list.h"
+#include "routers/redirect_priv.h"
 #include "routers/routers_priv.h"
 #include "transport.h"
-
-struct redirect_options {
-#define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
-#include "routers/redirect_options.def"
-#undef OPT_ROW
-};
 
 #define OPT_ROW(n, t, d, f) OPT_TABLE_ROW(struct redirect_options, n, t, d, f)
 static const struct option redirect_options[] = {
@@ -35,21 +30,7 @@ static const struct option redirect_options[] = {
 
 enum { REDIRECT_FILE_MAX_BYTES = 16 << 20, REDIRECT_INCLUDE_DEPTH = 10 };
 
-/* One run of the router. */
-struct redirect_run {
-  struct route_ctx *rc;
-  struct router *r;
-  const struct redirect_options *ob;
-  struct address *addr;
-  bool is_file;
-  struct address *generated, **tail; /* children in order */
-  unsigned made, bad;
-  struct strbuf mistakes; /* for syntax_errors_to */
-};
-
-static struct arena *run_arena(const struct redirect_run *run) { return run->rc->x->a; }
-
-static enum route_result redirect_defer(struct redirect_run *run, int basic_errno, const char *message) {
+enum route_result redirect_defer(struct redirect_run *run, int basic_errno, const char *message) {
   run->addr->message = message;
   run->addr->basic_errno = basic_errno;
   return ROUTE_DEFER;
@@ -57,7 +38,7 @@ static enum route_result redirect_defer(struct redirect_run *run, int basic_errn
 
 static enum route_result list_error(struct redirect_run *run, const char *what) {
   return redirect_defer(run, ERRNO_BADREDIRECT,
-                        arena_printf(run_arena(run), "error in redirect %s: %s", run->is_file ? "file" : "data", what));
+                        arena_printf(redirect_arena(run), "error in redirect %s: %s", run->is_file ? "file" : "data", what));
 }
 
 /* --- the file -------------------------------------------------------------------------------------- */
@@ -74,7 +55,7 @@ static bool id_in_list(struct arena *a, const char *list, bool is_group, uint32_
 }
 
 static enum route_result check_file(struct redirect_run *run, const struct stat *st, const char *path) {
-  struct arena *a = run_arena(run);
+  struct arena *a = redirect_arena(run);
   const struct redirect_options *ob = run->ob;
   const struct passwd_entry *pw = run->rc->pw;
   if (!S_ISREG(st->st_mode)) return redirect_defer(run, ERRNO_NOTREGULAR, arena_printf(a, "%s is not a regular file", path));
@@ -94,7 +75,7 @@ static enum route_result check_file(struct redirect_run *run, const struct stat 
 
 /* The file is not there: believe it only when its directory is, an unmounted file system must not look like "no forward file". */
 static enum route_result file_missing(struct redirect_run *run, uid_t uid, gid_t gid, const char *path) {
-  struct arena *a = run_arena(run);
+  struct arena *a = redirect_arena(run);
   if (run->ob->ignore_enotdir) return ROUTE_DECLINE;
   const char *slash = strrchr(path, '/');
   const char *dir = slash == path ? "/." : arena_printf(a, "%s/.", arena_strndup(a, path, (size_t)(slash - path)));
@@ -104,7 +85,7 @@ static enum route_result file_missing(struct redirect_run *run, uid_t uid, gid_t
 }
 
 static enum route_result read_file(struct redirect_run *run, const char *path, uid_t uid, gid_t gid, struct str *ret) {
-  struct arena *a = run_arena(run);
+  struct arena *a = redirect_arena(run);
   int fd = priv_open_as(uid, gid, path, O_RDONLY | O_NONBLOCK, 0);
   if (fd == -ENOENT) return file_missing(run, uid, gid, path);
   if (fd == -ENOTDIR && run->ob->ignore_enotdir) return ROUTE_DECLINE;
@@ -183,7 +164,7 @@ static enum route_result qualify_domain(struct redirect_run *run, const struct r
   else if (ob->qualify_domain) {
     *ret = expand_string(run->rc->x, ob->qualify_domain);
     if (!*ret)
-      return redirect_defer(run, 0, arena_printf(run_arena(run), "failed to expand \"%s\" in %s router: %s",
+      return redirect_defer(run, 0, arena_printf(redirect_arena(run), "failed to expand \"%s\" in %s router: %s",
                                                                 ob->qualify_domain, run->r->name,
                                                                 run->rc->x->error ? run->rc->x->error : ""));
   }
@@ -197,8 +178,8 @@ static bool is_ancestor(const struct address *p, const char *text) {
   return p->router && p->router->o.caseful_local_part ? str_eq(la, lb) : str_eqic(la, lb);
 }
 
-static enum route_result item_address(struct redirect_run *run, const struct redirect_item *it) {
-  struct arena *a = run_arena(run);
+enum route_result redirect_item_address(struct redirect_run *run, const struct redirect_item *it, struct address **ret) {
+  struct arena *a = redirect_arena(run);
   struct expand_ctx *x = run->rc->x;
   const char *text = it->text;
   if (!it->is_qualified) {
@@ -215,21 +196,58 @@ static enum route_result item_address(struct redirect_run *run, const struct red
         text = run->addr->address;
         break;
       }
-  add_child(run, address_child(a, run->addr, text));
+  struct address *child = address_child(a, run->addr, text);
+  add_child(run, child);
+  if (ret) *ret = child;
   return ROUTE_OK;
 }
 
-/* A pipe or file: the transport is found now, problems with it stay with the child (deliver.c acts on its basic_errno). */
-static enum route_result item_pseudo(struct redirect_run *run, const struct redirect_item *it) {
-  struct arena *a = run_arena(run);
+/* What a pseudo address needs: the option that names its transport, and whether it is forbidden. */
+struct pseudo_kind {
+  const char *option, *transport;
+  bool is_forbidden;
+  int forbidden_errno;
+  const char *forbidden;
+};
+
+static struct pseudo_kind pseudo_kind_of(const struct redirect_options *ob, const char *text) {
+  size_t n = strlen(text);
+  if (*text == '|')
+    return (struct pseudo_kind){"pipe_transport", ob->pipe_transport, ob->forbid_pipe || ob->one_time, ERRNO_FORBIDPIPE,
+                                "delivery to pipe forbidden"};
+  if (*text == '>')
+    return (struct pseudo_kind){"reply_transport", ob->reply_transport, ob->forbid_filter_reply, ERRNO_FORBIDREPLY, "autoreply forbidden"};
+  bool is_directory = n > 1 && text[n - 1] == '/';
+  return (struct pseudo_kind){is_directory ? "directory_transport" : "file_transport",
+                              is_directory ? ob->directory_transport : ob->file_transport, ob->forbid_file || ob->one_time,
+                              ERRNO_FORBIDFILE, "delivery to file forbidden"};
+}
+
+/* The transport is found now, problems with it stay with the child (deliver.c acts on its basic_errno). */
+static void choose_transport(struct redirect_run *run, struct address *child, const struct pseudo_kind *k) {
+  struct arena *a = redirect_arena(run);
   struct expand_ctx *x = run->rc->x;
-  const struct redirect_options *ob = run->ob;
-  bool is_pipe = it->kind == REDIRECT_PIPE;
-  size_t n = strlen(it->text);
-  bool is_directory = !is_pipe && n > 1 && it->text[n - 1] == '/';
-  const char *option = is_pipe ? "pipe_transport" : is_directory ? "directory_transport" : "file_transport";
-  const char *name = is_pipe ? ob->pipe_transport : is_directory ? ob->directory_transport : ob->file_transport;
-  struct address *parent = run->addr, *child = address_pseudo_child(a, parent, it->text);
+  child->basic_errno = ERRNO_BADTRANSPORT;
+  if (k->transport) {
+    x->address_pipe = child->is_pipe ? child->address : NULL;
+    x->address_file = address_file_name(child);
+    const char *s = expand_string(x, k->transport);
+    x->address_pipe = x->address_file = NULL;
+    child->transport = s ? config_transport(x->cfg, s) : NULL;
+    if (child->transport) child->basic_errno = 0;
+    else if (s) child->message = arena_printf(a, "%s transport not found in %s router", s, run->r->name);
+    else child->message = arena_printf(a, "failed to expand transport \"%s\" in %s router: %s", k->transport, run->r->name,
+                                       x->error ? x->error : "");
+  } else {
+    child->message = arena_printf(a, "%s unset in %s router", k->option, run->r->name);
+  }
+  if (!k->is_forbidden) return;
+  child->basic_errno = k->forbidden_errno;
+  child->message = k->forbidden;
+}
+
+enum route_result redirect_item_pseudo(struct redirect_run *run, const struct redirect_item *it, struct address **ret) {
+  struct address *parent = run->addr, *child = address_pseudo_child(redirect_arena(run), parent, it->text);
   child->router = run->r;
   child->uid = parent->uid;
   child->gid = parent->gid;
@@ -239,32 +257,16 @@ static enum route_result item_pseudo(struct redirect_run *run, const struct redi
   child->home_dir = parent->home_dir;
   child->current_dir = parent->current_dir;
   add_child(run, child);
-  bool is_forbidden = is_pipe ? ob->forbid_pipe || ob->one_time : ob->forbid_file || ob->one_time;
-  child->basic_errno = ERRNO_BADTRANSPORT;
-  if (name) {
-    x->address_pipe = is_pipe ? it->text + 1 : NULL;
-    x->address_file = is_pipe ? NULL : it->text;
-    const char *s = expand_string(x, name);
-    x->address_pipe = x->address_file = NULL;
-    child->transport = s ? config_transport(x->cfg, s) : NULL;
-    if (child->transport) child->basic_errno = 0;
-    else if (s) child->message = arena_printf(a, "%s transport not found in %s router", s, run->r->name);
-    else child->message = arena_printf(a, "failed to expand transport \"%s\" in %s router: %s", name, run->r->name,
-                                       x->error ? x->error : "");
-  } else {
-    child->message = arena_printf(a, "%s unset in %s router", option, run->r->name);
-  }
-  if (is_forbidden) {
-    child->basic_errno = is_pipe ? ERRNO_FORBIDPIPE : ERRNO_FORBIDFILE;
-    child->message = is_pipe ? "delivery to pipe forbidden" : "delivery to file forbidden";
-  }
+  struct pseudo_kind k = pseudo_kind_of(run->ob, it->text);
+  choose_transport(run, child, &k);
+  if (ret) *ret = child;
   return ROUTE_OK;
 }
 
 static enum route_result run_list(struct redirect_run *run, struct str text, int depth);
 
 static enum route_result item_include(struct redirect_run *run, const struct redirect_item *it, int depth) {
-  struct arena *a = run_arena(run);
+  struct arena *a = redirect_arena(run);
   const struct redirect_options *ob = run->ob;
   const char *path = it->text;
   if (ob->forbid_include) return list_error(run, "included files not permitted");
@@ -300,7 +302,7 @@ static enum route_result item_include(struct redirect_run *run, const struct red
 }
 
 static enum route_result item_final(struct redirect_run *run, const struct redirect_item *it) {
-  struct arena *a = run_arena(run);
+  struct arena *a = redirect_arena(run);
   bool is_fail = it->kind == REDIRECT_FAIL;
   if (is_fail ? !run->ob->allow_fail : !run->ob->allow_defer)
     return list_error(run, arena_printf(a, "\":%s: %s\" is not permitted", is_fail ? "fail" : "defer", it->text));
@@ -320,14 +322,14 @@ static enum route_result item_final(struct redirect_run *run, const struct redir
 static void note_mistake(struct redirect_run *run, const char *text) {
   const char *in = strstr(text, " in \"");
   if (!run->ob->syntax_errors_to) return;
-  if (!run->mistakes.a) run->mistakes = strbuf_new_t(run_arena(run), TAINTED, 256);
+  if (!run->mistakes.a) run->mistakes = strbuf_new_t(redirect_arena(run), TAINTED, 256);
   if (in) strbuf_addf(&run->mistakes, "  %.*s in the address\n  %s\n\n", (int)(in - text), text, in + 4);
   else strbuf_addf(&run->mistakes, "  %s\n\n", text);
 }
 
 /* Whom to tell about them once the address is routed. */
 static void report_mistakes(struct redirect_run *run) {
-  struct arena *a = run_arena(run);
+  struct arena *a = redirect_arena(run);
   const struct redirect_options *ob = run->ob;
   struct strbuf b = strbuf_new_t(a, TAINTED, 512);
   if (!run->mistakes.n) return;
@@ -344,19 +346,22 @@ static void report_mistakes(struct redirect_run *run) {
   *run->addr->syntax_report = (struct syntax_report){to, b.p};
 }
 
-static enum route_result item_bad(struct redirect_run *run, const struct redirect_item *it) {
-  if (!run->ob->skip_syntax_errors) return list_error(run, it->text);
+enum route_result redirect_bad(struct redirect_run *run, const char *text) {
   run->bad++;
-  note_mistake(run, it->text);
-  log_write(LS_ALWAYS, LOG_MAIN, "%s router: skipped error: %s", run->r->name, it->text);
+  note_mistake(run, text);
+  log_write(LS_ALWAYS, LOG_MAIN, "%s router: skipped error: %s", run->r->name, text);
   return ROUTE_OK;
+}
+
+static enum route_result item_bad(struct redirect_run *run, const struct redirect_item *it) {
+  return run->ob->skip_syntax_errors ? redirect_bad(run, it->text) : list_error(run, it->text);
 }
 
 static enum route_result run_item(struct redirect_run *run, const struct redirect_item *it, int depth) {
   switch (it->kind) {
-    case REDIRECT_ADDRESS: return item_address(run, it);
+    case REDIRECT_ADDRESS: return redirect_item_address(run, it, NULL);
     case REDIRECT_PIPE:
-    case REDIRECT_FILE: return item_pseudo(run, it);
+    case REDIRECT_FILE: return redirect_item_pseudo(run, it, NULL);
     case REDIRECT_INCLUDE: return item_include(run, it, depth);
     case REDIRECT_UNKNOWN: return ROUTE_DECLINE;
     case REDIRECT_DEFER:
@@ -371,7 +376,7 @@ static enum route_result run_item(struct redirect_run *run, const struct redirec
 static enum route_result run_list(struct redirect_run *run, struct str text, int depth) {
   const struct config *cfg = run->rc->x->cfg;
   struct redirect_item *list =
-      redirect_list_parse(run_arena(run), text, cfg->o.allow_domain_literals, cfg->o.allow_utf8_domains);
+      redirect_list_parse(redirect_arena(run), text, cfg->o.allow_domain_literals, cfg->o.allow_utf8_domains);
   for (const struct redirect_item *it = list; it; it = it->next) {
     enum route_result res = run_item(run, it, depth);
     if (res != ROUTE_OK) return res;
@@ -379,24 +384,18 @@ static enum route_result run_list(struct redirect_run *run, struct str text, int
   return ROUTE_OK;
 }
 
-static enum route_result refuse_filter(struct redirect_run *run, enum redirect_filter kind) {
-  const struct redirect_options *ob = run->ob;
-  const char *name = kind == REDIRECT_EXIM_FILTER ? "Exim" : "Sieve", *why = "not supported by this build";
-  bool forbidden = kind == REDIRECT_EXIM_FILTER ? ob->forbid_exim_filter : ob->forbid_sieve_filter;
-  struct arena *a = run_arena(run);
-  if (!ob->allow_filter) why = "filtering not enabled";
-  else why = arena_printf(a, forbidden ? "%s filtering not enabled" : "%s filters are not supported by this build", name);
-  return redirect_defer(run, ERRNO_BADREDIRECT, arena_printf(a, "error in filter %s: %s", run->is_file ? "file" : "data", why));
-}
-
 /* The children get the properties of the address as they are after errors_to, headers_add and headers_remove. */
 static void hand_over_children(struct redirect_run *run) {
   if (!run->generated) return;
   for (struct address *c = run->generated; c; c = c->next) {
+    const char *errors_to = c->prop.errors_address;
     c->prop = run->addr->prop;
     /* Who asked for success is told of the expansion, and that was all; "never" goes on to whom the message goes (RFC 3461 5.2.7). */
     c->dsn_flags &= DSN_NEVER;
     c->orcpt = NULL;
+    if (!c->has_own_errors_to) continue;
+    c->prop.errors_address = errors_to;
+    c->prop.ignore_error = c->prop.is_noerror = !*errors_to;
   }
   if (run->addr->dsn_flags & DSN_SUCCESS) run->addr->dsn_expanded = true;
   *run->tail = *run->rc->children;
@@ -424,22 +423,26 @@ static enum route_result redirect_route(struct route_ctx *rc, struct router *r, 
   if (res == ROUTE_OK) res = get_text(&run, &text);
   if (res == ROUTE_OK) {
     enum redirect_filter kind = redirect_filter_kind(text);
-    res = kind == REDIRECT_NO_FILTER ? run_list(&run, text, 0) : refuse_filter(&run, kind);
+    res = kind == REDIRECT_NO_FILTER ? run_list(&run, text, 0) : redirect_run_filter(&run, text, kind);
   }
   if (res == ROUTE_OK) report_mistakes(&run);
   if (res == ROUTE_OK && run.made == 0 && run.bad) { /* unless a later router knows better */
     addr->message = "syntax error in redirection data";
     addr->user_message = "";
   }
-  if (res == ROUTE_OK && run.made == 0) res = ROUTE_DECLINE;
+  if (res == ROUTE_OK && run.made == 0) {
+    addr->is_filter_discard = run.is_finished;
+    res = run.is_finished ? ROUTE_DISCARD : ROUTE_DECLINE;
+  }
   if (res != ROUTE_OK) {
     addr->prop = saved;
     addr->child_count = saved_children;
     return res;
   }
   addr->prop.errors_address = errors;
-  if (errors && router_sets_errors_to(r)) addr->prop.ignore_error = !*errors;
+  if (errors && router_sets_errors_to(r)) addr->prop.ignore_error = addr->prop.is_noerror || !*errors;
   hand_over_children(&run);
+  if (run.is_unseen) route_go_on(rc, r, addr);
   return ROUTE_REROUTED;
 }
 

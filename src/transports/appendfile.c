@@ -219,6 +219,8 @@ static bool choose_path(struct append_job *j) {
     return false;
   }
   if (!accept_path(j, path)) return false;
+  for (struct address *a = d->addrs; a; a = a->next)
+    if (a->is_file && a->address[0] != '/') a->file_used = path;
   j->format = ob->maildir_format ? APPEND_MAILDIR : is_directory ? APPEND_FILE : APPEND_MBOX;
   return true;
 }

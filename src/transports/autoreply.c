@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The autoreply transport, simple form: one message to the addresses of its options.  Floor: drivers.  Manual ch. 27.
+/* The autoreply transport: one message, as a filter's command or the options say.  Floor: drivers.  Manual ch. 27.
  *
  * The reply is handed to this program's own submission side (-t), so that it is queued, synced and logged like any other message; it has an
  * empty envelope sender and cannot be answered by a bounce.  Header texts may hold sender-controlled bytes: a line end in one of them is
@@ -13,9 +13,11 @@
 #include "base/buildinfo.h"
 #include "formats/rfc5322.h"
 #include "os/child.h"
-#include "os/debug.h"
 #include "os/sys.h"
 #include "policy/match.h"
+#include "base/timeutil.h"
+#include "os/log.h"
+#include "transports/autoreply_once.h"
 #include "transports/drivers.h"
 
 struct autoreply_opts {
@@ -30,9 +32,11 @@ static const struct option autoreply_options[] = {
 };
 #undef OPT_ROW
 
+/* What the message is made of: the filter's command when there is one, else the options, expanded.  NULL: not given. */
 struct reply_job {
   struct delivery *d;
   struct autoreply_opts *ob;
+  struct reply_item r;
   struct strbuf text; /* header and body as they go to the submission */
 };
 
@@ -54,61 +58,87 @@ static bool option_text(struct reply_job *j, const char *name, const char *optio
   return refuse(j, "Expansion of \"%s\" failed in %s transport: %s", option, name, j->d->x->error ? j->d->x->error : "");
 }
 
-static bool is_one_header(const char *s) {
-  for (const char *p = s; *p; p++) {
-    if (*p == '\n' && !ch_isblank(p[1])) return false;
-    if (ch_iscntrl(*p) && *p != '\n' && *p != '\t') return false;
-  }
-  return true;
+/* A byte that would begin a header line of its own, or that cannot be printed; 0: there is none. */
+static int bad_byte(const char *s) {
+  for (const char *p = s; *p; p++)
+    if (*p == '\n' ? !ch_isblank(p[1]) : ch_iscntrl(*p) && *p != '\t') return *p;
+  return 0;
 }
 
-static bool add_header(struct reply_job *j, const char *name, const char *option) {
-  const char *value;
-  if (!option_text(j, j->d->transport->name, option, &value)) return false;
+/* All texts of the message; the options are looked at only when no filter has said anything. */
+static bool take_texts(struct reply_job *j) {
+  struct autoreply_opts *ob = j->ob;
+  const char *name = j->d->transport->name, *repeat;
+  if (j->d->addrs->reply) {
+    j->r = *j->d->addrs->reply;
+    return true;
+  }
+  bool ok = option_text(j, name, ob->to, &j->r.to) && option_text(j, name, ob->cc, &j->r.cc) && option_text(j, name, ob->bcc, &j->r.bcc) &&
+            option_text(j, name, ob->from, &j->r.from) && option_text(j, name, ob->reply_to, &j->r.reply_to) &&
+            option_text(j, name, ob->subject, &j->r.subject) && option_text(j, name, ob->headers, &j->r.headers) &&
+            option_text(j, name, ob->text, &j->r.text) && option_text(j, name, ob->file, &j->r.file) &&
+            option_text(j, name, ob->log, &j->r.logfile) && option_text(j, name, ob->once, &j->r.oncelog) &&
+            option_text(j, name, ob->once_repeat, &repeat);
+  j->r.file_expand = ob->file_expand;
+  if (ok && repeat && !time_parse_interval(str_trim(str_c(repeat)), false, &j->r.once_repeat))
+    return refuse(j, "Invalid time value \"%s\" for once_repeat in %s transport", repeat, name);
+  return ok;
+}
+
+static bool add_header(struct reply_job *j, const char *name, const char *option, const char *value) {
+  int bad = value ? bad_byte(value) : 0;
   if (!value || !*value) return true;
-  if (!is_one_header(value))
-    return refuse(j, "invalid line end in \"%s\" for the message of the %s transport", name, j->d->transport->name);
+  if (bad) {
+    const char *what = j->d->addrs->reply || !option ? arena_printf(j->d->arena, "The %s text of the filter", name)
+                                                     : arena_printf(j->d->arena, "Expansion of \"%s\"", option);
+    transport_set_results(j->d->addrs, OUTCOME_FAIL, 0,
+                          arena_printf(j->d->arena, "%s in %s transport contains non-printing character %d", what, j->d->transport->name, bad));
+    for (struct address *a = j->d->addrs; a; a = a->next) a->user_message = ""; /* the sender has no part in it */
+    return false;
+  }
   strbuf_addl(&j->text, name, ": ", value, "\n", NULL);
   return true;
 }
 
-static bool is_never_mailed(struct reply_job *j, struct str list) {
-  while (j->ob->never_mail && list.n) {
-    size_t n = rfc5322_find_address_end(list);
+/* The list without those in never_mail; NULL: nobody is left.  Texts stay as they are while nobody is taken out. */
+static const char *mailable(struct reply_job *j, const char *list) {
+  struct str rest = str_c(list);
+  struct strbuf kept = strbuf_new(j->d->arena);
+  if (!str_trim(rest).n) return NULL;
+  if (!j->ob->never_mail) return list;
+  while (rest.n) {
+    size_t n = rfc5322_find_address_end(rest);
+    struct str item = str_n(rest.p, n);
     const char *error;
-    const char *address = rfc5322_extract_address(j->d->arena, str_n(list.p, n), (struct addr_opts){0}, NULL, &error);
-    if (address && match_address(j->d->x, address, j->ob->never_mail, true, NULL) == OUTCOME_OK) return true;
-    list = n < list.n ? str_n(list.p + n + 1, list.n - n - 1) : STR_NULL;
+    const char *address = rfc5322_extract_address(j->d->arena, item, (struct addr_opts){.allow_domain_literal = true}, NULL, &error);
+    bool never = address && match_address(j->d->x, address, j->ob->never_mail, true, NULL) == OUTCOME_OK;
+    if (!never) {
+      if (kept.n) strbuf_adds(&kept, ", ");
+      strbuf_addstr(&kept, str_trim(item));
+    }
+    rest = n < rest.n ? str_n(rest.p + n + 1, rest.n - n - 1) : STR_NULL;
   }
-  return false;
+  return kept.n ? kept.p : NULL;
 }
 
 /* To, Cc, Bcc; *ret_any: somebody is left. */
-static bool add_recipients(struct reply_job *j, bool *ret_any) {
-  const struct {
-    const char *name, *option;
-  } lists[] = {{"To", j->ob->to}, {"Cc", j->ob->cc}, {"Bcc", j->ob->bcc}};
+static bool take_recipients(struct reply_job *j, bool *ret_any) {
+  const char **lists[] = {&j->r.to, &j->r.cc, &j->r.bcc};
   *ret_any = false;
   for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-    const char *value;
-    if (!option_text(j, j->d->transport->name, lists[i].option, &value)) return false;
-    if (!value || !str_trim(str_c(value)).n || is_never_mailed(j, str_c(value))) continue;
-    if (!is_one_header(value))
-      return refuse(j, "invalid line end in \"%s\" for the message of the %s transport", lists[i].name, j->d->transport->name);
-    strbuf_addl(&j->text, lists[i].name, ": ", value, "\n", NULL);
-    *ret_any = true;
+    if (*lists[i]) *lists[i] = mailable(j, *lists[i]);
+    *ret_any = *ret_any || *lists[i];
   }
   return true;
 }
 
 static bool add_file(struct reply_job *j) {
   struct delivery *d = j->d;
-  const char *name;
+  const char *name = j->r.file;
   char *data;
   size_t n;
-  if (!option_text(j, d->transport->name, j->ob->file, &name)) return false;
-  if (!name) return true;
-  if (expand_taint_refused(d->x, name, arena_printf(d->arena, "file for %s transport", d->transport->name)))
+  if (!name || !*name) return true;
+  if (!d->addrs->reply && expand_taint_refused(d->x, name, arena_printf(d->arena, "file for %s transport", d->transport->name)))
     return refuse(j, "%s", d->x->error);
   int fd = sys_open(name, O_RDONLY | O_NONBLOCK, 0); /* a FIFO has no writer to wait for */
   if (fd < 0 && j->ob->file_optional) return true;
@@ -116,47 +146,84 @@ static bool add_file(struct reply_job *j) {
   int r = sys_read_file(fd, d->arena, 4u << 20, &data, &n);
   (void)!sys_close(fd);
   if (r < 0) return refuse(j, "Failed to read file %s when sending message from %s transport: %s", name, d->transport->name, strerror(-r));
-  if (!j->ob->file_expand) {
+  if (!j->r.file_expand) {
     strbuf_add(&j->text, data, n);
     return true;
   }
-  const char *text = expand_string(d->x, data);
-  if (!text) return refuse(j, "Expansion of file %s failed in %s transport: %s", name, d->transport->name, d->x->error ? d->x->error : "");
-  strbuf_adds(&j->text, text);
+  struct str rest = str_c(data);
+  while (rest.n) { /* line by line; one that cannot be expanded stands as it is */
+    const char *line = str_dup(d->arena, str_cut(&rest, '\n')), *text = expand_string(d->x, line);
+    if (!text && d->x->lookup_deferred)
+      return refuse(j, "Expansion of a line of file %s failed in %s transport: %s", name, d->transport->name, d->x->error ? d->x->error : "");
+    strbuf_addl(&j->text, text ? text : line, "\n", NULL);
+  }
   return true;
 }
 
+/* RFC 5322 section 3.6.4: the references of the message answered, and its own id. */
+static void add_references(struct reply_job *j) {
+  const char *id = expand_header(j->d->x, "message-id", 'h'), *before = expand_header(j->d->x, "references", 'h');
+  if (!before) before = expand_header(j->d->x, "in-reply-to", 'h');
+  if (id) strbuf_addl(&j->text, "In-Reply-To: ", id, "\n", NULL);
+  if (!id && !before) return;
+  enum { NEWEST = 11 }; /* of a long list the first and these are kept */
+  struct vec words = vec_new(j->d->arena);
+  struct str rest = str_c(before ? before : ""), word;
+  while ((word = str_word(&rest)).n) vec_push(&words, str_dup(j->d->arena, word));
+  strbuf_adds(&j->text, "References:");
+  for (size_t i = 0; i < words.n; i++)
+    if (i == 0 || i + NEWEST >= words.n) strbuf_addl(&j->text, " ", words.v[i], NULL);
+  if (id) strbuf_addl(&j->text, " ", id, NULL);
+  strbuf_addc(&j->text, '\n');
+}
+
 static bool add_body(struct reply_job *j) {
-  const char *headers, *text;
-  if (!option_text(j, j->d->transport->name, j->ob->headers, &headers)) return false;
-  if (headers && *headers) {
-    strbuf_adds(&j->text, headers);
-    if (!str_ends(str_c(headers), STR("\n"))) strbuf_addc(&j->text, '\n');
+  if (j->r.headers && *j->r.headers) {
+    strbuf_adds(&j->text, j->r.headers);
+    if (!str_ends(str_c(j->r.headers), STR("\n"))) strbuf_addc(&j->text, '\n');
   }
   strbuf_addc(&j->text, '\n');
-  if (!option_text(j, j->d->transport->name, j->ob->text, &text)) return false;
-  if (text) strbuf_adds(&j->text, text);
-  if (text && !str_ends(str_c(text), STR("\n"))) strbuf_addc(&j->text, '\n');
+  if (j->r.text) strbuf_adds(&j->text, j->r.text);
+  if (j->r.text && !str_ends(str_c(j->r.text), STR("\n"))) strbuf_addc(&j->text, '\n');
   return add_file(j);
 }
 
-static bool build_reply(struct reply_job *j, bool *ret_any) {
-  const struct message *m = j->d->msg;
-  if (!add_recipients(j, ret_any) || !*ret_any) return *ret_any;
-  if (!add_header(j, "From", j->ob->from) || !add_header(j, "Reply-To", j->ob->reply_to) || !add_header(j, "Subject", j->ob->subject))
+static bool build_reply(struct reply_job *j) {
+  const struct autoreply_opts *ob = j->ob;
+  if (!add_header(j, "From", ob->from, j->r.from) || !add_header(j, "Reply-To", ob->reply_to, j->r.reply_to) ||
+      !add_header(j, "To", ob->to, j->r.to) || !add_header(j, "Cc", ob->cc, j->r.cc) || !add_header(j, "Bcc", ob->bcc, j->r.bcc) ||
+      !add_header(j, "Subject", ob->subject, j->r.subject))
     return false;
-  if (m->message_id_header) strbuf_addl(&j->text, "In-Reply-To: ", m->message_id_header, "\n", NULL);
-  if (!j->ob->headers || !strstric(j->ob->headers, "auto-submitted:")) strbuf_adds(&j->text, "Auto-Submitted: auto-replied\n");
+  add_references(j);
+  if (!j->r.headers || !strstric(j->r.headers, "auto-submitted:")) strbuf_adds(&j->text, "Auto-Submitted: auto-replied\n");
   return add_body(j);
+}
+
+/* ---- sending ---------------------------------------------------------------------------------------------- */
+
+static int to_fd(void *ctx, const void *p, size_t n) { return sys_write_all(*(int *)ctx, p, n); }
+
+/* The original message behind the text, never whole in memory. */
+static int write_original(struct reply_job *j, int fd) {
+  static const char all[] = "\n------ This is a copy of the message, including all the headers.\n\n";
+  static const char cut[] = "\n------ The body of the message is too large to be returned: these are its headers.\n\n";
+  struct delivery *d = j->d;
+  struct write_opts o = transport_write_opts(d->transport);
+  int64_t limit = d->cfg->o.bounce_return_size_limit, bytes;
+  o.headers_only = limit > 0 && d->msg->message_size > limit;
+  int rc = o.headers_only ? sys_write_all(fd, cut, sizeof cut - 1) : sys_write_all(fd, all, sizeof all - 1);
+  return rc < 0 ? rc : transport_write_message(d, &o, to_fd, &fd, &bytes);
 }
 
 static void submit(struct reply_job *j) {
   struct delivery *d = j->d;
   const char *exim = d->cfg->o.exim_path ? d->cfg->o.exim_path : arena_printf(d->arena, "%s/exim", build_info()->bin_directory);
-  const char *argv[9] = {exim, "-t", "-oem", "-oi", "-f", "<>"};
+  const char *argv[12] = {exim, "-t", "-oem", "-oi", "-f", "<>", arena_printf(d->arena, "-E%s", d->msg->id)};
+  size_t n = 7;
+  if (d->cfg->harness_mode) argv[n++] = "-odi"; /* log lines in a fixed order */
   if (strcmp(d->cfg->file, build_info()->configure_file) != 0) {
-    argv[6] = "-C";
-    argv[7] = d->cfg->file;
+    argv[n++] = "-C";
+    argv[n++] = d->cfg->file;
   }
   struct child_spec spec = {.argv = argv, .uid = (uid_t)-1, .gid = (gid_t)-1, .cwd = "/", .umask = -1, .new_session = true, .stdin_fd = -1,
                             .stdout_fd = -2};
@@ -168,26 +235,82 @@ static void submit(struct reply_job *j) {
     return;
   }
   int w = sys_write_all(c.in_fd, j->text.p, j->text.n);
+  if (w == 0 && (j->r.return_message || j->ob->return_message)) w = write_original(j, c.in_fd);
   close(c.in_fd);
   r = child_wait(&c, deadline_in_sec(300), &status);
-  if (w < 0 || r < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+  bool nobody = WIFEXITED(status) && WEXITSTATUS(status) == 2; /* the message would have had no recipients: nothing is wrong */
+  if (w < 0 || r < 0 || !WIFEXITED(status) || (WEXITSTATUS(status) != 0 && !nobody))
     transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR,
                           arena_printf(d->arena, "message from %s transport could not be submitted (status %d)", d->transport->name, status));
   else
     transport_set_results(d->addrs, OUTCOME_OK, 0, NULL);
 }
 
+/* One line for each message sent or left out. */
+static void write_log(struct reply_job *j, const char *what) {
+  if (!j->r.logfile || !*j->r.logfile) return;
+  struct strbuf line = strbuf_new(j->d->arena);
+  char stamp[64];
+  strbuf_addl(&line, time_format(time_now(), TIME_LOG_BARE, (struct time_opts){0}, stamp, sizeof stamp), " ", what, NULL);
+  const char *fields[][2] = {{"From", j->r.from}, {"To", j->r.to}, {"Cc", j->r.cc}, {"Bcc", j->r.bcc}, {"Subject", j->r.subject}};
+  for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+    if (fields[i][1] && *fields[i][1]) strbuf_addl(&line, " ", fields[i][0], ": ", log_escape(j->d->arena, str_c(fields[i][1])), NULL);
+  strbuf_addc(&line, '\n');
+  int fd = sys_open(j->r.logfile, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, (mode_t)j->ob->mode);
+  int rc = fd < 0 ? fd : sys_write_all(fd, line.p, line.n);
+  if (fd >= 0) (void)!sys_close(fd);
+  /* A log that cannot be written is no reason to send the message twice. */
+  if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s transport: log file %s: %s", j->d->transport->name, j->r.logfile, strerror(-rc));
+}
+
+static bool files_are_safe(struct reply_job *j) {
+  struct delivery *d = j->d;
+  if (d->addrs->reply) return true; /* named by the filter's owner, as whom we run */
+  const char *names[] = {j->r.logfile, j->r.oncelog};
+  for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+    if (names[i] && expand_taint_refused(d->x, names[i], arena_printf(d->arena, "%s for %s transport", i ? "once file" : "log file", d->transport->name)))
+      return refuse(j, "%s", d->x->error);
+  return true;
+}
+
+/* Was this recipient answered a short time ago? */
+static bool is_due(struct reply_job *j, bool *ret_due) {
+  struct autoreply_once once = {.file = j->r.oncelog, .size_limit = j->ob->once_file_size, .repeat_sec = j->r.once_repeat,
+                                .mode = (mode_t)j->ob->mode};
+  *ret_due = true;
+  if (!j->r.oncelog || !*j->r.oncelog || !j->r.to) return true;
+  int rc = autoreply_once_check(&once, j->d->arena, j->r.to, ret_due);
+  return rc == 0 || refuse(j, "Failed to open %s file %s when sending message from %s transport: %s", j->ob->once_file_size > 0 ? "\"once\"" : "DBM",
+                           j->r.oncelog, j->d->transport->name, strerror(-rc));
+}
+
+static void remember(struct reply_job *j) {
+  struct autoreply_once once = {.file = j->r.oncelog, .size_limit = j->ob->once_file_size, .mode = (mode_t)j->ob->mode};
+  if (!j->r.oncelog || !*j->r.oncelog || !j->r.to) return;
+  int rc = autoreply_once_note(&once, j->d->arena, j->r.to);
+  if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s transport: %s: %s", j->d->transport->name, j->r.oncelog, strerror(-rc));
+}
+
 static bool autoreply_deliver(struct delivery *d) {
   struct reply_job j = {.d = d, .ob = d->transport->ob, .text = strbuf_new(d->arena)};
-  bool any = false;
+  bool any = false, due = true;
   if (transport_size_refused(d)) return true;
   transport_set_results(d->addrs, OUTCOME_OK, 0, NULL);
-  if (!build_reply(&j, &any)) return true; /* refused, or nobody to send to: then all is done */
+  if (!take_texts(&j) || !files_are_safe(&j) || !take_recipients(&j, &any) || !any) return true; /* nobody to send to: all is done */
   if (d->dont_deliver) {
     transport_set_results(d->addrs, OUTCOME_OK, 0, "delivery bypassed by -N option");
     return true;
   }
+  if (!is_due(&j, &due)) return true;
+  if (!due) {
+    write_log(&j, "Previously sent");
+    return true;
+  }
+  if (!build_reply(&j)) return true;
   submit(&j);
+  if (d->addrs->result != OUTCOME_OK) return true;
+  remember(&j);
+  write_log(&j, "Sent");
   return true;
 }
 

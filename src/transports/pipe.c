@@ -87,6 +87,15 @@ static bool add_word(struct pipe_job *j, const char *word, bool expand) {
   return true;
 }
 
+/* A filter's command sees the numbers and $thisaddress as they were when the filter obeyed it. */
+static void restore_filter_values(struct delivery *d) {
+  const struct address *addr = d->addrs;
+  if (!addr->pipe_expandn) return;
+  d->x->s.ncaptures = addr->pipe_expand_count;
+  for (int i = 0; i < addr->pipe_expand_count; i++) d->x->s.captures[i] = addr->pipe_expandn[i];
+  d->x->this_address = addr->pipe_this_address;
+}
+
 static bool add_address_pipe_words(struct pipe_job *j, const char *command) {
   struct str rest = str_c(command);
   const char *w;
@@ -174,6 +183,7 @@ static bool build_command(struct pipe_job *j) {
     return set_result(j, OUTCOME_DEFER, 0, arena_printf(d->arena, "no command specified for %s transport", d->transport->name));
   if (expand_taint_refused(d->x, command, arena_printf(d->arena, "command for %s transport", d->transport->name)))
     return set_result(j, OUTCOME_DEFER, 0, d->x->error);
+  restore_filter_values(d);
   bool ok = j->ob->use_shell ? shell_command(j, command, expand)
                              : split_command(j, command, expand, j->ob->force_command ? from_address : NULL);
   if (!ok) return false;

@@ -15,6 +15,7 @@
 enum { HEADER_VALUE_MAX = 65536 };
 
 const char *exp_charset(const struct expand_ctx *x) {
+  if (x->headers_charset) return x->headers_charset;
   return x->cfg->o.headers_charset ? x->cfg->o.headers_charset : build_info()->headers_charset;
 }
 

@@ -134,7 +134,7 @@ static const char *get_ancestor_domain(struct expand_ctx *x, const struct var *v
 static const char *get_ancestor_local_part(struct expand_ctx *x, const struct var *v) {
   const char *set = v->at == ANCESTOR_PARENT ? x->parent_local_part : x->original_local_part;
   const struct address *a = ancestor(x, v->at);
-  return set ? set : a ? a->lc_local_part : NULL;
+  return set ? set : !a ? NULL : v->at == ANCESTOR_PARENT ? a->lc_local_part : address_local_part_given(x->a, a);
 }
 
 static const char *get_headers_added(struct expand_ctx *x, const struct var *v UNUSED) {
@@ -681,7 +681,7 @@ static const char *named_value(struct expand_ctx *x, struct str name, bool *ret_
     return node ? node->data : NULL;
   }
   if (is_filter_var(name)) {
-    *ret_known = x->filter_vars != NULL;
+    *ret_known = true;
     const struct tree_node *node = x->filter_vars ? tree_find(x->filter_vars, str_dup(x->a, name)) : NULL;
     return number(x, node ? node->val : 0);
   }

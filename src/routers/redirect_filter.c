@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Filters in redirect routers.  Floor: drivers.  Manual ch. 22, "Forbidding filtering"; filter document.
+ *
+ * A user's filter reads files, runs commands and writes its log with that user's rights and no others: it is obeyed in a child process of that user,
+ * which sends back what it decided as bytes.  Those bytes are hostile (filter_wire.c); the deliveries they ask for run as the same user.
+ * Any failure of the filter defers the address, unless skip_syntax_errors passes over it. */
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/timeutil.h"
+#include "filters/filter.h"
+#include "message.h"
+#include "os/priv.h"
+#include "os/sys.h"
+#include "routers/redirect_priv.h"
+
+enum { FILTER_RESULT_MAX_BYTES = 16 << 20 };
+
+struct filter_child {
+  struct filter_env env;
+  const struct filter_command *commands;
+  int fd;
+};
+
+static int obey_in_child(void *ctx) {
+  struct filter_child *c = ctx;
+  struct filter_result r = filter_obey(&c->env, c->commands);
+  struct strbuf out = strbuf_new(c->env.x->a);
+  filter_result_encode(&r, &out);
+  return sys_write_all(c->fd, out.p, out.n) < 0 ? 1 : 0;
+}
+
+static enum route_result filter_error(struct redirect_run *run, bool is_temporary, const char *what) {
+  struct arena *a = redirect_arena(run);
+  if (run->ob->skip_syntax_errors && !is_temporary) return redirect_bad(run, what);
+  return redirect_defer(run, ERRNO_BADREDIRECT, arena_printf(a, "error in filter %s: %s", run->is_file ? "file" : "data", what));
+}
+
+/* The child writes, we read to its end, it is waited for. */
+static const char *run_child(struct filter_child *c, uid_t uid, gid_t gid, struct str *ret) {
+  struct arena *a = c->env.x->a;
+  int fds[2], status = 0;
+  int rc = sys_pipe(fds);
+  if (rc < 0) return arena_printf(a, "pipe for the filter process: %s", strerror(-rc));
+  c->fd = fds[1];
+  pid_t pid = priv_run_as(uid, gid, NULL, false, "filter", obey_in_child, c);
+  (void)!sys_close(fds[1]);
+  char *p = NULL;
+  size_t n = 0;
+  if (pid > 0) rc = sys_read_file(fds[0], a, FILTER_RESULT_MAX_BYTES, &p, &n);
+  (void)!sys_close(fds[0]);
+  if (pid < 0) return arena_printf(a, "process for the filter: %s", strerror((int)-pid));
+  if (sys_waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    return arena_printf(a, "the filter process ended with status 0x%04x", (unsigned)status);
+  if (rc < 0) return arena_printf(a, "reading from the filter process: %s", strerror(-rc));
+  *ret = str_n(p, n);
+  return NULL;
+}
+
+static void set_rights(struct redirect_run *run, struct expand_ctx *x, bool on) {
+  const struct redirect_options *ob = run->ob;
+  x->forbid_dlfunc = on && ob->forbid_filter_dlfunc;
+  x->forbid_exists = on && ob->forbid_filter_existstest;
+  x->forbid_lookup = on && ob->forbid_filter_lookup;
+  x->forbid_perl = on && ob->forbid_filter_perl;
+  x->forbid_readfile = on && ob->forbid_filter_readfile;
+  x->forbid_readsocket = on && ob->forbid_filter_readsocket;
+  x->forbid_run = on && ob->forbid_filter_run;
+}
+
+static enum route_result obey(struct redirect_run *run, const struct filter_command *commands, const struct filter_rights *rights,
+                              struct filter_result *ret) {
+  struct expand_ctx *x = run->rc->x;
+  struct address *addr = run->addr;
+  struct str bytes;
+  struct filter_child c = {
+    .commands = commands,
+    .env = {.x = x, .rights = *rights, .forbid_logwrite = run->ob->forbid_filter_logwrite, .forbid_reply = run->ob->forbid_filter_reply,
+            .qualify_domain = run->ob->qualify_preserve_domain ? addr->domain : x->cfg->qualify_recipient,
+            .own_address = addr->address, .home = run->ob->filter_prepend_home ? x->home : NULL}};
+  uid_t uid = addr->uid_set ? addr->uid : x->cfg->exim_uid;
+  gid_t gid = addr->gid_set ? addr->gid : x->cfg->exim_gid;
+  if (!priv_can_raise() && !addr->uid_set) uid = geteuid(), gid = getegid();
+  bool hidden = x->recipients_hidden;
+  x->recipients_hidden = true;
+  set_rights(run, x, true);
+  const char *error = run_child(&c, uid, gid, &bytes);
+  set_rights(run, x, false);
+  x->recipients_hidden = hidden;
+  if (!error && !filter_result_decode(x->a, bytes, ret)) error = "the filter process sent an answer that cannot be read";
+  return error ? redirect_defer(run, ERRNO_BADREDIRECT, error) : ROUTE_OK;
+}
+
+/* ---- from actions to children ----------------------------------------------------------------------------- */
+
+static void own_errors_to(struct address *child, const struct filter_action *act) {
+  if (!act->errors_to && !act->ignore_error) return;
+  child->has_own_errors_to = true;
+  child->prop.errors_address = act->ignore_error ? "" : act->errors_to;
+}
+
+static enum route_result take_action(struct redirect_run *run, const struct filter_action *act) {
+  struct arena *a = redirect_arena(run);
+  struct redirect_item it = {.text = act->text, .is_qualified = true};
+  struct address *child = NULL;
+  enum route_result res = ROUTE_OK;
+  switch (act->kind) {
+    case ACTION_DELIVER: res = redirect_item_address(run, &it, &child); break;
+    case ACTION_SAVE:
+      if (*act->text != '/') it.text = arena_printf(a, ADDRESS_SAVE "%s", act->text);
+      res = redirect_item_pseudo(run, &it, &child);
+      break;
+    case ACTION_PIPE:
+      it.text = *act->text == '|' ? act->text : arena_printf(a, "|%s", act->text);
+      res = redirect_item_pseudo(run, &it, &child);
+      break;
+    case ACTION_MAIL:
+      it.text = filter_reply_name(a, act->mail[MAIL_TO]);
+      res = redirect_item_pseudo(run, &it, &child);
+      break;
+    case ACTION_HEADER_ADD: case ACTION_HEADER_REMOVE: case ACTION_KINDS: break; /* only in system filters */
+  }
+  if (!child) return res;
+  filter_fill_address(a, act, child);
+  own_errors_to(child, act);
+  if (act->kind == ACTION_MAIL && strcmp(it.text, FILTER_BAD_REPLY) == 0) {
+    child->basic_errno = ERRNO_BADADDRESS2;
+    child->message = "filter autoreply generated syntactically invalid recipient";
+    child->has_own_errors_to = true;
+    child->prop.errors_address = "";
+  }
+  return res;
+}
+
+static enum route_result ended(struct redirect_run *run, const struct filter_result *r) {
+  struct address *addr = run->addr;
+  switch (r->end) {
+    case FILTER_END_DEFER:
+      addr->message = addr->user_message = r->message;
+      addr->basic_errno = ERRNO_UNKNOWNERROR;
+      return ROUTE_DEFER;
+    case FILTER_END_FAIL:
+      addr->message = addr->user_message = r->message && *r->message ? r->message : "delivery rejected by filter";
+      addr->pass_message = true;
+      return ROUTE_FAIL;
+    case FILTER_END_FREEZE:
+      addr->message = r->message;
+      addr->basic_errno = ERRNO_UNKNOWNERROR;
+      addr->special_action = SPECIAL_FREEZE;
+      return ROUTE_DEFER;
+    case FILTER_BROKEN: return filter_error(run, r->is_temporary, r->message ? r->message : "");
+    case FILTER_DONE: case FILTER_END_KINDS: break;
+  }
+  return ROUTE_OK;
+}
+
+enum route_result redirect_run_filter(struct redirect_run *run, struct str text, enum redirect_filter kind) {
+  const struct redirect_options *ob = run->ob;
+  struct filter_rights rights = {.allow_defer = ob->allow_defer, .allow_fail = ob->allow_fail, .allow_freeze = ob->allow_freeze};
+  struct filter_result result = {0};
+  const char *error;
+  bool is_exim = kind == REDIRECT_EXIM_FILTER;
+  if (!ob->allow_filter) return filter_error(run, true, "filtering not enabled");
+  if (is_exim ? ob->forbid_exim_filter : ob->forbid_sieve_filter)
+    return filter_error(run, true, is_exim ? "Exim filtering not enabled" : "Sieve filtering not enabled");
+  if (!is_exim) return filter_error(run, true, "Sieve filters are not supported by this build");
+  const struct filter_command *commands = filter_parse(redirect_arena(run), text, &rights, &error);
+  if (error) return filter_error(run, false, error);
+  enum route_result res = obey(run, commands, &rights, &result);
+  if (res != ROUTE_OK) return res;
+  if (result.end != FILTER_DONE) return ended(run, &result);
+  for (const struct filter_action *act = result.actions; act && res == ROUTE_OK; act = act->next) res = take_action(run, act);
+  run->is_finished = res == ROUTE_OK && result.is_significant;
+  run->is_unseen = res == ROUTE_OK && !result.is_significant;
+  return res;
+}

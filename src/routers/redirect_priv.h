@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shared by redirect.c (lists, files) and redirect_filter.c (filters).  Floor: drivers. */
+#ifndef ROUTERS_REDIRECT_PRIV_H
+#define ROUTERS_REDIRECT_PRIV_H
+
+#include "router.h"
+#include "routers/redirect_list.h"
+
+struct redirect_options {
+#define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
+#include "routers/redirect_options.def"
+#undef OPT_ROW
+};
+
+/* One run of the router. */
+struct redirect_run {
+  struct route_ctx *rc;
+  struct router *r;
+  const struct redirect_options *ob;
+  struct address *addr;
+  bool is_file;
+  struct address *generated, **tail; /* children in order */
+  unsigned made, bad;
+  struct strbuf mistakes;            /* for syntax_errors_to */
+  bool is_finished;                  /* a filter made a significant delivery, or said that all is done */
+  bool is_unseen;                    /* a filter made none: the address goes on to the next router, its children are extra */
+};
+
+static inline struct arena *redirect_arena(const struct redirect_run *run) { return run->rc->x->a; }
+/* Defer the address. */
+enum route_result redirect_defer(struct redirect_run *run, int basic_errno, const char *message);
+/* An error that skip_syntax_errors passes over: logged and counted. */
+enum route_result redirect_bad(struct redirect_run *run, const char *text);
+/* A child for an address, or for a pipe, file or reply; *ret (may be NULL): the child. */
+enum route_result redirect_item_address(struct redirect_run *run, const struct redirect_item *it, struct address **ret);
+enum route_result redirect_item_pseudo(struct redirect_run *run, const struct redirect_item *it, struct address **ret);
+/* Obey a filter as the user it belongs to.  ROUTE_OK: go on with the children made; a filter that finished without any sets is_finished. */
+enum route_result redirect_run_filter(struct redirect_run *run, struct str text, enum redirect_filter kind);
+
+#endif
