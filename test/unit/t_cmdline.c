@@ -61,7 +61,6 @@ static void test_errors(void **state)
       {"exim -DA=1 -DA=2", "exim: duplicated -D in command line\n"},
       {"exim -bd -t", "exim: incompatible command-line options or arguments\n"},
       {"exim -odqs", "exim: option -odqs is not supported by this build\n"},
-      {"exim -bf x", "exim: option -bf is not supported by this build\n"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
     struct arena *a = arena_new("t");

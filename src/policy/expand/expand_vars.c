@@ -681,7 +681,7 @@ static const char *named_value(struct expand_ctx *x, struct str name, bool *ret_
     return node ? node->data : NULL;
   }
   if (is_filter_var(name)) {
-    *ret_known = true;
+    *ret_known = x->filter_vars != NULL;
     const struct tree_node *node = x->filter_vars ? tree_find(x->filter_vars, str_dup(x->a, name)) : NULL;
     return number(x, node ? node->val : 0);
   }
