@@ -508,7 +508,7 @@ static void endless_clients(void **state) {
     const char *last;
     long max_kib;
   } rows[] = {
-    {"BDAT of one byte", true, START "BDAT 14\r\nSubject: x\r\n\r\n", "BDAT 1\r\nx", MANY, "BDAT 0 LAST\r\nQUIT\r\n", MANY + 7, 0, 0, "221", 1024},
+    {"BDAT of one byte", true, START "BDAT 14\r\nSubject: x\r\n\r\n", "BDAT 1\r\nx", MANY, "BDAT 0 LAST\r\nQUIT\r\n", MANY + 7, 0, 0, "221", 2048},
     {"NOOP", true, "EHLO x\r\n", "NOOP\r\n", MANY, "QUIT\r\n", MANY + 3, 0, 0, "221", 1024},
     {"MAIL, counted", false, "EHLO x\r\n", "MAIL FROM:<refused@b>\r\n", 2000, "QUIT\r\n", 2, 21, 1000, "421", 2048},
     {"NOOP, counted", false, "EHLO x\r\n", "NOOP\r\n", MANY, "QUIT\r\n", 12, 0, 1, "554", 1024},
