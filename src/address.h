@@ -117,7 +117,7 @@ struct address {
   const char *smtp_greeting, *helo_response; /* DSN info */
   const char *confirmation;       /* text for C= */
   bool is_verify_only, timedout, retry_updated, continued_connection;
-  bool pipelining_used, early_pipe_used, chunking_used, prdr_used, tfo_used, tfo_data_used;
+  bool pipelining_used, early_pipe_used, chunking_used, prdr_used, new_transaction /* the first of an SMTP transaction */, tfo_used, tfo_data_used;
   const char *auth_name, *auth_id, *auth_sndr; /* client authentication for A= */
   const char *protocol_steps;     /* PS=: a letter for each EHLO (e), HELO (h), STARTTLS (s), AUTH (a) of the connection */
   const char *tls_cipher, *tls_peerdn, *tls_ver;

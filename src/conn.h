@@ -79,6 +79,8 @@ struct conn {
   bool helo_seen, esmtp, helo_data_ok;
   bool auth_advertised, tls_advertised, dsn_advertised, smtputf8_advertised, chunking_advertised, prdr_advertised,
       pipelining_advertised, pipe_connect_advertised;
+  bool wellknown_advertised;
+  const char *wellknown_file;    /* named by control = wellknown/FILE */
   bool pipelining_enabled;       /* hosts list and controls say yes */
   bool pipelining_used;
   bool early_acceptable;         /* pipelining_connect_advertise_hosts matched and no DATA/BDAT yet */

@@ -141,7 +141,7 @@ void deliver_batch_results(struct deliver_run *run, struct address *addrs) {
   for (struct address *addr = addrs, *next; addr; addr = next) {
     next = addr->next;
     bool was_ok = addr->result == OUTCOME_OK;
-    deliver_one_result(run, addr, is_first, true);
+    deliver_one_result(run, addr, is_first || addr->new_transaction, true);
     if (was_ok) is_first = false;
   }
   deliver_flush_journal(run);

@@ -206,6 +206,7 @@ static const struct command {
   [VERB_EXPN] = {smtp_do_expn, CMD_NONMAIL},
   [VERB_HELP] = {smtp_do_help, CMD_NONMAIL | CMD_IN_BATCH},
   [VERB_ETRN] = {smtp_do_etrn, CMD_NONMAIL},
+  [VERB_WELLKNOWN] = {smtp_do_wellknown, CMD_NONMAIL},
   [VERB_AUTH] = {smtp_do_auth, CMD_NONMAIL},
   [VERB_STARTTLS] = {smtp_do_starttls, CMD_NONMAIL},
 };

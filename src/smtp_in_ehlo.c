@@ -51,12 +51,22 @@ static void add_keyword(void *ctx, const char *keyword) {
   strbuf_addf(b, "\n%s", keyword);
 }
 
+/* draft-freed-smtp-limits, now RFC 9422. */
+static void advertise_limits(struct smtp_session *s, struct strbuf *b) {
+  if (s->max_per_connection <= 0 && s->recipients_max <= 0) return;
+  if (!smtp_host_in(s, "limits_advertise_hosts", s->opt->limits_advertise_hosts)) return;
+  strbuf_adds(b, "\nLIMITS");
+  if (s->max_per_connection > 0) strbuf_addf(b, " MAILMAX=%lld", (long long)s->max_per_connection);
+  if (s->recipients_max > 0) strbuf_addf(b, " RCPTMAX=%d", s->recipients_max);
+}
+
 /* Lines "\nKEYWORD..." in Exim's order. */
 static void add_extensions(struct smtp_session *s, struct strbuf *b) {
   struct conn *c = s->c;
   const struct main_options *o = s->opt;
   if (s->size_limit > 0) strbuf_addf(b, "\nSIZE %lld", (long long)s->size_limit);
   else strbuf_adds(b, "\nSIZE");
+  advertise_limits(s, b);
   if (o->accept_8bitmime) strbuf_adds(b, "\n8BITMIME");
   c->dsn_advertised = smtp_host_in(s, "dsn_advertise_hosts", o->dsn_advertise_hosts);
   if (c->dsn_advertised) strbuf_adds(b, "\nDSN");
@@ -80,6 +90,8 @@ static void add_extensions(struct smtp_session *s, struct strbuf *b) {
   if (smtp_advertise_tls(s)) strbuf_adds(b, "\nSTARTTLS");
   c->prdr_advertised = o->prdr_enable;
   if (c->prdr_advertised) strbuf_adds(b, "\nPRDR");
+  c->wellknown_advertised = o->acl_smtp_wellknown && smtp_host_in(s, "wellknown_advertise_hosts", o->wellknown_advertise_hosts);
+  if (c->wellknown_advertised) strbuf_adds(b, "\nWELLKNOWN");
   strbuf_adds(b, "\nHELP");
 }
 

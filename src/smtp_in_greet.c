@@ -104,6 +104,7 @@ bool smtp_in_greet(struct smtp_session *s) {
   c->pipelining_enabled = true;
   s->size_limit = smtp_int_option(s, "message_size_limit", s->opt->message_size_limit, 50 << 20);
   s->recipients_max = (int)smtp_int_option(s, "recipients_max", s->opt->recipients_max, 50000);
+  s->max_per_connection = smtp_int_option(s, "smtp_accept_max_per_connection", s->opt->smtp_accept_max_per_connection, 1000);
   if (c->host_checking) check_narration_head(c);
   if (c->from.host_address && !c->from.fullhost) origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   s->is_unlogged = c->from.host_address && smtp_host_in(s, "hosts_connection_nolog", s->opt->hosts_connection_nolog);

@@ -78,6 +78,8 @@ const char *smtp_ident(const struct smtp_session *s) { return origin_host_ident(
 /* "HOST" of connection lines: full host name, else the caller. */
 const char *smtp_host_text(const struct smtp_session *s) { return origin_host_ident(s->tmp, s->c, false, false); }
 
+const char *smtp_caller_text(const struct smtp_session *s) { return origin_host_ident(s->tmp, s->c, false, true); }
+
 const char *smtp_connection_text(const struct smtp_session *s) {
   const struct origin *o = &s->c->from;
   if (!s->is_socket && !s->c->host_checking && o->ident) return o->ident;
@@ -168,7 +170,8 @@ static const struct {
   [ACL_WHERE_CONNECT] = {550, 450}, [ACL_WHERE_HELO] = {550, 450},  [ACL_WHERE_MAIL] = {550, 450},
   [ACL_WHERE_RCPT] = {550, 451},    [ACL_WHERE_PREDATA] = {550, 451}, [ACL_WHERE_DATA] = {550, 451},
   [ACL_WHERE_AUTH] = {503, 451},    [ACL_WHERE_ETRN] = {458, 451},  [ACL_WHERE_EXPN] = {550, 451},
-  [ACL_WHERE_VRFY] = {252, 451},    [ACL_WHERE_STARTTLS] = {550, 451}, [ACL_WHERE_MAILAUTH] = {550, 451},
+  [ACL_WHERE_VRFY] = {252, 451},    [ACL_WHERE_STARTTLS] = {550, 451},
+  [ACL_WHERE_WELLKNOWN] = {550, 451}, [ACL_WHERE_MAILAUTH] = {550, 451},
 };
 
 static void log_refusal(struct smtp_session *s, enum acl_where where, bool temporary, const char *log, const char *what) {

@@ -108,7 +108,7 @@ static bool may_start(struct smtp_session *s, struct str arg) {
     smtp_synprot_error(s, false, 501, "MAIL must have an address operand");
     return false;
   }
-  int64_t max = s->opt->smtp_accept_max_per_connection;
+  int64_t max = s->max_per_connection;
   if (!c->is_batched && max > 0 && s->mail_count++ >= max) {
     if (s->mail_count > max + EXCESS_MAIL_ANSWERED) s->done = s->drop = true; /* each try is a log line */
     smtp_replyf(s, "421 too many messages in this connection");

@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* VRFY, EXPN, ETRN, HELP, NOOP, RSET, QUIT.
+/* VRFY, EXPN, HELP, NOOP, RSET, QUIT.
  *
- * Floor: flows.  VRFY, EXPN and ETRN do nothing unless their ACL says yes.  RFC 5321 §4.1.1; manual ch. 44, 48. */
-#include <fcntl.h>
-#include <unistd.h>
-
-#include "os/debug.h"
-#include "os/sys.h"
-#include "policy/narrate.h"
-#include "queue.h"
+ * Floor: flows.  VRFY and EXPN do nothing unless their ACL says yes.  RFC 5321 §4.1.1; manual ch. 44, 48. */
 #include "smtp_in_priv.h"
 #include "verify.h"
 
@@ -114,43 +107,4 @@ void smtp_do_expn(struct smtp_session *s, struct str arg) {
   enum outcome o = verify_address(&s->x, address, VOPT_IS_RECIPIENT | VOPT_EXPN | VOPT_QUALIFY, NULL, &user, &log);
   if (o == OUTCOME_OK) smtp_reply_text(s, 250, user ? user : address);
   else smtp_replyf(s, "553 %s %s", address, o == OUTCOME_FAIL ? "is undeliverable" : "cannot be resolved at this time");
-}
-
-/* Deliver what waits for addresses that hold this text, as "exim -R text" does. */
-static bool start_queue_run(struct smtp_session *s, const char *text) {
-  pid_t pid = sys_fork("queue run");
-  if (pid != 0) return pid > 0;
-  int null = sys_open("/dev/null", O_RDWR, 0), fd = s->c->io ? stream_fd(s->c->io) : -1;
-  for (int i = 0; null >= 0 && i <= 2; i++) (void)dup2(null, i); /* the client must see the end of its connection */
-  if (null >= 0 && fd > 2) (void)dup2(null, fd);
-  struct queue_run_opts o = {.match_recipient = text};
-  sys_role(SYS_ROLE_DELIVERY);
-  queue_run(s->c->cfg, &o);
-  _exit(0);
-}
-
-void smtp_do_etrn(struct smtp_session *s, struct str arg) {
-  if (s->m->sender) {
-    smtp_synprot_error(s, false, 503, "ETRN is not permitted inside a transaction");
-    return;
-  }
-  log_write(LS_ETRN, LOG_MAIN, "ETRN %s received from %s", arg.p, smtp_host_text(s));
-  struct acl_result r = smtp_run_acl(s, ACL_WHERE_ETRN, NULL, s->opt->acl_smtp_etrn, OUTCOME_FAIL);
-  if (r.outcome != OUTCOME_OK) {
-    smtp_acl_failed(s, ACL_WHERE_ETRN, &r, arena_printf(s->tmp, "ETRN %s", arg.p));
-    return;
-  }
-  if (arg.p[0] != '#') {
-    smtp_synprot_error(s, true, 501, "argument must begin with #");
-    return;
-  }
-  if (s->c->host_checking) {
-    narrate(&s->x, D_RECEIVE, "ETRN command is: exim -R");
-    narrate(&s->x, D_RECEIVE, "ETRN command execution skipped");
-    smtp_acl_accepted(s, &r, 250, "OK");
-  } else if (start_queue_run(s, arg.p + 1)) {
-    smtp_acl_accepted(s, &r, 250, "OK");
-  } else {
-    smtp_replyf(s, "458 Unable to fork process");
-  }
 }

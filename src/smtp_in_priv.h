@@ -46,7 +46,7 @@ struct smtp_session {
   bool early_group;            /* the group behind a refused EHLO of an early talker is being answered */
   bool early_pending;          /* input came before the greeting; the first command must be EHLO */
   int recipients_max;
-  int64_t size_limit;
+  int64_t size_limit, max_per_connection;
   const char *last_rcpt_error; /* reply text of the last refused RCPT when all were refused alike, else "" */
   bool rcpt_errors_differ;
   bool mail_was_refused;       /* RCPT and DATA that follow in one group are no errors of the client */
@@ -93,6 +93,8 @@ void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct 
 /* Text of an accepting ACL's message or the default: 250 default by code. */
 void smtp_acl_accepted(struct smtp_session *s, const struct acl_result *r, int code, const char *text);
 const char *smtp_host_text(const struct smtp_session *s);
+/* The same with the ident value, as ETRN lines have it. */
+const char *smtp_caller_text(const struct smtp_session *s);
 /* The same for lines about the connection itself. */
 const char *smtp_connection_text(const struct smtp_session *s);
 const char *smtp_ident(const struct smtp_session *s);
@@ -114,6 +116,7 @@ void smtp_do_bdat(struct smtp_session *s, struct str arg);
 void smtp_do_vrfy(struct smtp_session *s, struct str arg);
 void smtp_do_expn(struct smtp_session *s, struct str arg);
 void smtp_do_etrn(struct smtp_session *s, struct str arg);
+void smtp_do_wellknown(struct smtp_session *s, struct str arg);
 void smtp_do_help(struct smtp_session *s, struct str arg);
 void smtp_do_noop(struct smtp_session *s, struct str arg);
 void smtp_do_rset(struct smtp_session *s, struct str arg);

@@ -82,9 +82,9 @@ static enum outcome dsearch_find(struct expand_ctx *x, void *handle, const char 
     ret->error = arena_printf(x->a, "unknown option for dsearch lookup: %s", opts);
     return OUTCOME_DEFER;
   }
-  if (o.key_is_path ? path_climbs(key) : strchr(key, '/') != NULL) {
-    ret->error = arena_printf(x->a, o.key_is_path ? "key for dsearch lookup leaves the directory: %s"
-                                                  : "key for dsearch lookup contains a slash: %s", key);
+  if (o.key_is_path && path_climbs(key)) return OUTCOME_FAIL; /* nothing of that name below the directory */
+  if (!o.key_is_path && strchr(key, '/')) {
+    ret->error = arena_printf(x->a, "key for dsearch lookup contains a slash: %s", key);
     return OUTCOME_DEFER;
   }
   if (fstatat(fd_of(handle), key, &st, AT_SYMLINK_NOFOLLOW) < 0) {

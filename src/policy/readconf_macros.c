@@ -68,6 +68,7 @@ static void builtin_features(struct builtin_list *l)
   } by_option[] = {
       {"TLS", "tls_certificate"}, {"GNUTLS", "tls_certificate"}, {"PRDR", "prdr_enable"}, {"PROXY", "hosts_proxy"},
       {"EVENT", "event_action"}, {"DKIM", "acl_smtp_dkim"}, {"CONTENT_SCANNING", "av_scanner"}, {"SPF", "spf_guess"},
+      {"ESMTP_LIMITS", "limits_advertise_hosts"}, {"ESMTP_WELLKNOWN", "wellknown_advertise_hosts"},
       {"I18N", "smtputf8_advertise_hosts"}, {"OCSP", "tls_ocsp_file"}, {"TLS_RESUME", "tls_resumption_hosts"},
       {"MOVE_FROZEN_MESSAGES", "move_frozen_messages"}, {"PERL", "perl_startup"}, {"DNSSEC", "dns_dnssec_ok"},
   };

@@ -48,12 +48,25 @@ static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
   return match_this_host(s->d->x, name, list, s->host->name, s->host->address) == OUTCOME_OK;
 }
 
+/* LIMITS RCPTDOMAINMAX: may a recipient of this domain join the transaction? */
+static bool domain_fits(struct vec *domains, const char *domain, uint32_t max) {
+  if (max == 0 || !domain) return true;
+  for (size_t i = 0; i < domains->n; i++)
+    if (strcmpic(domains->v[i], domain) == 0) return true;
+  if (domains->n >= max) return false;
+  vec_push(domains, (void *)domain);
+  return true;
+}
+
 struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n) {
   struct smtp_job *job = s->job;
   size_t limit = smtp_group_limit(s), start = *at, found = 0;
+  struct vec domains = vec_new(s->a);
   while (*at < job->rcpt_count && found < limit) {
-    struct smtp_rcpt *r = &job->rcpts[(*at)++];
+    struct smtp_rcpt *r = &job->rcpts[*at];
+    if (smtp_is_due(r) && !domain_fits(&domains, r->addr->domain, s->facts.limit_rcptdommax)) break;
     if (smtp_is_due(r)) found++;
+    ++*at;
   }
   *ret_n = *at - start;
   return found ? &job->rcpts[start] : NULL;
@@ -83,7 +96,17 @@ static bool reset_server(struct smtp_attempt *s) {
 }
 
 static void begin_transaction(struct smtp_attempt *s) {
-  s->mail_refused = s->data_refused = s->data_sent = s->bdat_used = s->prdr_used = false;
+  s->mail_refused = s->data_refused = s->data_sent = s->bdat_used = s->prdr_used = s->any_success = false;
+}
+
+static bool mailmax_reached(const struct smtp_attempt *s) {
+  return s->facts.limit_mailmax && (int64_t)s->sequence >= (int64_t)s->facts.limit_mailmax;
+}
+
+/* What comes from here on waits for another connection to the same host. */
+static void put_off(struct smtp_job *job, struct smtp_rcpt *first) {
+  for (struct smtp_rcpt *r = first; r < job->rcpts + job->rcpt_count; r++)
+    if (smtp_is_due(r)) r->turn = TURN_LATER;
 }
 
 /* All groups of one message.  True: the connection can take another message. */
@@ -112,6 +135,11 @@ static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fli
     if (s->inconclusive) return false;
     from = at;
     first = smtp_next_group(s, &at, &n);
+    if (first && mailmax_reached(s)) {
+      put_off(s->job, first);
+      return clean;
+    }
+    if (first) s->sequence++;
     if (first && !clean && !reset_server(s)) return false;
   }
   (void)from;

@@ -113,7 +113,7 @@ struct smtp_attempt {
   bool facts_are_real, greeting_done;
   const char *ehlo_error;         /* reply to a refused EHLO, for texts */
   bool pipelining;                /* may groups be sent */
-  bool mail_refused, data_refused, data_sent, bdat_used, prdr_asked, prdr_used;
+  bool mail_refused, data_refused, data_sent, bdat_used, prdr_asked, prdr_used, any_success;
 
   /* TLS */
   bool is_smtps;                  /* TLS from the first byte */

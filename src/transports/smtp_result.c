@@ -189,6 +189,8 @@ void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char
   a->timedout = false;
   a->confirmation = log_escape(s->a, str_c(confirmation)); /* one line, whatever shows it */
   smtp_set_facts(s, a);
+  a->new_transaction = !s->any_success;
+  s->any_success = true;
   r->state = RCPT_DONE;
   if (s->job->host_key) retry_add_item(s->a, a, s->job->host_key, NULL, RETRY_HOST | RETRY_DELETE);
   if (s->job->message_key) retry_add_item(s->a, a, s->job->message_key, NULL, RETRY_HOST | RETRY_DELETE);

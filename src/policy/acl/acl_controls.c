@@ -100,6 +100,14 @@ static const char *set_suppress_fixups(struct acl_run *r, const char *o) {
   return (void)o, r->x->msg->suppress_local_fixups = true, NULL;
 }
 
+static const char *set_wellknown(struct acl_run *r, const char *o) {
+  struct conn *c = r->x->conn;
+  if (!c) return "syntax";
+  if (expand_taint_refused(r->x, o, "wellknown file name")) return "syntax";
+  c->wellknown_file = arena_strdup(c->arena, o);
+  return NULL;
+}
+
 /* Sorted by name. */
 static const struct control controls[] = {
   {"allow_auth_unadvertised", 0, ONLY(ACL_BIT(CONNECT) | ACL_BIT(HELO)), set_allow_auth},
@@ -127,7 +135,7 @@ static const struct control controls[] = {
   {"suppress_local_fixups", 0, ONLY(ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_BIT(NOTSMTP_START)),
    set_suppress_fixups},
   {"utf8_downconvert", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
-  {"wellknown", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
+  {"wellknown", TAKES_OPTION, ONLY(ACL_BIT(WELLKNOWN)), set_wellknown},
 };
 
 /* The control named at the start of text (up to the slash); *ret_opts behind it. */
