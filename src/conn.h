@@ -86,6 +86,7 @@ struct conn {
   bool early_acceptable;         /* pipelining_connect_advertise_hosts matched and no DATA/BDAT yet */
   bool early_used;
   bool enforce_sync;             /* smtp_enforce_sync and not control = no_enforce_sync */
+  bool no_callout_flush;         /* control of that name */
   bool no_multiline;             /* control = no_multiline_responses */
   bool recipients_discarded;
   bool allow_auth_unadvertised;

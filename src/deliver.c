@@ -552,7 +552,7 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
   sys_role(SYS_ROLE_DELIVERY);
   priv_leave_caller();
   process_info_set("delivering %s", id);
-  DEBUG(D_V) debug_printf("delivering %s\n", id);
+  DEBUG(D_V | D_DELIVER) debug_printf("delivering %s\n", id);
   log_set_message_id(id);
   enum deliver_result result = DELIVER_NOT_ATTEMPTED;
   struct message *m = NULL;

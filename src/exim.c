@@ -548,7 +548,7 @@ static void apply_overrides(struct run *r)
   if (c->receive_timeout_sec >= 0) o->receive_timeout = c->receive_timeout_sec;
   if (c->smtp_receive_timeout_sec >= 0) o->smtp_receive_timeout = arena_printf(r->cfg->arena, "%ds", (int)c->smtp_receive_timeout_sec);
   if (c->debug) debug_selector = c->debug_bits | D_V;
-  else if (c->verbose) debug_selector = D_V;
+  else if (c->verbose || c->dont_deliver) debug_selector = D_V;
 }
 
 int main(int argc, char **argv)

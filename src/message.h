@@ -93,10 +93,10 @@ struct message {
   bool freeze_no_tell;           /* control = freeze/no_tell */
   bool sender_is_rewritten;      /* the ordinary rewriting rules were applied to sender */
   bool recipients_are_rewritten; /* and to recipients */
-  bool sender_verify_done;       /* verify = sender ran: result and texts below */
+  bool sender_verify_done;       /* the texts below may answer the next verify = sender without a callout */
+  const char *sender_verify_address; /* verify = sender ran for this address, NULL: it did not; result and texts: */
   int sender_verify_result;      /* enum outcome */
-  const char *sender_verify_user, *sender_verify_log;
-  const char *sender_verify_other; /* verify = sender=address failed for this one: explained instead of the sender; NULL none */
+  const char *sender_verify_user, *sender_verify_log, *sender_verify_details, *sender_verify_failure;
   bool sender_verify_reported;   /* the "sender verify fail" line was written and the details were sent */
 };
 

@@ -117,7 +117,7 @@ static enum route_result find_problem(struct route_ctx *rc, struct router *r, st
 enum route_result route_lookup_hosts(struct route_ctx *rc, struct router *r, struct address *addr, struct host *hosts,
                                      bool byname, const char *host_find_failed, const struct host_find_opts *o) {
   struct host *list = hosts, **link = &list;
-  bool is_first = true;
+  bool is_first = true, self_send = false;
   while (*link) {
     struct host *h = *link, *rest = h->next;
     bool was_mx = false;
@@ -136,6 +136,7 @@ enum route_result route_lookup_hosts(struct route_ctx *rc, struct router *r, str
       case HOST_FIND_AGAIN:
       case HOST_FIND_SECURITY: return find_problem(rc, r, addr, h, found, host_find_failed);
       case HOST_FOUND_LOCAL:
+        if (self_send) break; /* who sends to itself once does not mind a second time */
         if (!is_first) {
           /* The local host further down: it and what follows is cut off. */
           *link = NULL;
@@ -144,6 +145,7 @@ enum route_result route_lookup_hosts(struct route_ctx *rc, struct router *r, str
         if (!was_mx) h->mx = -1;
         enum route_result res = route_self_action(rc, r, addr, h);
         if (res != ROUTE_OK) return res;
+        self_send = true;
         break;
       case HOST_FOUND: break;
     }

@@ -159,7 +159,7 @@ static bool read_one_command(struct smtp_session *s) {
   copy[(size_t)(s->line.p - copy) + s->line.n] = 0;
   s->c->smtp_command = s->line.p;
   if (!check_characters(s)) return false;
-  DEBUG(D_V | D_RECEIVE) debug_printf("SMTP<< %s\n", s->line.p);
+  DEBUG(D_RECEIVE) debug_printf("SMTP<< %s\n", s->line.p);
   return true;
 }
 

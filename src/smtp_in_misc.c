@@ -77,7 +77,7 @@ void smtp_do_vrfy(struct smtp_session *s, struct str arg) {
     return;
   }
   s->env.flush(&s->env);
-  switch (verify_address(&s->x, address, VOPT_IS_RECIPIENT, NULL, &user, &log)) {
+  switch (verify_address(&s->x, address, VOPT_IS_RECIPIENT, &user, &log)) {
   case OUTCOME_OK:
     smtp_replyf(s, "250 <%s> is deliverable", address);
     break;
@@ -104,7 +104,7 @@ void smtp_do_expn(struct smtp_session *s, struct str arg) {
   }
   s->env.flush(&s->env);
   const char *address = strchr(arg.p, '@') ? arg.p : arena_printf(s->tmp, "%s@%s", arg.p, s->c->cfg->qualify_recipient);
-  enum outcome o = verify_address(&s->x, address, VOPT_IS_RECIPIENT | VOPT_EXPN | VOPT_QUALIFY, NULL, &user, &log);
+  enum outcome o = verify_address(&s->x, address, VOPT_IS_RECIPIENT | VOPT_EXPN | VOPT_QUALIFY, &user, &log);
   if (o == OUTCOME_OK) smtp_reply_text(s, 250, user ? user : address);
   else smtp_replyf(s, "553 %s %s", address, o == OUTCOME_FAIL ? "is undeliverable" : "cannot be resolved at this time");
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Verifying addresses through the routers, header syntax, and the output of -bt and -bv.  Floor: flows.  Manual ch. 44.
  *
- * Verification routes without delivering: a redirection to one address is followed, one to several counts as success.  Callouts are
- * not part of this build and are refused with an error, never taken as success.  Addresses are hostile; memory is the context's arena. */
+ * Verification routes without delivering: a redirection to one address is followed, one to several counts as success.  Callouts:
+ * verify_callout.c.  Addresses are hostile; memory is the context's arena. */
 #include "verify.h"
 
 #include <stdio.h>
@@ -14,6 +14,7 @@
 #include "policy/match.h"
 #include "router.h"
 #include "transport.h"
+#include "verify_callout.h"
 
 enum { VERIFY_MAX_DEPTH = 100 };
 
@@ -30,21 +31,6 @@ static struct route_ctx verify_ctx(struct expand_ctx *x, struct verify_lists *l,
 
 static const char *text_or_empty(const char *s) { return s ? s : ""; }
 
-/* Options behind verify=...; an error text when one is not supported. */
-static const char *read_options(struct arena *a, const char *text, unsigned *options) {
-  struct str s = str_c(text);
-  while (s.n) {
-    struct str w = str_trim(str_cut(&s, '/'));
-    if (w.n == 0) continue;
-    if (str_eqic_c(w, "defer_ok")) *options |= VOPT_DEFER_OK;
-    else if (str_eqic_c(w, "success_on_redirect")) *options |= VOPT_SUCCESS_ON_REDIRECT;
-    else if (str_eqic_c(w, "no_details")) continue;
-    else if (str_startsic(w, STR("callout"))) return "callout verification is not supported by this build";
-    else return arena_printf(a, "unknown option \"%s\" in \"verify\" condition", str_dup(a, w));
-  }
-  return NULL;
-}
-
 static const char *qualify(struct expand_ctx *x, const char *address, unsigned options) {
   struct str local, domain;
   if (addr_split(address, &local, &domain)) return address;
@@ -53,18 +39,20 @@ static const char *qualify(struct expand_ctx *x, const char *address, unsigned o
                       options & VOPT_IS_RECIPIENT ? x->cfg->qualify_recipient : x->cfg->qualify_domain);
 }
 
-/* Follow single children until something is decided; the address that decided is in *ret_addr. */
-static enum outcome verify_route(struct expand_ctx *x, const char *text, unsigned options, struct address **ret_addr) {
+/* Follow single children until something is decided; the address that decided is in *ret_addr.  *ret_is_final: it goes to one place, which may
+ * be asked. */
+static enum outcome verify_route(struct expand_ctx *x, const char *text, unsigned options, struct address **ret_addr, bool *ret_is_final) {
   struct verify_lists l;
   struct route_ctx rc = verify_ctx(x, &l, options & VOPT_EXPN           ? VERIFY_EXPN
                                           : options & VOPT_IS_RECIPIENT ? VERIFY_RECIPIENT
                                                                         : VERIFY_SENDER);
   struct address *addr = address_new(x->a, text);
+  *ret_is_final = false;
   for (int depth = 0; depth < VERIFY_MAX_DEPTH; depth++) {
     l.children = NULL;
     *ret_addr = addr;
     switch (route_address(&rc, addr)) {
-      case ROUTE_OK:
+      case ROUTE_OK: *ret_is_final = true; return OUTCOME_OK;
       case ROUTE_DISCARD: return OUTCOME_OK;
       case ROUTE_FAIL: return OUTCOME_FAIL;
       case ROUTE_DEFER:
@@ -92,12 +80,6 @@ static const char *expansion_text(struct expand_ctx *x, const struct address *ad
   return b.p;
 }
 
-/* $sender_verify_failure and $recipient_verify_failure (manual 11.9). */
-static void note_failure(struct expand_ctx *x, unsigned options, const char *word) {
-  if (options & VOPT_IS_RECIPIENT) x->recipient_verify_failure = word;
-  else x->sender_verify_failure = word;
-}
-
 /* $address_data as the last verification of a recipient left it, $sender_address_data of the sender. */
 static void note_address_data(struct expand_ctx *x, unsigned options, const char *data) {
   const char *kept = data && x->msg ? arena_strdup(x->msg->arena, data) : data;
@@ -105,41 +87,54 @@ static void note_address_data(struct expand_ctx *x, unsigned options, const char
   else x->sender_address_data = kept;
 }
 
-enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned options, const char *acl_options,
-                            const char **ret_user, const char **ret_log) {
-  const char *error = acl_options ? read_options(x->a, acl_options, &options) : NULL;
-  if (error) {
-    *ret_log = error;
-    return OUTCOME_ERROR;
-  }
-  if (!*address && !(options & VOPT_IS_RECIPIENT)) return OUTCOME_OK;
+/* The routers' verdict, and then the callout's when one is wanted; addr: what was routed in the end. */
+static enum outcome route_and_call(struct acl_env *env, struct expand_ctx *x, const char *text, unsigned options,
+                                   const struct verify_opts *o, struct address **ret_addr, struct verify_report *ret) {
+  x->verify_mode = options & VOPT_IS_RECIPIENT ? "R" : "S";
+  x->local_part_override = x->domain_override = NULL; /* the routers see the address they work on, not the recipient of the ACL */
+  bool is_final = true;
+  enum outcome result = verify_route(x, text, options, ret_addr, &is_final);
+  if (result == OUTCOME_OK && o && o->callout && is_final) return callout_verify(env, x, *ret_addr, o, ret);
+  if (result == OUTCOME_OK) return result;
+  ret->log = text_or_empty((*ret_addr)->message);
+  ret->user = (*ret_addr)->user_message;
+  ret->failure = result == OUTCOME_FAIL ? "route" : NULL;
+  return result;
+}
+
+static enum outcome verify_in_session(struct acl_env *env, struct expand_ctx *x, const char *address, unsigned options,
+                                      const struct verify_opts *o, struct address **ret_addr, struct verify_report *ret) {
   const char *text = qualify(x, address, options);
   if (!text) {
-    *ret_user = *ret_log = "address without a domain is not verifiable";
-    note_failure(x, options, "qualify");
+    ret->user = ret->log = "address without a domain is not verifiable";
+    ret->failure = "qualify";
     return OUTCOME_FAIL;
   }
   struct expand_ctx saved = *x;
-  x->verify_mode = options & VOPT_IS_RECIPIENT ? "R" : "S";
-  x->local_part_override = x->domain_override = NULL; /* the routers see the address they work on, not the recipient of the ACL */
   struct address *addr = NULL;
-  enum outcome result = verify_route(x, text, options, &addr);
+  enum outcome result = route_and_call(env, x, text, options, o, &addr, ret);
   struct match_data match = x->match;
+  const char *called = x->callout_address;
   *x = saved;
+  x->callout_address = called;
   match_cache_new_subject();
   note_address_data(x, options, addr->prop.address_data);
-  note_failure(x, options, result == OUTCOME_FAIL ? "route" : NULL);
-  if (result == OUTCOME_OK) {
-    /* What the routers found stays visible to the rest of the ACL. */
-    if (addr->prop.domain_data) x->match.domain_data = match.domain_data;
-    if (addr->prop.localpart_data) x->match.local_part_data = match.local_part_data;
-    if (options & VOPT_EXPN) *ret_user = expansion_text(x, addr);
-    return OUTCOME_OK;
-  }
-  *ret_log = text_or_empty(addr->message);
-  *ret_user = addr->user_message;
-  if (result == OUTCOME_DEFER && options & VOPT_DEFER_OK) return OUTCOME_OK;
-  return result;
+  *ret_addr = addr;
+  if (result != OUTCOME_OK) return result == OUTCOME_DEFER && options & VOPT_DEFER_OK ? OUTCOME_OK : result;
+  /* What the routers found stays visible to the rest of the ACL. */
+  if (addr->prop.domain_data) x->match.domain_data = match.domain_data ? match.domain_data : addr->prop.domain_data;
+  if (addr->prop.localpart_data) x->match.local_part_data = match.local_part_data ? match.local_part_data : addr->prop.localpart_data;
+  return OUTCOME_OK;
+}
+
+enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned options, const char **ret_user, const char **ret_log) {
+  struct verify_report report = {.user = NULL};
+  struct address *addr = NULL;
+  if (!*address && !(options & VOPT_IS_RECIPIENT)) return OUTCOME_OK;
+  enum outcome o = verify_in_session(NULL, x, address, options, NULL, &addr, &report);
+  *ret_user = o == OUTCOME_OK && options & VOPT_EXPN && addr ? expansion_text(x, addr) : report.user;
+  *ret_log = report.log;
+  return o;
 }
 
 /* --- header syntax ---------------------------------------------------------------------------------- */
@@ -184,10 +179,13 @@ static enum outcome env_header_syntax(struct acl_env *env, struct expand_ctx *x,
   return OUTCOME_OK;
 }
 
-static enum outcome env_address(struct acl_env *env, struct expand_ctx *x, bool is_sender, const char *address,
-                                const char *options, const char **ret_user, const char **ret_log) {
-  (void)env;
-  return verify_address(x, address, is_sender ? 0 : VOPT_IS_RECIPIENT | VOPT_QUALIFY, options, ret_user, ret_log);
+static enum outcome env_address(struct acl_env *env, struct expand_ctx *x, const char *address, const struct verify_opts *o,
+                                struct verify_report *ret) {
+  unsigned options = o->what == VERIFY_OF_RECIPIENT ? VOPT_IS_RECIPIENT | VOPT_QUALIFY : 0;
+  struct address *addr;
+  if (!*address && o->what != VERIFY_OF_RECIPIENT) return OUTCOME_OK;
+  if (o->success_on_redirect) options |= VOPT_SUCCESS_ON_REDIRECT;
+  return verify_in_session(env, x, address, options, o, &addr, ret);
 }
 
 static enum outcome env_helo(struct acl_env *env, struct expand_ctx *x) {
@@ -297,7 +295,8 @@ static enum outcome print_test(struct expand_ctx *x, const char *text, struct ve
 static enum outcome print_verified(struct expand_ctx *x, const char *text, bool is_recipient, struct verify_seen *seen) {
   struct address *addr = NULL;
   x->verify_mode = is_recipient ? "R" : "S";
-  enum outcome o = verify_route(x, text, is_recipient ? VOPT_IS_RECIPIENT : 0, &addr);
+  bool is_final;
+  enum outcome o = verify_route(x, text, is_recipient ? VOPT_IS_RECIPIENT : 0, &addr, &is_final);
   bool wants_details = false;
   DEBUG(D_V) wants_details = true;
   if (o == OUTCOME_OK && wants_details && addr->router) print_routed(addr, seen);

@@ -9,8 +9,7 @@
 enum { VOPT_FAKE_SENDER = 1, VOPT_IS_RECIPIENT = 2, VOPT_SUCCESS_ON_REDIRECT = 4, VOPT_EXPN = 8, VOPT_QUALIFY = 16, VOPT_DEFER_OK = 32 };
 
 /* Verify; texts (arena of x) in *ret_user (SMTP reply) and *ret_log. */
-enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned options, const char *acl_options,
-                            const char **ret_user, const char **ret_log);
+enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned options, const char **ret_user, const char **ret_log);
 /* -bt / -bv: print to stdout as Exim does; OUTCOME for the exit status (0 ok, 2 fail, 1 defer). */
 struct verify_seen { /* addresses shown so far by the same command: duplicates are marked */
   struct arena *arena;

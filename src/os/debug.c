@@ -48,6 +48,15 @@ bool debug_parse(const char *text, unsigned *ret) {
   return true;
 }
 
+static struct {
+  int level;
+  const char *prefix;
+} frame = {.prefix = ""};
+
+int debug_indent(int delta) { return frame.level += delta; }
+
+void debug_prefix(const char *text) { frame.prefix = text; }
+
 void debug_printf(const char *fmt, ...) {
   /* Pid marks stand at line starts only; a line may be written in pieces. */
   static bool mid_line;
@@ -58,6 +67,7 @@ void debug_printf(const char *fmt, ...) {
   va_end(ap);
   if (n < 0) return;
   if ((debug_selector & D_PID) && debug_selector != D_V && !mid_line) fprintf(stderr, "%5d ", (int)getpid());
+  if (!mid_line) fprintf(stderr, "%s%*s", frame.prefix, frame.level, "");
   fputs(buf, stderr);
   size_t len = strlen(buf);
   mid_line = len > 0 && buf[len - 1] != '\n';

@@ -23,5 +23,9 @@ extern unsigned debug_selector; /* on the list of allowed globals */
 bool debug_parse(const char *text, unsigned *ret);
 /* To stderr; adds the pid when D_PID is on and several processes may write.  No newline is added. */
 void debug_printf(const char *fmt, ...) PRINTF(1, 2);
+/* Change by how much lines are indented (a dialogue inside of an ACL); the level that is now in force. */
+int debug_indent(int delta);
+/* Put this constant text in front of each line. */
+void debug_prefix(const char *text);
 
 #endif

@@ -363,22 +363,26 @@ static void write_kind(int kind, const char *line, const char *extra) {
   if (r < 0) last_resort("could not write to a log file", line);
 }
 
+/* As Exim shows lines to -v and -d users: "LOG: MAIN REJECT", with the selector if any, and the text below. */
+static void tell_user(enum log_sel sel, unsigned dest, const char *text) {
+  if (!log_state.s.to_stderr && !debug_selector) return;
+  if (log_state.s.stderr_only && !(debug_selector & ~(unsigned)D_V)) return; /* -bh shows lines in its own way */
+  bool named = sel >= 0 && sel < LS_COUNT;
+  fprintf(stderr, "LOG:%s%s%s%s%s\n  %s\n", named ? " " : "", named ? selector_names[sel] : "", dest & LOG_MAIN ? " MAIN" : "",
+          dest & LOG_PANIC ? " PANIC" : "", dest & LOG_REJECT ? " REJECT" : "", text);
+  fflush(stderr);
+}
+
 static void write_all(unsigned dest, const char *line, size_t text_at, const char *extra) {
   if (log_state.s.testing) {
     fprintf(stderr, "%s\n", line);
     return;
   }
-  /* As Exim shows lines to -d and -bh users: "LOG: MAIN REJECT" and the text below. */
   if (log_state.s.stderr_only && !(debug_selector & ~(unsigned)D_V)) { /* -bh: one line, without date and time */
     const char *id = log_message_id();
     fprintf(stderr, "LOG: %s%s%s\n", id ? id : "", id ? " " : "", line + text_at);
     fflush(stderr);
     return;
-  }
-  if (log_state.s.to_stderr || debug_selector) {
-    fprintf(stderr, "LOG:%s%s%s\n  %s\n", dest & LOG_MAIN ? " MAIN" : "", dest & LOG_REJECT ? " REJECT" : "",
-            dest & LOG_PANIC ? " PANIC" : "", line + text_at);
-    fflush(stderr);
   }
   if (log_state.s.stderr_only) return;
   if (!log_state.has_settings || !log_state.s.file_path) {
@@ -390,12 +394,13 @@ static void write_all(unsigned dest, const char *line, size_t text_at, const cha
     write_kind(KIND_REJECT, line, extra);
   if (dest & LOG_PANIC) {
     write_kind(KIND_PANIC, line, NULL);
-    if (!log_state.s.to_stderr && !(dest & LOG_QUIET)) fprintf(stderr, "%s\n", line);
+    if (!log_state.s.to_stderr && !debug_selector && !(dest & LOG_QUIET)) fprintf(stderr, "%s\n", line);
   }
 }
 
 void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
-  if (!log_selects(sel)) return;
+  bool selected = log_selects(sel);
+  if (!selected && !debug_selector) return; /* who listens with -v hears all */
   char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 256];
   int n = vsnprintf(text, sizeof text, fmt, ap);
   if (n < 0) n = 0;
@@ -403,6 +408,8 @@ void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
   while (len > 0 && text[len - 1] == '\n') len--;
   size_t at = put_stamp(line, sizeof line, true, true);
   put_text(line + at, sizeof line - at, text, len, dest & LOG_MULTILINE);
+  tell_user(sel, dest, line + at);
+  if (!selected) return;
   write_all(dest, line, at, NULL);
   if (dest & LOG_DIE) exit(EXIT_FAILURE);
 }
@@ -418,6 +425,7 @@ void log_write_reject(unsigned dest, const char *line_text, const char *extra) {
   char line[LINE_MAX_BYTES + 256];
   size_t at = put_stamp(line, sizeof line, true, true);
   put_escaped(line + at, sizeof line - at, line_text, strlen(line_text), true);
+  tell_user(LS_ALWAYS, dest, line + at);
   write_all(dest, line, at, extra);
 }
 

@@ -15,12 +15,31 @@ enum acl_where {
 /* "RCPT", "DATA", "EHLO or HELO" ... as log lines say it. */
 const char *acl_where_name(enum acl_where w);
 
+/* Options of verify = sender, recipient and header_sender, parsed. */
+struct verify_opts {
+  enum { VERIFY_OF_SENDER, VERIFY_OF_RECIPIENT, VERIFY_OF_HEADER } what;
+  bool defer_ok, success_on_redirect, no_details;
+  bool callout;
+  bool callout_defer_ok, no_cache, random, use_sender, use_postmaster, full_postmaster, hold;
+  int64_t timeout_sec, connect_sec, maxwait_sec; /* connect, maxwait: < 0 not given */
+  const char *mailfrom;             /* sender in MAIL, NULL not given */
+  const char *postmaster_mailfrom;  /* check postmaster with this sender, NULL: do not */
+};
+
+/* What a verification says.  Any text may be NULL. */
+struct verify_report {
+  const char *user, *log;  /* for the reply and the log */
+  const char *details;     /* sender: what the client is told in front of the reply, whole lines */
+  const char *failure;     /* a word of $sender_verify_failure: constant text */
+  bool by_callout;
+};
+
 /* What the flows provide to ACL conditions, so that policy needs no upward include.  Any member may be NULL (then the condition is
  * an error: not supported here). */
 struct acl_env {
-  /* verify = sender|recipient ...: options text after the word.  Texts in ret_* (may stay NULL). */
-  enum outcome (*verify_address)(struct acl_env *env, struct expand_ctx *x, bool is_sender, const char *address,
-                                 const char *options, const char **ret_user, const char **ret_log);
+  /* verify = sender|recipient|header_sender. */
+  enum outcome (*verify_address)(struct acl_env *env, struct expand_ctx *x, const char *address, const struct verify_opts *o,
+                                 struct verify_report *ret);
   enum outcome (*verify_header_syntax)(struct acl_env *env, struct expand_ctx *x, const char **ret_user, const char **ret_log);
   enum outcome (*verify_helo)(struct acl_env *env, struct expand_ctx *x);
   enum outcome (*verify_reverse)(struct acl_env *env, struct expand_ctx *x, const char **ret_log);

@@ -20,7 +20,7 @@ bool narrate_wanted(const struct expand_ctx *x, unsigned debug_bits) {
   return (debug_selector & debug_bits) != 0 || (x->conn && x->conn->host_checking);
 }
 
-void narrate_indent(int delta) { narration.level += delta; }
+int narrate_indent(int delta) { return narration.level += delta; }
 
 const char *narrate_dotted(struct arena *a, const char *s) {
   if (!strchr(s, ' ')) return s;

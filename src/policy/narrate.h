@@ -14,7 +14,8 @@ bool narrate_wanted(const struct expand_ctx *x, unsigned debug_bits);
 void narrate(const struct expand_ctx *x, unsigned debug_bits, const char *fmt, ...) PRINTF(3, 4);
 /* The same at the left edge, whatever the level. */
 void narrate_flat(const struct expand_ctx *x, unsigned debug_bits, const char *fmt, ...) PRINTF(3, 4);
-void narrate_indent(int delta);
+/* Change the level; the new one. */
+int narrate_indent(int delta);
 /* Text with spaces shown as U+2591, as list elements are shown (arena copy, or s itself). */
 const char *narrate_dotted(struct arena *a, const char *s);
 

@@ -580,6 +580,38 @@ static bool smtp_deliver(struct delivery *d) {
   return true;
 }
 
+/* ---- for callouts (smtp_probe.c) --------------------------------------------------------------------------- */
+
+struct smtp_attempt *smtp_probe_attempt(struct delivery *d, struct smtp_opts *ob, struct host *h, int port, bool avoid_tls,
+                                        const char **ret_error) {
+  struct smtp_job *job = job_new(d);
+  job->ob = ob;
+  d->x->host = h;
+  d->x->sending_ip_address = NULL;
+  d->x->sending_port = 0;
+  if (!choose_interface(job, h, &job->interface, ret_error)) return NULL;
+  struct smtp_attempt *s = attempt_new(job, h, port);
+  d->x->tls_out = &s->tls;
+  s->avoid_tls = avoid_tls;
+  s->is_verify = true;
+  if (!smtp_tls_policy(s)) return s;
+  s->helo = smtp_expand_helo(s, true);
+  /* plain: what an early flight is told must not decide about an address */
+  if (smtp_plan_early(s, true) && strstr(ob->helo_data, "sending_")) s->helo = NULL;
+  return s;
+}
+
+struct host *smtp_probe_hosts(struct delivery *d, const char **ret_error) {
+  struct smtp_job *job = job_new(d);
+  struct host *list = d->addrs->host_list;
+  if (!list || (job->ob->hosts && job->ob->hosts_override)) list = own_host_list(job, ret_error);
+  return list;
+}
+
+int smtp_probe_port(struct delivery *d, const char **ret_error) { return default_port(job_new(d), ret_error); }
+
+bool smtp_probe_look_up(struct delivery *d, struct host *h) { return look_up_host(job_new(d), h); }
+
 const struct transport_driver smtp_transport = {
   .name = "smtp",
   .options = smtp_options,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "os/debug.h"
+#include "os/log.h"
 #include "policy/match.h"
 
 const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect) {
@@ -32,7 +33,11 @@ const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect) {
 }
 
 static bool connect_failed(struct smtp_attempt *s, int err) {
-  DEBUG(D_TRANSPORT | D_V) debug_printf("failed: %s\n", strerror(-err));
+  if (err == -EADDRNOTAVAIL && s->interface) {
+    log_write(LS_ALWAYS, LOG_MAIN, "bind of [%s]:%d failed", s->interface, s->port);
+    DEBUG(D_TRANSPORT | D_V) debug_printf("unable to bind outgoing SMTP call to %s: %s\n", s->interface, strerror(-err));
+  }
+  DEBUG(D_TRANSPORT | D_V) debug_printf(" sock_connect failed: %s\n", strerror(-err));
   smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_CONNECT, .at = AT_GREETING, .err = -err});
   s->dead = true;
   return false;

@@ -279,6 +279,15 @@ void smtp_blame_end(struct smtp_attempt *s);
 /* --- smtp.c --- */
 /* First group of recipients not settled yet: *ret_n of them (settled ones in between are skipped when sending). */
 struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n);
+/* For smtp_probe.c.  An attempt that is going to be plain, with the options given instead of the transport's; NULL with *ret_error.  A trouble
+ * before there is a connection is in ->fail. */
+struct smtp_attempt *smtp_probe_attempt(struct delivery *d, struct smtp_opts *ob, struct host *h, int port, bool avoid_tls,
+                                        const char **ret_error);
+/* The address's hosts or the transport's; NULL with *ret_error.  The port for hosts that name none, -1 with *ret_error. */
+struct host *smtp_probe_hosts(struct delivery *d, const char **ret_error);
+int smtp_probe_port(struct delivery *d, const char **ret_error);
+/* Addresses of a host known by name; false: none, d->addrs->message says why. */
+bool smtp_probe_look_up(struct delivery *d, struct host *h);
 
 /* --- smtp_envelope.c --- */
 /* Write MAIL, RCPTs of [first, last) and DATA as far as one flight may go; *ret_sent: recipients written. */

@@ -111,6 +111,9 @@ static bool is_late_connect_error(const struct smtp_attempt *s, const struct smt
 
 static bool reply_failed(struct smtp_attempt *s, const struct smtp_awaited *w, enum smtp_trouble t, struct str line) {
   if (is_late_connect_error(s, w, t)) t = TROUBLE_CONNECT;
+  DEBUG(D_TRANSPORT | D_V) {
+    if (t == TROUBLE_CLOSED) debug_printf("  SMTP(closed)<<\n");
+  }
   s->peer_took_bytes = s->io && net_peer_took_bytes(stream_fd(s->io));
   if (t == TROUBLE_CLOSED && smtp_tls_note_read_error(s)) return false;
   smtp_note_failure(s, (struct smtp_failure){.trouble = t,
@@ -135,6 +138,13 @@ static enum stream_status wait_line(struct smtp_attempt *s) {
   return st;
 }
 
+/* For the narration: text of any language as it is, nothing that moves a cursor. */
+static const char *shown(struct arena *a, struct str line) {
+  for (size_t i = 0; i < line.n; i++)
+    if (ch_iscntrl((unsigned char)line.p[i]) && line.p[i] != '\t') return log_escape(a, line);
+  return str_dup(a, line);
+}
+
 bool smtp_read_reply(struct smtp_attempt *s, struct smtp_awaited *ret_what, struct smtp_reply *ret_reply) {
   INVARIANT(s->awaited_count > 0);
   const struct smtp_awaited *w = &s->awaited[s->awaited_head];
@@ -146,7 +156,7 @@ bool smtp_read_reply(struct smtp_attempt *s, struct smtp_awaited *ret_what, stru
     if (st == STREAM_TOOLONG) return reply_failed(s, w, TROUBLE_FORMAT, stream_buffered(s->io));
     if (st == STREAM_OK) st = stream_read_line(s->io, SMTP_REPLY_LINE_MAX, true, s->reply_deadline, &line, NULL);
     if (st != STREAM_OK) return reply_failed(s, w, trouble_of(st), STR_NULL);
-    DEBUG(D_TRANSPORT | D_V) debug_printf("%s%s\n", code ? "         " : "  SMTP<< ", log_escape(s->a, str_rtrim(line)));
+    DEBUG(D_TRANSPORT | D_V) debug_printf("%s%s\n", code ? "         " : "  SMTP<< ", shown(s->a, str_rtrim(line)));
     int r = smtp_reply_add_line(&text, line, &code);
     if (r < 0) return reply_failed(s, w, TROUBLE_FORMAT, str_rtrim(line));
     if (r > 0) break;

@@ -320,8 +320,8 @@ sub sizes {
   s/:S\d+/:Ssss/;
   if ($kind eq 'stdout') {
     s/^ *\d+[mhd] +\d+(?:\.\d+)?[KM]? ($AN{6}-$AN+-$AN+ <)/TTT   sss $1/;
-    s/ SIZE=\d+/ SIZE=ssss/;
   }
+  s/ SIZE=\d+/ SIZE=ssss/ if $kind eq 'stdout' || $kind eq 'stderr';
   s/( size=)\d+/$1sss/ if $kind eq 'stderr';
   s/(old size = )\d+/$1sssss/;
   s/((?:message size|this message|Size of headers) = )\d+/$1sss/;

@@ -44,6 +44,7 @@ static const char *set_no_pipelining(struct acl_run *r, const char *o) {
   r->x->conn->early_acceptable = false;
   return NULL;
 }
+static const char *set_no_callout_flush(struct acl_run *r, const char *o) { return (void)o, r->x->conn->no_callout_flush = true, NULL; }
 static const char *set_nothing(struct acl_run *r, const char *o) { return (void)r, (void)o, NULL; }
 
 static const char *set_fake(struct acl_run *r, const char *o, bool reject) {
@@ -123,7 +124,7 @@ static const struct control controls[] = {
   {"fakedefer", TAKES_OPTION, ONLY(FAKE_BITS), set_fakedefer},
   {"fakereject", TAKES_OPTION, ONLY(FAKE_BITS), set_fakereject},
   {"freeze", TAKES_OPTION, ONLY(MESSAGE_BITS), set_freeze},
-  {"no_callout_flush", 0, ACL_NOTSMTP_BITS, set_nothing},
+  {"no_callout_flush", 0, ACL_NOTSMTP_BITS, set_no_callout_flush},
   {"no_delay_flush", 0, ACL_NOTSMTP_BITS, set_nothing},
   {"no_enforce_sync", 0, ACL_NOTSMTP_BITS, set_no_sync},
   {"no_mbox_unspool", CONTROL_UNBUILT, 0, NULL},

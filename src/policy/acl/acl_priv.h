@@ -61,6 +61,7 @@ struct acl_run {
   const struct acl_stmt *stmt;
   const char *message, *log_message; /* raw text of the modifiers of this statement */
   const char *user_text, *log_text;  /* from conditions */
+  bool log_is_user;                  /* the log text is the user's, for want of one: a log_message replaces it */
   bool endpass_seen, nested_drop;
 };
 
@@ -89,8 +90,12 @@ void acl_log_warning(struct acl_run *r, const char *text);
 enum outcome acl_mod_control(struct acl_run *r, const struct acl_cond *c, const char *arg);
 /* Configuration-time check of a constant control argument: error text or NULL. */
 const char *acl_control_refusal(struct arena *a, const char *arg);
-/* The same for verify: callouts, csa, arc and quota checks are refused when the configuration is read, not when a client waits. */
+/* The same for verify: csa, arc and quota checks are refused when the configuration is read, not when a client waits. */
 const char *acl_verify_refusal(struct arena *a, const char *arg);
+
+/* acl_verify_opts.c */
+/* Options behind the word; whole: the argument of verify, for error texts.  An error text or NULL. */
+const char *acl_parse_verify_opts(struct arena *a, const char *whole, struct str options, struct verify_opts *ret);
 
 /* acl_verify.c */
 enum outcome acl_cond_verify(struct acl_run *r, const struct acl_cond *c, const char *arg);

@@ -138,7 +138,7 @@ static const char *expand_message(struct acl_run *r, const char *raw, const char
 
 static void apply_messages(struct acl_run *r, enum acl_verb verb, enum outcome conds) {
   if (!message_applies(r, verb, conds)) return;
-  const char *underlying = r->log_text ? r->log_text : r->user_text;
+  const char *own_log = r->log_text, *underlying = own_log ? own_log : r->user_text;
   if (r->user_text) r->x->acl_verify_message = r->user_text;
   bool warn = verb == ACL_WARN;
   if (r->message) {
@@ -147,10 +147,11 @@ static void apply_messages(struct acl_run *r, enum acl_verb verb, enum outcome c
     else if (s) r->user_text = s;
   }
   if (r->log_message) {
+    if (own_log) r->x->acl_verify_message = own_log;
     const char *s = expand_message(r, r->log_message, "log_message");
+    bool says_more = underlying && !r->log_is_user && s && strcmp(s, underlying) != 0;
     if (s && warn) acl_log_warning(r, s);
-    else if (s) r->log_text = underlying && strcmp(s, underlying) != 0
-                                ? arena_printf(r->x->a, "%s: %s", s, underlying) : s;
+    else if (s) r->log_text = says_more ? arena_printf(r->x->a, "%s: %s", s, underlying) : s;
   }
   if (!r->log_text && !warn) r->log_text = underlying ? underlying : r->user_text;
 }
@@ -224,7 +225,7 @@ static enum outcome run_conditions(struct acl_run *r, const struct acl_stmt *s) 
   enum outcome o = OUTCOME_OK;
   r->stmt = s;
   r->message = r->log_message = r->user_text = r->log_text = NULL;
-  r->endpass_seen = r->nested_drop = false;
+  r->endpass_seen = r->nested_drop = r->log_is_user = false;
   for (const struct acl_cond *c = s->conds; c && o == OUTCOME_OK; c = c->next) o = run_cond(r, c);
   narrate(r->x, D_ACL, "%s: condition test %s in %s", acl_verb_names[s->verb], condition_word(o), r->label);
   return o;

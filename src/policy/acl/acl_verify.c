@@ -32,70 +32,94 @@ static bool has_option(struct str opts, const char *name) {
   return false;
 }
 
-/* Route an address in a check of its own. */
-static enum outcome route_check(struct acl_run *r, bool is_sender, const char *address, const char *opts, const char **ret_user,
-                                const char **ret_log) {
-  enum outcome o = r->env->verify_address(r->env, r->x, is_sender, address, opts, ret_user, ret_log);
+static enum outcome bad_option(struct acl_run *r, const char *error) {
+  r->log_text = error;
+  return OUTCOME_ERROR;
+}
+
+/* Verify an address in a check of its own. */
+static enum outcome address_check(struct acl_run *r, const char *address, const struct verify_opts *o, struct verify_report *ret) {
+  enum outcome outcome = r->env->verify_address(r->env, r->x, address, o, ret);
   narrate(r->x, D_ACL, "----------- end verify ------------");
+  return outcome;
+}
+
+static const char *keep(struct message *m, const char *text) { return text ? arena_strdup(m->arena, text) : NULL; }
+
+/* What a refusal will tell the client and the log about the sender; without a callout it also serves the next time. */
+static void remember_sender(struct message *m, const char *address, enum outcome o, const struct verify_opts *opts,
+                            const struct verify_report *v) {
+  m->sender_verify_done = address == m->sender && !v->by_callout;
+  m->sender_verify_address = address == m->sender ? m->sender : keep(m, address);
+  m->sender_verify_result = o;
+  m->sender_verify_user = keep(m, v->user);
+  m->sender_verify_log = keep(m, v->log);
+  m->sender_verify_details = keep(m, v->details);
+  m->sender_verify_failure = v->failure;
+  m->sender_verify_reported = opts->no_details;
+}
+
+static enum outcome sender_failed(struct acl_run *r, enum outcome o, const struct verify_report *v) {
+  r->user_text = o == OUTCOME_FAIL ? "Sender verify failed" : NULL;
+  r->log_text = o == OUTCOME_FAIL ? NULL : "Could not complete sender verify";
+  r->x->acl_verify_message = v->user ? v->user : v->log;
+  if (!v->by_callout) return o;
+  if (o == OUTCOME_DEFER) {
+    r->log_text = "Could not complete sender verify callout";
+    r->user_text = v->user;
+  }
+  r->x->acl_verify_message = r->user_text;
   return o;
 }
 
-static enum outcome verify_sender(struct acl_run *r, const char *address, struct str opts) {
+static enum outcome verify_sender(struct acl_run *r, const char *arg, const char *address, struct str rest) {
   struct message *m = r->x->msg;
-  bool own = address == NULL;
+  struct verify_opts opts = {.what = VERIFY_OF_SENDER};
+  const char *error = acl_parse_verify_opts(r->x->a, arg, rest, &opts);
+  if (error) return bad_option(r, error);
   if (!m || !m->sender) return OUTCOME_ERROR;
   if (!r->env->verify_address) return not_built(r, "sender");
-  if (own) {
+  if (!address) {
     rewrite_message_sender(r->x);
     address = m->sender;
   }
   if (!*address) return OUTCOME_OK;
-  const char *user = NULL, *log = NULL;
+  struct verify_report v = {.user = NULL};
   enum outcome o;
-  if (own && m->sender_verify_done) {
+  if (address == m->sender && m->sender_verify_done && !opts.callout) {
     narrate(r->x, D_ACL, "using cached sender verify result");
     o = (enum outcome)m->sender_verify_result;
-    user = m->sender_verify_user;
-    log = m->sender_verify_log;
+    v = (struct verify_report){.user = m->sender_verify_user, .log = m->sender_verify_log, .failure = m->sender_verify_failure};
   } else {
-    o = route_check(r, true, address, opts.p, &user, &log);
-    if (!own && (o == OUTCOME_FAIL || o == OUTCOME_DEFER)) {
-      m->sender_verify_other = arena_strdup(m->arena, address);
-      m->sender_verify_reported = false;
-    }
-    bool is_kept = own || m->sender_verify_other;
-    if (is_kept && (o == OUTCOME_OK || o == OUTCOME_FAIL || o == OUTCOME_DEFER)) {
-      m->sender_verify_done = own;
-      m->sender_verify_result = o;
-      m->sender_verify_user = user ? arena_strdup(m->arena, user) : NULL;
-      m->sender_verify_log = log ? arena_strdup(m->arena, log) : NULL;
-      m->sender_verify_reported = has_option(opts, "no_details");
-    }
+    o = address_check(r, address, &opts, &v);
+    if (o == OUTCOME_OK || o == OUTCOME_FAIL || o == OUTCOME_DEFER) remember_sender(m, address, o, &opts, &v);
   }
+  r->x->sender_verify_failure = v.failure;
   if (o == OUTCOME_OK) return o;
-  if (o == OUTCOME_DEFER && has_option(opts, "defer_ok")) {
-    r->x->acl_verify_message = user ? user : log;
-    return OUTCOME_OK;
-  }
-  r->user_text = o == OUTCOME_FAIL ? "Sender verify failed" : NULL;
-  r->log_text = o == OUTCOME_FAIL ? NULL : "Could not complete sender verify";
-  r->x->acl_verify_message = r->user_text ? r->user_text : r->log_text;
-  return o;
+  if (o == OUTCOME_ERROR) return bad_option(r, v.log);
+  enum outcome failed = sender_failed(r, o, &v);
+  return o == OUTCOME_DEFER && opts.defer_ok ? OUTCOME_OK : failed;
 }
 
-static enum outcome verify_recipient(struct acl_run *r, struct str opts) {
+static enum outcome verify_recipient(struct acl_run *r, const char *arg, struct str rest) {
+  struct verify_opts opts = {.what = VERIFY_OF_RECIPIENT};
+  const char *error = acl_parse_verify_opts(r->x->a, arg, rest, &opts);
+  if (error) return bad_option(r, error);
   if (!r->env->verify_address) return not_built(r, "recipient");
   if (!r->recipient) return OUTCOME_OK;
-  const char *user = NULL, *log = NULL, *address = r->recipient;
+  struct verify_report v = {.user = NULL};
+  const char *address = r->recipient;
   /* Rewritten for this check only (manual 31.2). */
   if (r->x->cfg->rewrite_rules) address = rewrite_address(r->x, address, REWRITE_ENVTO, r->x->cfg->rewrite_rules);
-  enum outcome o = route_check(r, false, address, opts.p, &user, &log);
+  enum outcome o = address_check(r, address, &opts, &v);
+  r->x->recipient_verify_failure = v.failure;
   if (o == OUTCOME_OK) return o;
-  if (o == OUTCOME_DEFER && has_option(opts, "defer_ok")) return OUTCOME_OK;
-  r->user_text = user;
-  r->log_text = log && *log ? log : user;
+  if (o == OUTCOME_DEFER && opts.defer_ok) return OUTCOME_OK;
+  r->user_text = v.user;
+  r->log_is_user = v.by_callout && !v.log;
+  r->log_text = v.log && *v.log ? v.log : v.user;
   if (o == OUTCOME_DEFER && !r->log_text) r->log_text = "Could not complete recipient verify";
-  r->x->acl_verify_message = user ? user : r->log_text;
+  r->x->acl_verify_message = v.user ? v.user : r->log_text;
   return o;
 }
 
@@ -156,7 +180,7 @@ static enum outcome not_blind(struct acl_run *r, struct str opts) {
 }
 
 struct sender_search {
-  struct str opts;
+  struct verify_opts opts;
   const char *name;          /* of the header line */
   bool deferred;
 };
@@ -164,27 +188,29 @@ struct sender_search {
 static bool sender_verifies(struct acl_run *r, const char *address, struct str item, void *ctx) {
   struct sender_search *s = ctx;
   const struct message *m = r->x->msg;
-  const char *user = NULL, *log = NULL;
+  struct verify_report v = {.user = NULL};
   narrate_flat(r->x, D_ACL, "verifying %s: header address %.*s", s->name, STR_FMT(item));
   enum outcome o;
-  if (m->sender_verify_done && m->sender && str_eq_c(item, m->sender)) {
+  if (m->sender_verify_done && !s->opts.callout && m->sender && str_eq_c(item, m->sender)) {
     narrate_flat(r->x, D_ACL, "previously checked as envelope sender");
     o = (enum outcome)m->sender_verify_result;
   } else {
-    o = r->env->verify_address(r->env, r->x, true, address, s->opts.p, &user, &log);
+    o = r->env->verify_address(r->env, r->x, address, &s->opts, &v);
   }
   if (o == OUTCOME_DEFER || o == OUTCOME_ERROR) s->deferred = true;
   return o == OUTCOME_OK;
 }
 
-static enum outcome header_sender(struct acl_run *r, struct str opts) {
+static enum outcome header_sender(struct acl_run *r, const char *arg, struct str rest) {
   static const char *const names[] = {"Sender", "Reply-To", "From"};
-  struct sender_search s = {.opts = opts};
+  struct sender_search s = {.opts = {.what = VERIFY_OF_HEADER}};
+  const char *error = acl_parse_verify_opts(r->x->a, arg, rest, &s.opts);
+  if (error) return bad_option(r, error);
   if (!r->env->verify_address) return not_built(r, "header_sender");
   for (size_t i = 0; i < ARRAY_SIZE(names); i++)
     for (struct header_line *h = NULL; r->x->msg && (h = message_find_header(r->x->msg, names[i], h));)
       if (s.name = names[i], each_address(r, h, sender_verifies, &s)) return OUTCOME_OK;
-  if (s.deferred && has_option(opts, "defer_ok")) return OUTCOME_OK;
+  if (s.deferred && s.opts.defer_ok) return OUTCOME_OK;
   r->log_text = s.deferred ? "all attempts to verify a sender in a header line deferred"
                            : "there is no valid sender in any header line";
   return s.deferred ? OUTCOME_DEFER : OUTCOME_FAIL;
@@ -210,11 +236,29 @@ static enum outcome reverse_lookup(struct acl_run *r, struct str opts) {
   return o;
 }
 
+/* What takes no options. */
+static bool has_no_options(struct str word) {
+  static const char *const names[] = {"certificate", "helo", "header_syntax", "header_names_ascii"};
+  for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+    if (str_eqic_c(word, names[i])) return true;
+  return false;
+}
+
+static enum outcome verify_header(struct acl_run *r, const char *arg, struct str word, struct str rest) {
+  bool have_data = 1u << r->where & ACL_HAVE_DATA_BITS;
+  if (!have_data) return not_here(r, str_dup_lower(r->x->a, word));
+  if (str_eqic(word, STR("header_syntax"))) return header_syntax(r);
+  if (str_eqic(word, STR("header_sender"))) return header_sender(r, arg, rest);
+  if (str_eqic(word, STR("header_names_ascii"))) return header_names_ascii(r);
+  return not_blind(r, rest);
+}
+
 static enum outcome verify_word(struct acl_run *r, const char *arg) {
   struct str rest = str_trim(str_c(arg)), word = str_trim(str_cut(&rest, '/'));
   rest = str_n(rest.n > 0 ? rest.p : "", rest.n);
   unsigned here = 1u << r->where;
-  bool have_data = here & ACL_HAVE_DATA_BITS;
+  if (strchr(arg, '/') && has_no_options(word))
+    return bad_option(r, arena_printf(r->x->a, "unexpected '/' found in \"%s\" (this verify item has no options)", arg));
   if (str_eqic(word, STR("reverse_host_lookup"))) return reverse_lookup(r, rest);
   if (str_eqic(word, STR("certificate")))
     return r->x->conn && r->x->conn->from.tls.certificate_verified ? OUTCOME_OK : OUTCOME_FAIL;
@@ -223,18 +267,17 @@ static enum outcome verify_word(struct acl_run *r, const char *arg) {
     return r->env->verify_helo ? r->env->verify_helo(r->env, r->x) : not_built(r, "helo");
   }
   if (str_eqic(word, STR("csa")) || str_eqic(word, STR("arc"))) return not_built(r, arg);
-  if (str_eqic(word, STR("header_syntax"))) return have_data ? header_syntax(r) : not_here(r, "header_syntax");
-  if (str_eqic(word, STR("header_sender"))) return have_data ? header_sender(r, rest) : not_here(r, "header_sender");
-  if (str_eqic(word, STR("header_names_ascii"))) return have_data ? header_names_ascii(r) : not_here(r, "header_names_ascii");
-  if (str_eqic(word, STR("not_blind"))) return have_data ? not_blind(r, rest) : not_here(r, "not_blind");
+  if (str_eqic(word, STR("header_syntax")) || str_eqic(word, STR("header_sender")) || str_eqic(word, STR("header_names_ascii")) ||
+      str_eqic(word, STR("not_blind")))
+    return verify_header(r, arg, word, rest);
   if (str_eqic(word, STR("recipient")))
-    return r->where == ACL_WHERE_RCPT ? verify_recipient(r, rest) : not_here(r, "recipient");
+    return r->where == ACL_WHERE_RCPT ? verify_recipient(r, arg, rest) : not_here(r, "recipient");
   if (str_startsic(word, STR("sender"))) {
     struct str after = str_ltrim(str_n(word.p + 6, word.n - 6));
     if (after.n > 0 && after.p[0] != '=') goto bad;
     if (!(here & (ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_HAVE_DATA_BITS)))
       return not_here(r, "sender");
-    return verify_sender(r, after.n > 0 ? str_dup(r->x->a, str_trim(str_n(after.p + 1, after.n - 1))) : NULL, rest);
+    return verify_sender(r, arg, after.n > 0 ? str_dup(r->x->a, str_trim(str_n(after.p + 1, after.n - 1))) : NULL, rest);
   }
 bad:
   r->log_text = arena_printf(r->x->a, expected_text, arg);
@@ -242,7 +285,7 @@ bad:
 }
 
 const char *acl_verify_refusal(struct arena *a, const char *arg) {
-  static const char *const unbuilt[] = {"callout", "csa", "arc", "quota"};
+  static const char *const unbuilt[] = {"csa", "arc", "quota"};
   struct str rest = str_c(arg);
   while (rest.n > 0) {
     struct str option = str_trim(str_cut(&rest, '/')), word = str_trim(str_cut(&option, '='));

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Callout connections (smtp_probe.h).  Floor: drivers.  Manual ch. 44; RFC 5321.
+ *
+ * The dialogue is the smtp transport's own (smtp_connect, smtp_greet, smtp_send, smtp_read_reply); only the order of the commands is the
+ * caller's, one at a time, each answered before the next.  Hostile: every reply. */
+#include "transports/smtp_probe.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "os/debug.h"
+#include "os/log.h"
+#include "transports/drivers.h"
+#include "transports/smtp_priv.h"
+
+enum { QUIT_WAIT_SEC = 5 };
+
+struct smtp_probe {
+  struct arena *a;
+  struct arena *out;         /* for texts of answers */
+  struct expand_ctx x;
+  struct delivery d;
+  struct smtp_opts ob;
+  struct smtp_attempt *s;
+  struct strbuf said;        /* "220:EHLO:250:MAIL:250", for the narration */
+};
+
+bool smtp_probe_possible(const struct transport *t) { return t->driver == &smtp_transport; }
+
+/* A delivery that is enough to read options and to look up hosts. */
+static void fill_delivery(struct delivery *d, struct expand_ctx *x, struct arena *a, struct transport *t, struct address *addr) {
+  struct address *own = ARENA_NEW(a, struct address);
+  *own = *addr;
+  own->next = NULL;
+  x->a = a;
+  x->addr = own;
+  x->transport = t;
+  x->transport_name = t->name;
+  x->local_part_override = x->domain_override = NULL;
+  *d = (struct delivery){.cfg = x->cfg, .arena = a, .msg = x->msg, .transport = t, .addrs = own, .x = x, .msglog_fd = -1};
+}
+
+struct host *smtp_probe_host_list(struct expand_ctx *x, struct transport *t, struct address *addr, int *ret_port, const char **ret_error) {
+  struct expand_ctx own = *x;
+  struct delivery d;
+  fill_delivery(&d, &own, x->a, t, addr);
+  *ret_port = smtp_probe_port(&d, ret_error);
+  return *ret_port < 0 ? NULL : smtp_probe_hosts(&d, ret_error);
+}
+
+bool smtp_probe_find(struct expand_ctx *x, struct transport *t, struct address *addr, struct host *h, const char **ret_error) {
+  struct expand_ctx own = *x;
+  struct delivery d;
+  fill_delivery(&d, &own, x->a, t, addr);
+  if (smtp_probe_look_up(&d, h)) return true;
+  *ret_error = d.addrs->message;
+  return false;
+}
+
+/* ---- narration ---- */
+
+static void note_said(struct smtp_probe *p, const char *word, const char *reply) {
+  if (word) strbuf_addf(&p->said, "%s%.*s", p->said.n ? ":" : "", (int)strcspn(word, " "), word);
+  if (!reply || strlen(reply) < 3) return;
+  strbuf_addf(&p->said, "%s%.3s%s", p->said.n ? ":" : "", reply, strchr(reply, '\n') ? "-" : "");
+}
+
+static void note_greeting(struct smtp_probe *p) {
+  const struct smtp_attempt *s = p->s;
+  const char *hello = s->is_lmtp ? "LHLO" : "EHLO";
+  if (!s->greeting) return;
+  note_said(p, NULL, s->greeting);
+  if (s->ehlo_error) {
+    note_said(p, hello, s->ehlo_error);
+    note_said(p, "HELO", s->ehlo_reply);
+  } else if (s->ehlo_reply) {
+    note_said(p, s->need.avoid_esmtp && !s->is_lmtp ? "HELO" : hello, s->ehlo_reply);
+  }
+}
+
+static void tell_dialogue(const struct smtp_probe *p) {
+  int level = debug_indent(0);
+  (void)debug_indent(-level);
+  DEBUG(D_V) {
+    if (p->said.n) debug_printf("cmdlog: '%s'\n", p->said.p);
+    else debug_printf("cmdlog: (unset)\n");
+  }
+  (void)debug_indent(level);
+}
+
+/* ---- answers ---- */
+
+static enum probe_stage stage_of(enum smtp_at at) {
+  switch (at) {
+    case AT_GREETING: return PROBE_AT_GREETING;
+    case AT_EHLO:
+    case AT_HELO: return PROBE_AT_HELO;
+    case AT_MAIL: return PROBE_AT_MAIL;
+    case AT_RCPT: return PROBE_AT_RCPT;
+    default: return PROBE_AT_RSET;
+  }
+}
+
+static const char *copy(const struct smtp_probe *p, const char *text) { return text ? arena_strdup(p->out, text) : NULL; }
+
+static struct probe_answer answer_of(struct smtp_probe *p, const struct smtp_failure *f) {
+  int err = 0, more;
+  const char *text = smtp_failure_text(p->s, f, &err, &more);
+  struct probe_answer r = {.verdict = PROBE_LATER, .stage = stage_of(f->at), .is_lost = p->s->dead};
+  r.was_closed = f->trouble == TROUBLE_CLOSED;
+  r.command = copy(p, f->command);
+  r.reply = f->trouble == TROUBLE_REPLY ? copy(p, f->reply) : NULL;
+  if (f->trouble == TROUBLE_REPLY && f->code / 100 == 2) r.verdict = PROBE_YES;
+  if (f->trouble == TROUBLE_REPLY && f->code / 100 == 5) r.verdict = PROBE_NO;
+  if (f->trouble == TROUBLE_CONNECT) {
+    r.stage = PROBE_AT_CONNECT;
+    r.connect_errno = f->err ? f->err : ECONNREFUSED;
+    text = strerror(r.connect_errno);
+  }
+  r.text = copy(p, text ? text : strerror(err > 0 ? err : EIO));
+  return r;
+}
+
+/* One command and its reply. */
+static bool ask(struct smtp_probe *p, enum smtp_at at, const char *line, struct probe_answer *ret) {
+  struct smtp_attempt *s = p->s;
+  struct smtp_awaited what;
+  struct smtp_reply reply;
+  if (!s->dead) {
+    s->fail = (struct smtp_failure){.trouble = TROUBLE_NONE};
+    smtp_send(s, at, NULL, "%s", line);
+    s->reply_deadline = deadline_in_sec(p->ob.command_timeout);
+  }
+  if (s->dead || !smtp_read_reply(s, &what, &reply)) {
+    *ret = answer_of(p, &s->fail);
+    note_said(p, line, NULL);
+    return false;
+  }
+  note_said(p, line, reply.text);
+  struct smtp_failure f = {.trouble = TROUBLE_REPLY, .at = at, .code = reply.code, .command = line, .reply = reply.text};
+  *ret = answer_of(p, &f);
+  return ret->verdict == PROBE_YES;
+}
+
+bool smtp_probe_mail(struct smtp_probe *p, const char *sender, int64_t size, struct probe_answer *ret) {
+  bool says_size = size >= 0 && (p->s->facts.features & EHLO_SIZE) && p->ob.size_addition >= 0;
+  const char *limit = says_size ? arena_printf_t(p->a, UNTAINTED, " SIZE=%lld", (long long)(size + p->ob.size_addition)) : "";
+  bool utf8 = p->d.msg && p->d.msg->smtputf8 && (p->s->facts.features & EHLO_SMTPUTF8);
+  bool ok = ask(p, AT_MAIL, arena_printf(p->a, "MAIL FROM:<%s>%s%s", sender, limit, utf8 ? " SMTPUTF8" : ""), ret);
+  ret->command = copy(p, arena_printf(p->a, "MAIL FROM:<%s>", sender));
+  return ok;
+}
+
+bool smtp_probe_rcpt(struct smtp_probe *p, const char *recipient, struct probe_answer *ret) {
+  return ask(p, AT_RCPT, arena_printf(p->a, "RCPT TO:<%s>", recipient), ret);
+}
+
+bool smtp_probe_rset(struct smtp_probe *p, struct probe_answer *ret) { return ask(p, AT_RSET, "RSET", ret); }
+
+/* ---- life ---- */
+
+static struct smtp_probe *give_up(struct smtp_probe *p, struct probe_answer *ret) {
+  *ret = answer_of(p, &p->s->fail);
+  smtp_probe_close(p);
+  return NULL;
+}
+
+struct smtp_probe *smtp_probe_open(const struct probe_opts *o, struct probe_answer *ret) {
+  struct arena *a = arena_new("probe");
+  struct smtp_probe *p = ARENA_NEW(a, struct smtp_probe);
+  p->a = a;
+  p->out = o->x->a;
+  p->x = *o->x;
+  fill_delivery(&p->d, &p->x, a, o->transport, o->addr);
+  p->said = strbuf_new(a);
+  memcpy(&p->ob, o->transport->ob, sizeof p->ob);
+  if (o->command_timeout > 0) p->ob.command_timeout = o->command_timeout;
+  if (o->connect_timeout > 0) p->ob.connect_timeout = o->connect_timeout;
+  const char *error = NULL;
+  bool greeted = false;
+  for (int clear = 0; clear < 2 && !greeted; clear++) {
+    p->s = smtp_probe_attempt(&p->d, &p->ob, o->host, o->host->port ? o->host->port : o->port, clear, &error);
+    if (!p->s) {
+      *ret = (struct probe_answer){.verdict = PROBE_LATER, .stage = PROBE_AT_CONNECT, .is_lost = true, .text = copy(p, error)};
+      arena_free(a);
+      return NULL;
+    }
+    greeted = p->s->fail.trouble == TROUBLE_NONE && smtp_connect(p->s) && smtp_greet(p->s);
+    note_greeting(p);
+    if (greeted || clear || !smtp_tls_try_clear(p->s)) break;
+    smtp_disconnect(p->s, false);
+  }
+  if (!greeted) return give_up(p, ret);
+  p->s->pipelining = false; /* each answer is wanted before the next command is chosen */
+  *ret = (struct probe_answer){.verdict = PROBE_YES, .stage = PROBE_AT_HELO};
+  return p;
+}
+
+void smtp_probe_close(struct smtp_probe *p) {
+  if (!p) return;
+  struct smtp_attempt *s = p->s;
+  struct smtp_awaited what;
+  struct smtp_reply reply;
+  if (s->io && !s->dead && s->greeting_done && s->awaited_count == 0) {
+    smtp_send(s, AT_QUIT, NULL, "QUIT");
+    s->reply_deadline = deadline_in_sec(QUIT_WAIT_SEC);
+    bool answered = smtp_read_reply(s, &what, &reply);
+    note_said(p, "QUIT", answered ? reply.text : NULL);
+  }
+  if (s->io) smtp_disconnect(s, false);
+  tell_dialogue(p);
+  arena_free(p->a);
+}
