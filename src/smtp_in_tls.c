@@ -38,6 +38,34 @@ static const char *file_option(struct expansion *e, const char *name, const char
   return NULL;
 }
 
+/* tls_dhparam that is no file: "none" leaves these key exchanges out; a name is checked.  The groups of RFC 7919 are negotiated by the
+ * library whatever is named, the older primes of IKE are not brought along. */
+static const char *use_dh_option(struct expand_ctx *x, struct tls_params *p) {
+  static const char *const names[] = {
+    "default", "ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192", "ike1", "ike2", "ike5", "ike14", "ike15", "ike16", "ike17",
+    "ike18", "ike22", "ike23", "ike24", "exim.dev.20160529.1", "exim.dev.20160529.2", "exim.dev.20160529.3"};
+  if (!p->dhparam || *p->dhparam == '/') return NULL;
+  if (strcmp(p->dhparam, "none") == 0) {
+    p->ciphers = arena_printf(x->a, "%s:-DHE-RSA:-DHE-DSS", p->ciphers ? p->ciphers : "NORMAL");
+    return NULL;
+  }
+  if (strcmp(p->dhparam, "historic") == 0) {
+    p->dhparam = arena_printf(x->a, "%s/gnutls-params-%d", x->cfg->spool_directory, p->dh_max_bits);
+    return NULL;
+  }
+  for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+    if (strcmpic(p->dhparam, names[i]) == 0) return NULL;
+  return arena_printf(x->a, "(No standard prime named): %s", p->dhparam);
+}
+
+/* Primes that RFC 8247 warns of: the first two are for the panic log. */
+static void warn_of_dh(const char *name) {
+  static const char *const weak[] = {"ike1", "ike22", "ike23", "ike24"};
+  for (size_t i = 0; name && i < ARRAY_SIZE(weak); i++)
+    if (strcmpic(name, weak[i]) == 0)
+      log_write(LS_ALWAYS, LOG_MAIN | (i < 2 ? LOG_PANIC : 0), "WARNING: deprecated Diffie-Hellman parameter '%s' used", weak[i]);
+}
+
 const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct tls_params *ret) {
   const struct main_options *o = &x->cfg->o;
   struct expansion e = {.x = x};
@@ -58,6 +86,7 @@ const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct
     .allow_pkcs11 = o->gnutls_allow_auto_pkcs11,
     .verify = verify,
   };
+  if (!e.error) e.error = use_dh_option(x, ret);
   return e.error;
 }
 
@@ -138,11 +167,14 @@ static void forget_clear_text(struct smtp_session *s) {
   bool keep_state = s->opt->tls_remember_esmtp && c->esmtp;
   c->from.helo_name = c->from.auth_name = c->from.auth_pubname = c->from.auth_id = c->from.auth_sender = NULL;
   c->from.helo_verified = c->from.helo_verify_failed = false;
-  if (!keep_state) c->helo_seen = c->esmtp = false;
-  c->auth_advertised = c->tls_advertised = c->dsn_advertised = c->smtputf8_advertised = c->chunking_advertised = c->prdr_advertised =
-    c->pipelining_advertised = c->pipe_connect_advertised = false;
+  c->tls_advertised = c->pipe_connect_advertised = false;
+  if (!keep_state) {
+    c->helo_seen = c->esmtp = false;
+    c->auth_advertised = c->dsn_advertised = c->smtputf8_advertised = c->chunking_advertised = c->prdr_advertised =
+      c->pipelining_advertised = false;
+    s->auth_offered = NULL;
+  }
   s->helo_is_free = s->auth_is_free = s->rset_is_free = true;
-  s->auth_offered = NULL;
   s->early_group = s->mail_was_refused = false;
   c->from.protocol = arena_printf(c->arena, "%s%s", c->from.host_address ? "" : "local-", keep_state ? "esmtps" : "smtps");
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
@@ -172,6 +204,7 @@ static int run_handshake(struct smtp_session *s, const struct tls_params *p, boo
 static bool prepare(struct smtp_session *s, struct tls_params *ret) {
   const char *error = session_params(s, ret);
   if (!error) error = tls_preload(s->tmp, ret);
+  if (!error) warn_of_dh(ret->dhparam);
   if (!error) return true;
   log_tls_error(s, error);
   return false;
@@ -232,7 +265,7 @@ static bool starttls_is_allowed(struct smtp_session *s, struct str arg) {
   }
   struct acl_result r = smtp_run_acl(s, ACL_WHERE_STARTTLS, NULL, s->opt->acl_smtp_starttls, OUTCOME_OK);
   if (r.outcome == OUTCOME_OK) return true;
-  smtp_acl_failed(s, ACL_WHERE_STARTTLS, &r, "STARTTLS");
+  smtp_acl_failed(s, ACL_WHERE_STARTTLS, &r, "STARTTLS "); /* the command and its argument, which is empty */
   return false;
 }
 

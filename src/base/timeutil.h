@@ -39,7 +39,8 @@ enum time_style {
   TIME_BSD_INBOX,  /* Tue Mar  4 10:11:12 2025: mbox separator */
   TIME_ZULU,       /* 20250304101112Z */
   TIME_ZONE,       /* +0000 */
-  TIME_LOGFILE     /* 20250304 */
+  TIME_LOGFILE,    /* 20250304 */
+  TIME_NAMED_ZONE  /* Mar  4 10:11:12 2025 CET: dates of certificates */
 };
 struct time_opts {
   bool want_msec; /* TIME_LOG: milliseconds */

@@ -226,7 +226,9 @@ static int note_extension(void *self, unsigned id, const unsigned char *data, un
 
 static int see_hello(gnutls_session_t g, unsigned type, unsigned when, unsigned incoming, const gnutls_datum_t *msg) {
   (void)type, (void)when, (void)incoming;
-  return gnutls_ext_raw_parse(gnutls_session_get_ptr(g), note_extension, msg, GNUTLS_EXT_RAW_FLAG_TLS_CLIENT_HELLO);
+  /* A hello without extensions is no error; what else is wrong with it the library will find. */
+  (void)gnutls_ext_raw_parse(gnutls_session_get_ptr(g), note_extension, msg, GNUTLS_EXT_RAW_FLAG_TLS_CLIENT_HELLO);
+  return 0;
 }
 
 /* A client offers one protocol, one of ours; RFC 7301 3.2. */
@@ -289,13 +291,12 @@ static int after_client_hello(gnutls_session_t g) {
 
 /* ---- handshakes ------------------------------------------------------------------------------------------------ */
 
-static int set_alpn(struct tls_session *t, const char *list, bool one) {
+static int set_alpn(struct tls_session *t, const char *list) {
   gnutls_datum_t names[8];
   unsigned n = 0;
   const char *item;
   for (int sep = 0; n < ARRAY_SIZE(names) && tls_list_next(t->a, &list, &sep, &item);) {
     names[n++] = (gnutls_datum_t){(unsigned char *)(uintptr_t)item, (unsigned)strlen(item)};
-    if (one) break;
   }
   return n > 0 ? gnutls_alpn_set_protocols(t->g, names, n, 0) : 0;
 }
@@ -308,7 +309,7 @@ static int setup_server(struct tls_session *t, const struct tls_server_opts *o) 
   gnutls_handshake_set_hook_function(t->g, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_PRE, see_hello);
   gnutls_handshake_set_post_client_hello_function(t->g, after_client_hello);
   set_client_certificate(t->g, o->params.verify);
-  return set_alpn(t, o->params.alpn, false);
+  return set_alpn(t, o->params.alpn);
 }
 
 static int setup_client(struct tls_session *t, const struct tls_client_opts *o) {
@@ -316,7 +317,7 @@ static int setup_client(struct tls_session *t, const struct tls_client_opts *o) 
   if (o->sni && *o->sni) rc = gnutls_server_name_set(t->g, GNUTLS_NAME_DNS, o->sni, strlen(o->sni));
   if (rc == 0 && o->ocsp != TLS_OCSP_NONE) rc = gnutls_ocsp_status_request_enable_client(t->g, NULL, 0, NULL);
   if (rc == 0 && o->params.dh_min_bits > 0) gnutls_dh_set_prime_bits(t->g, (unsigned)o->params.dh_min_bits);
-  if (rc == 0) rc = set_alpn(t, o->params.alpn, true);
+  if (rc == 0) rc = set_alpn(t, o->params.alpn);
   /* a session that does not fit any more is no error: the handshake is a whole one then */
   if (rc == 0 && o->params.resumption && o->resume.n > 0) t->has_psk = gnutls_session_set_data(t->g, o->resume.p, o->resume.n) == 0;
   return rc;

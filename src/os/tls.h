@@ -33,7 +33,7 @@ struct tls_params {
   const char *dhparam;             /* server: file, "none", "historic", a group's name */
   const char *eccurve;             /* ignored by GnuTLS; groups are chosen in ciphers */
   const char *ciphers;             /* GnuTLS priority string, NULL: NORMAL */
-  const char *alpn;                /* list: server accepts one of these, client offers the first; NULL none */
+  const char *alpn;                /* list: server accepts one of these, client offers all; NULL none */
   bool alpn_required;
   const char *own_name;
   int dh_min_bits;                 /* client, 0: the library's */

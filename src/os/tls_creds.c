@@ -168,29 +168,40 @@ static const char *add_trust(struct tls_creds *c, struct arena *a, const struct 
   return rc < 0 ? tls_error_text(a, "gnutls_certificate_set_x509_crl_file", rc) : NULL;
 }
 
-/* Groups of RFC 7919 are negotiated by the library itself; only a file of one's own needs loading. */
+static bool is_dh_too_big(gnutls_dh_params_t dh, int max_bits) {
+  gnutls_datum_t prime = {NULL, 0}, generator = {NULL, 0};
+  unsigned bits = 0;
+  if (gnutls_dh_params_export_raw(dh, &prime, &generator, &bits) < 0) return true;
+  bool too_big = max_bits > 0 && 8 * prime.size > (unsigned)max_bits + 8;
+  gnutls_free(prime.data);
+  gnutls_free(generator.data);
+  return too_big;
+}
+
+/* Groups of RFC 7919 are negotiated by the library itself; only a file of one's own needs loading, and when it is not there or too big the
+ * library's groups do. */
 static const char *add_dh(struct tls_creds *c, struct arena *a, const struct tls_params *p) {
   if (!p->is_server || !p->dhparam || *p->dhparam != '/') return NULL;
   watch(c, p->dhparam);
   gnutls_datum_t pem;
   int rc = gnutls_load_file(p->dhparam, &pem);
-  if (rc < 0) return tls_error_text(a, p->dhparam, rc);
+  if (rc < 0) return NULL;
   rc = gnutls_dh_params_init(&c->dh);
   if (rc == 0) rc = gnutls_dh_params_import_pkcs3(c->dh, &pem, GNUTLS_X509_FMT_PEM);
   gnutls_free(pem.data);
   if (rc < 0) return tls_error_text(a, "gnutls_dh_params_import_pkcs3", rc);
-  gnutls_certificate_set_dh_params(c->cred, c->dh);
+  if (!is_dh_too_big(c->dh, p->dh_max_bits)) gnutls_certificate_set_dh_params(c->cred, c->dh);
   return NULL;
 }
 
-static const char *add_priority(gnutls_priority_t *ret, struct arena *a, const char *ciphers) {
+static const char *add_priority(gnutls_priority_t *ret, struct arena *a, const char *ciphers, const char **ret_where) {
   const char *at = NULL, *text = ciphers && *ciphers ? ciphers : "NORMAL";
   int rc = gnutls_priority_init(ret, text, &at);
   if (rc == 0) return NULL;
   *ret = NULL;
-  if (rc != GNUTLS_E_INVALID_REQUEST || !at) return tls_error_text(a, "gnutls_priority_init", rc);
-  return arena_printf_t(a, UNTAINTED, "(gnutls_priority_init(%s) failed at offset %td, \"%.6s..\"): %s", text, at - text, at,
-                        gnutls_strerror(rc));
+  *ret_where = arena_printf_t(a, UNTAINTED, "gnutls_priority_init(%s) failed at offset %td, \"%.6s..\"", text, at ? at - text : 0,
+                              at ? at : text);
+  return gnutls_strerror(rc);
 }
 
 static const char *make_parts(struct tls_creds *c, struct arena *a, const struct tls_params *p) {
@@ -207,8 +218,9 @@ static const char *make_parts(struct tls_creds *c, struct arena *a, const struct
   }
   if (!error) error = add_trust(c, a, p);
   if (!error) error = add_dh(c, a, p);
-  if (!error) error = add_priority(&c->priority, a, p->ciphers);
-  return error;
+  if (error) return error;
+  error = add_priority(&c->priority, a, p->ciphers, &what);
+  return error ? arena_printf_t(a, UNTAINTED, "(%s): %s", what, error) : NULL;
 }
 
 static void creds_free(struct tls_creds *c) {
@@ -328,7 +340,8 @@ bool tls_creds_has_ocsp(const struct tls_creds *c) { return c->has_ocsp; }
 
 const char *tls_check_ciphers(struct arena *a, const char *ciphers) {
   gnutls_priority_t priority;
-  const char *error = add_priority(&priority, a, ciphers);
-  if (!error) gnutls_priority_deinit(priority);
-  return error;
+  const char *where, *error = add_priority(&priority, a, ciphers, &where);
+  if (error) return arena_printf_t(a, UNTAINTED, "%s failed: %s", where, error);
+  gnutls_priority_deinit(priority);
+  return NULL;
 }

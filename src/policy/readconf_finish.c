@@ -5,6 +5,7 @@
 #include "os/log.h"
 #include "os/net.h"
 #include "os/priv.h"
+#include "os/tls.h"
 #include "policy/expand.h"
 #include "policy/readconf_priv.h"
 
@@ -136,6 +137,8 @@ static bool check_combinations(struct readconf *r)
   const struct main_options *o = &r->cfg->o;
   if (o->smtp_accept_max == 0 && (o->smtp_accept_queue > 0 || o->smtp_accept_max_per_host))
     return rc_fail_plain(r, "smtp_accept_max must be set if smtp_accept_queue or smtp_accept_max_per_host is set");
+  const char *bad = o->tls_require_ciphers && !strchr(o->tls_require_ciphers, '$') ? tls_check_ciphers(r->a, o->tls_require_ciphers) : NULL;
+  if (bad) return rc_fail_plain(r, "tls_require_ciphers invalid: %s", bad);
   if (o->errors_reply_to && !strchr(o->errors_reply_to, '@'))
     return rc_fail_plain(r, "errors_reply_to (%s) does not contain a domain", o->errors_reply_to);
   return true;

@@ -70,6 +70,7 @@ static void builtin_features(struct builtin_list *l)
       {"EVENT", "event_action"}, {"DKIM", "acl_smtp_dkim"}, {"CONTENT_SCANNING", "av_scanner"}, {"SPF", "spf_guess"},
       {"ESMTP_LIMITS", "limits_advertise_hosts"}, {"ESMTP_WELLKNOWN", "wellknown_advertise_hosts"},
       {"I18N", "smtputf8_advertise_hosts"}, {"OCSP", "tls_ocsp_file"}, {"TLS_RESUME", "tls_resumption_hosts"},
+      {"TLS_OCSP", "tls_ocsp_file"}, {"TLS_OCSP_LIST", "tls_ocsp_file"}, {"TLS_ALPN", "tls_alpn"}, {"TLS_CA_CACHE", "tls_certificate"},
       {"MOVE_FROZEN_MESSAGES", "move_frozen_messages"}, {"PERL", "perl_startup"}, {"DNSSEC", "dns_dnssec_ok"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(by_option); i++)

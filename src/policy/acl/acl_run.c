@@ -360,6 +360,14 @@ const char *acl_split_message(struct arena *a, const char *text) {
   return out;
 }
 
+/* Does the option itself hold the ACL, "accept hosts = ..."? */
+static bool is_acl_text(const char *text) {
+  struct str rest = str_c(text), word = str_word(&rest);
+  for (int i = 0; i < ACL_VERB_COUNT; i++)
+    if (str_eqic_c(word, acl_verb_names[i])) return str_trim(rest).n > 0;
+  return false;
+}
+
 struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_where where, const char *recipient,
                             const char *acl_text) {
   struct acl_env none = {.session = NULL};
@@ -373,6 +381,8 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
   set_recipient(x, recipient);
   if (recipient) match_cache_new_subject();
   const char *text = expand_string(x, acl_text);
+  /* What a client said does not become a statement: its conditions and modifiers are expanded when their turn comes. */
+  if (text && is_tainted(text) && !is_tainted(acl_text) && is_acl_text(acl_text)) text = acl_text;
   if (!text) {
     if (x->forced_fail) res.outcome = OUTCOME_OK;
     else res.log_message = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", acl_text, x->error ? x->error : "");

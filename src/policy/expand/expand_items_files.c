@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Expansion items that reach outside: lookup, readfile, run, readsocket, certextract.  Floor: policy.
+/* Expansion items that reach outside: lookup, readfile, run, readsocket.  Floor: policy.
  *
  * Manual section 11.5.  File names, socket names and commands must not be tainted.  What comes back is hostile only as data: it is
  * copied, never expanded.  Commands run without a shell, with a deadline. */
@@ -236,7 +236,8 @@ bool exp_item_run(struct parse *ps, struct strbuf *out) {
 
 struct socket_options {
   int64_t timeout_sec;
-  bool shutdown, cache;
+  bool shutdown, cache, tls;
+  const char *sni; /* NULL none */
 };
 
 /* Answers kept by cache=yes for this process, newest first; bounded, on the list of allowed writable globals. */
@@ -283,7 +284,7 @@ static void cache_add(const char *name, const char *request, struct str answer) 
 static bool socket_options(struct expand_ctx *x, const char *list, struct socket_options *ret) {
   const char *item;
   int sep = 0;
-  *ret = (struct socket_options){SOCKET_TIMEOUT_SEC, true, false};
+  *ret = (struct socket_options){.timeout_sec = SOCKET_TIMEOUT_SEC, .shutdown = true};
   item = list_next(x->a, &list, &sep);
   if (item && *item && !time_parse_interval(str_c(item), false, &ret->timeout_sec))
     return exp_fail(x, "bad time value %s", item);
@@ -293,7 +294,9 @@ static bool socket_options(struct expand_ctx *x, const char *list, struct socket
     else if (strcmp(item, "shutdown=yes") == 0)
       ret->shutdown = true;
     else if (strcmp(item, "tls=yes") == 0)
-      return exp_fail(x, "tls=yes is not supported by this build in ${readsocket");
+      ret->tls = true;
+    else if (strncmp(item, "sni=", 4) == 0)
+      ret->sni = item + 4;
     else if (strcmp(item, "cache=yes") == 0)
       ret->cache = true;
     else if (strcmp(item, "cache=no") == 0)
@@ -361,6 +364,7 @@ static int send_all(int fd, const char *p, size_t n) {
 static bool exchange(struct expand_ctx *x, const char *const *args, const struct socket_options *o, struct strbuf *answer) {
   int fd = -1;
   if (!connect_socket(x, args[0], deadline_in_sec(o->timeout_sec), &fd)) return false;
+  if (o->tls) return exp_socket_tls(x, fd, args[1], o->sni, deadline_in_sec(o->timeout_sec), MAX_INPUT_BYTES, answer);
   int rc = send_all(fd, args[1], strlen(args[1]));
   if (rc < 0) {
     close_read(fd);
@@ -415,22 +419,4 @@ bool exp_item_readsocket(struct parse *ps, struct strbuf *out) {
   else if (!ps->skip)
     add_data(out, answer.p, answer.n, n > 3 ? args[3] : NULL);
   return true;
-}
-
-/* ---- certextract ---- */
-
-/* Certificates are not taken apart by this build: only the case of no certificate is answered. */
-bool exp_item_certextract(struct parse *ps, struct strbuf *out) {
-  struct expand_ctx *x = ps->x;
-  const char *args[2];
-  for (int i = 0; i < 2; i++) {
-    exp_skip_space(ps);
-    if (*ps->s != '{') return exp_fail(x, "missing '{' for arg %d of certextract", i + 1);
-    bool is_cert = i == 0 || strncmp(ps->s, "{$tls_", 6) == 0;
-    if (!exp_brace(ps, &args[i])) return false;
-    if (ps->skip) continue;
-    if (!is_cert) return exp_fail(x, "second argument of \"certextract\" must be a certificate variable");
-    if (i == 1 && *args[1]) return exp_fail(x, "\"${certextract\" is not supported by this build");
-  }
-  return exp_yes_no(ps, out, false, "certextract");
 }

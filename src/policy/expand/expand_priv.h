@@ -7,6 +7,7 @@
 #ifndef POLICY_EXPAND_PRIV_H
 #define POLICY_EXPAND_PRIV_H
 
+#include "base/timeutil.h"
 #include "policy/expand.h"
 
 struct parse {
@@ -81,6 +82,9 @@ bool exp_item_readsocket(struct parse *ps, struct strbuf *out);
 bool exp_item_reduce(struct parse *ps, struct strbuf *out);
 bool exp_item_run(struct parse *ps, struct strbuf *out);
 bool exp_item_sort(struct parse *ps, struct strbuf *out);
+/* The exchange of ${readsocket on a connected socket, inside TLS; owns fd. */
+bool exp_socket_tls(struct expand_ctx *x, int fd, const char *request, const char *sni, deadline_ms deadline, size_t max_bytes,
+                    struct strbuf *answer);
 bool exp_item_certextract(struct parse *ps, struct strbuf *out);
 
 /* Run the ACL args[0] with the other arguments as $acl_arg1..; the message goes to *ret_message (may stay NULL). */
