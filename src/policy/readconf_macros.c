@@ -76,6 +76,7 @@ static void builtin_features(struct builtin_list *l)
   for (size_t i = 0; i < ARRAY_SIZE(by_option); i++)
     if (option_is_built(by_option[i].option)) builtin_add(l, "_HAVE_", "", by_option[i].macro, "y");
   builtin_add(l, "_HAVE_", "", "CRYPTEQ", "y");
+  builtin_add(l, "_HAVE_", "", "DANE", "y");
   builtin_add(l, "_HAVE_", "", "IPV6", "y");
   builtin_add(l, "_HAVE_", "", "TCP_FASTOPEN", "y");
   if (build_info()->have_pipe_connect) {
