@@ -238,7 +238,7 @@ static void add_reason(struct strbuf *b, const struct address *addr, const char 
   bool is_local = addr->transport && addr->transport->driver->is_local;
   if (is_local && !addr->pass_message) {
     if (addr->user_message) text = addr->user_message;
-    else text = addr->return_output ? NULL : "local delivery failed";
+    else text = addr->return_output && addr->return_file_when != ADDR_RETURN_NONE ? NULL : "local delivery failed";
   } else if (addr->user_message && !addr->transport) {
     text = addr->user_message;
   }

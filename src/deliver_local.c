@@ -227,6 +227,10 @@ static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as
     as->uid = pw.uid;
     gid_set = pw.gid != (gid_t)-1;
     if (gid_set) as->gid = pw.gid;
+  } else if (deliver_transport_int(t, "pipe_as_creator", 0)) {
+    as->uid = run->m->uid;
+    as->gid = run->m->gid;
+    gid_set = true;
   } else if (addr->uid_set) {
     as->uid = addr->uid;
   }
@@ -236,7 +240,7 @@ static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as
       return refuse(d, OUTCOME_DEFER, ERRNO_GIDFAIL,
                     arena_printf(run->a, "failed to find group \"%s\" for the %s transport", name ? name : "", t->name));
     gid_set = true;
-  } else if (!has_user && addr->gid_set) {
+  } else if (!has_user && !gid_set && addr->gid_set) {
     as->gid = addr->gid;
     gid_set = true;
   }
@@ -556,13 +560,15 @@ static void deliver_batch(struct deliver_run *run, struct address *batch) {
   struct timeval start = time_now();
   struct delivery *d = deliver_new_delivery(run, batch->transport, batch);
   struct run_as as = {0};
-  bool started = false;
-  if (deliver_prepare(run, d) && find_user(run, d, &as) && find_directories(run, d) && set_up_driver(d)) {
+  bool started = false, held = false;
+  if (deliver_prepare(run, d) && find_user(run, d, &as) && find_directories(run, d) && set_up_driver(d) &&
+      deliver_slot_take(run, batch, &held)) {
     d->uid = as.uid;
     d->gid = as.gid;
     started = true;
     if (run->dont_deliver) transport_set_results(batch, OUTCOME_OK, 0, NULL);
     else run_child(run, d, &as);
+    if (held) deliver_slot_give(run, batch->transport);
   }
   struct timeval end = time_now();
   for (struct address *addr = batch; addr; addr = addr->next) {

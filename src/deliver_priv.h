@@ -45,6 +45,10 @@ void deliver_route_all(struct deliver_run *run);
 void deliver_local_all(struct deliver_run *run);
 void deliver_remote_all(struct deliver_run *run);
 
+/* max_parallel (deliver_limit.c).  False: the limit is reached, the batch is deferred without a retry record.  *ret_held: give it back afterwards. */
+MUST_CHECK bool deliver_slot_take(struct deliver_run *run, struct address *batch, bool *ret_held);
+void deliver_slot_give(struct deliver_run *run, const struct transport *t);
+
 /* Defer an address that was not tried because the journal is broken. */
 void deliver_not_started(struct deliver_run *run, struct address *addr);
 /* What both kinds need before a transport runs; false: the result of all addresses of the batch is set. */

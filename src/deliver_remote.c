@@ -217,6 +217,12 @@ static void run_transport(struct deliver_run *run, struct address *batch) {
   }
 }
 
+/* In this process, if max_parallel allows. */
+static void run_here(struct deliver_run *run, struct address *batch, bool held) {
+  run_transport(run, batch);
+  if (held) deliver_slot_give(run, batch->transport);
+}
+
 static void finish_batch(struct deliver_run *run, struct address *batch) {
   for (struct address *addr = batch; addr; addr = addr->next) addr->pass_message = true;
   deliver_batch_results(run, batch);
@@ -228,6 +234,7 @@ struct slot {
   pid_t pid;
   int fd;
   struct address *batch;
+  bool held;             /* counted for max_parallel */
   struct strbuf answer;
 };
 
@@ -263,6 +270,7 @@ static void slot_finish(struct deliver_run *run, struct slot *s) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", what);
     transport_set_results(s->batch, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, what);
   }
+  if (s->held) deliver_slot_give(run, s->batch->transport);
   finish_batch(run, s->batch);
 }
 
@@ -300,9 +308,15 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
   struct slot slots[REMOTE_MAX_CHILDREN] = {0};
   for (size_t i = 0; i < batches->n; i++) {
     struct address *batch = batches->v[i];
+    bool held;
+    if (!deliver_slot_take(run, batch, &held)) {
+      finish_batch(run, batch);
+      continue;
+    }
     while (slots_busy(slots, max) >= max)
       while (!slots_poll(run, slots, max)) continue;
     if (run->journal_failed) {
+      if (held) deliver_slot_give(run, batch->transport);
       for (struct address *addr = batch, *next; addr; addr = next) {
         next = addr->next;
         deliver_not_started(run, addr);
@@ -311,9 +325,12 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
     }
     size_t at = 0;
     while (slots[at].pid) at++;
-    if (slot_start(run, &slots[at], batch)) continue;
+    if (slot_start(run, &slots[at], batch)) {
+      slots[at].held = held;
+      continue;
+    }
     /* No process or pipe to be had: do it here. */
-    run_transport(run, batch);
+    run_here(run, batch, held);
     finish_batch(run, batch);
   }
   while (slots_busy(slots, max) > 0) (void)slots_poll(run, slots, max);
@@ -390,7 +407,8 @@ void deliver_remote_all(struct deliver_run *run) {
       }
       continue;
     }
-    run_transport(run, batch);
+    bool held;
+    if (deliver_slot_take(run, batch, &held)) run_here(run, batch, held);
     finish_batch(run, batch);
   }
 }

@@ -54,6 +54,8 @@ static const char *pipe_init(struct arena *a, struct config *c, struct transport
     return arena_printf(a, "both return_output and return_fail_output are set for %s transport", t->name);
   if (ob->use_shell && (ob->allow_commands || ob->restrict_to_path))
     return arena_printf(a, "both use_shell and allow_commands or restrict_to_path are set for %s transport", t->name);
+  if (ob->log_output && ob->log_fail_output)
+    return arena_printf(a, "both log_output and log_fail_output are set for %s transport", t->name);
   if (ob->timeout <= 0) return arena_printf(a, "timeout value is zero for %s transport", t->name);
   return NULL;
 }
@@ -394,17 +396,21 @@ static void judge_status(struct pipe_job *j, int status) {
   if (code != 0 && !j->ob->ignore_status) judge_code(j, code);
 }
 
-/* Output to be returned, as a text: what it may hold is bounded by max_output. */
+/* Output to be returned or logged, as a text: what it may hold is bounded by max_output. */
 static void keep_output(struct pipe_job *j) {
   struct delivery *d = j->d;
-  bool wanted = j->ob->return_output || j->ob->return_fail_output;
+  const struct pipe_opts *ob = j->ob;
+  enum outcome result = d->addrs->result;
   const char *reader = d->addrs->prop.errors_address ? d->addrs->prop.errors_address : d->msg->sender;
-  if (!wanted || !j->output.n || !reader || !*reader) return;
+  bool wanted = (ob->return_output || ob->return_fail_output) && reader && *reader;
+  bool logged = ob->log_output || (ob->log_fail_output && result == OUTCOME_FAIL) || (ob->log_defer_output && result == OUTCOME_DEFER);
+  if (!j->output.n || (!wanted && !logged)) return;
   for (size_t i = 0; i < j->output.n; i++)
     if (!j->output.p[i]) j->output.p[i] = '?';
   for (struct address *a = d->addrs; a; a = a->next) {
     a->return_output = j->output.p;
-    a->return_file_when = j->ob->return_output ? ADDR_RETURN_ALWAYS : ADDR_RETURN_ON_FAIL;
+    a->return_file_when = !wanted ? ADDR_RETURN_NONE : ob->return_output ? ADDR_RETURN_ALWAYS : ADDR_RETURN_ON_FAIL;
+    a->log_output = logged && a == d->addrs;
   }
 }
 
