@@ -80,6 +80,7 @@ UTILS := $(patsubst src/utils/%.c,$(BUILD)/%,$(filter src/utils/%,$(PROGRAM_SOUR
 UNIT_TESTS := $(patsubst test/unit/%.c,$(BUILD)/test/%,$(wildcard test/unit/t_*.c))
 FUZZERS := $(patsubst test/fuzz/%.c,$(BUILD)/%,$(wildcard test/fuzz/fuzz_*.c))
 LIBRARY := $(BUILD)/libexim.a
+VERSION = $(shell sed -n 's/.*version_and_mark\[\] = "\([^\\]*\).*/\1/p' src/base/buildinfo.c)
 SCRIPT_UTILS := $(filter-out %.c %.h,$(wildcard src/utils/exi*))
 
 .PHONY: all exim utils unit-tests testprogs install demo test check unit testexim bench bench-rtt check-long fuzz \
@@ -147,7 +148,7 @@ $(UTILS): $(BUILD)/%: $(BUILD)/obj/utils/%.o $(LIBRARY)
 
 $(patsubst src/utils/%,$(BUILD)/%,$(SCRIPT_UTILS)): $(BUILD)/%: src/utils/% $(BUILD)/gen/build.mk
 	@sed -e 's|@BIN_DIRECTORY@|$(CFG_BIN_DIRECTORY)|g' -e 's|@CONFIGURE_FILE@|$(CFG_CONFIGURE_FILE)|g' \
-	     -e 's|@SPOOL_DIRECTORY@|$(CFG_SPOOL_DIRECTORY)|g' $< > $@.tmp
+	     -e 's|@SPOOL_DIRECTORY@|$(CFG_SPOOL_DIRECTORY)|g' -e 's|@VERSION@|$(VERSION)|g' $< > $@.tmp
 	@chmod 755 $@.tmp && mv $@.tmp $@
 
 $(BUILD)/test/%.o: test/unit/%.c $(BUILD)/gen/cflags | $(BUILD)/gen/buildconfig.h
