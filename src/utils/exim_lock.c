@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "base/timeutil.h"
 #include "os/child.h"
+#include "os/signals.h"
 #include "os/sys.h"
 
 enum { LOCK_EXPIRED_SEC = 30 * 60 };
@@ -191,7 +192,7 @@ static int run_command(struct lock *l) {
   int status = 0;
   if (!l->quiet) printf("exim_lock: locking %s succeeded: running %s ...\n", l->file, l->command ? l->command : shell);
   fflush(stdout);
-  signal(SIGINT, SIG_IGN); /* meant for the command; the locks must be given back */
+  signals_handle(SIGINT, SIG_IGN); /* meant for the command; the locks must be given back */
   int r = child_run(&spec, &c);
   if (r == 0) r = child_wait(&c, DEADLINE_NEVER, &status);
   if (r < 0) {
