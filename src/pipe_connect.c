@@ -57,6 +57,7 @@ static const struct pipe_failure_rule rules[PIPE_EVENTS] = {
   [PIPE_EV_GONE_ACCEPTED]      = {PIPE_EV_GONE_ACCEPTED,      "F9 F12",   false, false, true},
   [PIPE_EV_GONE_REFUSED]       = {PIPE_EV_GONE_REFUSED,       "F10 F11",  false, true,  false},
   [PIPE_EV_TLS_ADDED]          = {PIPE_EV_TLS_ADDED,          "F14",      false, true,  false},
+  [PIPE_EV_AUTH_REFUSED]       = {PIPE_EV_AUTH_REFUSED,       "F20",      false, true,  false},
   [PIPE_EV_GENUINE]            = {PIPE_EV_GENUINE,            "F22",      false, false, true},
   [PIPE_EV_LOST_AFTER_CONTENT] = {PIPE_EV_LOST_AFTER_CONTENT, "F24",      false, false, true},
   [PIPE_EV_LOST_WITH_CONTENT]  = {PIPE_EV_LOST_WITH_CONTENT,  "F24",      true,  false, true},
@@ -219,7 +220,8 @@ void pipe_connect_learn(struct expand_ctx *x, struct pipe_plan *p, const struct 
                         bool in_tls) {
   if (!p->learn) return;
   bool suspended = p->record.n && p->stored.suspend_until > time_sec();
-  if (!is_promise(real) && !in_tls) {
+  bool other_half = in_tls && !n->is_smtps && (p->stored.clear_features & BOTH) == BOTH;
+  if (!is_promise(real) && !other_half) {
     if (p->record.n && !suspended) store(x, p, n, NULL);
     return;
   }

@@ -72,6 +72,7 @@ enum pipe_event {
   PIPE_EV_GONE_ACCEPTED,       /* F9, F12: promise or feature withdrawn, all replies positive */
   PIPE_EV_GONE_REFUSED,        /* F10, F11: withdrawn, and something was refused or the connection ended */
   PIPE_EV_TLS_ADDED,           /* F14: STARTTLS is new and we would use it */
+  PIPE_EV_AUTH_REFUSED,        /* F20: AUTH withdrawn, or refused with commands behind it */
   PIPE_EV_GENUINE,             /* F22: promise confirmed; the refusal means what it says */
   PIPE_EV_LOST_AFTER_CONTENT,  /* F24: the server may have the message */
   PIPE_EV_LOST_WITH_CONTENT,   /* F24 before the EHLO reply was complete: the message was in the first flight */

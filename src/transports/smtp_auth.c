@@ -80,16 +80,31 @@ static const char *masked(struct arena *a, const char *line) {
   return shown;
 }
 
+static void send_line(struct smtp_attempt *s, const char *line) {
+  const char *shown = masked(s->a, line);
+  DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> %s\n", shown);
+  if (s->io) {
+    stream_puts(s->io, line);
+    stream_put(s->io, "\r\n", 2);
+  } else {
+    strbuf_adds(&s->flight, line);
+    strbuf_adds(&s->flight, "\r\n");
+  }
+  smtp_expect(s, AT_AUTH, NULL, shown);
+}
+
 static enum auth_status speak(struct auth_client *c, const char *line) {
   struct smtp_attempt *s = c->ctx;
   struct smtp_awaited what;
   struct smtp_reply r;
   const char *shown = masked(s->a, line);
   if (s->dead || strpbrk(line, "\r\n")) return AUTH_LOST;
-  DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> %s\n", shown);
-  stream_puts(s->io, line);
-  stream_put(s->io, "\r\n", 2);
-  smtp_expect(s, AT_AUTH, NULL, shown);
+  if (!s->early_auth_line) {
+    send_line(s, line);
+  } else { /* it left with EHLO */
+    if (strcmp(s->early_auth_line, line) != 0) return AUTH_LOST;
+    s->early_auth_line = NULL;
+  }
   if (!c->reply) smtp_note_step(s, 'a');
   s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
   if (!smtp_read_reply(s, &what, &r)) return AUTH_LOST;
@@ -126,6 +141,7 @@ static enum auth_status try_one(struct smtp_attempt *s, const struct auth_instan
   if (st == AUTH_OK) take_success(s, i);
   auth_clear_vars(s->d->x);
   s->d->x->s = scope;
+  if (st != AUTH_OK && smtp_auth_is_doubtful(s)) return st; /* said and done by the plain attempt */
   if (st == AUTH_FAIL)
     log_write(LS_ALWAYS, LOG_MAIN, "%s authenticator failed %s %s", i->name, log_host(s), c.reply ? c.reply : c.error);
   if (st == AUTH_CANCELLED && c.error)
@@ -148,15 +164,79 @@ static bool required_failed(struct smtp_attempt *s, const char *why) {
   return false;
 }
 
+/* ---- in the flight ---------------------------------------------------------------------------------------- */
+
+/* Only listens: what would be said first? */
+static enum auth_status overhear(struct auth_client *c, const char *line) {
+  const char **first = c->ctx;
+  if (!*first) *first = line;
+  return AUTH_LOST;
+}
+
+static const char *first_line_of(struct smtp_attempt *s, const struct auth_instance *i) {
+  const char *first = NULL;
+  struct auth_client c = {.i = i, .x = s->d->x, .speak = overhear, .ctx = &first};
+  struct expand_scope scope = s->d->x->s;
+  auth_clear_vars(s->d->x);
+  (void)i->driver->client(&c);
+  auth_clear_vars(s->d->x);
+  s->d->x->s = scope;
+  return first && !strpbrk(first, "\r\n") ? arena_strdup(s->a, first) : NULL;
+}
+
+/* One round trip, and no security layer to follow (RFC 4954 section 4): more commands may stand behind it. */
+static bool is_single(const struct auth_instance *i, const char *line) {
+  const char *name = i->o.public_name;
+  bool has_response = strncmp(line, "AUTH ", 5) == 0 && line[5 + strcspn(line + 5, " ")] == ' ';
+  return has_response && (strcmpic(name, "PLAIN") == 0 || strcmpic(name, "EXTERNAL") == 0);
+}
+
+bool smtp_auth_put_in_flight(struct smtp_attempt *s, uint16_t offered, bool *ret_more) {
+  int n = 0;
+  *ret_more = false;
+  for (const struct auth_instance *i = s->d->cfg->auths; i && n < 16; i = i->next, n++) {
+    if (!(offered & 1u << n) || !i->is_client || !i->driver->client || !condition_allows(s, i)) continue;
+    const char *line = first_line_of(s, i), *again = line ? first_line_of(s, i) : NULL;
+    if (!again || strcmp(line, again) != 0) return false; /* with a nonce in it, the exchange cannot be begun twice */
+    send_line(s, line);
+    s->early_auth = i;
+    s->early_auth_line = line;
+    s->used_auths = (uint16_t)(1u << n);
+    *ret_more = is_single(i, line);
+    if (*ret_more) s->auth_name = i->name; /* for AUTH= of the MAIL behind it */
+    return true;
+  }
+  return false;
+}
+
+/* Refused for a reason of its own, or because the promise is gone, or what came behind it went wrong with it (F20). */
+bool smtp_auth_is_doubtful(const struct smtp_attempt *s) { return s->early_auth && (!s->promise_stands || s->group_in_flight); }
+
+/* The reply to an early AUTH.  True: go on as *ret says. */
+static bool finish_early(struct smtp_attempt *s, enum auth_status *ret) {
+  *ret = try_one(s, s->early_auth);
+  if (*ret == AUTH_OK) return true;
+  s->auth_name = s->auth_id = NULL;
+  if (!smtp_auth_is_doubtful(s)) return true;
+  s->inconclusive = true;
+  smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_REPLY, .at = AT_AUTH, .code = 400, .command = s->auth_shown, .reply = s->auth_reply.text});
+  return false;
+}
+
 bool smtp_authenticate(struct smtp_attempt *s) {
   bool any = false;
+  enum auth_status early = AUTH_SKIP;
   s->auth_name = s->auth_id = NULL;
   if (!smtp_auth_is_wanted(s)) return true;
   struct str mechanisms = smtp_auth_mechanisms(s->a, str_c(s->ehlo_reply));
+  if (s->early_auth && !finish_early(s, &early)) return false;
+  if (early == AUTH_OK) return true;
+  if (early == AUTH_LOST || early == AUTH_DEFER) return false;
+  any = early != AUTH_SKIP;
   if (!mechanisms.n) return required_failed(s, "server did not advertise AUTH support");
   DEBUG(D_AUTH) debug_printf("server offers:%.*s\n", STR_FMT(mechanisms));
   for (const struct auth_instance *i = s->d->cfg->auths; i; i = i->next) {
-    if (!i->is_client || !i->driver->client || !is_offered(mechanisms, i->o.public_name) || !condition_allows(s, i)) continue;
+    if (i == s->early_auth || !i->is_client || !i->driver->client || !is_offered(mechanisms, i->o.public_name) || !condition_allows(s, i)) continue;
     enum auth_status st = try_one(s, i);
     if (st == AUTH_OK) return true;
     if (st == AUTH_LOST || st == AUTH_DEFER) return false;

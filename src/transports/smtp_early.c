@@ -27,6 +27,7 @@ static void gather_need(struct smtp_attempt *s, bool already_failed) {
     .is_smtps = s->is_smtps,
     .tls_required = s->tls_required,
     .may_tls = !s->avoid_tls,
+    .auth_required = smtp_auth_is_wanted(s) && s->auth_required,
     .avoid_esmtp = listed(s, "hosts_avoid_esmtp", s->ob->hosts_avoid_esmtp),
     .avoid_pipelining = listed(s, "hosts_avoid_pipelining", s->ob->hosts_avoid_pipelining),
     .helo_unknown = s->helo == NULL,
@@ -108,22 +109,30 @@ size_t smtp_flight_syn_bytes(struct smtp_attempt *s) {
 
 /* ---- the flights ------------------------------------------------------------------------------------------ */
 
+/* AUTH behind EHLO.  True: MAIL may stand behind it.  K8: never in clear what a plain attempt might encrypt. */
+static bool put_auth_in_flight(struct smtp_attempt *s, uint16_t offered) {
+  bool more = false;
+  if (!s->in_tls && !s->avoid_tls) return false;
+  if (!smtp_auth_put_in_flight(s, offered, &more)) return false;
+  return more && s->in_tls && listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth);
+}
+
 /* EHLO and the first group, as a half of the record says. */
 static void put_group_in_flight(struct smtp_attempt *s, const struct ehlo_facts *believed) {
   s->early = true;
   s->facts = *believed;
   s->facts_are_real = s->promise_stands = false;
-  s->used_features = 0;
+  s->used_features = s->used_auths = 0;
   s->pipelining = true;
   smtp_send_ehlo(s);
-  if (smtp_auth_is_wanted(s)) return; /* AUTH comes first, and needs the EHLO reply */
+  if (smtp_auth_is_wanted(s) && !put_auth_in_flight(s, believed->auths)) return;
   struct smtp_rcpt *first = smtp_next_group(s, &s->group_at, &s->group_n);
-  if (!first) return;
+  if (!first || !smtp_auth_prepare_mail(s)) return;
   s->group_in_flight = true;
   /* With CHUNKING the chunk waits for the EHLO reply (a server that lost the extension would read the message as commands), and needs no
    * 354: as many round trips as DATA here.  Without it DATA rides along. */
   smtp_write_envelope(s, first, s->group_n, !smtp_use_chunking(s));
-  if (s->group_at == s->job->rcpt_count && !s->dead) put_body_in_flight(s);
+  if (s->group_at == s->job->rcpt_count && !s->dead && !s->early_auth) put_body_in_flight(s);
 }
 
 static bool put_starttls_in_flight(struct smtp_attempt *s) {
@@ -169,7 +178,7 @@ static bool reap_ehlo(struct smtp_attempt *s) {
   }
   smtp_take_facts(s, &r);
   bool promised = pipe_connect_verify(s->d->x, &s->plan, &s->need, &s->facts, s->in_tls);
-  s->promise_stands = promised && (s->facts.features & s->used_features) == s->used_features;
+  s->promise_stands = promised && (s->facts.features & s->used_features) == s->used_features && (s->facts.auths & s->used_auths) == s->used_auths;
   DEBUG(D_TRANSPORT) debug_printf("EHLO reply %s\n", s->promise_stands ? "as remembered" : "differs from what was used");
   s->pipelining = s->pipelining || s->awaited_count > 0; /* the group is on its way whatever was said */
   return true;
@@ -255,10 +264,11 @@ enum pipe_event smtp_early_event(const struct smtp_attempt *s) {
   if (!s->early) return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
   if (f->trouble == TROUBLE_CONNECT) return PIPE_EV_CONNECT_FAILED;
   if (s->tls_was_added) return PIPE_EV_TLS_ADDED;
+  if (s->inconclusive && f->at == AT_AUTH) return PIPE_EV_AUTH_REFUSED;
   if (!s->facts_are_real && f->trouble != TROUBLE_NONE) return event_of_greeting(s);
   bool lost = f->trouble == TROUBLE_CLOSED || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_FORMAT;
   if (s->content_sent && lost) return PIPE_EV_LOST_AFTER_CONTENT;
-  if (f->trouble == TROUBLE_LOCAL) return PIPE_EV_GENUINE;
+  if (f->trouble == TROUBLE_LOCAL || f->trouble == TROUBLE_TLS_REQUIRED) return PIPE_EV_GENUINE; /* F15: a fresh no */
   if (!s->promise_stands)
     return s->inconclusive || f->trouble != TROUBLE_NONE ? PIPE_EV_GONE_REFUSED : PIPE_EV_GONE_ACCEPTED;
   return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;

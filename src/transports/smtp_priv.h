@@ -147,6 +147,9 @@ struct smtp_attempt {
   size_t group_at, group_n;
   bool promise_stands;            /* the real EHLO reply confirmed what was used */
   uint16_t used_features;         /* EHLO_* the first flight relied on */
+  uint16_t used_auths;            /* bit of the authenticator it used */
+  const struct auth_instance *early_auth; /* AUTH went with an early EHLO, */
+  const char *early_auth_line;    /* this line; NULL once its exchange goes on */
   bool inconclusive;              /* something negative came that must not be believed */
   bool content_sent;              /* the end of a message left: never replay */
   bool content_in_flight;         /* it was part of the first flight, */
@@ -202,6 +205,10 @@ uint16_t smtp_auth_usable(const struct config *cfg, struct str mechanisms);
 bool smtp_auth_is_wanted(struct smtp_attempt *s);
 /* After the EHLO that counts.  False: s->fail, or the connection is lost. */
 MUST_CHECK bool smtp_authenticate(struct smtp_attempt *s);
+/* Send the first line of the first authenticator among the offered ones (bits of the record) behind an EHLO that has no reply yet.
+ * False: nothing was sent.  *ret_more: commands may stand behind it. */
+bool smtp_auth_put_in_flight(struct smtp_attempt *s, uint16_t offered, bool *ret_more);
+bool smtp_auth_is_doubtful(const struct smtp_attempt *s);
 /* What MAIL of the message now to be sent says behind the address: s->auth_mail_param.  False: s->fail. */
 MUST_CHECK bool smtp_auth_prepare_mail(struct smtp_attempt *s);
 void smtp_auth_set_facts(const struct smtp_attempt *s, struct address *a);

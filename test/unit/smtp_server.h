@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "os/debug.h"
 #include "os/net.h"
 #include "transport.h"
 #include "transports/drivers.h"
@@ -183,6 +184,7 @@ static inline void client_recipients(struct client *c, int n) {
 
 static inline void client_new(struct client *c, const char *body, int recipients) {
   memset(c, 0, sizeof *c);
+  if (getenv("TEST_DEBUG")) (void)debug_parse(getenv("TEST_DEBUG"), &debug_selector);
   c->a = arena_new("client");
   snprintf(c->spool, sizeof c->spool, "/tmp/t_smtp_XXXXXX");
   assert_non_null(mkdtemp(c->spool));

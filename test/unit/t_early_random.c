@@ -7,7 +7,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-#include "os/debug.h"
 #include "os/log.h"
 #include "pipe_connect.h"
 #include "transports/smtp_priv.h"
@@ -403,7 +402,6 @@ static void run_scenario(unsigned long number, int *early_marks) {
   const struct mood nothing = {0};
   for (int m = 0; m < MESSAGES; m++)
     for (int h = 0; h < HOSTS; h++) moods[m][h] = next_mood(m ? &moods[m - 1][h] : &nothing, m == 0);
-  if (getenv("EARLY_DEBUG")) (void)debug_parse("+all", &debug_selector);
   int none = 0;
   play(&o, moods, false, plain, &none);
   play(&o, moods, true, early, early_marks);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Early pipelining around and inside TLS: STARTTLS behind an early EHLO, the envelope behind the handshake, TLS on connect, AUTH in the flight.  The
+ * rows of early_rows.h are walked inside TLS; what may only happen in front of it has its own.  Whatever a stale record brings: nobody is failed or
+ * delayed by it, nothing of the message goes in clear, and a plain attempt keeps TLS. */
+#include "tls_server.h"
+
+#include "early_rows.h"
+#include "tls_certs.h"
+#include "transports/smtp_priv.h"
+
+#ifdef EXPERIMENTAL_PIPE_CONNECT
+
+static struct cert ca, good;
+
+static int setup(void **state) {
+  if (scratch_setup(state) < 0) return -1;
+  ca = certs_make_ca("ca");
+  good = certs_make("good", "mx.test", &ca);
+  return log_setup(state);
+}
+
+static int teardown(void **state) {
+  certs_free(&ca);
+  certs_free(&good);
+  (void)log_teardown(state);
+  return scratch_teardown(state);
+}
+
+enum layer { STARTTLS, SMTPS };
+static const char *const layer_names[] = {"STARTTLS", "TLS on connect"};
+
+#define CLEAR_EHLO ">250-s\n250-SIZE 9999\n250-PIPELINING\n250-PIPECONNECT\n250 STARTTLS\n"
+enum { CLEAR = BASIC | EHLO_TLS };
+
+static void prepare(struct client *c, struct tls_server *s, enum layer l, enum mode m) {
+  static char certificate[PATH_MAX], key[PATH_MAX];
+  snprintf(certificate, sizeof certificate, "%s", scratch_path("good.pem"));
+  snprintf(key, sizeof key, "%s", scratch_path("good.key"));
+  s->params = (struct tls_params){.is_server = true, .certificate = certificate, .privatekey = key, .own_name = "mx.test"};
+  client_new(c, "x\n", 1);
+  client_option(c, "hosts_try_dane", "");
+  client_option(c, "tls_verify_certificates", scratch_path("ca.pem"));
+  client_option(c, "hosts_pipe_connect", "*");
+  client_option(c, "command_timeout", "1s");
+  if (l == SMTPS) client_option(c, "protocol", "smtps");
+  if (m != WITH_DATA) client_option(c, "hosts_try_chunking", "*");
+  if (m == WITH_BODY) client_option(c, "hosts_pipe_connect_body", "*");
+}
+
+static void deliver(struct client *c, struct tls_server *s, unsigned clear, unsigned crypted, unsigned flags) {
+  tls_server_start(s);
+  client_host(c, s->port);
+  c->d.addrs->host_list->name = "mx.test";
+  if (clear | crypted) remember(c, s->port, clear, crypted, flags);
+  assert_true(smtp_transport.deliver(&c->d));
+  tls_server_finish(s);
+}
+
+static size_t add(const char **out, size_t n, const char *const *steps) {
+  while (*steps) out[n++] = *steps++;
+  out[n] = NULL;
+  return n;
+}
+
+#define FLIGHT_TO_TLS SCRIPT("early", "<EHLO me.test", "<STARTTLS", ">220 hi\n" CLEAR_EHLO_REST "220 go\n", "tls")
+#define CLEAR_EHLO_REST "250-s\n250-SIZE 9999\n250-PIPELINING\n250-PIPECONNECT\n250 STARTTLS\n"
+
+/* The plain attempt that follows: as careful as ever, and encrypted. */
+static void plain_script(const struct row *r, enum mode m, enum layer l, const char **out) {
+  const char *ehlo = r->ehlo && strcmp(r->ehlo, BARE) == 0 ? ehlo_reply(BARE, m) : ">250-s\n250 PIPELINING\n";
+  size_t n = 0;
+  if (l == SMTPS) n = add(out, n, SCRIPT("tls", "quiet", ">220 hi\n"));
+  else n = add(out, n, SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, "<STARTTLS", ">220 go\n", "tls"));
+  (void)add(out, n, SCRIPT("<EHLO me.test", ehlo, "<MAIL", "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n", "data", ">250 ok id=1\n", "<QUIT"));
+}
+
+static void walk_row(const struct row *r, enum mode m, enum layer l) {
+  char what[160];
+  const char *early[40], *plain[40];
+  struct client c;
+  struct tls_server s = {.scripts = {early}};
+  bool lost = m == WITH_BODY && r->body_result, again = r->again && !lost;
+  enum outcome result = lost ? (enum outcome)(r->body_result - 1) : r->result;
+  snprintf(what, sizeof what, "%s %s, %s, %s", r->classes, r->name, mode_names[m], layer_names[l]);
+  prepare(&c, &s, l, m);
+  size_t n = l == SMTPS ? add(early, 0, SCRIPT("tls")) : add(early, 0, FLIGHT_TO_TLS);
+  early_script(r, m, l == SMTPS, early + n);
+  plain_script(r, m, l, plain);
+  if (again) s.scripts[1] = plain;
+  int64_t logged = log_size(log_path);
+  deliver(&c, &s, l == SMTPS ? 0 : CLEAR, features_of(m), m == WITH_BODY ? HINTS_EHLO_CONFIRMED_CHUNKING : 0);
+  const struct address *a = c.d.addrs;
+  CHECK_INT(what, a->result, result);
+  if (result == OUTCOME_OK) {
+    CHECK_INT(what, a->early_pipe_used, r->mark);
+    CHECK_INT(what, a->tls_on && a->tls_certificate_verified, true);
+    CHECK_INT(what, log_size(log_path), logged); /* K11 */
+  }
+  check_retries(what, r, result, a);
+  /* the plain attempt may learn the half in front of TLS anew */
+  bool learnt = l == STARTTLS && again && r->record == NO_RECORD;
+  CHECK_INT(what, record_left(&c, s.port), learnt ? USABLE : r->record);
+  client_free(&c);
+}
+
+static void test_failure_classes_in_tls(void **state) {
+  (void)state;
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+    for (int m = 0; m < MODES; m++)
+      for (int l = STARTTLS; l <= SMTPS; l++) {
+        bool at_greeting = strcmp(rows[i].greeting, HI) != 0;
+        if (strcmp(rows[i].greeting, "reset") != 0 && (l == SMTPS || !at_greeting)) walk_row(&rows[i], (enum mode)m, (enum layer)l);
+      }
+}
+
+/* ---- in front of TLS ----------------------------------------------------------------------------------------- */
+
+#define EHLO_ST "early", "<EHLO me.test", "<STARTTLS"
+#define IN_TLS_PLAIN "<EHLO me.test", ">250-s\n250 PIPELINING\n", "<MAIL", "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n", "data", ">250 ok id=1\n", "<QUIT"
+#define IN_CLEAR "<MAIL", "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n", "data", ">250 ok id=2\n", "<QUIT"
+#define PLAIN_TLS SCRIPT("quiet", ">220 hi\n", "<EHLO", ">250-s\n250-PIPELINING\n250 STARTTLS\n", "<STARTTLS", ">220 go\n", "tls", IN_TLS_PLAIN)
+#define NO_PROMISE ">250-s\n250-PIPELINING\n250 STARTTLS\n"
+#define NO_TLS ">250-s\n250-SIZE 9999\n250-PIPELINING\n250 PIPECONNECT\n"
+
+static void test_in_front_of_tls(void **state) {
+  (void)state;
+  const struct {
+    const char *name;
+    const char *const *first, *const *second;
+    const char *option, *value;
+    enum outcome result;
+    bool tls;
+    enum record record;
+  } cases[] = {
+    {"F2", SCRIPT("early", ">554 SMTP synchronization error\n"), PLAIN_TLS, NULL, NULL, OUTCOME_OK, true, SUSPENDED},
+    {"F3", SCRIPT("early", ">421 busy\n"), PLAIN_TLS, NULL, NULL, OUTCOME_OK, true, SUSPENDED},
+    {"F4", SCRIPT(EHLO_ST, ">220 hi\n550 no\n503 no\n"), PLAIN_TLS, NULL, NULL, OUTCOME_OK, true, SUSPENDED},
+    {"F6", SCRIPT("early", "close"), PLAIN_TLS, NULL, NULL, OUTCOME_OK, true, SUSPENDED},
+    {"F8", SCRIPT("early", ">HTTP/1.1 400 Bad\n"), PLAIN_TLS, NULL, NULL, OUTCOME_OK, true, SUSPENDED},
+    {"F9: promise gone, STARTTLS taken: plain inside", SCRIPT(EHLO_ST, ">220 hi\n", NO_PROMISE, ">220 go\n", "tls", IN_TLS_PLAIN), NULL, NULL, NULL, OUTCOME_OK, true, NO_RECORD},
+    {"F10: promise gone, STARTTLS refused", SCRIPT(EHLO_ST, ">220 hi\n", NO_PROMISE, ">503 Protocol error\n"), PLAIN_TLS, NULL, NULL, OUTCOME_OK, true, NO_RECORD},
+    {"F15: STARTTLS gone", SCRIPT(EHLO_ST, ">220 hi\n", NO_TLS, ">503 what\n", IN_CLEAR), NULL, NULL, NULL, OUTCOME_OK, false, KEPT},
+    {"F15: STARTTLS gone, required", SCRIPT(EHLO_ST, ">220 hi\n", NO_TLS, ">503 what\n", "<QUIT"), NULL, "hosts_require_tls", "*", OUTCOME_DEFER, false, KEPT},
+    {"F16: 454", SCRIPT(EHLO_ST, ">220 hi\n", CLEAR_EHLO, ">454 not now\n", IN_CLEAR), NULL, NULL, NULL, OUTCOME_OK, false, KEPT},
+    {"F16: 454, no clear", SCRIPT(EHLO_ST, ">220 hi\n", CLEAR_EHLO, ">454 not now\n", "<QUIT"), NULL, "tls_tempfail_tryclear", "false", OUTCOME_DEFER, false, KEPT},
+    {"F17: handshake fails", SCRIPT(EHLO_ST, ">220 hi\n", CLEAR_EHLO, ">220 go\n", "close"), SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, IN_CLEAR), NULL, NULL,
+     OUTCOME_OK, false, KEPT},
+    {"F18: injected", SCRIPT(EHLO_ST, ">220 hi\n", CLEAR_EHLO, ">220 go\n250 evil\n", "eof"), NULL, "hosts_require_tls", "*", OUTCOME_DEFER, false, KEPT},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct client c;
+    struct tls_server s = {.scripts = {cases[i].first, cases[i].second}};
+    prepare(&c, &s, STARTTLS, WITH_DATA);
+    if (cases[i].option) client_option(&c, cases[i].option, cases[i].value);
+    deliver(&c, &s, CLEAR, BASIC, 0);
+    const struct address *a = c.d.addrs;
+    CHECK_INT(cases[i].name, a->result, cases[i].result);
+    CHECK_INT(cases[i].name, a->tls_on, cases[i].tls);
+    CHECK_INT(cases[i].name, record_left(&c, s.port), cases[i].record);
+    if (cases[i].record == SUSPENDED) CHECK_INT(cases[i].name, a->early_pipe_used, false);
+    client_free(&c);
+  }
+}
+
+/* F14: the cleartext record knows no STARTTLS, the server has it now: the envelope has leaked, the message must not. */
+static void test_tls_was_added(void **state) {
+  (void)state;
+  struct client c;
+  struct tls_server s = {.scripts = {SCRIPT("early", "<EHLO", "<MAIL", "<RCPT", "<DATA", ">220 hi\n", CLEAR_EHLO, ">250 ok\n250 ok\n354 go\n", "eof"), PLAIN_TLS}};
+  prepare(&c, &s, STARTTLS, WITH_DATA);
+  deliver(&c, &s, BASIC, 0, 0);
+  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+  assert_true(c.d.addrs->tls_on);
+  client_free(&c);
+}
+
+/* First contact teaches both halves; the second message uses both. */
+static void test_learn_both_halves(void **state) {
+  (void)state;
+  struct client c;
+  struct hints_ehlo r;
+  struct tls_server s = {.scripts = {SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, "<STARTTLS", ">220 go\n", "tls", "<EHLO",
+                                            ">250-s\n250-SIZE 9999\n250-PIPELINING\n250 PIPECONNECT\n", "<MAIL", "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n", "data",
+                                            ">250 ok\n", "<QUIT", ">221 bye\n"),
+                                     SCRIPT(EHLO_ST, ">220 hi\n", CLEAR_EHLO, ">220 go\n", "tls", "<EHLO", "<MAIL", "<RCPT", "<DATA",
+                                            ">250-s\n250-SIZE 9999\n250-PIPELINING\n250 PIPECONNECT\n250 ok\n250 ok\n354 go\n", "data", ">250 ok\n", "<QUIT")}};
+  prepare(&c, &s, STARTTLS, WITH_DATA);
+  tls_server_start(&s);
+  for (int i = 0; i < 2; i++) {
+    client_recipients(&c, 1);
+    client_host(&c, s.port);
+    c.d.addrs->host_list->name = "mx.test";
+    assert_true(smtp_transport.deliver(&c.d));
+    assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+    assert_int_equal(c.d.addrs->early_pipe_used, i);
+    assert_true(recall(&c, s.port, &r));
+    assert_int_equal(r.clear_features, CLEAR);
+    assert_int_equal(r.crypted_features, BASIC);
+  }
+  tls_server_finish(&s);
+  client_free(&c);
+}
+#else
+static void test_not_built(void **state) {
+  (void)state;
+  assert_false(pipe_connect_is_keyword(STR("PIPECONNECT")));
+}
+static int setup(void **state) { return *state != NULL; }
+static int teardown(void **state) { return *state != NULL; }
+#endif
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+#ifdef EXPERIMENTAL_PIPE_CONNECT
+    cmocka_unit_test(test_failure_classes_in_tls),
+    cmocka_unit_test(test_in_front_of_tls),
+    cmocka_unit_test(test_tls_was_added),
+    cmocka_unit_test(test_learn_both_halves),
+#else
+    cmocka_unit_test(test_not_built),
+#endif
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
