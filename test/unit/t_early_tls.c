@@ -4,6 +4,7 @@
  * delayed by it, nothing of the message goes in clear, and a plain attempt keeps TLS. */
 #include "tls_server.h"
 
+#include "auth.h"
 #include "early_rows.h"
 #include "tls_certs.h"
 #include "transports/smtp_priv.h"
@@ -200,6 +201,77 @@ static void test_learn_both_halves(void **state) {
   tls_server_finish(&s);
   client_free(&c);
 }
+
+/* ---- AUTH ---------------------------------------------------------------------------------------------------- */
+
+static enum auth_status say_plain(struct auth_client *c) { return c->speak(c, "AUTH PLAIN AGEAYg=="); }
+static enum auth_status say_login(struct auth_client *c) {
+  enum auth_status st = c->speak(c, "AUTH LOGIN");
+  return st == AUTH_MORE ? c->speak(c, "Yg==") : st;
+}
+static const struct auth_driver plain_driver = {.name = "p", .client = say_plain}, login_driver = {.name = "l", .client = say_login};
+
+#define AUTH_EHLO(what) "250-s\n250-SIZE 9999\n250-PIPELINING\n250-PIPECONNECT\n250 AUTH " what "\n"
+#define TO_TLS "early", "<EHLO me.test", "<STARTTLS", ">220 hi\n" CLEAR_EHLO_REST "220 go\n", "tls", "<EHLO me.test"
+#define PLAIN_AUTH \
+  SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, "<STARTTLS", ">220 go\n", "tls", "<EHLO", ">" AUTH_EHLO("PLAIN LOGIN"), "<AUTH PLAIN AGEAYg==", ">235 ok\n", "<MAIL", \
+         "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n", "data", ">250 ok\n", "<QUIT")
+#define REST "data", ">250 ok\n", "<QUIT"
+
+static void test_auth(void **state) {
+  (void)state;
+  const struct {
+    const char *name;
+    unsigned bits;          /* remembered: 1 PLAIN, 2 LOGIN */
+    bool group;             /* hosts_pipe_auth */
+    const char *const *first, *const *second;
+    enum outcome result;
+    bool mark;
+  } cases[] = {
+    {"AUTH is last", 1, false, SCRIPT(TO_TLS, "<AUTH PLAIN AGEAYg==", "quiet", ">" AUTH_EHLO("PLAIN") "235 ok\n", "<MAIL", "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n", REST),
+     NULL, OUTCOME_OK, true},
+    {"the envelope behind AUTH", 1, true, SCRIPT(TO_TLS, "<AUTH PLAIN AGEAYg==", "<MAIL", "<RCPT", "<DATA", ">" AUTH_EHLO("PLAIN") "235 ok\n250 ok\n250 ok\n354 go\n", REST),
+     NULL, OUTCOME_OK, true},
+    {"two steps: always last", 2, true, SCRIPT(TO_TLS, "<AUTH LOGIN", "quiet", ">" AUTH_EHLO("LOGIN") "334 dXNlcg==\n", "<Yg==", ">235 ok\n", "<MAIL", "<RCPT", "<DATA",
+                                              ">250 ok\n250 ok\n354 go\n", REST), NULL, OUTCOME_OK, true},
+    {"F20: AUTH gone", 1, true, SCRIPT(TO_TLS, "<AUTH", "<MAIL", ">" AUTH_EHLO("") "503 what\n530 no\n530 no\n503 no\n"), PLAIN_AUTH, OUTCOME_OK, false},
+    {"F20: mechanism gone", 1, false, SCRIPT(TO_TLS, "<AUTH", ">" AUTH_EHLO("LOGIN") "504 what\n"), PLAIN_AUTH, OUTCOME_OK, false},
+    {"F20: 535 with an envelope behind it", 1, true, SCRIPT(TO_TLS, "<AUTH", ">" AUTH_EHLO("PLAIN") "535 no\n250 ok\n250 ok\n354 go\n"), PLAIN_AUTH, OUTCOME_OK, false},
+    {"F21: 535, genuine", 1, false, SCRIPT(TO_TLS, "<AUTH PLAIN", ">" AUTH_EHLO("PLAIN") "535 no\n", "<QUIT"), NULL, OUTCOME_DEFER, false},
+    {"F21: 535, the next one", 1, false, SCRIPT(TO_TLS, "<AUTH PLAIN", ">" AUTH_EHLO("PLAIN LOGIN") "535 no\n", "<AUTH LOGIN", ">334 dXNlcg==\n", "<Yg==", ">235 ok\n", "<MAIL", "<RCPT",
+                                               "<DATA", ">250 ok\n250 ok\n354 go\n", REST), NULL, OUTCOME_OK, true},
+    {"C7: none remembered, and one is needed", 0, true, SCRIPT(TO_TLS, "quiet", ">" AUTH_EHLO("PLAIN"), "<AUTH PLAIN", ">235 ok\n", "<MAIL", "<RCPT", "<DATA",
+                                                             ">250 ok\n250 ok\n354 go\n", REST), NULL, OUTCOME_OK, true},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct client c;
+    struct hints_ehlo r;
+    struct auth_instance login = {.name = "l", .driver = &login_driver, .o = {.public_name = "LOGIN"}, .is_client = true};
+    struct auth_instance plain = {.next = &login, .name = "p", .driver = &plain_driver, .o = {.public_name = "PLAIN"}, .is_client = true};
+    struct tls_server s = {.scripts = {cases[i].first, cases[i].second}};
+    prepare(&c, &s, STARTTLS, WITH_DATA);
+    c.cfg.auths = &plain;
+    client_option(&c, "hosts_require_auth", "*");
+    if (cases[i].group) client_option(&c, "hosts_pipe_auth", "*");
+    tls_server_start(&s);
+    client_host(&c, s.port);
+    c.d.addrs->host_list->name = "mx.test";
+    remember(&c, s.port, CLEAR, BASIC, 0);
+    if (recall(&c, s.port, &r)) {
+      struct strbuf b = strbuf_new(c.a);
+      r.crypted_auths = (uint16_t)cases[i].bits;
+      hints_put_ehlo(&b, &r);
+      struct hints_db *db = hints_open(c.spool, "misc", true);
+      assert_int_equal(hints_put(db, key_of(&c, s.port), strbuf_str(&b)), 0);
+      hints_close(db);
+    }
+    assert_true(smtp_transport.deliver(&c.d));
+    tls_server_finish(&s);
+    CHECK_INT(cases[i].name, c.d.addrs->result, cases[i].result);
+    if (cases[i].result == OUTCOME_OK) CHECK_INT(cases[i].name, c.d.addrs->early_pipe_used, cases[i].mark);
+    client_free(&c);
+  }
+}
 #else
 static void test_not_built(void **state) {
   (void)state;
@@ -216,6 +288,7 @@ int main(void) {
     cmocka_unit_test(test_in_front_of_tls),
     cmocka_unit_test(test_tls_was_added),
     cmocka_unit_test(test_learn_both_halves),
+    cmocka_unit_test(test_auth),
 #else
     cmocka_unit_test(test_not_built),
 #endif
