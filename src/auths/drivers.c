@@ -4,8 +4,10 @@
 
 const struct auth_driver *const auth_drivers[] = {
   &cram_md5_auth,
+  &dovecot_auth,
   &external_auth,
   &plaintext_auth,
+  &spa_auth,
   &tls_auth,
   NULL,
 };
