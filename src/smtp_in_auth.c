@@ -5,7 +5,7 @@
  *     "NAME authenticator failed for HOST: CODE TEXT[ (set_id=ID)][: DETAIL]"   main and reject log, for every failed attempt
  *     "ignoring AUTH=ADDR from HOST (REASON)"                                   main log
  * Everything the client sends is hostile; what an attempt allocates is given back when the next begins.  One successful authentication
- * per connection; STARTTLS forgets it (smtp_auth_forget).  RFC 4954; manual ch. 33. */
+ * per connection; STARTTLS makes it forgotten.  RFC 4954; manual ch. 33. */
 #include "auth.h"
 #include "os/debug.h"
 #include "policy/match.h"
@@ -226,11 +226,14 @@ void smtp_auth_implicit(struct smtp_session *s) {
   }
 }
 
-void smtp_auth_forget(struct smtp_session *s) {
+void smtp_auth_forget(struct smtp_session *s, bool keep_offer) {
   struct origin *o = &s->c->from;
   o->auth_name = o->auth_pubname = o->auth_id = o->auth_sender = NULL;
-  s->auth_mail_condition = NULL;
-  s->c->auth_advertised = false;
+  s->auth_mail_condition = s->auth_sender_given = NULL;
+  if (!keep_offer) {
+    s->c->auth_advertised = false;
+    s->auth_offered = NULL;
+  }
   s->x.auth_fail_id = NULL;
   s->x.authentication_failed = false;
 }

@@ -291,6 +291,7 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
   }
   s->done = true;
   s->exit_status = s->c->host_checking && st != STREAM_TIMEOUT ? 0 : 1;
+  smtp_log_end(s, NULL); /* smtp_no_mail */
 }
 
 void smtp_log_end(struct smtp_session *s, const char *how) {

@@ -153,8 +153,8 @@ void smtp_do_auth(struct smtp_session *s, struct str arg);
 void smtp_auth_advertise(struct smtp_session *s, struct strbuf *b);
 /* TLS is up: run the authenticators that need no command (driver tls). */
 void smtp_auth_implicit(struct smtp_session *s);
-/* TLS starts: what was said in clear authenticates nobody any more (RFC 3207 section 4.2). */
-void smtp_auth_forget(struct smtp_session *s);
+/* TLS starts: what was said in clear authenticates nobody any more (RFC 3207 section 4.2).  keep_offer: the EHLO reply still counts. */
+void smtp_auth_forget(struct smtp_session *s, bool keep_offer);
 /* The value of MAIL's AUTH= (decoded, living as long as the transaction; NULL: none): sets or clears the authenticated sender and logs why it
  * was ignored.  False: deferred by acl_smtp_mailauth, the reply was given. */
 bool smtp_auth_sender(struct smtp_session *s, const char *value);

@@ -165,14 +165,14 @@ static void keep_result(struct conn *c, const struct tls_result *r) {
 static void forget_clear_text(struct smtp_session *s) {
   struct conn *c = s->c;
   bool keep_state = s->opt->tls_remember_esmtp && c->esmtp;
-  c->from.helo_name = c->from.auth_name = c->from.auth_pubname = c->from.auth_id = c->from.auth_sender = NULL;
+  c->from.helo_name = NULL;
+  smtp_auth_forget(s, keep_state);
   c->from.helo_verified = c->from.helo_verify_failed = false;
   c->tls_advertised = c->pipe_connect_advertised = false;
   if (!keep_state) {
     c->helo_seen = c->esmtp = false;
-    c->auth_advertised = c->dsn_advertised = c->smtputf8_advertised = c->chunking_advertised = c->prdr_advertised =
+    c->dsn_advertised = c->smtputf8_advertised = c->chunking_advertised = c->prdr_advertised =
       c->pipelining_advertised = false;
-    s->auth_offered = NULL;
   }
   s->helo_is_free = s->auth_is_free = s->rset_is_free = true;
   s->early_group = s->mail_was_refused = false;
@@ -289,6 +289,7 @@ void smtp_do_starttls(struct smtp_session *s, struct str arg) {
   int rc = run_handshake(s, &p, false, &error);
   if (rc == 0) {
     forget_clear_text(s);
+    smtp_auth_implicit(s);
     return;
   }
   log_tls_error(s, error);
@@ -309,6 +310,7 @@ bool smtp_start_tls_on_connect(struct smtp_session *s) {
   int rc = run_handshake(s, &p, early_banner, &error);
   if (rc == 0) {
     s->c->from.protocol = s->c->from.host_address ? "smtps" : "local-smtps";
+    smtp_auth_implicit(s);
     return true;
   }
   log_tls_error(s, error);
