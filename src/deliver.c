@@ -577,6 +577,7 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
 
 void deliver_start_internal(const struct config *cfg, const char *id) {
   static const struct deliver_opts plain;
+  if (cfg->o.queue_only) return; /* the next queue run has it */
   if (cfg->harness_mode) {
     (void)deliver_message(cfg, id, &plain);
     return;

@@ -29,6 +29,8 @@ struct remote_ctx {
   struct deliver_run *run; /* of the message the connection was made for */
   struct vec extras;       /* struct extra *: finished ones live on until the connection is over */
   bool is_journaled;
+  struct vec others;       /* ids: for the host, but not for this connection */
+  struct host *others_host;
 };
 
 struct extra {
@@ -60,15 +62,29 @@ static bool mixes_domains(struct deliver_run *run, struct address *lead) {
   return mixes;
 }
 
+static struct host *hosts_of(struct deliver_run *run, struct address *addr) {
+  run->x.addr = addr;
+  run->x.transport = addr->transport;
+  if (!addr->transport || !addr->transport->driver->hosts_of) return addr->host_list;
+  return addr->transport->driver->hosts_of(&run->x, addr->transport, addr);
+}
+
+/* Is that host one of the address's?  What DANE demands hangs on names and addresses having come with DNSSEC. */
+static bool goes_to(struct deliver_run *run, struct address *addr, const struct host *host) {
+  for (const struct host *h = hosts_of(run, addr); h; h = h->next) {
+    bool same_name = strcmpic(h->name, host->name) == 0 || (host->cert_name && strcmpic(h->name, host->cert_name) == 0);
+    if (same_name && (!h->port || h->port == host->port) && (!h->address || h->dnssec == host->dnssec)) return true;
+  }
+  return false;
+}
+
 static struct address *extra_take_batch(struct deliver_run *run, const struct transport *t, const struct host *host) {
   struct address *batch = NULL, **tail = &batch;
   int64_t max = INT64_MAX;
   bool multi_domain = true;
   for (struct address **link = &run->remote; *link && max > 0;) {
     struct address *addr = *link;
-    const struct host *h = addr->host_list;
-    /* what DANE demands hangs on the names and addresses having come with DNSSEC */
-    bool fits = addr->transport == t && h && strcmpic(h->name, host->name) == 0 && h->dnssec == host->dnssec;
+    bool fits = addr->transport == t && goes_to(run, addr, host);
     if (fits && batch) fits = deliver_same_batch(batch, addr, true) && (multi_domain || strcmp(batch->domain, addr->domain) == 0);
     if (!fits) {
       link = &addr->next;
@@ -104,9 +120,7 @@ static void extra_done(struct delivery *d) {
   extra_close(e);
 }
 
-static void extra_not_wanted(struct delivery *d) { extra_close(d->ctx); }
-
-static struct delivery *extra_next(struct delivery *d, const struct host *host);
+static struct delivery *extra_next(struct delivery *d, const struct host *host, bool (*fits)(void *ctx, struct delivery *next), void *ctx);
 
 /* Open, lock and route another message; NULL when it has nothing for this host. */
 static struct delivery *extra_open(struct remote_ctx *base, const struct delivery *d, const char *id, const struct host *host) {
@@ -131,7 +145,6 @@ static struct delivery *extra_open(struct remote_ctx *base, const struct deliver
   struct delivery *next = deliver_new_delivery(&e->run, d->transport, e->batch);
   next->next_for_host = extra_next;
   next->one_done = extra_done;
-  next->not_wanted = extra_not_wanted;
   next->ctx = e;
   if (deliver_prepare(&e->run, next)) return next;
   extra_done(next);
@@ -150,7 +163,25 @@ static bool journal_first(struct remote_ctx *base, const struct delivery *d) {
 
 static bool extra_exists(void *ctx, const char *id) { return spool_exists(ctx, id); }
 
-static struct delivery *extra_next(struct delivery *d, const struct host *host) {
+/* Messages that are for the host but not for this connection wait on, for the next one. */
+static void extras_wait_on(struct remote_ctx *base, const struct transport *t) {
+  for (size_t i = 0; i < base->others.n; i++) wait_add(base->run->cfg, t->name, base->others_host, base->others.v[i]);
+  base->others.n = 0;
+}
+
+static bool extra_suits(struct remote_ctx *base, struct delivery *next, const struct host *host, bool (*fits)(void *ctx, struct delivery *next),
+                        void *ctx) {
+  if (fits(ctx, next)) return true;
+  if (!base->others_host) {
+    base->others_host = ARENA_NEW(base->run->a, struct host);
+    base->others_host->name = host->name;
+  }
+  vec_push(&base->others, arena_strdup(base->run->a, next->msg->id));
+  extra_close(next->ctx);
+  return false;
+}
+
+static struct delivery *extra_next(struct delivery *d, const struct host *host, bool (*fits)(void *ctx, struct delivery *next), void *ctx) {
   struct remote_ctx *base = d->one_done ? ((struct extra *)d->ctx)->base : d->ctx;
   for (int i = 0; i < EXTRA_MAX_TRIES; i++) {
     char id[MSGID_SIZE];
@@ -159,7 +190,7 @@ static struct delivery *extra_next(struct delivery *d, const struct host *host) 
       return NULL;
     if (!d->one_done && !journal_first(base, d)) return NULL; /* the id is lost from the hints only */
     struct delivery *next = extra_open(base, d, id, host);
-    if (next) return next;
+    if (next && extra_suits(base, next, host, fits, ctx)) return next;
     if (!more) return NULL;
   }
   return NULL;
@@ -197,6 +228,7 @@ static void run_transport(struct deliver_run *run, struct address *batch) {
   struct remote_ctx *ctx = ARENA_NEW(run->a, struct remote_ctx);
   ctx->run = run;
   ctx->extras = vec_new(run->a);
+  ctx->others = vec_new(run->a);
   d->ctx = ctx;
   if (!run->dont_deliver) d->next_for_host = extra_next;
   const char *error = NULL;
@@ -206,6 +238,7 @@ static void run_transport(struct deliver_run *run, struct address *batch) {
     else if (!d->transport->driver->deliver(d))
       transport_set_results(batch, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, "transport gave no result");
   }
+  extras_wait_on(ctx, batch->transport);
   for (size_t i = 0; i < ctx->extras.n; i++) message_free(((struct extra *)ctx->extras.v[i])->run.m);
   struct timeval end = time_now();
   for (struct address *addr = batch; addr; addr = addr->next) {
@@ -350,7 +383,8 @@ static void hold_for_queue_run(struct deliver_run *run) {
       continue;
     }
     *link = addr->next;
-    if (addr->transport && addr->host_list) wait_add(run->cfg, addr->transport->name, addr->host_list, run->m->id);
+    struct host *hosts = hosts_of(run, addr);
+    if (hosts) wait_add(run->cfg, addr->transport->name, hosts, run->m->id);
     addr->basic_errno = run->o->first_pass ? ERRNO_LOCAL_ONLY : ERRNO_UNKNOWNERROR;
     addr->message = o == OUTCOME_OK ? "first-pass only routing due to -odqs, queue_smtp_domains or control=queue"
                                     : "queue_smtp_domains lookup deferred";

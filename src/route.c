@@ -318,12 +318,20 @@ enum route_result route_address(struct route_ctx *rc, struct address *addr) {
   return res;
 }
 
+/* A forced failure, or one that is only noted, means none: the address has hosts of its own. */
+static struct host *fallback_list(struct route_ctx *rc, struct router *r) {
+  const char *list = expand_option(rc->x, "fallback_hosts", r->o.fallback_hosts);
+  if (!list && !rc->x->forced_fail)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s router: %s", r->name, rc->x->error ? rc->x->error : "fallback_hosts: expansion failed");
+  return list ? host_build_list(rc->x, list, false) : NULL;
+}
+
 void route_queue_add(struct route_ctx *rc, struct router *r, struct address *addr) {
   struct transport *t = addr->transport;
   addr->router = r;
   if (t && addr->homonym) addr->unique = arena_printf(rc->x->a, "%s/%s/%s", addr->unique, t->name, r->name);
   bool is_remote = t && !t->driver->is_local;
-  if (is_remote && r->o.fallback_hosts) addr->fallback_hosts = host_build_list(rc->x, r->o.fallback_hosts, false);
+  if (is_remote && r->o.fallback_hosts) addr->fallback_hosts = fallback_list(rc, r);
   struct address **list = is_remote ? rc->remote : rc->local;
   addr->next = *list;
   *list = addr;

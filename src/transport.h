@@ -52,9 +52,8 @@ struct delivery {
   bool dont_deliver;           /* -N */
   /* Remote only: after a message is done on an open connection the driver may ask for another message for the same host; NULL: none.
    * Gives the next message's delivery for that host, or NULL.  See deliver.h. */
-  struct delivery *(*next_for_host)(struct delivery *d, const struct host *h);
+  struct delivery *(*next_for_host)(struct delivery *d, const struct host *h, bool (*fits)(void *ctx, struct delivery *next), void *ctx);
   void (*one_done)(struct delivery *d); /* journal the results of that extra delivery */
-  void (*not_wanted)(struct delivery *d); /* the extra delivery does not suit the connection: nothing was tried */
   void *ctx;
   void *setup_data;            /* of the driver's setup, for its deliver */
   int msglog_fd;               /* message log, <= 0 none */
@@ -74,6 +73,8 @@ struct transport_driver {
   bool (*deliver)(struct delivery *d);
   /* Called in the parent before deliver: smtp builds host lists from the hosts option, appendfile expands its quotas; NULL none. */
   enum outcome (*setup)(struct delivery *d, const char **ret_error);
+  /* The hosts an address would be sent to: the router's or the transport's own, perhaps not looked up yet; NULL unknown.  NULL: the router's. */
+  struct host *(*hosts_of)(struct expand_ctx *x, struct transport *t, struct address *addr);
   const char *info;            /* for -bV: "maildir/mailstore/mbx" or NULL */
 };
 extern const struct transport_driver *const transport_drivers[]; /* transports/drivers.c */

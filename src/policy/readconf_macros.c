@@ -66,7 +66,7 @@ static void builtin_features(struct builtin_list *l)
   static const struct {
     const char *macro, *option;
   } by_option[] = {
-      {"TLS", "tls_certificate"}, {"GNUTLS", "tls_certificate"}, {"PRDR", "prdr_enable"}, {"PROXY", "hosts_proxy"},
+      {"TLS", "tls_certificate"}, {"TLS_ALPN", "tls_alpn"}, {"GNUTLS", "tls_certificate"}, {"PRDR", "prdr_enable"}, {"PROXY", "hosts_proxy"},
       {"EVENT", "event_action"}, {"DKIM", "acl_smtp_dkim"}, {"CONTENT_SCANNING", "av_scanner"}, {"SPF", "spf_guess"},
       {"ESMTP_LIMITS", "limits_advertise_hosts"}, {"ESMTP_WELLKNOWN", "wellknown_advertise_hosts"},
       {"I18N", "smtputf8_advertise_hosts"}, {"OCSP", "tls_ocsp_file"}, {"TLS_RESUME", "tls_resumption_hosts"},
@@ -79,6 +79,8 @@ static void builtin_features(struct builtin_list *l)
   builtin_add(l, "_HAVE_", "", "DANE", "y");
   builtin_add(l, "_HAVE_", "", "IPV6", "y");
   builtin_add(l, "_HAVE_", "", "TCP_FASTOPEN", "y");
+  builtin_add(l, "_HAVE_", "", "DANE", "y");
+  builtin_add(l, "_HAVE_", "", "SOCKS", "y");
   if (build_info()->have_pipe_connect) {
     builtin_add(l, "_HAVE_", "", "PIPE_CONNECT", "y");
     builtin_add(l, "_EXP_", "", "PIPE_CONNECT", "y");

@@ -176,7 +176,8 @@ static bool job_options(struct smtp_job *job, const char **ret_error) {
 }
 
 /* Is the message one for this very connection?  What depends on the sender or the like must come out as it did. */
-static bool fits_connection(struct smtp_attempt *s, struct delivery *next) {
+static bool fits_connection(void *ctx, struct delivery *next) {
+  struct smtp_attempt *s = ctx;
   struct expand_ctx *x = next->x;
   x->host = s->host;
   x->tls_out = &s->tls;
@@ -185,7 +186,6 @@ static bool fits_connection(struct smtp_attempt *s, struct delivery *next) {
   if (!s->identity) s->identity = smtp_identity(s, s->d);
   if (strcmp(s->identity, smtp_identity(s, next)) == 0) return true;
   DEBUG(D_TRANSPORT) debug_printf("%s wants a connection of its own\n", next->msg->id);
-  if (next->not_wanted) next->not_wanted(next);
   return false;
 }
 
@@ -196,12 +196,13 @@ static void continue_connection(struct smtp_attempt *s) {
   if (s->in_tls && (listed(s, "hosts_nopass_tls", s->ob->hosts_nopass_tls) || listed(s, "hosts_noproxy_tls", s->ob->hosts_noproxy_tls)))
     return;
   while (!s->dead && d->next_for_host && (max == 0 || s->sequence < max)) {
-    struct delivery *next = d->next_for_host(d, s->host);
+    struct delivery *next = d->next_for_host(d, s->host, fits_connection, s);
     const char *error = NULL;
-    if (!next || !fits_connection(s, next)) return;
+    if (!next) return;
     struct smtp_job *job = job_new(next);
     if (!job_options(job, &error)) {
-      if (next->not_wanted) next->not_wanted(next);
+      transport_set_results(next->addrs, OUTCOME_DEFER, ERRNO_EXPANDFAIL, error);
+      if (next->one_done) next->one_done(next);
       return;
     }
     job->include_ip = s->job->include_ip;
@@ -259,7 +260,9 @@ static struct smtp_attempt *attempt_new(struct smtp_job *job, struct host *h, in
   s->d = job->d;
   s->ob = job->ob;
   s->a = job->d->arena;
-  s->host = h;
+  s->host = ARENA_NEW(s->a, struct host);
+  *s->host = *h; /* with the port, as logs show it */
+  s->host->port = port;
   s->port = port;
   s->is_lmtp = is_lmtp(job->ob);
   s->flight = strbuf_new(s->a);
@@ -337,6 +340,7 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
       continue;
     }
     if (first_message && s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
+    if (first_message) smtp_clear_retry(s);
     smtp_disconnect(s, s->greeting_done && s->fail.trouble != TROUBLE_TIMEOUT);
     return;
   }
@@ -492,6 +496,13 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
   }
 }
 
+static struct host *smtp_hosts_of(struct expand_ctx *x, struct transport *t, struct address *addr) {
+  const struct smtp_opts *ob = t->ob;
+  if (addr->host_list && !(ob->hosts && ob->hosts_override)) return addr->host_list;
+  const char *list = ob->hosts ? expand_string(x, ob->hosts) : NULL;
+  return list ? host_build_list(x, list, false) : NULL;
+}
+
 static struct host *own_host_list(struct smtp_job *job, const char **ret_error) {
   struct delivery *d = job->d;
   if (!job->ob->hosts) {
@@ -509,10 +520,21 @@ static struct host *own_host_list(struct smtp_job *job, const char **ret_error) 
   return hosts;
 }
 
+/* A forced failure means none; what cannot be expanded is noted and means none too: the hosts themselves have been tried. */
+static struct host *own_fallback(struct smtp_job *job) {
+  struct expand_ctx *x = job->d->x;
+  const char *list = expand_option(x, "fallback_hosts", job->ob->fallback_hosts);
+  if (!list && !x->forced_fail) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", x->error ? x->error : "fallback_hosts: expansion failed");
+  return list ? host_build_list(x, list, job->randomize) : NULL;
+}
+
 static void explain_untried(struct smtp_job *job) {
   struct arena *a = job->d->arena;
   for (size_t i = 0; i < job->rcpt_count; i++) {
     struct address *addr = job->rcpts[i].addr;
+    /* one host takes no mail at all, another could not be asked: that is no final word */
+    bool others = job->any_retry_skip || job->any_busy || job->any_not_found;
+    if (job->rcpts[i].state != RCPT_DONE && addr->result == OUTCOME_FAIL && others) addr->result = OUTCOME_DEFER;
     bool partly = job->any_not_found && !job->any_tried && (job->any_retry_skip || job->any_busy);
     if (job->rcpts[i].state == RCPT_DONE || (!partly && (addr->message || addr->basic_errno))) continue;
     addr->result = OUTCOME_DEFER;
@@ -537,6 +559,8 @@ static bool lines_too_long(const struct smtp_job *job) {
 }
 
 static void pretend(struct smtp_job *job, struct host *list) {
+  while (list->next && !list->address && !look_up_host(job, list)) list = list->next;
+  if (!list->address) (void)look_up_host(job, list);
   for (size_t i = 0; i < job->rcpt_count; i++) {
     job->rcpts[i].addr->host_used = list;
     job->rcpts[i].addr->result = OUTCOME_OK;
@@ -570,7 +594,7 @@ static bool smtp_deliver(struct delivery *d) {
   work_hosts(job, list, false);
   if (!job->ob->delay_after_cutoff && job->any_expired && !job->any_retry_skip && !job->any_tried) work_hosts(job, list, true);
   struct host *fallback = smtp_shuffle_hosts(job, d->addrs->fallback_hosts);
-  if (!fallback && job->ob->fallback_hosts) fallback = host_build_list(d->x, job->ob->fallback_hosts, job->randomize);
+  if (!fallback && job->ob->fallback_hosts) fallback = own_fallback(job);
   if (fallback && any_pending(job) && !job->host_may_have_it) {
     reopen_recipients(job);
     work_hosts(job, fallback, false);
@@ -620,4 +644,5 @@ const struct transport_driver smtp_transport = {
   .is_local = false,
   .init = smtp_init,
   .deliver = smtp_deliver,
+  .hosts_of = smtp_hosts_of,
 };

@@ -15,7 +15,8 @@ bool smtp_is_due(const struct smtp_rcpt *r) { return r->state == RCPT_PENDING &&
 
 size_t smtp_group_limit(const struct smtp_attempt *s) {
   int64_t max = s->job->max_rcpt;
-  if (max <= 0 || max > SMTP_MAX_AWAITED - 8) max = SMTP_MAX_AWAITED - 8;
+  if (max <= 0) max = INT64_MAX;
+  if (!s->io && max > SMTP_MAX_AWAITED - 8) max = SMTP_MAX_AWAITED - 8; /* nothing can be read while the first flight is written */
   if (s->facts.limit_rcptmax && (int64_t)s->facts.limit_rcptmax < max) max = s->facts.limit_rcptmax;
   return (size_t)max;
 }
@@ -109,7 +110,8 @@ void smtp_write_envelope(struct smtp_attempt *s, struct smtp_rcpt *first, size_t
   for (size_t i = 0; i < n && !s->dead && !s->mail_refused; i++) {
     if (!smtp_is_due(&first[i])) continue;
     send_rcpt(s, &first[i]);
-    if (!s->pipelining && !smtp_reap_envelope(s)) return;
+    bool is_full = s->io && s->awaited_count >= SMTP_MAX_AWAITED - 8;
+    if ((!s->pipelining || is_full) && !smtp_reap_envelope(s)) return;
   }
   if (!with_data || s->dead || s->mail_refused) return;
   if (!s->pipelining) {

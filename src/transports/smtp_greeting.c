@@ -119,7 +119,7 @@ bool smtp_hello(struct smtp_attempt *s) {
     pipe_connect_learn(s->d->x, &s->plan, &s->need, &s->facts, s->in_tls);
     return true;
   }
-  if (r.code / 100 == 5 && !s->is_lmtp) {
+  if (r.code != 421 && !s->is_lmtp) { /* some that do not know EHLO say it their own way */
     s->ehlo_error = r.text;
     return try_helo(s);
   }

@@ -329,6 +329,8 @@ void smtp_record_failure(struct smtp_attempt *s);
 void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct smtp_awaited *what, const struct smtp_reply *reply);
 /* The message went to this recipient. */
 void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char *confirmation);
+/* Retry records that this attempt has shown to be out of date. */
+void smtp_clear_retry(struct smtp_attempt *s);
 void smtp_log_host(struct smtp_attempt *s, const char *text, int err);
 void smtp_set_facts(struct smtp_attempt *s, struct address *a);
 

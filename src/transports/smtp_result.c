@@ -155,7 +155,9 @@ static void set_result(struct smtp_attempt *s, struct smtp_rcpt *r, bool permane
     smtp_set_facts(s, a);
   else
     a->host_used = NULL;
-  r->state = permanent ? RCPT_DONE : RCPT_PENDING;
+  /* a server that takes no mail at all (RFC 7504) is not the last word when there are others */
+  bool others = s->fail.trouble == TROUBLE_REPLY && s->fail.at == AT_GREETING;
+  r->state = permanent && !others ? RCPT_DONE : RCPT_PENDING;
 }
 
 static const char *address_key(struct smtp_attempt *s, const struct address *a) {
@@ -242,4 +244,14 @@ void smtp_record_failure(struct smtp_attempt *s) {
   if (permanent) return;
   if (class == SMTP_ERROR_HOST) s->job->host_error_seen = true;
   add_retry_items(s, class, class == SMTP_ERROR_RECIPIENT && timed_out ? timed_out : first, text);
+}
+
+/* The host answered: what was noted about it, or about this message there, is over unless this attempt noted it anew. */
+void smtp_clear_retry(struct smtp_attempt *s) {
+  enum smtp_error_class class = s->fail.trouble == TROUBLE_NONE ? SMTP_ERROR_RECIPIENT : smtp_classify(&s->fail);
+  struct address *a = s->d->addrs;
+  if (!s->greeting_done || class == SMTP_ERROR_HOST) return;
+  if (s->job->host_key) retry_add_item(s->a, a, s->job->host_key, NULL, RETRY_HOST | RETRY_DELETE);
+  if (s->job->message_key && class != SMTP_ERROR_MESSAGE) retry_add_item(s->a, a, s->job->message_key, NULL, RETRY_HOST | RETRY_DELETE);
+  s->job->host_key = s->job->message_key = NULL;
 }
