@@ -542,7 +542,7 @@ static enum deliver_result run_message(const struct config *cfg, struct message 
       run.failed = addr->next;
       deliver_mark_done(&run, addr);
     }
-  deliver_run_finish(&run);
+  if (!run.is_finished) deliver_run_finish(&run);
   return DELIVER_DONE;
 }
 

@@ -89,7 +89,9 @@ static bool text_same(const char *a, const char *b) { return a == b || (a && b &
 
 static bool hosts_same(const struct host *a, const struct host *b) {
   for (; a && b; a = a->next, b = b->next)
-    if (strcmpic(a->name, b->name) != 0 || !text_same(a->address, b->address) || a->port != b->port || a->mx != b->mx) return false;
+    if (strcmpic(a->name, b->name) != 0 || !text_same(a->address, b->address) || a->port != b->port || a->mx != b->mx ||
+        a->dnssec != b->dnssec || !text_same(a->cert_name, b->cert_name)) /* what TLS must prove would differ */
+      return false;
   return !a && !b;
 }
 

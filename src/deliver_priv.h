@@ -22,6 +22,7 @@ struct deliver_run {
   struct vec pending;         /* unique forms not yet in the journal */
   int msglog_fd;
   bool dont_deliver, journal_failed, freeze, cancelled;
+  bool is_finished;           /* deliver_run_finish() was called while a connection goes on with other messages */
   bool is_held;               /* the system filter could not be obeyed */
   const char *freeze_why;     /* "(delivery error message)" or NULL */
 };

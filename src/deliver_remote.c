@@ -29,6 +29,8 @@ struct remote_ctx {
   struct deliver_run *run; /* of the message the connection was made for */
   struct vec extras;       /* struct extra *: finished ones live on until the connection is over */
   bool is_journaled;
+  bool is_last;            /* no other batch of the message is left: it can be finished before the connection goes on */
+  struct timeval start;
   struct vec others;       /* ids: for the host, but not for this connection */
   struct host *others_host;
 };
@@ -161,6 +163,36 @@ static bool journal_first(struct remote_ctx *base, const struct delivery *d) {
   return base->is_journaled;
 }
 
+static void finish_batch(struct deliver_run *run, struct address *batch) {
+  for (struct address *addr = batch; addr; addr = addr->next) addr->pass_message = true;
+  deliver_batch_results(run, batch);
+}
+
+static void note_time(struct address *addrs, struct timeval start) {
+  struct timeval end = time_now();
+  for (; addrs; addrs = addrs->next)
+    addrs->delivery_usec = (int)((end.tv_sec - start.tv_sec) * 1000000 + (end.tv_usec - start.tv_usec));
+}
+
+static bool is_settled(const struct address *addrs) {
+  for (; addrs; addrs = addrs->next)
+    if (addrs->result != OUTCOME_OK && addrs->result != OUTCOME_FAIL) return false;
+  return true;
+}
+
+/* Log, journal and end the first message before the connection carries another one; when something of it is left to do, only journal it. */
+static bool finish_first(struct remote_ctx *base, struct delivery *d) {
+  struct deliver_run *run = base->run;
+  if (run->is_finished) return !run->journal_failed;
+  if (!base->is_last || !is_settled(d->addrs)) return journal_first(base, d);
+  note_time(d->addrs, base->start);
+  finish_batch(run, d->addrs);
+  if (run->journal_failed) return false;
+  deliver_run_finish(run);
+  run->is_finished = true;
+  return true;
+}
+
 static bool extra_exists(void *ctx, const char *id) { return spool_exists(ctx, id); }
 
 /* Messages that are for the host but not for this connection wait on, for the next one. */
@@ -188,7 +220,7 @@ static struct delivery *extra_next(struct delivery *d, const struct host *host, 
     bool more = false;
     if (!wait_next(d->cfg, base->run->a, d->transport->name, host->name, base->run->m->id, extra_exists, (void *)d->cfg, id, &more))
       return NULL;
-    if (!d->one_done && !journal_first(base, d)) return NULL; /* the id is lost from the hints only */
+    if (!d->one_done && !finish_first(base, d)) return NULL; /* the id is lost from the hints only */
     struct delivery *next = extra_open(base, d, id, host);
     if (next && extra_suits(base, next, host, fits, ctx)) return next;
     if (!more) return NULL;
@@ -222,11 +254,12 @@ static struct address *take_batch(struct deliver_run *run) {
   return lead;
 }
 
-static void run_transport(struct deliver_run *run, struct address *batch) {
-  struct timeval start = time_now();
+static void run_transport(struct deliver_run *run, struct address *batch, bool is_last) {
   struct delivery *d = deliver_new_delivery(run, batch->transport, batch);
   struct remote_ctx *ctx = ARENA_NEW(run->a, struct remote_ctx);
   ctx->run = run;
+  ctx->start = time_now();
+  ctx->is_last = is_last;
   ctx->extras = vec_new(run->a);
   ctx->others = vec_new(run->a);
   d->ctx = ctx;
@@ -240,9 +273,9 @@ static void run_transport(struct deliver_run *run, struct address *batch) {
   }
   extras_wait_on(ctx, batch->transport);
   for (size_t i = 0; i < ctx->extras.n; i++) message_free(((struct extra *)ctx->extras.v[i])->run.m);
-  struct timeval end = time_now();
+  if (run->is_finished) return;
+  note_time(batch, ctx->start);
   for (struct address *addr = batch; addr; addr = addr->next) {
-    addr->delivery_usec = (int)((end.tv_sec - start.tv_sec) * 1000000 + (end.tv_usec - start.tv_usec));
     if (run->dont_deliver && addr->result == OUTCOME_OK && !addr->confirmation) {
       addr->confirmation = "delivery bypassed by -N option";
       addr->message = NULL;
@@ -251,14 +284,9 @@ static void run_transport(struct deliver_run *run, struct address *batch) {
 }
 
 /* In this process, if max_parallel allows. */
-static void run_here(struct deliver_run *run, struct address *batch, bool held) {
-  run_transport(run, batch);
+static void run_here(struct deliver_run *run, struct address *batch, bool held, bool is_last) {
+  run_transport(run, batch, is_last);
   if (held) deliver_slot_give(run, batch->transport);
-}
-
-static void finish_batch(struct deliver_run *run, struct address *batch) {
-  for (struct address *addr = batch; addr; addr = addr->next) addr->pass_message = true;
-  deliver_batch_results(run, batch);
 }
 
 /* --- parallel children ------------------------------------------------------------------------------ */
@@ -279,7 +307,7 @@ static bool slot_start(struct deliver_run *run, struct slot *s, struct address *
     /* The lock is the parent's: when that is killed another process may take the message, so this one must not go on sending it. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1);
-    run_transport(run, batch);
+    run_transport(run, batch, false);
     struct strbuf b = strbuf_new(run->a);
     deliver_results_encode(&b, batch);
     _exit(sys_write_all(fds[1], b.p, b.n) < 0 ? 1 : 0);
@@ -364,7 +392,7 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
       continue;
     }
     /* No process or pipe to be had: do it here. */
-    run_here(run, batch, held);
+    run_here(run, batch, held, false);
     finish_batch(run, batch);
   }
   while (slots_busy(slots, max) > 0) (void)slots_poll(run, slots, max);
@@ -443,7 +471,7 @@ void deliver_remote_all(struct deliver_run *run) {
       continue;
     }
     bool held;
-    if (deliver_slot_take(run, batch, &held)) run_here(run, batch, held);
-    finish_batch(run, batch);
+    if (deliver_slot_take(run, batch, &held)) run_here(run, batch, held, i + 1 == batches.n);
+    if (!run->is_finished) finish_batch(run, batch);
   }
 }

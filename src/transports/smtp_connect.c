@@ -37,8 +37,8 @@ static bool connect_failed(struct smtp_attempt *s, int err) {
     log_write(LS_ALWAYS, LOG_MAIN, "bind of [%s]:%d failed", s->interface, s->port);
     DEBUG(D_TRANSPORT | D_V) debug_printf("unable to bind outgoing SMTP call to %s: %s\n", s->interface, strerror(-err));
   }
-  DEBUG(D_TRANSPORT | D_V) debug_printf(" sock_connect failed: %s\n", strerror(-err));
   if (err == -ECONNREFUSED && s->d->cfg->harness_mode && s->ob->connect_timeout == 999999) err = -ETIMEDOUT; /* test suite */
+  DEBUG(D_TRANSPORT | D_V) debug_printf(" sock_connect failed: %s\n", strerror(-err));
   smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_CONNECT, .at = AT_GREETING, .err = -err});
   s->dead = true;
   return false;

@@ -512,7 +512,7 @@ sub log_tls_errors {
   }
   s/\((?:gnutls_handshake|SSL_connect)\): (?:No common application protocol could be negotiated|No ALPN.*)\.?/(tls lib connect): error: <<ALPN>>/i;
   s/(failed to import ARC key: ).*|error:[0-9A-F]+:DECODER routines::unsupported/defined $1 ? "${1}error:1E08010C:DECODER routines::unsupported" : 'error:1E08010C:DECODER routines::unsupported'/e;
-  if (/\(recv\): .*(?:Decode error|did not send any certificate)/ && @$in && $in->[0] =~ /TLS session: error on first read/) {
+  if (/\(recv\): .*(?:Decode error|did not send any certificate|Certificate is required)/ && @$in && $in->[0] =~ /TLS session: error on first read/) {
     $in->[0] =~ s/TLS session: error on first read:?/TLS session: (gnutls_handshake): A TLS fatal alert has been received.:/;
     return 0;
   }
