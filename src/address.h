@@ -81,6 +81,7 @@ struct address {
   const char *domain_retry_key;
   const char *onetime_parent;
   const char *orcpt;
+  const char *sent_as, *sent_from; /* recipient and sender as they went out, when they were converted to A-labels */
   unsigned dsn_flags;
   bool dsn_aware;                 /* next hop speaks DSN */
   bool dsn_expanded;              /* NOTIFY=SUCCESS, and a redirection took its place */

@@ -65,6 +65,7 @@ bool report_open(struct report *r, struct message *old, struct expand_ctx *x, co
   r->m->is_local = true;
   r->m->deliver_firsttime = true;
   r->m->dont_deliver = old->dont_deliver;
+  r->m->smtputf8 = old->smtputf8;
   r->m->bounce_of = arena_strdup(r->a, old->id);
   message_add_recipient(r->m, to);
   r->body = strbuf_new_t(r->a, TAINTED, 4096);
@@ -248,7 +249,7 @@ static void add_reason(struct strbuf *b, const struct address *addr, const char 
     if (addr->host_used->address) strbuf_addl(b, " [", addr->host_used->address, "]", NULL);
     strbuf_addc(b, '\n');
   }
-  bool is_secret = addr->user_message && !*addr->user_message;
+  bool is_secret = (addr->user_message && !*addr->user_message) || addr->basic_errno == ERRNO_UTF8_FWD;
   if (is_secret || !text || !*text) return;
   strbuf_addl(b, "    ", lead, NULL);
   bool may_break = addr->host_used != NULL;
@@ -330,7 +331,7 @@ static void add_status(struct report *r, const struct address *addr, const char 
 }
 
 static void open_status(struct report *r) {
-  strbuf_addf(&r->body, "--%s\nContent-type: message/delivery-status\n\nReporting-MTA: dns; %s\n", r->boundary,
+  strbuf_addf(&r->body, "--%s\nContent-type: message/%sdelivery-status\n\nReporting-MTA: dns; %s\n", r->boundary, r->old->smtputf8 ? "global-" : "",
               r->old->cfg->primary_hostname);
   if (r->old->dsn_envid) strbuf_addf(&r->body, "Original-Envelope-ID: %s\n", report_one_line(r->a, r->old->dsn_envid));
   strbuf_addc(&r->body, '\n');
@@ -371,7 +372,7 @@ static void add_copy(struct report *r, bool want_body) {
   if (body && o->bounce_return_size_limit > 0 && r->old->body_size > whole_chunks(o->bounce_return_size_limit)) limited = true;
   if (body && o->bounce_return_linesize_limit > 0 && r->old->max_received_linelength > o->bounce_return_linesize_limit) limited = true;
   if (limited) body = false;
-  strbuf_addf(&r->body, "--%s\nContent-type: %s\n\n", r->boundary, body ? "message/rfc822" : "text/rfc822-headers");
+  strbuf_addf(&r->body, "--%s\nContent-type: %s\n\n", r->boundary, !body ? "text/rfc822-headers" : r->old->smtputf8 ? "message/global" : "message/rfc822");
   add_old_headers(r);
   if (limited) strbuf_adds(&r->body, "X-Exim-DSN-Information: Due to administrative limits only headers are returned\n");
   strbuf_addc(&r->body, '\n');

@@ -556,8 +556,10 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
   log_set_message_id(id);
   enum deliver_result result = DELIVER_NOT_ATTEMPTED;
   struct message *m = NULL;
+  bool outer_utf8 = log_set_utf8(false);
   switch (spool_open(cfg, id, true, &m)) {
     case SPOOL_OPENED:
+      log_set_utf8(m->smtputf8);
       result = run_message(cfg, m, o);
       message_free(m);
       break;
@@ -572,6 +574,7 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
   }
   lookup_tidy();
   log_set_message_id(*outer_id ? outer_id : NULL);
+  log_set_utf8(outer_utf8);
   return result;
 }
 

@@ -33,6 +33,8 @@ const char *deliver_log_address(struct arena *a, const struct address *addr, boo
   bool is_local = addr->transport && addr->transport->driver && addr->transport->driver->is_local;
   if (is_pseudo(addr)) {
     strbuf_adds(&b, addr->file_used ? addr->file_used : addr->address);
+  } else if (addr->sent_as) {
+    strbuf_adds(&b, addr->sent_as);
   } else {
     add_local_part(&b, addr);
     if (!(is_success && is_local && router_logs_as_local(addr->router))) strbuf_addl(&b, "@", addr->domain, NULL);
@@ -106,7 +108,7 @@ static void add_tls(struct strbuf *b, const struct address *addr) {
 }
 
 static void add_common(struct strbuf *b, const struct message *m, const struct address *addr) {
-  if (log_selects(LS_SENDER_ON_DELIVERY)) strbuf_addl(b, " F=<", m->sender ? m->sender : "", ">", NULL);
+  if (log_selects(LS_SENDER_ON_DELIVERY)) strbuf_addl(b, " F=<", addr->sent_from ? addr->sent_from : m->sender ? m->sender : "", ">", NULL);
   if (m->queue_name && *m->queue_name) strbuf_addl(b, " Q=", m->queue_name, NULL);
   if (log_selects(LS_RETURN_PATH_ON_DELIVERY)) {
     const char *rp = addr->return_path ? addr->return_path : addr->prop.errors_address ? addr->prop.errors_address : m->sender;

@@ -62,7 +62,8 @@ static const struct {
     {'v', offsetof(struct address, tls_ver)},       {'l', offsetof(struct address, local_interface)},
     {'w', offsetof(struct address, shadow_message)}, {'p', offsetof(struct address, return_path)},
     {'y', offsetof(struct address, proxy_used)},    {'q', offsetof(struct address, protocol_steps)},
-    {'f', offsetof(struct address, file_used)},
+    {'f', offsetof(struct address, file_used)},     {'Y', offsetof(struct address, sent_as)},
+    {'Z', offsetof(struct address, sent_from)},
 };
 
 static void put_host(struct strbuf *b, const struct host *h) {

@@ -9,6 +9,7 @@
 #include "dns.h"
 
 #include "base/timeutil.h"
+#include "formats/utf8_domain.h"
 #include "os/debug.h"
 #include "os/log.h"
 #include "os/resolver.h"
@@ -147,6 +148,10 @@ enum dns_status dns_lookup(struct expand_ctx *x, const char *name, int type, con
   static const struct dns_query_opts none = {.cname_limit = -1};
   if (!o) o = &none;
   int limit = o->cname_limit >= 0 ? o->cname_limit : x->cfg ? (int)x->cfg->o.dns_cname_loops : 1;
+  if (!utf8_is_ascii(str_c(name))) { /* on the wire a domain is ASCII */
+    const char *error = NULL, *alabel = utf8_domain_to_alabel(x->a, name, &error);
+    if (alabel) name = alabel;
+  }
   const char *asked = name;
   bool all_secure = true;
   limit = MAX(0, MIN(limit, CNAME_LIMIT_MAX));

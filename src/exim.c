@@ -197,7 +197,7 @@ static bool choose_sender(struct run *r, struct arena *a, const char **ret)
   size_t domain = 0;
   *ret = NULL;
   if (!r->c->sender) return true;
-  struct addr_opts ao = {.allow_empty = true, .allow_domain_literal = true, .allow_utf8 = mo->allow_utf8_domains, .strip_trailing_dot = mo->strip_trailing_dot};
+  struct addr_opts ao = {.allow_empty = true, .allow_domain_literal = true, .allow_utf8 = true, .strip_trailing_dot = mo->strip_trailing_dot};
   const char *text = foreign(a, r->c->sender);
   const char *addr = *text ? rfc5322_extract_address(a, str_c(text), ao, &domain, &error) : "";
   if (!addr) {

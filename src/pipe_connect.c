@@ -102,7 +102,7 @@ enum { BOTH = EHLO_PIPELINING | EHLO_PIPE_CONNECT };
 /* What the envelope needs, of the half in which it is sent. */
 static bool need_is_met(const struct pipe_need *n, uint16_t features, uint16_t auths) {
   if (n->auth_required && !auths) return false;
-  return !n->utf8_needed || (features & EHLO_SMTPUTF8);
+  return !n->utf8_needed || (!n->downconvert_forced && (features & EHLO_SMTPUTF8));
 }
 
 static bool is_starttls(const struct pipe_need *n, const struct hints_ehlo *r) {

@@ -53,7 +53,7 @@ struct pipe_need {
   const char *host_name, *host_address;
   int port;
   bool may_tls;                      /* STARTTLS is used where it is offered */
-  bool is_lmtp, is_smtps, avoid_esmtp, avoid_pipelining, helo_unknown, tls_required, auth_required, utf8_needed;
+  bool is_lmtp, is_smtps, avoid_esmtp, avoid_pipelining, helo_unknown, tls_required, auth_required, utf8_needed, downconvert_forced /* decided when the real EHLO reply is there */;
   bool already_failed;               /* C8: an early attempt to this host failed in this delivery */
   uint32_t fingerprint;              /* of authenticators, HELO template, interface */
 };

@@ -305,6 +305,7 @@ static struct receive_reply receive_run(struct reception *r) {
     return end_without(r, RECEIVE_REJECTED, r->reply, false);
   }
   log_set_message_id(m->id);
+  log_set_utf8(m->smtputf8);
   if (r->after_headers && !r->after_headers(r, &reply)) return reply;
   bool had_headers = m->headers != NULL;
   receive_fix_headers(r);

@@ -228,7 +228,7 @@ static void add_from(struct reception *r) {
 
 static const char *first_address_of(struct reception *r, const struct header_line *h) {
   struct str name, value;
-  struct addr_opts o = {.allow_domain_literal = r->c->cfg->o.allow_domain_literals};
+  struct addr_opts o = {.allow_domain_literal = r->c->cfg->o.allow_domain_literals, .allow_utf8 = r->m->smtputf8};
   const char *error;
   if (!h || !header_split(str_n(h->text, h->n), &name, &value)) return NULL;
   return rfc5322_extract_address(r->m->arena, str_n(value.p, rfc5322_find_address_end(value)), o, NULL, &error);
@@ -297,7 +297,7 @@ static const char *qualify_header(struct reception *r, const struct header_line 
   if (!header_split(str_n(h->text, h->n), &name, &value)) return NULL;
   struct strbuf b = strbuf_new_t(r->m->arena, TAINTED, h->n + 32);
   strbuf_add(&b, h->text, (size_t)(value.p - h->text));
-  struct addr_opts o = {.allow_domain_literal = true, .allow_empty = true};
+  struct addr_opts o = {.allow_domain_literal = true, .allow_empty = true, .allow_utf8 = r->m->smtputf8};
   struct arena *tmp = arena_new("header addresses"); /* half a million of them fit into a header */
   for (struct arena_mark mark = arena_mark(tmp); value.n > 0; arena_release(tmp, mark)) {
     size_t n = rfc5322_find_address_end(value), domain = 0;

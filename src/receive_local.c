@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "formats/utf8_domain.h"
 #include "os/sys.h"
 #include "policy/match.h"
 #include "policy/rewrite.h"
@@ -222,13 +223,14 @@ static const char *qualify(struct submission *s, const char *address, size_t dom
 static void add_recipient_text(struct submission *s, struct str text, bool into_nonrecipients) {
   struct addr_opts o = {.allow_domain_literal = s->c->cfg->o.allow_domain_literals,
                         .strip_angle_excess = s->c->cfg->o.strip_excess_angle_brackets,
-                        .strip_trailing_dot = s->c->cfg->o.strip_trailing_dot};
+                        .strip_trailing_dot = s->c->cfg->o.strip_trailing_dot, .allow_utf8 = true};
   size_t domain = 0;
   const char *error = NULL, *a = rfc5322_extract_address(s->x.a, text, o, &domain, &error);
   if (!a) {
     if (error && strcmp(error, "empty address") != 0) note_bad(s, text, error);
     return;
   }
+  if (!utf8_is_ascii(str_c(a))) s->m->smtputf8 = true;
   const char *raw = a;
   a = qualify(s, a, domain, false);
   if (s->c->cfg->rewrite_rules) a = rewrite_address(&s->x, a, REWRITE_ENVTO, s->c->cfg->rewrite_rules);
@@ -259,7 +261,7 @@ static void set_sender(struct submission *s, const char *text) {
   const char *sender = NULL, *error;
   size_t domain = 0;
   if (text) {
-    struct addr_opts o = {.allow_empty = true, .allow_domain_literal = s->c->cfg->o.allow_domain_literals};
+    struct addr_opts o = {.allow_empty = true, .allow_domain_literal = s->c->cfg->o.allow_domain_literals, .allow_utf8 = true};
     sender = *text ? rfc5322_extract_address(s->x.a, str_c(text), o, &domain, &error) : "";
     if (sender) sender = qualify(s, sender, domain, true);
     if (sender && !may_set_sender(s, sender)) sender = NULL;
@@ -269,6 +271,7 @@ static void set_sender(struct submission *s, const char *text) {
   if (!sender) sender = own_address(s);
   else if (!s->c->is_trusted) s->m->sender_set_untrusted = strcmp(sender, own_address(s)) != 0;
   s->m->sender = arena_strdup(s->m->arena, sender);
+  if (!utf8_is_ascii(str_c(sender))) s->m->smtputf8 = true;
   s->m->recipients_are_rewritten = true; /* each when it is added */
   struct origin *f = &s->c->from;
   if (s->c->sender_is_own && !f->host_address) {

@@ -63,6 +63,7 @@ void smtp_reset(struct smtp_session *s) {
   s->x.acl_verify_message = s->x.address_data = s->x.sender_address_data = NULL;
   s->x.sender_verify_failure = s->x.recipient_verify_failure = NULL;
   log_set_message_id(NULL);
+  log_set_utf8(false);
 }
 
 const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_sender, const char **ret_raw) {

@@ -40,7 +40,7 @@ static void reject_syntax(struct smtp_session *s, struct str arg, bool esmtp) {
 void smtp_set_protocol(struct smtp_session *s, bool esmtp) {
   struct conn *c = s->c;
   if (c->is_batched) return;
-  c->from.protocol = arena_printf(c->arena, "%s%ssmtp%s%s", c->from.host_address ? "" : "local-", esmtp ? "e" : "",
+  c->from.protocol = arena_printf(c->arena, "%s%s%ssmtp%s%s", s->m->smtputf8 ? "utf8" : "", c->from.host_address ? "" : "local-", esmtp ? "e" : "",
                                   c->from.tls.active ? "s" : "", esmtp && c->from.auth_name ? "a" : "");
 }
 
@@ -90,6 +90,8 @@ static void add_extensions(struct smtp_session *s, struct strbuf *b) {
   if (smtp_advertise_tls(s)) strbuf_adds(b, "\nSTARTTLS");
   c->prdr_advertised = o->prdr_enable;
   if (c->prdr_advertised) strbuf_adds(b, "\nPRDR");
+  c->smtputf8_advertised = o->accept_8bitmime && smtp_host_in(s, "smtputf8_advertise_hosts", o->smtputf8_advertise_hosts);
+  if (c->smtputf8_advertised) strbuf_adds(b, "\nSMTPUTF8");
   c->wellknown_advertised = o->acl_smtp_wellknown && smtp_host_in(s, "wellknown_advertise_hosts", o->wellknown_advertise_hosts);
   if (c->wellknown_advertised) strbuf_adds(b, "\nWELLKNOWN");
   strbuf_adds(b, "\nHELP");

@@ -9,7 +9,7 @@
 
 struct mail_params {
   uint64_t size;
-  bool has_size, wants_prdr;
+  bool has_size, wants_prdr, smtputf8;
   int body_type;
   int dsn_ret;
   const char *envid;
@@ -51,6 +51,12 @@ static const char *take_param(struct smtp_session *s, struct str key, struct str
   if (str_eqic(key, STR("ENVID")) && c->dsn_advertised) {
     if (p->envid) return "ENVID can be specified once only";
     p->envid = str_dup(s->m->arena, value);
+    return NULL;
+  }
+  if (str_eqic(key, STR("SMTPUTF8"))) {
+    if (!c->smtputf8_advertised) return "SMTPUTF8 used when not advertised";
+    if (has) return "unexpected value for SMTPUTF8";
+    p->smtputf8 = true;
     return NULL;
   }
   if (str_eqic(key, STR("PRDR")) && c->prdr_advertised) {
@@ -154,6 +160,13 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   if (!may_start(s, arg)) return;
   size_t path = smtp_path_len(arg);
   if (!take_params(s, arg, path, &p)) return;
+  log_set_utf8(p.smtputf8);
+  if (p.smtputf8 || s->m->smtputf8) {
+    s->m->smtputf8 = p.smtputf8;
+    smtp_set_protocol(s, s->c->esmtp);
+  } else if (s->c->from.protocol && strncmp(s->c->from.protocol, "utf8", 4) == 0) {
+    smtp_set_protocol(s, s->c->esmtp); /* the message before this one was */
+  }
   struct str text = str_n(arg.p, path);
   if (s->c->cfg->smtp_rewrite_rules)
     text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP_SENDER, s->c->cfg->smtp_rewrite_rules));

@@ -70,6 +70,7 @@ static void put_flags(struct spool_header_file *h, const struct message *m) {
   h->sender_set_untrusted = m->sender_set_untrusted;
   h->smtputf8 = m->smtputf8;
   h->utf8_downcvt = m->utf8_downcvt;
+  h->utf8_optdowncvt = m->utf8_optdowncvt;
   h->wireformat = m->spool_wireformat;
   h->dsn_envid = m->dsn_envid;
   h->dsn_ret = m->dsn_ret;
@@ -146,6 +147,7 @@ static void get_flags(struct message *m, const struct spool_header_file *h) {
   m->sender_set_untrusted = h->sender_set_untrusted;
   m->smtputf8 = h->smtputf8;
   m->utf8_downcvt = h->utf8_downcvt;
+  m->utf8_optdowncvt = h->utf8_optdowncvt;
   m->spool_wireformat = h->wireformat;
   m->dsn_envid = h->dsn_envid;
   m->dsn_ret = h->dsn_ret;

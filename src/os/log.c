@@ -38,6 +38,7 @@ static struct {
   uint64_t selector;
   char message_id[MSGID_SIZE];
   struct log_file file[KINDS];
+  bool utf8;            /* UTF-8 in texts is meant as such */
   bool in_panic;        /* guards against a panic about the panic log */
 } log_state = {.file = {{.fd = -1}, {.fd = -1}, {.fd = -1}}};
 
@@ -126,6 +127,12 @@ void log_set_message_id(const char *id) {
 }
 const char *log_message_id(void) { return log_state.message_id[0] ? log_state.message_id : NULL; }
 
+bool log_set_utf8(bool on) {
+  bool old = log_state.utf8;
+  log_state.utf8 = on;
+  return old;
+}
+
 void log_close(void) {
   for (int k = 0; k < KINDS; k++) {
     if (log_state.file[k].fd >= 0) close(log_state.file[k].fd);
@@ -150,6 +157,21 @@ static bool is_plain(unsigned char c) {
   return c >= 32 && c != 127;
 }
 
+/* Length of a well-formed UTF-8 character at s that changes nothing but itself: no C1 control, no line or direction mark.  0: none. */
+static size_t shown_utf8(const char *s, size_t n) {
+  unsigned char c = (unsigned char)*s;
+  size_t len = c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+  if (!len || len > n) return 0;
+  uint32_t v = c & (0x7fu >> len);
+  for (size_t i = 1; i < len; i++) {
+    if (((unsigned char)s[i] & 0xc0) != 0x80) return 0;
+    v = v << 6 | ((unsigned char)s[i] & 0x3f);
+  }
+  if (v < 0xa0 || (len == 3 && v < 0x800) || (len == 4 && v < 0x10000) || v > 0x10ffff || (v >= 0xd800 && v < 0xe000)) return 0;
+  bool is_mark = (v >= 0x200e && v <= 0x200f) || (v >= 0x2028 && v <= 0x202e) || (v >= 0x2066 && v <= 0x2069);
+  return is_mark ? 0 : len;
+}
+
 /* Escaped copy of text into buf; returns bytes put (never over size - 1). */
 static size_t put_escaped(char *buf, size_t size, const char *text, size_t n, bool keep_tabs) {
   size_t o = 0;
@@ -157,6 +179,13 @@ static size_t put_escaped(char *buf, size_t size, const char *text, size_t n, bo
     unsigned char c = (unsigned char)text[i];
     if (is_plain(c) || (c == '\t' && keep_tabs)) {
       buf[o++] = (char)c;
+      continue;
+    }
+    size_t len = log_state.utf8 && c >= 128 ? shown_utf8(text + i, n - i) : 0;
+    if (len > 0) {
+      memcpy(buf + o, text + i, len);
+      o += len;
+      i += len - 1;
       continue;
     }
     buf[o++] = '\\';

@@ -114,11 +114,7 @@ static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fli
   size_t from = 0;
   struct smtp_rcpt *first = in_flight ? &s->job->rcpts[0] : NULL;
   bool clean = true;
-  if (s->d->msg->smtputf8 && !(s->facts.features & EHLO_SMTPUTF8)) {
-    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_MAIL, .err = 0,
-                                               .reply = "utf8 support required but not offered for forwarding"});
-    return false;
-  }
+  if (!in_flight && !smtp_utf8_decide(s)) return false;
   if (!in_flight && !smtp_auth_prepare_mail(s)) return false;
   if (!in_flight) first = smtp_next_group(s, &at, &n);
   while (first) {

@@ -32,6 +32,7 @@ static void gather_need(struct smtp_attempt *s, bool already_failed) {
     .avoid_pipelining = listed(s, "hosts_avoid_pipelining", s->ob->hosts_avoid_pipelining),
     .helo_unknown = s->helo == NULL,
     .utf8_needed = s->d->msg->smtputf8,
+    .downconvert_forced = smtp_utf8_forced(s),
     .already_failed = already_failed,
     .fingerprint = pipe_connect_fingerprint(s->d->cfg, s->ob->helo_data, s->ob->interface),
   };

@@ -81,7 +81,8 @@ static void send_mail(struct smtp_attempt *s, const struct smtp_rcpt *first, siz
   }
   const char *dsn = dsn_mail_params(s);
   if (*dsn) s->used_features |= EHLO_DSN;
-  const char *utf8 = s->d->msg->smtputf8 && (s->facts.features & EHLO_SMTPUTF8) ? " SMTPUTF8" : "";
+  sender = smtp_utf8_address(s, sender);
+  const char *utf8 = s->d->msg->smtputf8 && !s->downconvert && (s->facts.features & EHLO_SMTPUTF8) ? " SMTPUTF8" : "";
   if (*utf8) s->used_features |= EHLO_SMTPUTF8;
   s->prdr_asked = wants_prdr(s, first, n);
   if (s->prdr_asked) s->used_features |= EHLO_PRDR;
@@ -94,7 +95,11 @@ static void send_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r) {
   const char *quota = s->is_lmtp && s->ob->lmtp_ignore_quota && (s->facts.features & EHLO_IGNOREQUOTA) ? " IGNOREQUOTA" : "";
   if (*dsn) s->used_features |= EHLO_DSN;
   r->addr->dsn_aware = (s->facts.features & EHLO_DSN) != 0;
-  const char *to = address_rcpt_text(s->a, r->addr);
+  const char *to = smtp_utf8_address(s, address_rcpt_text(s->a, r->addr));
+  if (s->downconvert) {
+    r->addr->sent_as = to;
+    r->addr->sent_from = smtp_utf8_address(s, s->d->return_path ? s->d->return_path : "");
+  }
   smtp_send(s, AT_RCPT, r, "RCPT TO:<%s>%s%s", to, quota, dsn);
   if (s->dead) return;
   /* texts name the recipient without parameters */

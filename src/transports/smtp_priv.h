@@ -60,6 +60,7 @@ struct smtp_failure {
   int err;               /* errno of TROUBLE_CONNECT, TROUBLE_LOCAL */
   const char *command;
   const char *reply;     /* reply text or the malformed line */
+  bool is_final;         /* nothing will change: fail at once, whatever the trouble */
   bool per_rcpt;         /* a reply to the content for one recipient only (LMTP, PRDR) */
   int64_t bytes_sent;    /* of the content, at AT_BLOCK */
 };
@@ -113,7 +114,7 @@ struct smtp_attempt {
   bool facts_are_real, greeting_done;
   const char *ehlo_error;         /* reply to a refused EHLO, for texts */
   bool pipelining;                /* may groups be sent */
-  bool mail_refused, data_refused, data_sent, bdat_used, prdr_asked, prdr_used, any_success;
+  bool mail_refused, data_refused, data_sent, bdat_used, prdr_asked, prdr_used, any_success, downconvert;
 
   /* TLS */
   bool is_smtps;                  /* TLS from the first byte */
@@ -295,6 +296,14 @@ struct host *smtp_probe_hosts(struct delivery *d, const char **ret_error);
 int smtp_probe_port(struct delivery *d, const char **ret_error);
 /* Addresses of a host known by name; false: none, d->addrs->message says why. */
 bool smtp_probe_look_up(struct delivery *d, struct host *h);
+
+/* --- smtp_utf8.c --- */
+/* utf8_downconvert for this message, now that the server's extensions are known.  False: it cannot go there; s->fail. */
+bool smtp_utf8_decide(struct smtp_attempt *s);
+/* Must the message be converted whatever the server offers? */
+bool smtp_utf8_forced(const struct smtp_attempt *s);
+/* The address as it goes out. */
+const char *smtp_utf8_address(struct smtp_attempt *s, const char *address);
 
 /* --- smtp_envelope.c --- */
 /* Write MAIL, RCPTs of [first, last) and DATA as far as one flight may go; *ret_sent: recipients written. */

@@ -219,13 +219,13 @@ static void add_retry_items(struct smtp_attempt *s, enum smtp_error_class class,
 static bool is_logged_for_host(const struct smtp_failure *f, bool permanent, enum smtp_error_class class) {
   if (f->trouble == TROUBLE_TLS || f->trouble == TROUBLE_AUTH) return false;
   if (f->trouble == TROUBLE_DANE) return !permanent;
-  return !permanent || class == SMTP_ERROR_HOST;
+  return !permanent || f->is_final || class == SMTP_ERROR_HOST;
 }
 
 void smtp_record_failure(struct smtp_attempt *s) {
   const struct smtp_failure *f = &s->fail;
   enum smtp_error_class class = smtp_classify(f);
-  bool permanent = (f->trouble == TROUBLE_REPLY && f->code / 100 == 5) || (f->trouble == TROUBLE_DANE && f->err == 0);
+  bool permanent = f->is_final || (f->trouble == TROUBLE_REPLY && f->code / 100 == 5) || (f->trouble == TROUBLE_DANE && f->err == 0);
   bool connected = f->trouble != TROUBLE_CONNECT && f->trouble != TROUBLE_DANE && f->trouble != TROUBLE_AUTH;
   int err, more;
   const char *text = smtp_failure_text(s, f, &err, &more);

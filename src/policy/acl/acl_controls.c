@@ -101,6 +101,14 @@ static const char *set_suppress_fixups(struct acl_run *r, const char *o) {
   return (void)o, r->x->msg->suppress_local_fixups = true, NULL;
 }
 
+static const char *set_downconvert(struct acl_run *r, const char *o) {
+  struct message *m = r->x->msg;
+  if (*o && strcmp(o, "1") != 0 && strcmp(o, "0") != 0 && strcmp(o, "-1") != 0) return "syntax";
+  m->utf8_downcvt = !*o || *o == '1';
+  m->utf8_optdowncvt = *o == '-';
+  return NULL;
+}
+
 static const char *set_wellknown(struct acl_run *r, const char *o) {
   struct conn *c = r->x->conn;
   if (!c) return "syntax";
@@ -135,7 +143,7 @@ static const struct control controls[] = {
   {"submission", TAKES_OPTION, ONLY(ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA)), set_submission},
   {"suppress_local_fixups", 0, ONLY(ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_BIT(NOTSMTP_START)),
    set_suppress_fixups},
-  {"utf8_downconvert", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
+  {"utf8_downconvert", TAKES_OPTION, ONLY(ACL_BIT(RCPT) | ACL_BIT(VRFY)), set_downconvert},
   {"wellknown", TAKES_OPTION, ONLY(ACL_BIT(WELLKNOWN)), set_wellknown},
 };
 

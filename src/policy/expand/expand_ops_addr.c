@@ -7,6 +7,7 @@
 #include "formats/rfc5322.h"
 #include "os/log.h"
 #include "policy/expand/expand_priv.h"
+#include "formats/utf8_domain.h"
 
 #define OP_ARGS struct expand_ctx *x UNUSED, struct strbuf *out, struct str arg, const struct exp_op *op UNUSED, const char *suffix UNUSED
 
@@ -199,12 +200,11 @@ bool exp_op_utf8_domain(OP_ARGS) {
   return true;
 }
 
-/* Local parts: plain ASCII stays; the rest is Punycode with the ACE prefix, which this build does not make. */
 bool exp_op_utf8_localpart(OP_ARGS) {
-  bool plain = !(arg.n >= 4 && strncmpic(arg.p, "xn--", 4) == 0);
-  for (size_t i = 0; i < arg.n; i++) plain &= (uint8_t)arg.p[i] < 128;
-  if (!plain) return exp_fail(x, "\"%s\" is not supported by this build for \"%s\"", op->name, arg.p);
-  if (op->kind == 'f') return exp_fail(x, "error converting alabel (%s) to utf8: bad alabel prefix", arg.p);
-  strbuf_addstr(out, arg);
+  const char *error = NULL;
+  const char *r = op->kind == 'f' ? utf8_localpart_from_alabel(x->a, arg, &error) : utf8_localpart_to_alabel(x->a, arg, &error);
+  if (!r && op->kind == 'f') return exp_fail(x, "error converting alabel (%s) to utf8: %s", log_escape(x->a, arg), error);
+  if (!r) return exp_fail(x, "error converting utf8 (%s) to alabel: %s", log_escape(x->a, arg), error);
+  strbuf_add_t(out, r, strlen(r), is_tainted(arg.p) ? TAINTED : UNTAINTED);
   return true;
 }
