@@ -77,6 +77,7 @@ struct auth_driver {
   const char *(*init)(struct arena *a, struct config *c, struct auth_instance *i);
   enum auth_status (*server)(struct auth_server *s);
   enum auth_status (*client)(struct auth_client *c);
+  const char *const *features; /* names for _HAVE_ macros, NULL-terminated; or NULL */
   bool is_implicit;          /* no mechanism of SMTP (tls): never advertised, run when TLS is up */
 };
 /* NULL-terminated, auths/drivers.c. */

@@ -2,10 +2,15 @@
 /* The one list of authenticator drivers, sorted by name.  Floor: drivers.  Manual ch. 33. */
 #include "auths/drivers.h"
 
+#include "buildconfig.h"
+
 const struct auth_driver *const auth_drivers[] = {
   &cram_md5_auth,
   &dovecot_auth,
   &external_auth,
+#if CFG_AUTH_GSASL
+  &gsasl_auth,
+#endif
   &plaintext_auth,
   &spa_auth,
   &tls_auth,

@@ -73,6 +73,8 @@ static const char *channel_binding(gnutls_session_t g, struct arena *a) {
   gnutls_datum_t raw = {NULL, 0}, text = {NULL, 0};
   bool is_13 = gnutls_protocol_get_version(g) == GNUTLS_TLS1_3;
   const char *result = NULL;
+  /* RFC 7627: without the extended master secret a resumed session's tls-unique may be another's too */
+  if (!is_13 && gnutls_session_is_resumed(g) && !gnutls_session_ext_master_secret_status(g)) return NULL;
   if (gnutls_session_channel_binding(g, is_13 ? GNUTLS_CB_TLS_EXPORTER : GNUTLS_CB_TLS_UNIQUE, &raw) == 0 &&
       gnutls_base64_encode2(&raw, &text) == 0)
     result = arena_strndup_t(a, (const char *)text.data, text.size, UNTAINTED);

@@ -50,6 +50,7 @@ static void builtin_drivers(struct builtin_list *l)
   }
   for (size_t i = 0; auth_drivers[i]; i++) {
     builtin_add(l, "_DRIVER_AUTHENTICATOR_", "", auth_drivers[i]->name, "y");
+    for (const char *const *f = auth_drivers[i]->features; f && *f; f++) builtin_add(l, "_HAVE_", "", *f, "y");
     builtin_options(l, "_OPT_AUTHENTICATOR_", auth_drivers[i]->name, auth_drivers[i]->options, auth_drivers[i]->option_count);
   }
 }

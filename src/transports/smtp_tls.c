@@ -135,7 +135,7 @@ static bool tls_failed(struct smtp_attempt *s, const char *why) {
 static void take_result(struct smtp_attempt *s, const struct tls_result *r) {
   s->tls = (struct tls_info){.active = true, .on_connect = s->is_smtps, .cipher = r->cipher, .cipher_std = r->cipher_std, .ver = r->ver,
                              .peerdn = r->peer_dn, .sni = s->tls.sni, .bits = r->bits, .peer_cert = r->peer_cert_pem,
-                             .our_cert = r->our_cert_pem, .ocsp = (int)r->ocsp, .resumption = (char)r->resumption,
+                             .our_cert = r->our_cert_pem, .channel_binding = r->channel_binding, .ocsp = (int)r->ocsp, .resumption = (char)r->resumption,
                              .tlsa_usage = s->tls.tlsa_usage};
   s->tls.certificate_verified = r->certificate_verified || r->dane_verified;
   s->tls.dane = r->dane_verified;
