@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* TLS of the SMTP server, as a client sees it: STARTTLS and TLS on connect, what is forgotten, commands in clear behind STARTTLS (TLS-2), clear
+ * text behind the end of TLS (PRO-4, TLS-3), early talkers, SNI, client certificates, credentials that are no good.  Expected: RFC 3207,
+ * manual ch. 43, and the answers of Exim. */
+#include "unit.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "os/log.h"
+#include "os/stream.h"
+#include "os/tls.h"
+#include "policy/readconf.h"
+#include "smtp_in.h"
+#include "tls_certs.h"
+
+static struct cert ca, good, second, client_cert;
+
+static const char conf_text[] =
+  "primary_hostname = mx.example\n"
+  "spool_directory = %1$s\n"
+  "log_file_path = %1$s/%%slog\n"
+  "keep_environment =\n"
+  "host_lookup =\n"
+  "queue_only\n"
+  "check_spool_space = 0\n"
+  "check_spool_inodes = 0\n"
+  "tls_certificate = %1$s/${if eq{$tls_in_sni}{second.example}{second}{good}}.pem\n"
+  "tls_privatekey = %1$s/${if eq{$tls_in_sni}{second.example}{second}{good}}.key\n"
+  "tls_verify_certificates = %1$s/ca.pem\n"
+  "acl_smtp_rcpt = check_rcpt\n"
+  "acl_smtp_mail = check_mail\n"
+  "%2$s\n"
+  "begin acl\n"
+  "check_mail:\n"
+  "  accept logwrite = ver=$tls_in_ver sni=<$tls_in_sni> dn=<$tls_in_peerdn> verified=$tls_in_certificate_verified helo=<$sender_helo_name> "
+  "our=${certextract{subject,CN}{$tls_in_ourcert}} alias=${if eq{$tls_cipher}{$tls_in_cipher}{same}}\n"
+  "check_rcpt:\n"
+  "  deny local_parts = crypt\n"
+  "       !encrypted = *\n"
+  "  deny local_parts = cert\n"
+  "       !verify = certificate\n"
+  "  accept\n";
+
+static int make_all(void **state) {
+  if (scratch_setup(state) < 0) return -1;
+  ca = certs_make_ca("ca");
+  good = certs_make("good", "mx.example", &ca);
+  second = certs_make("second", "second.example", &ca);
+  client_cert = certs_make("client", "client.example", &ca);
+  return 0;
+}
+
+static int drop_all(void **state) {
+  struct cert *all[] = {&ca, &good, &second, &client_cert};
+  log_close();
+  for (size_t i = 0; i < ARRAY_SIZE(all); i++) certs_free(all[i]);
+  return scratch_teardown(state);
+}
+
+static struct config *read_config(const char *extra) {
+  static const struct config *kept[64]; /* a configuration lives as long as the process */
+  static size_t count;
+  char name[32];
+  snprintf(name, sizeof name, "conf%zu", count);
+  FILE *f = fopen(scratch_path(name), "we");
+  assert_non_null(f);
+  fprintf(f, conf_text, scratch_dir, extra);
+  assert_int_equal(fclose(f), 0);
+  struct readconf_opts o = {.files = scratch_path(name)};
+  const char *error = NULL;
+  struct config *cfg = readconf_read(&o, &error);
+  if (!cfg) fail_msg("%s", error);
+  kept[count++ % ARRAY_SIZE(kept)] = cfg;
+  log_init(&(struct log_settings){.file_path = cfg->log_file_path, .exim_uid = geteuid(), .exim_gid = getegid()});
+  log_selector_set(cfg->log_selector);
+  return cfg;
+}
+
+/* ---- a session in a process of its own ---------------------------------------------------------------------------- */
+
+struct peer {
+  struct arena *a;
+  struct stream *io;
+  int raw; /* a second descriptor of the connection: what is written there is in clear */
+  pid_t pid;
+};
+
+static void serve(struct config *cfg, int fd, bool on_connect) {
+  struct arena *a = arena_new("conn");
+  struct conn *c = ARENA_NEW(a, struct conn);
+  c->arena = a;
+  c->cfg = cfg;
+  c->from.host_address = "192.0.2.1";
+  c->from.host_port = 4321;
+  c->from.tls.on_connect = on_connect;
+  c->io = stream_new(a, fd, fd, true);
+  struct smtp_opts o = {.mode = SMTP_MODE_SESSION, .queue_only = true};
+  _exit(smtp_session_run(c, &o) == 0 ? 0 : 1);
+}
+
+static struct peer begin(const char *extra, bool on_connect) {
+  int fds[2];
+  struct config *cfg = read_config(extra);
+  (void)unlink(scratch_path("mainlog"));
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+  struct peer p = {.a = arena_new("client"), .pid = fork()};
+  assert_true(p.pid >= 0);
+  if (p.pid == 0) {
+    close(fds[0]);
+    serve(cfg, fds[1], on_connect);
+  }
+  close(fds[1]);
+  p.io = stream_new(p.a, fds[0], fds[0], true);
+  p.raw = dup(fds[0]);
+  return p;
+}
+
+/* All the client can still read, in clear, then the end of the session; its log. */
+static const char *end(struct peer *p) {
+  int status;
+  stream_close(p->io);
+  close(p->raw);
+  assert_int_equal(waitpid(p->pid, &status, 0), p->pid);
+  assert_true(WIFEXITED(status)); /* no signal */
+  arena_free(p->a);
+  return scratch_read("mainlog");
+}
+
+/* One reply, whole: lines joined by "|"; "" at the end of the connection. */
+static const char *reply(struct peer *p) {
+  struct strbuf b = strbuf_new(p->a);
+  struct str line;
+  while (stream_read_line(p->io, 1000, true, deadline_in_ms(4000), &line, NULL) == STREAM_OK) {
+    strbuf_addf(&b, "%s%.*s", b.n ? "|" : "", STR_FMT(line));
+    if (line.n < 4 || line.p[3] != '-') break;
+  }
+  return b.p;
+}
+
+static const char *say(struct peer *p, const char *text) {
+  stream_puts(p->io, text);
+  return reply(p);
+}
+
+static void want(const char *got, const char *beginning) {
+  if (strncmp(got, beginning, strlen(beginning)) != 0) fail_msg("got \"%s\", want \"%s...\"", got, beginning);
+}
+
+static void crypt_with(struct peer *p, const struct tls_client_opts *o) {
+  struct tls_result r;
+  const char *error = "";
+  assert_int_equal(stream_flush(p->io, deadline_in_ms(1000)), STREAM_OK);
+  if (tls_start_client(p->io, p->a, o, deadline_in_ms(4000), &r, &error) != 0) fail_msg("%s", error);
+}
+
+static void starttls(struct peer *p, const struct tls_client_opts *o) {
+  want(reply(p), "220 mx.example");
+  const char *ehlo = say(p, "EHLO client.example\r\n");
+  want(ehlo, "250-mx.example Hello client.example");
+  assert_non_null(strstr(ehlo, "|250-STARTTLS|"));
+  CHECK_STR("starttls", say(p, "STARTTLS\r\n"), "220 TLS go ahead");
+  crypt_with(p, o);
+}
+
+static const struct tls_client_opts plain_client;
+
+/* ---- tests ------------------------------------------------------------------------------------------------------------- */
+
+static void a_whole_session(void **state) {
+  (void)state;
+  struct peer p = begin("log_selector = +tls_sni +tls_peerdn", false);
+  struct tls_client_opts o = {.sni = "mx.example"};
+  starttls(&p, &o);
+  want(say(&p, "MAIL FROM:<a@b.example>\r\n"), "503"); /* HELO is forgotten */
+  const char *ehlo = say(&p, "EHLO again.example\r\n");
+  want(ehlo, "250-mx.example Hello again.example");
+  assert_null(strstr(ehlo, "STARTTLS"));
+  want(say(&p, "MAIL FROM:<a@b.example>\r\n"), "250");
+  want(say(&p, "RCPT TO:<crypt@b.example>\r\n"), "250");
+  want(say(&p, "RCPT TO:<cert@b.example>\r\n"), "550");
+  want(say(&p, "DATA\r\n"), "354");
+  want(say(&p, "Subject: x\r\n\r\n.\r\n"), "250 OK id=");
+  CHECK_STR("again", say(&p, "STARTTLS\r\n"), "554 Already in TLS");
+  CHECK_STR("all else", say(&p, "MAIL FROM:<a@b.example>\r\n"), "554 Security failure");
+  want(say(&p, "QUIT\r\n"), "221");
+  CHECK_STR("end", reply(&p), "");
+  assert_null(tls_error(p.io)); /* the server said goodbye */
+  const char *log = end(&p);
+  assert_non_null(strstr(log, "ver=TLS1.3 sni=<mx.example> dn=<> verified=0 helo=<again.example> our=mx.example alias=same"));
+  assert_non_null(strstr(log, " P=esmtps X=TLS1.3:ECDHE_"));
+  assert_non_null(strstr(log, " SNI=mx.example S="));
+  assert_non_null(strstr(log, " X=TLS1.3:ECDHE_"));
+  assert_non_null(strstr(log, "rejected RCPT <cert@b.example>"));
+}
+
+static void names_choose_certificates(void **state) {
+  (void)state;
+  struct peer p = begin("", false);
+  struct tls_client_opts o = {.sni = "second.example"};
+  const char *names[] = {"second.example", NULL};
+  o.verify_names = names;
+  o.params.verify = TLS_VERIFY_REQUIRE;
+  o.params.verify_certificates = scratch_path("ca.pem");
+  starttls(&p, &o);
+  want(say(&p, "EHLO x.example\r\n"), "250");
+  want(say(&p, "MAIL FROM:<>\r\n"), "250");
+  want(say(&p, "QUIT\r\n"), "221");
+  assert_non_null(strstr(end(&p), "sni=<second.example>"));
+}
+
+/* A file name that the client chose is refused. */
+static void names_choose_no_files(void **state) {
+  (void)state;
+  struct peer p = begin("tls_crl = /tmp/$tls_in_sni", false);
+  want(reply(&p), "220");
+  want(say(&p, "EHLO client.example\r\n"), "250");
+  want(say(&p, "STARTTLS\r\n"), "220");
+  struct tls_client_opts o = {.sni = "mx.example"};
+  struct tls_result r;
+  const char *error;
+  (void)stream_flush(p.io, deadline_in_ms(1000));
+  assert_true(tls_start_client(p.io, p.a, &o, deadline_in_ms(4000), &r, &error) < 0);
+  assert_non_null(strstr(end(&p), "(tls_crl): tainted filename '/tmp/mx.example'"));
+}
+
+static void client_certificates(void **state) {
+  (void)state;
+  for (int with = 0; with < 2; with++) {
+    struct peer p = begin("tls_try_verify_hosts = *\nlog_selector = +tls_peerdn", false);
+    struct tls_client_opts o = {0};
+    char key[PATH_MAX];
+    snprintf(key, sizeof key, "%s", scratch_path("client.key"));
+    if (with) o.params.certificate = scratch_path("client.pem"), o.params.privatekey = key;
+    starttls(&p, &o);
+    want(say(&p, "EHLO x.example\r\n"), "250");
+    want(say(&p, "MAIL FROM:<>\r\n"), "250");
+    want(say(&p, "RCPT TO:<cert@b.example>\r\n"), with ? "250" : "550");
+    want(say(&p, "QUIT\r\n"), "221");
+    const char *log = end(&p);
+    assert_non_null(strstr(log, with ? "dn=<CN=client.example> verified=1" : "dn=<> verified=0"));
+  }
+}
+
+/* TLS-2: commands in the same segment as STARTTLS, or behind it, are never acted on. */
+static void injected_commands(void **state) {
+  (void)state;
+  static const char *const confs[] = {"", "smtp_enforce_sync = false",
+                                      ".ifdef _OPT_MAIN_PIPELINING_CONNECT_ADVERTISE_HOSTS\npipelining_connect_advertise_hosts = *\n.endif"};
+  static const char *const behind[] = {"MAIL FROM:<evil@b.example>\r\n", "RSET\r\n", "\r\n", "X", "EHLO evil\r\nMAIL FROM:<evil@b.example>\r\n"};
+  for (size_t c = 0; c < ARRAY_SIZE(confs); c++)
+    for (size_t i = 0; i < ARRAY_SIZE(behind); i++) {
+      struct peer p = begin(confs[c], false);
+      want(reply(&p), "220");
+      want(say(&p, "EHLO client.example\r\n"), "250");
+      stream_puts(p.io, "STARTTLS\r\n");
+      want(say(&p, behind[i]), "554 SMTP synchronization error");
+      CHECK_STR("end", reply(&p), "");
+      const char *log = end(&p);
+      assert_null(strstr(log, "evil@b.example>: "));
+      assert_null(strstr(log, "ver="));
+      assert_non_null(strstr(log, "synchronization error"));
+    }
+}
+
+/* A client that goes on in clear after a handshake that failed is refused all it asks for. */
+static void failed_handshake(void **state) {
+  (void)state;
+  struct peer p = begin("", false);
+  want(reply(&p), "220");
+  want(say(&p, "EHLO client.example\r\n"), "250");
+  want(say(&p, "STARTTLS\r\n"), "220");
+  assert_null(strstr(say(&p, "this is no TLS\r\nMAIL FROM:<evil@b.example>\r\n"), "250")); /* an alert, then text */
+  CHECK_STR("no TLS", reply(&p), "554 Security failure");
+  CHECK_STR("MAIL", reply(&p), "554 Security failure");
+  CHECK_STR("RCPT", say(&p, "RCPT TO:<x@b.example>\r\n"), "554 Security failure");
+  want(say(&p, "quit\r\n"), "221");
+  CHECK_STR("end", reply(&p), "");
+  const char *log = end(&p);
+  assert_non_null(strstr(log, "TLS error on connection from (client.example) [192.0.2.1] (gnutls_handshake): An unexpected TLS packet was received."));
+  assert_null(strstr(log, "ver="));
+}
+
+static void silent_client(void **state) {
+  (void)state;
+  struct peer p = begin("smtp_receive_timeout = 1s", false);
+  want(reply(&p), "220");
+  want(say(&p, "EHLO client.example\r\n"), "250");
+  want(say(&p, "STARTTLS\r\n"), "220");
+  CHECK_STR("late", reply(&p), "421 mx.example: SMTP command timeout - closing connection");
+  const char *log = end(&p);
+  assert_non_null(strstr(log, "(tls lib accept fn): timed out"));
+  assert_non_null(strstr(log, "SMTP command timeout on connection from (client.example) [192.0.2.1]"));
+}
+
+/* PRO-4, TLS-3: the end of TLS is the end of the session wherever it comes; what follows in clear is no command and no content. */
+static void end_of_tls_in_the_middle(void **state) {
+  (void)state;
+  static const struct {
+    const char *said, *raw;
+  } rows[] = {
+    {"DATA\r\nSubject: x\r\n\r\nhalf", "\r\n.\r\nMAIL FROM:<evil@b.example>\r\n"},
+    {"DATA\r\nSubject: x\r\n\r\nhalf\r\n", ".\r\n"},
+    {"BDAT 100 LAST\r\nSubject: x\r\n\r\nhalf", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+    {"BDAT 20\r\nSubject: x\r\n\r\n12345\r\nBDAT 5", " LAST\r\n12345"},
+    {"NO", "OP\r\nMAIL FROM:<evil@b.example>\r\n"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+    for (int with_goodbye = 0; with_goodbye < 2; with_goodbye++) {
+      struct peer p = begin("", false);
+      starttls(&p, &plain_client);
+      want(say(&p, "EHLO x.example\r\n"), "250");
+      want(say(&p, "MAIL FROM:<a@b.example>\r\n"), "250");
+      want(say(&p, "RCPT TO:<c@b.example>\r\n"), "250");
+      stream_puts(p.io, rows[i].said);
+      assert_int_equal(stream_flush(p.io, deadline_in_ms(1000)), STREAM_OK);
+      if (with_goodbye) tls_end(p.io, false, deadline_in_ms(1000));
+      IGNORE_RESULT(send(p.raw, rows[i].raw, strlen(rows[i].raw), MSG_NOSIGNAL)); /* the server may have closed by now */
+      shutdown(p.raw, SHUT_WR);
+      for (const char *got = "x"; *got;) { /* no acceptance in whatever the server still says */
+        got = reply(&p);
+        assert_null(strstr(got, "OK id="));
+      }
+      const char *log = end(&p);
+      assert_null(strstr(log, "<="));
+      assert_null(strstr(log, "evil"));
+    }
+}
+
+static void on_connect(void **state) {
+  (void)state;
+  struct peer p = begin("log_selector = +tls_on_connect", true);
+  crypt_with(&p, &plain_client);
+  want(reply(&p), "220 mx.example");
+  const char *ehlo = say(&p, "EHLO x.example\r\n");
+  want(ehlo, "250");
+  assert_null(strstr(ehlo, "STARTTLS"));
+  want(say(&p, "MAIL FROM:<a@b.example>\r\n"), "250");
+  want(say(&p, "RCPT TO:<c@b.example>\r\n"), "250");
+  want(say(&p, "DATA\r\n"), "354");
+  want(say(&p, "Subject: x\r\n\r\n.\r\n"), "250 OK id=");
+  want(say(&p, "QUIT\r\n"), "221");
+  assert_non_null(strstr(end(&p), " P=essmtp X=TLS1.3:"));
+}
+
+static void on_connect_in_clear(void **state) {
+  (void)state;
+  struct peer p = begin("", true);
+  const char *got = say(&p, "EHLO x.example\r\n");
+  assert_null(strstr(got, "220"));
+  assert_null(strstr(got, "554"));
+  assert_non_null(strstr(end(&p), "TLS error on connection from [192.0.2.1] (gnutls_handshake): "));
+}
+
+/* A group behind an EHLO that has no answer yet, after STARTTLS, is what early pipelining grants. */
+static void early_talk_inside_tls(void **state) {
+  (void)state;
+  struct peer p = begin(".ifdef _OPT_MAIN_PIPELINING_CONNECT_ADVERTISE_HOSTS\npipelining_connect_advertise_hosts = *\n.endif", false);
+  starttls(&p, &plain_client);
+  stream_puts(p.io, "EHLO x.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@b.example>\r\nDATA\r\n");
+  want(reply(&p), "250");
+  want(reply(&p), "250");
+  want(reply(&p), "250");
+  want(reply(&p), "354");
+  want(say(&p, "Subject: x\r\n\r\n.\r\n"), "250 OK id=");
+  want(say(&p, "QUIT\r\n"), "221");
+  assert_non_null(strstr(end(&p), "<= a@b.example"));
+}
+
+static void no_certificate(void **state) {
+  (void)state;
+  struct peer p = begin("tls_crl = /nonexistent\ntls_try_verify_hosts = *", false);
+  want(reply(&p), "220");
+  want(say(&p, "EHLO client.example\r\n"), "250");
+  CHECK_STR("454", say(&p, "STARTTLS\r\n"), "454 TLS currently unavailable");
+  want(say(&p, "MAIL FROM:<a@b.example>\r\n"), "250"); /* the session goes on in clear, as Exim's does */
+  want(say(&p, "RCPT TO:<crypt@b.example>\r\n"), "550");
+  want(say(&p, "QUIT\r\n"), "221");
+  assert_non_null(strstr(end(&p), "(gnutls_certificate_set_x509_crl_file): Error while reading file."));
+}
+
+static void not_offered(void **state) {
+  (void)state;
+  struct peer p = begin("tls_advertise_hosts =", false);
+  want(reply(&p), "220");
+  assert_null(strstr(say(&p, "EHLO client.example\r\n"), "STARTTLS"));
+  CHECK_STR("503", say(&p, "STARTTLS\r\n"), "503 STARTTLS command used when not advertised");
+  want(say(&p, "QUIT\r\n"), "221");
+  (void)end(&p);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_whole_session), cmocka_unit_test(names_choose_certificates), cmocka_unit_test(names_choose_no_files),
+    cmocka_unit_test(client_certificates), cmocka_unit_test(injected_commands), cmocka_unit_test(failed_handshake),
+    cmocka_unit_test(silent_client), cmocka_unit_test(end_of_tls_in_the_middle), cmocka_unit_test(on_connect),
+    cmocka_unit_test(on_connect_in_clear), cmocka_unit_test(early_talk_inside_tls), cmocka_unit_test(no_certificate),
+    cmocka_unit_test(not_offered),
+  };
+  return cmocka_run_group_tests(tests, make_all, drop_all);
+}
