@@ -7,7 +7,7 @@
 #include "policy/expand.h"
 
 const struct transport_driver *const transport_drivers[] = {
-  &appendfile_transport, &autoreply_transport, &pipe_transport, &smtp_transport, NULL,
+  &appendfile_transport, &autoreply_transport, &lmtp_transport, &pipe_transport, &smtp_transport, NULL,
 };
 
 bool transport_size_refused(struct delivery *d) {

@@ -7,6 +7,7 @@
 
 extern const struct transport_driver appendfile_transport;
 extern const struct transport_driver autoreply_transport;
+extern const struct transport_driver lmtp_transport;
 extern const struct transport_driver pipe_transport;
 extern const struct transport_driver smtp_transport;
 

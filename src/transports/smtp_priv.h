@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared by the phases of the smtp transport; nobody else includes this.  Floor: drivers.  Manual ch. 30 and 49.
+/* Shared by the phases of the smtp transport; the lmtp transport takes the limits and the parser of replies from here.  Floor: drivers.  Manual ch. 30 and 49.
  *
  * One struct smtp_attempt is one TCP connection to one host.  Commands go out through smtp_send(), which notes what reply is owed; replies are
  * read in strict order by smtp_reap() and handed to the phase that owns the command.  Codes and texts never decide which command a reply
