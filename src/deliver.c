@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "formats/utf8_domain.h"
 #include "os/debug.h"
 #include "os/log.h"
 #include "os/priv.h"
@@ -546,6 +547,13 @@ static enum deliver_result run_message(const struct config *cfg, struct message 
   return DELIVER_DONE;
 }
 
+/* Some clients send UTF-8 without asking. */
+static bool has_utf8_recipient(const struct message *m) {
+  for (size_t i = 0; i < m->recipient_count; i++)
+    if (!utf8_is_ascii(str_c(m->recipients[i].address))) return true;
+  return false;
+}
+
 enum deliver_result deliver_message(const struct config *cfg, const char *id, const struct deliver_opts *o) {
   char outer_id[MSGID_SIZE] = "";
   if (log_message_id()) memcpy(outer_id, log_message_id(), strnlen(log_message_id(), MSGID_SIZE - 1));
@@ -559,7 +567,7 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
   bool outer_utf8 = log_set_utf8(false);
   switch (spool_open(cfg, id, true, &m)) {
     case SPOOL_OPENED:
-      log_set_utf8(m->smtputf8);
+      log_set_utf8(m->smtputf8 || has_utf8_recipient(m));
       result = run_message(cfg, m, o);
       message_free(m);
       break;

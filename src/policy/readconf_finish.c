@@ -21,6 +21,7 @@ static void build_defaults(struct config *c)
   if (!o->pipelining_connect_keywords) o->pipelining_connect_keywords = b->pipe_connect_keywords;
   if (!opt_was_set(c->main_block, "timezone") && *b->timezone_default) o->timezone = b->timezone_default;
   if (!o->exim_path) o->exim_path = arena_printf(c->arena, "%s/exim", b->bin_directory);
+  if (c->harness_mode && !opt_was_set(c->main_block, "smtputf8_advertise_hosts")) o->smtputf8_advertise_hosts = NULL;
   if (!o->exim_version) o->exim_version = build_version();
 }
 
