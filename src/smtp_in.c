@@ -251,6 +251,15 @@ static void unknown_command(struct smtp_session *s) {
   smtp_synprot_error(s, true, 500, "unrecognized command");
 }
 
+/* Where PIPELINING was not advertised nothing may come while a slow check keeps the answer back, either. */
+static void check_sync_again(struct smtp_session *s, enum smtp_verb v) {
+  if (s->c->pipelining_advertised || s->early_group) return;
+  size_t answer = stream_unsent(s->c->io);
+  if (!answer || !s->c->enforce_sync || !s->is_socket || stream_input_ready(s->c->io, 0) != STREAM_DATA) return;
+  stream_drop_unsent(s->c->io, answer);
+  (void)smtp_check_sync(s, v);
+}
+
 static void dispatch(struct smtp_session *s) {
   struct str arg;
   bool bad_form;
@@ -284,6 +293,7 @@ static void dispatch(struct smtp_session *s) {
   if (!smtp_check_sync(s, v)) return;
   if (v != VERB_BDAT && v != VERB_NOOP) s->chunk_refusal = NULL;
   k->handle(s, arg);
+  if (!s->done && (v == VERB_MAIL || v == VERB_RCPT)) check_sync_again(s, v);
   /* S7: behind an EHLO that was refused, the group that came with it is answered command by command. */
   if (v == VERB_EHLO) s->early_group = s->c->early_acceptable && !s->c->helo_seen;
   if (v == VERB_MAIL) s->mail_was_refused = !s->m->sender && (s->c->pipelining_advertised || s->early_group);

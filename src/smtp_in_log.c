@@ -104,7 +104,7 @@ const char *smtp_command_list(const struct smtp_session *s) {
   const struct vec *v = &s->c->command_names;
   size_t first = v->n > 20 ? v->n - 20 : 0;
   strbuf_adds(&b, "C=");
-  if (first > 0) strbuf_adds(&b, "...,");
+  if (first > 0) strbuf_adds(&b, "...");
   for (size_t i = first; i < v->n; i++) strbuf_addf(&b, "%s%s", i > first ? "," : "", (const char *)v->v[i]);
   return b.p;
 }
@@ -115,10 +115,8 @@ void smtp_synprot_error(struct smtp_session *s, bool syntax, int code, const cha
   smtp_synprot_error_at(s, syntax, code, STR(""), text);
 }
 
-static void count_error(struct smtp_session *s, bool syntax, int code, const char *log_text, const char *reply) {
+void smtp_count_synprot_error(struct smtp_session *s, int code, const char *reply) {
   struct conn *c = s->c;
-  log_write(syntax ? LS_SMTP_SYNTAX_ERROR : LS_SMTP_PROTOCOL_ERROR, LOG_MAIN, "SMTP %s error in \"%.*s\" %s %s",
-            syntax ? "syntax" : "protocol", STR_FMT(s->line), smtp_ident(s), log_text);
   bool too_many = ++c->synprot_errors > s->opt->smtp_max_synprot_errors && s->o->mode != SMTP_MODE_BATCH;
   if (!too_many) {
     smtp_replyf(s, "%d %s", code, reply);
@@ -131,6 +129,12 @@ static void count_error(struct smtp_session *s, bool syntax, int code, const cha
             c->command_names.n ? smtp_command_list(s) : "NULL");
   s->done = s->drop = true;
   s->exit_status = 1;
+}
+
+static void count_error(struct smtp_session *s, bool syntax, int code, const char *log_text, const char *reply) {
+  log_write(syntax ? LS_SMTP_SYNTAX_ERROR : LS_SMTP_PROTOCOL_ERROR, LOG_MAIN, "SMTP %s error in \"%.*s\" %s %s",
+            syntax ? "syntax" : "protocol", STR_FMT(s->line), smtp_ident(s), log_text);
+  smtp_count_synprot_error(s, code, reply);
 }
 
 void smtp_synprot_error_at(struct smtp_session *s, bool syntax, int code, struct str operand, const char *text) {

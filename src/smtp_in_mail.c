@@ -102,8 +102,8 @@ static bool may_start(struct smtp_session *s, struct str arg) {
   struct conn *c = s->c;
   if (!c->helo_seen && !c->is_batched &&
       (s->helo_verify_required || smtp_host_in(s, "hosts_require_helo", s->opt->hosts_require_helo))) {
-    smtp_replyf(s, "503 HELO or EHLO required");
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected MAIL from %s: no HELO/EHLO given", smtp_host_text(s));
+    smtp_count_synprot_error(s, 503, "HELO or EHLO required");
     return false;
   }
   if (s->m->sender) {

@@ -86,6 +86,8 @@ const char *smtp_message_code(const char *text, int *code, bool check_class);
 void smtp_synprot_error(struct smtp_session *s, bool syntax, int code, const char *text);
 /* The same; the reply (not the log line) has the operand in front. */
 void smtp_synprot_error_at(struct smtp_session *s, bool syntax, int code, struct str operand, const char *text);
+/* Answer an error of the client that has its own log line, and end the session when there were too many. */
+void smtp_count_synprot_error(struct smtp_session *s, int code, const char *reply);
 /* A syntax error whose log line and reply differ. */
 void smtp_synprot_error_as(struct smtp_session *s, int code, const char *log_text, const char *reply);
 /* A refusal by an ACL: reply and log line.  what: "MAIL <x@y>", "after DATA", ...  */

@@ -109,27 +109,36 @@ static void put_off(struct smtp_job *job, struct smtp_rcpt *first) {
     if (smtp_is_due(r)) r->turn = TURN_LATER;
 }
 
+/* One transaction.  *ret_sent: its content left; false: the connection is of no use any more. */
+static bool run_group(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n, bool in_flight, bool *ret_sent) {
+  bool earlier = !in_flight && s->content_sent, ok = true;
+  if (!in_flight) {
+    s->content_sent = false;
+    begin_transaction(s);
+    smtp_write_envelope(s, first, n, !smtp_use_chunking(s));
+    ok = !s->dead && (!smtp_chunk_rides_along(s) || smtp_send_chunk_ahead(s));
+  }
+  ok = ok && finish_transaction(s, first, n);
+  *ret_sent = s->content_sent;
+  s->content_sent = s->content_sent || earlier;
+  return ok;
+}
+
 /* All groups of one message.  True: the connection can take another message. */
 static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_flight) {
-  size_t from = 0;
   struct smtp_rcpt *first = in_flight ? &s->job->rcpts[0] : NULL;
   bool clean = true;
   if (!in_flight && !smtp_utf8_decide(s)) return false;
   if (!in_flight && !smtp_auth_prepare_mail(s)) return false;
   if (!in_flight) first = smtp_next_group(s, &at, &n);
   while (first) {
-    if (!in_flight) {
-      begin_transaction(s);
-      smtp_write_envelope(s, first, n, !smtp_use_chunking(s));
-      if (s->dead || (smtp_chunk_rides_along(s) && !smtp_send_chunk_ahead(s))) return false;
-    }
+    bool sent;
+    if (!run_group(s, first, n, in_flight, &sent)) return false;
     in_flight = false;
-    if (!finish_transaction(s, first, n)) return false;
-    bool sent = s->content_sent;
     clean = sent && s->fail.trouble == TROUBLE_NONE;
     if (s->fail.trouble != TROUBLE_NONE) return false;
     if (s->inconclusive) return false;
-    from = at;
+    if (sent && smtp_reopen_excess(s)) at = 0;
     first = smtp_next_group(s, &at, &n);
     if (first && mailmax_reached(s)) {
       put_off(s->job, first);
@@ -138,7 +147,6 @@ static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fli
     if (first) s->sequence++;
     if (first && !clean && !reset_server(s)) return false;
   }
-  (void)from;
   return clean;
 }
 
@@ -469,7 +477,8 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
     return;
   }
   int counted = 0, tried = 0;
-  for (struct host *h = list; h && any_pending(job) && !job->host_may_have_it; h = h->next) {
+  struct host *h;
+  for (h = list; h && any_pending(job) && !job->host_may_have_it; h = h->next) {
     if (!h->address && !look_up_host(job, h)) continue;
     int host_port = h->port ? h->port : port;
     bool expired;
@@ -490,6 +499,7 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
     job->any_tried = true;
     try_host(job, h, host_port);
   }
+  if (h) job->any_left = true;
 }
 
 static struct host *smtp_hosts_of(struct expand_ctx *x, struct transport *t, struct address *addr) {
@@ -529,7 +539,7 @@ static void explain_untried(struct smtp_job *job) {
   for (size_t i = 0; i < job->rcpt_count; i++) {
     struct address *addr = job->rcpts[i].addr;
     /* one host takes no mail at all, another could not be asked: that is no final word */
-    bool others = job->any_retry_skip || job->any_busy || job->any_not_found;
+    bool others = job->any_retry_skip || job->any_busy || job->any_not_found || job->any_left;
     if (job->rcpts[i].state != RCPT_DONE && addr->result == OUTCOME_FAIL && others) addr->result = OUTCOME_DEFER;
     bool partly = job->any_not_found && !job->any_tried && (job->any_retry_skip || job->any_busy);
     if (job->rcpts[i].state == RCPT_DONE || (!partly && (addr->message || addr->basic_errno))) continue;

@@ -32,6 +32,7 @@ struct smtp_rcpt {
   enum rcpt_state state;
   bool deferred_by_reply; /* a 4xx to RCPT or a message error is recorded in addr */
   enum { TURN_OPEN, TURN_LATER, TURN_OVER } turn; /* at this host: not every connection may carry all domains */
+  bool is_excess;         /* 452 to RCPT: perhaps only too many for one transaction */
   bool is_doubtful;       /* kept by smtp_settle_lost() */
 };
 
@@ -83,6 +84,7 @@ struct smtp_job {                 /* one host list worked through for one delive
   const char *interface;          /* for the host now tried, NULL any */
   bool include_ip;                /* retry_include_ip_address for the host now tried */
   bool host_error_seen, any_expired, any_retry_skip, any_tried, any_not_found, any_busy;
+  bool any_left;                  /* the list was not worked through to its end */
   bool host_may_have_it;          /* the whole message was in a first flight that got no reply: no further host in this run */
   const char *host_key;           /* retry record of the host now tried that a success deletes, NULL none */
   const char *message_key;
@@ -336,6 +338,8 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
 void smtp_record_failure(struct smtp_attempt *s);
 /* A reply refused this recipient. */
 void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct smtp_awaited *what, const struct smtp_reply *reply);
+/* A transaction has carried the message to somebody: those that got 452 may stand in the next one (RFC 5321 section 4.5.3.1.10).  True: there are some. */
+bool smtp_reopen_excess(struct smtp_attempt *s);
 /* The message went to this recipient. */
 void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char *confirmation);
 /* Retry records that this attempt has shown to be out of date. */

@@ -180,7 +180,29 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
   set_result(s, r, permanent, err, more, text, true);
   if (permanent) return;
   r->deferred_by_reply = true;
+  r->is_excess = what->at == AT_RCPT && reply->code == 452;
   if (what->at == AT_RCPT || s->prdr_used) retry_add_item(s->a, r->addr, address_key(s, r->addr), with_host(s, text), 0);
+}
+
+static void drop_retry_item(struct address *a, const char *key) {
+  for (struct retry_item **link = &a->retries; *link;) {
+    if (strcmp((*link)->key, key) == 0) *link = (*link)->next;
+    else link = &(*link)->next;
+  }
+}
+
+bool smtp_reopen_excess(struct smtp_attempt *s) {
+  bool any = false;
+  if (!s->any_success) return false;
+  for (size_t i = 0; i < s->job->rcpt_count; i++) {
+    struct smtp_rcpt *r = &s->job->rcpts[i];
+    if (!r->is_excess || r->state == RCPT_DONE || !r->deferred_by_reply) continue;
+    drop_retry_item(r->addr, address_key(s, r->addr));
+    r->is_excess = r->deferred_by_reply = false;
+    r->state = RCPT_PENDING;
+    any = true;
+  }
+  return any;
 }
 
 void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char *confirmation) {
@@ -235,6 +257,7 @@ void smtp_record_failure(struct smtp_attempt *s) {
     if (!is_concerned(r)) continue;
     bool waiting = r->state == RCPT_SENT;
     set_result(s, r, permanent, err, more, text, connected);
+    if (f->at == AT_GREETING) r->state = RCPT_PENDING; /* no mail service here (RFC 5321 section 4.2.4.2): another host may have it */
     if (!first) first = r->addr;
     if (waiting && !timed_out) timed_out = r->addr; /* the oldest RCPT without a reply */
   }
