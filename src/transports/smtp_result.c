@@ -257,7 +257,6 @@ void smtp_record_failure(struct smtp_attempt *s) {
     if (!is_concerned(r)) continue;
     bool waiting = r->state == RCPT_SENT;
     set_result(s, r, permanent, err, more, text, connected);
-    if (f->at == AT_GREETING) r->state = RCPT_PENDING; /* no mail service here (RFC 5321 section 4.2.4.2): another host may have it */
     if (!first) first = r->addr;
     if (waiting && !timed_out) timed_out = r->addr; /* the oldest RCPT without a reply */
   }

@@ -102,6 +102,44 @@ static void test_chunk_rides_along(void **state) {
   }
 }
 
+/* RFC 5321 section 4.5.3.1.10: 452 may mean no more than that one transaction has enough recipients. */
+static void test_too_many_for_one_transaction(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 3);
+  struct server s = {.scripts = {SCRIPT(">220 hello\n", "<EHLO", ">250 srv\n", "<MAIL", ">250 ok\n", "<RCPT TO:<a@", ">250 ok\n", "<RCPT TO:<b@",
+                                        ">452 enough\n", "<RCPT TO:<c@", ">452 enough\n", "<DATA", ">354 go\n", "data", ">250 first\n",
+                                        "<MAIL", ">250 ok\n", "<RCPT TO:<b@", ">250 ok\n", "<RCPT TO:<c@", ">452 still\n", "<DATA", ">354 go\n",
+                                        "data", ">250 second\n", "<MAIL", ">250 ok\n", "<RCPT TO:<c@", ">452 never\n", "<QUIT")}};
+  run(&c, &s);
+  assert_int_equal(s.connections, 1);
+  struct address *a = c.d.addrs, *b = a->next, *last = b->next;
+  assert_int_equal(a->result, OUTCOME_OK);
+  assert_int_equal(b->result, OUTCOME_OK);
+  assert_null(b->message);
+  assert_null(b->retries); /* nothing is remembered of a refusal that was none */
+  assert_int_equal(last->result, OUTCOME_DEFER);
+  assert_int_equal(last->basic_errno, ERRNO_RCPT4XX);
+  client_free(&c);
+}
+
+/* A group of which nobody was accepted leaves the server in a transaction: the next group begins with RSET, also behind one that was sent. */
+static void test_refused_group_is_reset(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 3);
+  client_option(&c, "max_rcpt", "1");
+  struct server s = {.scripts = {SCRIPT(">220 hello\n", "<EHLO", ">250 srv\n", "<MAIL", ">250 ok\n", "<RCPT TO:<a@", ">250 ok\n", "<DATA", ">354 go\n",
+                                        "data", ">250 first\n", "<MAIL", ">250 ok\n", "<RCPT TO:<b@", ">550 no\n", "<RSET", ">250 ok\n",
+                                        "<MAIL", ">250 ok\n", "<RCPT TO:<c@", ">250 ok\n", "<DATA", ">354 go\n", "data", ">250 third\n", "<QUIT")}};
+  run(&c, &s);
+  assert_int_equal(s.connections, 1);
+  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+  assert_int_equal(c.d.addrs->next->result, OUTCOME_FAIL);
+  assert_int_equal(c.d.addrs->next->next->result, OUTCOME_OK);
+  client_free(&c);
+}
+
 static void test_helo_fallback_and_all_refused(void **state) {
   (void)state;
   struct client c;
@@ -273,6 +311,8 @@ static void test_ehlo_keywords(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_too_many_for_one_transaction),
+    cmocka_unit_test(test_refused_group_is_reset),
     cmocka_unit_test(test_plain_delivery),
     cmocka_unit_test(test_pipelined_delivery),
     cmocka_unit_test(test_chunking),
