@@ -57,7 +57,7 @@ static const struct pipe_failure_rule rules[PIPE_EVENTS] = {
   [PIPE_EV_GONE_ACCEPTED]      = {PIPE_EV_GONE_ACCEPTED,      "F9 F12",   false, false, true},
   [PIPE_EV_GONE_REFUSED]       = {PIPE_EV_GONE_REFUSED,       "F10 F11",  false, true,  false},
   [PIPE_EV_TLS_ADDED]          = {PIPE_EV_TLS_ADDED,          "F14",      false, true,  false},
-  [PIPE_EV_AUTH_REFUSED]       = {PIPE_EV_AUTH_REFUSED,       "F20",      false, true,  false},
+  [PIPE_EV_AUTH_REFUSED]       = {PIPE_EV_AUTH_REFUSED,       "F20",      true,  true,  false},
   [PIPE_EV_GENUINE]            = {PIPE_EV_GENUINE,            "F22",      false, false, true},
   [PIPE_EV_LOST_AFTER_CONTENT] = {PIPE_EV_LOST_AFTER_CONTENT, "F24",      false, false, true},
   [PIPE_EV_LOST_WITH_CONTENT]  = {PIPE_EV_LOST_WITH_CONTENT,  "F24",      true,  false, true},
@@ -255,6 +255,7 @@ bool pipe_connect_verify(struct expand_ctx *x, struct pipe_plan *p, const struct
 }
 
 void pipe_connect_failed(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *n) {
+  if (!p->key) return; /* nothing is kept of this host */
   int64_t pause = n->cfg->o.pipe_connect_suspend, most = n->cfg->o.retry_data_expire;
   if (pause <= 0) {
     store(x, p, n, NULL);

@@ -95,12 +95,21 @@ static bool last_of_group(enum smtp_verb v) {
   return v != VERB_MAIL && v != VERB_RCPT && v != VERB_RSET && v != VERB_BDAT && v != VERB_QUIT;
 }
 
+/* AUTH that is said and done in one line need not be the last of its group (RFC 4954 section 4). */
+static bool is_one_step_auth(struct smtp_session *s, enum smtp_verb v) {
+  struct str rest = s->line;
+  if (v != VERB_AUTH) return false;
+  (void)str_word(&rest);
+  struct str mechanism = str_word(&rest), response = str_word(&rest);
+  return response.n > 0 && (str_eqic_c(mechanism, "PLAIN") || str_eqic_c(mechanism, "EXTERNAL"));
+}
+
 bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb) {
   struct conn *c = s->c;
   if (!c->enforce_sync || !s->is_socket || c->is_batched) return true;
   if (verb == VERB_EHLO && c->early_acceptable) return true; /* what follows is checked when its turn comes */
   if (verb == VERB_BDAT || verb == VERB_QUIT) return true; /* a chunk follows its command at once, RFC 3030 */
-  if (!last_of_group(verb) && (c->pipelining_advertised || s->early_group)) return true;
+  if ((!last_of_group(verb) || is_one_step_auth(s, verb)) && (c->pipelining_advertised || s->early_group)) return true;
   s->early_group = false;
   if (stream_input_ready(c->io, 0) != STREAM_DATA) return true;
   smtp_log_sync_error(s, false);

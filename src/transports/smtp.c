@@ -325,7 +325,7 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
     const struct pipe_failure_rule *rule = pipe_connect_rule(event);
     if (event == PIPE_EV_LOST_WITH_CONTENT || (event == PIPE_EV_LOST_AFTER_CONTENT && s->content_in_flight)) smtp_blame_end(s);
     if (event == PIPE_EV_LOST_WITH_CONTENT) job->host_may_have_it = true;
-    if (s->early) {
+    if (s->early || event == PIPE_EV_AUTH_REFUSED) {
       DEBUG(D_TRANSPORT) debug_printf("early attempt ended as %s%s\n", rule->classes, rule->replain ? ": plain attempt follows" : "");
       if (rule->drop_record) pipe_connect_failed(job->d->x, &s->plan, &s->need);
     }

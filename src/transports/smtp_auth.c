@@ -210,7 +210,7 @@ bool smtp_auth_put_in_flight(struct smtp_attempt *s, uint16_t offered, bool *ret
 }
 
 /* Refused for a reason of its own, or because the promise is gone, or what came behind it went wrong with it (F20). */
-bool smtp_auth_is_doubtful(const struct smtp_attempt *s) { return s->early_auth && (!s->promise_stands || s->group_in_flight); }
+bool smtp_auth_is_doubtful(const struct smtp_attempt *s) { return s->early_auth && ((s->early && !s->promise_stands) || s->group_in_flight); }
 
 /* The reply to an early AUTH.  True: go on as *ret says. */
 static bool finish_early(struct smtp_attempt *s, enum auth_status *ret) {

@@ -146,6 +146,18 @@ static bool put_starttls_in_flight(struct smtp_attempt *s) {
   return !s->dead;
 }
 
+/* On a connection that waited for its EHLO reply, too: AUTH and the first group in one flight (hosts_pipe_auth). */
+void smtp_pipe_auth(struct smtp_attempt *s) {
+  if (!s->in_tls || !s->pipelining || s->need.already_failed || s->plan.why_not == PIPE_SUSPENDED || s->early_auth || !smtp_auth_is_wanted(s)) return;
+  if (!listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth)) return;
+  bool more = false;
+  if (!smtp_auth_put_in_flight(s, s->facts.auths, &more) || !more) return;
+  struct smtp_rcpt *first = smtp_next_group(s, &s->group_at, &s->group_n);
+  if (!first || !smtp_auth_prepare_mail(s)) return;
+  s->group_in_flight = true;
+  smtp_write_envelope(s, first, s->group_n, !smtp_use_chunking(s));
+}
+
 bool smtp_plan_early(struct smtp_attempt *s, bool already_failed) {
   gather_need(s, already_failed);
   s->plan = pipe_connect_plan(s->d->x, &s->need);
@@ -262,10 +274,10 @@ static enum pipe_event event_of_greeting(const struct smtp_attempt *s) {
 
 enum pipe_event smtp_early_event(const struct smtp_attempt *s) {
   const struct smtp_failure *f = &s->fail;
+  if (s->inconclusive && f->at == AT_AUTH) return PIPE_EV_AUTH_REFUSED;
   if (!s->early) return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
   if (f->trouble == TROUBLE_CONNECT) return PIPE_EV_CONNECT_FAILED;
   if (s->tls_was_added) return PIPE_EV_TLS_ADDED;
-  if (s->inconclusive && f->at == AT_AUTH) return PIPE_EV_AUTH_REFUSED;
   if (!s->facts_are_real && f->trouble != TROUBLE_NONE) return event_of_greeting(s);
   bool lost = f->trouble == TROUBLE_CLOSED || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_FORMAT;
   if (s->content_sent && lost) return PIPE_EV_LOST_AFTER_CONTENT;

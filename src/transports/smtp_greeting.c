@@ -142,5 +142,7 @@ static bool greet_plain(struct smtp_attempt *s) {
 }
 
 bool smtp_greet(struct smtp_attempt *s) {
-  return (s->plan.use ? smtp_greet_early(s) : greet_plain(s)) && smtp_authenticate(s);
+  if (!(s->plan.use ? smtp_greet_early(s) : greet_plain(s))) return false;
+  smtp_pipe_auth(s);
+  return smtp_authenticate(s);
 }

@@ -274,6 +274,8 @@ void smtp_tls_resume_keep(struct smtp_attempt *s);
 MUST_CHECK bool smtp_plan_early(struct smtp_attempt *s, bool already_failed);
 /* The replies of the early flights, handshake in between.  True: MAIL may be sent, or was (s->group_in_flight).  False: s->fail. */
 MUST_CHECK bool smtp_greet_early(struct smtp_attempt *s);
+/* AUTH and the envelope behind it, where hosts_pipe_auth allows that on a connection that is not early. */
+void smtp_pipe_auth(struct smtp_attempt *s);
 /* How much of the flight may travel in the SYN. */
 size_t smtp_flight_syn_bytes(struct smtp_attempt *s);
 /* Does a line of the text begin like an SMTP command?  Lines end at CR or LF, blanks in front do not count. Pure. */
