@@ -291,7 +291,6 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
       log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s lost D=%s", smtp_connection_text(s), d);
     }
     smtp_replyf(s, "421 %s lost input connection", name);
-    smtp_log_end(s, NULL);
   }
   s->done = true;
   s->exit_status = s->c->host_checking && st != STREAM_TIMEOUT ? 0 : 1;

@@ -13,7 +13,8 @@ void smtp_do_noop(struct smtp_session *s, struct str arg) {
 void smtp_do_help(struct smtp_session *s, struct str arg) {
   (void)arg;
   struct strbuf b = strbuf_new(s->tmp);
-  strbuf_adds(&b, "214-Commands supported:\n214 AUTH HELO EHLO MAIL RCPT DATA BDAT NOOP QUIT RSET HELP");
+  bool tls = !s->c->from.tls.active && smtp_host_in(s, "tls_advertise_hosts", s->opt->tls_advertise_hosts);
+  strbuf_addf(&b, "214-Commands supported:\n214 AUTH%s HELO EHLO MAIL RCPT DATA BDAT NOOP QUIT RSET HELP", tls ? " STARTTLS" : "");
   if (s->opt->acl_smtp_etrn) strbuf_adds(&b, " ETRN");
   if (s->opt->acl_smtp_expn) strbuf_adds(&b, " EXPN");
   if (s->opt->acl_smtp_vrfy) strbuf_adds(&b, " VRFY");

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "os/tls_names.h"
 #include "os/tls_priv.h"
 
 enum { PUSH_CHUNK = 8192, IGNORED_MAX = 100, SNI_MAX = 255, REFUSED_LINES_MAX = 10 };
@@ -201,24 +202,13 @@ enum stream_status tls_refuse_in_clear(struct stream *io, const char *refusal, c
 
 /* ---- the client hello, seen by the server --------------------------------------------------------------------- */
 
-/* RFC 7301: two bytes of length, then names with one byte of length each. */
-static void note_alpn(struct tls_session *t, const unsigned char *data, unsigned n) {
-  struct strbuf b = strbuf_new_t(t->a, TAINTED, 0);
-  for (unsigned at = 2; at < n; at += 1u + data[at]) {
-    if (data[at] > n - at - 1) return;
-    if (b.n > 0) strbuf_addc(&b, ':');
-    strbuf_add_t(&b, (const char *)data + at + 1, data[at], TAINTED);
-  }
-  t->alpn_offered = arena_strdup(t->a, b.p);
-}
-
 static int note_extension(void *self, unsigned id, const unsigned char *data, unsigned n) {
   struct tls_session *t = self;
   switch (id) {
     case EXT_STATUS_REQUEST: t->has_status_request = true; break;
     case EXT_SESSION_TICKET: t->has_ticket = true; break;
     case EXT_PRE_SHARED_KEY: t->has_psk = true; break;
-    case EXT_ALPN: note_alpn(t, data, n); break;
+    case EXT_ALPN: t->alpn_offered = tls_alpn_names(t->a, str_n((const char *)data, n)); break;
     default: break;
   }
   return 0;
@@ -235,19 +225,11 @@ static int see_hello(gnutls_session_t g, unsigned type, unsigned when, unsigned 
 static bool alpn_is_good(struct tls_session *t) {
   const struct tls_params *p = &t->server->params;
   const char *pos = p->alpn, *item;
-  if (!t->alpn_offered || !pos || !*pos) return true;
+  if (!t->alpn_offered || !pos || !*pos) return true; /* one that cannot be read the library refuses */
   for (int sep = 0; tls_list_next(t->a, &pos, &sep, &item);)
     if (strcmp(item, t->alpn_offered) == 0) return true;
   t->refusal = arena_printf(t->a, "(handshake): Bad ALPN presented (%s)", t->alpn_offered);
   return false;
-}
-
-/* Letters, digits, dots, hyphens, underlines: all else is no name of a host, and is as good as not said. */
-static bool is_host_name(struct str s) {
-  if (s.n == 0 || s.n > SNI_MAX || s.p[0] == '.') return false;
-  for (size_t i = 0; i < s.n; i++)
-    if (!ch_isalnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '_' && (s.p[i] != '.' || (i > 0 && s.p[i - 1] == '.'))) return false;
-  return true;
 }
 
 static void note_sni(struct tls_session *t) {
@@ -256,7 +238,7 @@ static void note_sni(struct tls_session *t) {
   unsigned type;
   if (gnutls_server_name_get(t->g, name, &n, &type, 0) < 0 || type != GNUTLS_NAME_DNS) return;
   struct str s = str_n(name, strnlen(name, MIN(n, sizeof name)));
-  if (s.n + 1 < n || !is_host_name(s)) return;
+  if (s.n + 1 < n || !tls_is_host_name(s)) return;
   t->sni = arena_strndup_t(t->a, s.p, s.n, TAINTED);
 }
 
