@@ -41,7 +41,7 @@ static const char *exim_login(struct report *r) {
 }
 
 bool report_open(struct report *r, struct message *old, struct expand_ctx *x, const char *to) {
-  const struct config *cfg = old->cfg;
+  const struct config *cfg = config_default_queue(old->cfg);
   *r = (struct report){.old = old, .x = x, .to = to, .m = message_new(cfg)};
   r->a = r->m->arena;
   r->c = ARENA_NEW(r->a, struct conn);
@@ -116,7 +116,7 @@ bool report_close(struct report *r) {
   char id[MSGID_SIZE];
   memcpy(id, r->m->id, sizeof(id));
   if (ok) receive_log_arrival(&rec);
-  const struct config *cfg = r->old->cfg;
+  const struct config *cfg = config_default_queue(r->old->cfg);
   message_free(r->m); /* gives up the lock, so that the delivery can have it */
   log_set_message_id(r->old->id);
   if (ok) deliver_start_internal(cfg, id);

@@ -193,11 +193,15 @@ static bool set_errors(struct parse *p, const struct cmd_option *o, const char *
   return true;
 }
 
-enum { OD_BACKGROUND, OD_FOREGROUND, OD_QUEUE };
+enum { OD_BACKGROUND, OD_FOREGROUND, OD_QUEUE, OD_QUEUE_SMTP };
 
 static bool set_delivery(struct parse *p, const struct cmd_option *o, const char *value)
 {
   (void)value;
+  if (o->number == OD_QUEUE_SMTP) { /* goes with the others */
+    p->c->queue_smtp = true;
+    return true;
+  }
   p->c->deliver_background = o->number == OD_BACKGROUND;
   p->c->deliver_foreground = o->number == OD_FOREGROUND;
   p->c->queue_only = o->number == OD_QUEUE;
@@ -295,7 +299,13 @@ static bool set_queue(struct parse *p, const struct cmd_option *o, const char *v
   int64_t sec = 0;
   (void)o;
   c->queue_run = true;
-  if (*s == 'G') return fail(p, "exim: option -q%s is not supported by this build: there are no named queues\n", value);
+  if (*s == 'G') {
+    const char *slash = strchr(++s, '/');
+    size_t n = slash ? (size_t)(slash - s) : strlen(s);
+    c->run.name = str_dup(c->a, str_n(s, n));
+    if (!config_queue_name_is_valid(c->run.name)) return fail(p, "exim: bad name of a queue: -q%s\n", value);
+    s = slash ? slash + 1 : s + n;
+  }
   if (!*s && *p->next && time_parse_interval(str_c(*p->next), false, &sec)) s = *p->next++;
   if (*s && !time_parse_interval(str_c(s), false, &sec)) return fail(p, "exim: bad time value -q%s: abandoned\n", value);
   c->queue_interval_sec = (int)sec;
@@ -350,6 +360,7 @@ static const struct {
     {"c", CMD_M_DELIVER_DUE, QUEUE_REMOVE, M_MIN_ONE_ID},
     {"es", CMD_M_QUEUE_ACTION, QUEUE_EDIT_SENDER, M_ID_AND_ADDRESS},
     {"f", CMD_M_QUEUE_ACTION, QUEUE_FREEZE, M_MIN_ONE_ID},
+    {"G", CMD_M_QUEUE_ACTION, QUEUE_MOVE, M_MIN_ONE_ID},
     {"g", CMD_M_QUEUE_ACTION, QUEUE_GIVE_UP, M_MIN_ONE_ID},
     {"mad", CMD_M_QUEUE_ACTION, QUEUE_MARK_ALL_DELIVERED, M_MIN_ONE_ID},
     {"md", CMD_M_QUEUE_ACTION, QUEUE_MARK_DELIVERED, M_ID_AND_ADDRESSES},
@@ -387,7 +398,12 @@ static bool set_message(struct parse *p, const struct cmd_option *o, const char 
     c->expand_spooled = *p->next++;
     return true;
   }
-  if (*value == 'C' || *value == 'G')
+  if (*value == 'G') {
+    c->move_to = value[1] ? value + 1 : *p->next ? *p->next++ : NULL;
+    if (!c->move_to || !config_queue_name_is_valid(c->move_to)) return fail(p, "exim: queue name expected after -MG\n");
+    value = "G";
+  }
+  if (*value == 'C')
     return fail(p, "exim: option -M%s is not supported by this build\n", value);
   for (size_t i = 0; i < ARRAY_SIZE(message_options); i++) {
     if (strcmp(value, message_options[i].suffix) != 0) continue;
@@ -437,7 +453,7 @@ static const struct cmd_option options[] = {
     {"-bI:", ARG_GLUED, set_info, 0, CMD_INFO},
     ACTION("-bm", CMD_SUBMIT),
     NOT_BUILT("-bmalware"),
-    NOT_BUILT("-bnq"),
+    FLAG("-bnq", no_qualify),
     ACTION("-bP", CMD_PRINT),
     {"-bp", ARG_GLUED, set_list, 0, 0},
     ACTION("-bpc", CMD_COUNT),
@@ -473,7 +489,7 @@ static const struct cmd_option options[] = {
     {"-odf", ARG_NONE, set_delivery, 0, OD_FOREGROUND},
     {"-odi", ARG_NONE, set_delivery, 0, OD_FOREGROUND},
     {"-odq", ARG_NONE, set_delivery, 0, OD_QUEUE},
-    NOT_BUILT("-odqs"),
+    {"-odqs", ARG_NONE, set_delivery, 0, OD_QUEUE_SMTP},
     {"-oe", ARG_GLUED, set_errors, 0, 0},
     FLAG("-oi", ignore_dots),
     FLAG("-oitrue", ignore_dots),
@@ -580,7 +596,8 @@ static bool check_combination(struct parse *p)
   const struct cmdline *c = p->c;
   bool reads_message = c->action == CMD_SUBMIT || c->action == CMD_BATCH_SMTP;
   bool bad = (c->extract_recipients && !reads_message && c->action != CMD_VERSION && c->action != CMD_PRINT) ||
-             (c->queue_run && c->action != CMD_DAEMON && c->action != CMD_QUEUE_RUN && c->action != CMD_VERSION && c->action != CMD_LIST && c->action != CMD_COUNT);
+             (c->queue_run && c->action != CMD_DAEMON && c->action != CMD_QUEUE_RUN && c->action != CMD_VERSION && c->action != CMD_LIST && c->action != CMD_COUNT &&
+              !(c->action == CMD_MESSAGE && c->run.name));
   return bad ? fail(p, "exim: incompatible command-line options or arguments\n") : true;
 }
 

@@ -39,7 +39,8 @@ struct cmdline {
   bool debug, debug_daemon_only, verbose;
   unsigned debug_bits;
   bool dont_deliver, no_labels, ignore_dots, extract_recipients, gateway, tls_on_connect;
-  bool deliver_foreground, queue_only, deliver_background;
+  bool deliver_foreground, queue_only, deliver_background, queue_smtp;
+  bool no_qualify;                /* -bnq */
   bool errors_to_stderr;
   int error_exit; /* -oe */
   const char *sender;             /* -f; NULL unset */
@@ -70,6 +71,7 @@ struct cmdline {
   enum cmd_message_action message_action;
   enum queue_action queue_action;
   const char *message_option;     /* "-Mrm" */
+  const char *move_to;            /* -MG */
   /* daemon */
   bool daemon_foreground, inetd_wait;
   int inetd_timeout_sec;

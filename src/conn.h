@@ -117,6 +117,8 @@ struct conn {
   bool is_trusted, is_admin;
   bool dont_deliver;             /* -N: deliveries of what is received here only pretend */
   bool suppress_local_fixups;    /* -G */
+  bool hold_smtp;                /* -odqs */
+  bool no_qualify;               /* -bnq: addresses without a domain get none */
   bool sender_is_own;            /* local submission whose envelope sender is the caller's own address */
 };
 

@@ -593,7 +593,7 @@ void deliver_start_internal(const struct config *cfg, const char *id) {
     (void)deliver_message(cfg, id, &plain);
     return;
   }
-  if (queue_notify(queue_get_notify_fd(), id)) return;
+  if (cfg == config_default_queue(cfg) && queue_notify(queue_get_notify_fd(), id)) return; /* a notification names no queue */
   pid_t pid = sys_fork("delivery");
   if (pid == 0) {
     (void)deliver_message(cfg, id, &plain);

@@ -14,6 +14,7 @@ struct deliver_opts {
   const char *cancelled_by; /* with give_up: login for the log line, NULL none */
   bool in_queue_run;
   bool local_only;      /* -ql */
+  bool hold_smtp;       /* remote addresses are routed and wait for a queue run */
   bool first_pass;      /* -qq: remote addresses are routed and noted as waiting for their hosts, not sent */
   bool dont_deliver;    /* -N */
   const char *selector_sender, *selector_recipient; /* -S, -R (queue.c filters) */

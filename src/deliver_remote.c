@@ -400,7 +400,7 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
 
 /* queue_smtp_domains, and the first pass of -qq: routed now, sent by a queue run; the hosts' waiting lists are filled meanwhile. */
 static void hold_for_queue_run(struct deliver_run *run) {
-  const char *list = run->o->first_pass ? "*" : run->cfg->o.queue_smtp_domains;
+  const char *list = run->o->first_pass || run->o->hold_smtp ? "*" : run->cfg->o.queue_smtp_domains;
   if (!list || (!run->o->first_pass && (run->o->forced || run->o->in_queue_run))) return;
   for (struct address **link = &run->remote; *link;) {
     struct address *addr = *link;
@@ -413,8 +413,9 @@ static void hold_for_queue_run(struct deliver_run *run) {
     *link = addr->next;
     struct host *hosts = hosts_of(run, addr);
     if (hosts) wait_add(run->cfg, addr->transport->name, hosts, run->m->id);
-    addr->basic_errno = run->o->first_pass ? ERRNO_LOCAL_ONLY : ERRNO_UNKNOWNERROR;
-    addr->message = o == OUTCOME_OK ? "first-pass only routing due to -odqs, queue_smtp_domains or control=queue"
+    addr->basic_errno = run->o->first_pass ? ERRNO_LOCAL_ONLY : run->o->hold_smtp ? 0 : ERRNO_UNKNOWNERROR;
+    addr->message = run->o->hold_smtp ? "SMTP delivery explicitly queued"
+                  : o == OUTCOME_OK   ? "first-pass only routing due to -odqs, queue_smtp_domains or control=queue"
                                     : "queue_smtp_domains lookup deferred";
     addr->result = OUTCOME_DEFER;
     deliver_one_result(run, addr, true, false);

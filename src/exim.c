@@ -126,6 +126,8 @@ static struct conn *conn_for_caller(struct run *r, int fd_in, int fd_out)
   k->is_admin = r->who.is_admin;
   k->dont_deliver = r->c->dont_deliver;
   k->suppress_local_fixups = r->c->gateway;
+  k->no_qualify = r->c->no_qualify;
+  k->hold_smtp = r->c->queue_smtp;
   return k;
 }
 
@@ -299,7 +301,10 @@ static int do_message(struct run *r)
     const char *const *args = (const char *const *)c->args.v;
     if (!per_id)
       return queue_action(r->cfg, args[0], c->queue_action, args + 1, c->args.n - 1, r->who.login) ? EXIT_SUCCESS : EXIT_FAILURE;
-    for (size_t i = 0; i < c->args.n; i++)
+    for (size_t i = 0; c->queue_action == QUEUE_MOVE && i < c->args.n; i++)
+      if (!queue_move(r->cfg, args[i], c->move_to)) status = EXIT_FAILURE;
+    if (c->queue_action == QUEUE_MOVE) putchar('\n');
+    for (size_t i = 0; c->queue_action != QUEUE_MOVE && i < c->args.n; i++)
       if (!queue_action(r->cfg, args[i], c->queue_action, NULL, 0, r->who.login)) status = EXIT_FAILURE;
     return status;
   }
@@ -547,6 +552,8 @@ static void apply_overrides(struct run *r)
   }
   if (c->receive_timeout_sec >= 0) o->receive_timeout = c->receive_timeout_sec;
   if (c->smtp_receive_timeout_sec >= 0) o->smtp_receive_timeout = arena_printf(r->cfg->arena, "%ds", (int)c->smtp_receive_timeout_sec);
+  if (c->run.name && c->action != CMD_DAEMON && c->action != CMD_QUEUE_RUN)
+    r->cfg = (struct config *)(uintptr_t)config_for_queue(r->a, r->cfg, c->run.name);
   if (c->debug) debug_selector = c->debug_bits | D_V;
   else if (c->verbose || c->dont_deliver) debug_selector = D_V;
 }

@@ -6,6 +6,7 @@
 #include "message.h"
 
 #include "os/sys.h"
+#include "policy/config.h"
 
 struct message *message_new(const struct config *cfg) {
   struct arena *a = arena_new("message");
@@ -13,7 +14,7 @@ struct message *message_new(const struct config *cfg) {
   m->arena = a;
   m->cfg = cfg;
   m->data_fd = -1;
-  m->queue_name = "";
+  m->queue_name = cfg && cfg->queue_name ? cfg->queue_name : "";
   m->headers_tail = &m->headers;
   m->removed_headers = vec_new(a);
   m->unknown_spool_lines = vec_new(a);

@@ -127,15 +127,17 @@ static void one_pass(const struct config *cfg, const struct queue_run_opts *o, b
   arena_free(a);
 }
 
-void queue_run(const struct config *cfg, const struct queue_run_opts *o) {
+void queue_run(const struct config *main_cfg, const struct queue_run_opts *o) {
   struct arena *a = arena_new("queue_run");
+  const struct config *cfg = o->name ? config_for_queue(a, main_cfg, o->name) : main_cfg;
+  const char *which = o->name && *o->name ? arena_printf(a, "'%s' ", o->name) : "";
   const char *flags = run_flags(a, o);
   int pid = (int)getpid();
-  log_write(LS_QUEUE_RUN, LOG_MAIN, "Start queue run: pid=%d%s", pid, flags);
+  log_write(LS_QUEUE_RUN, LOG_MAIN, "Start %squeue run: pid=%d%s", which, pid, flags);
   if (o->two_stage) one_pass(cfg, o, true);
   one_pass(cfg, o, false);
   if (!o->start_id && !o->match_sender && !o->match_recipient) (void)spool_clean_orphans(cfg, ORPHAN_AGE_SEC);
-  log_write(LS_QUEUE_RUN, LOG_MAIN, "End queue run: pid=%d%s", pid, flags);
+  log_write(LS_QUEUE_RUN, LOG_MAIN, "End %squeue run: pid=%d%s", which, pid, flags);
   arena_free(a);
 }
 

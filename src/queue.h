@@ -34,7 +34,9 @@ int queue_list(const struct config *cfg, enum queue_list_kind kind, bool sorted,
 int queue_count(const struct config *cfg);   /* -bpc: prints */
 
 enum queue_action { QUEUE_REMOVE, QUEUE_FREEZE, QUEUE_THAW, QUEUE_GIVE_UP, QUEUE_MARK_ALL_DELIVERED, QUEUE_MARK_DELIVERED,
-                    QUEUE_ADD_RECIPIENT, QUEUE_EDIT_SENDER, QUEUE_SHOW_HEADER, QUEUE_SHOW_BODY, QUEUE_SHOW_LOG, QUEUE_SHOW_COPY };
+                    QUEUE_ADD_RECIPIENT, QUEUE_EDIT_SENDER, QUEUE_SHOW_HEADER, QUEUE_SHOW_BODY, QUEUE_SHOW_LOG, QUEUE_SHOW_COPY, QUEUE_MOVE };
+/* -MG: move a message to another queue ("": the default one).  Prints "Message ID " and what went wrong, without a line end.  True on success. */
+bool queue_move(const struct config *cfg, const char *id, const char *to_queue);
 /* One -M action on one message; prints as Exim does; true on success. */
 bool queue_action(const struct config *cfg, const char *id, enum queue_action action, const char *const *args, size_t nargs,
                   const char *caller_login);

@@ -188,6 +188,7 @@ static bool change(struct message *m, enum queue_action action, const char *cons
     case QUEUE_SHOW_HEADER:
     case QUEUE_SHOW_BODY:
     case QUEUE_SHOW_LOG:
+    case QUEUE_MOVE:
     case QUEUE_SHOW_COPY: break;
   }
   return false;
@@ -237,4 +238,24 @@ bool queue_action(const struct config *cfg, const char *id, enum queue_action ac
   log_set_message_id(NULL);
   message_free(m);
   return ok;
+}
+
+bool queue_move(const struct config *cfg, const char *id, const char *to_queue) {
+  struct message *m;
+  printf("Message %s ", id);
+  enum spool_open_result r = spool_open(cfg, id, true, &m);
+  if (r != SPOOL_OPENED) {
+    report_unopened(id, r);
+    return false;
+  }
+  log_set_message_id(id);
+  const char *from = cfg->queue_name ? cfg->queue_name : "";
+  int rc = strcmp(from, to_queue) == 0 ? 0 : spool_move(m, config_for_queue(m->arena, cfg, to_queue));
+  if (rc < 0) printf("could not be moved: %s", strerror(-rc));
+  else
+    log_write(LS_ALWAYS, LOG_MAIN, "moved from %s%s%sinput, msglog to %s%s%sinput, msglog", *from ? "(" : "", from, *from ? ") " : "",
+              *to_queue ? "(" : "", to_queue, *to_queue ? ") " : "");
+  log_set_message_id(NULL);
+  message_free(m);
+  return rc == 0;
 }

@@ -349,7 +349,7 @@ struct receive_reply receive_message(struct conn *c, struct message *m, struct e
 
 /* ---- delivery ---- */
 
-static void deliver_in_child(struct conn *c, const char *id) {
+static void deliver_in_child(struct conn *c, const struct config *cfg, const char *id, const struct deliver_opts *o) {
   if (c && c->io) { /* the peer must not wait for our delivery to see the end of the connection */
     int null = sys_open("/dev/null", O_RDWR, 0), fd = stream_fd(c->io);
     if (null >= 0) {
@@ -358,10 +358,9 @@ static void deliver_in_child(struct conn *c, const char *id) {
       (void)dup2(null, 1);
     }
   }
-  struct deliver_opts o = {.forced = false};
   setsid(); /* out of reach of the keys and the hang-up of the caller's terminal */
   sys_role(SYS_ROLE_DELIVERY);
-  (void)deliver_message(c->cfg, id, &o);
+  (void)deliver_message(cfg, id, o);
 }
 
 bool receive_load_is_high(const struct config *cfg, double *ret_load) {
@@ -369,18 +368,19 @@ bool receive_load_is_high(const struct config *cfg, double *ret_load) {
 }
 
 void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only) {
-  struct deliver_opts o = {.forced = false};
+  struct deliver_opts o = {.hold_smtp = m->hold_smtp || c->hold_smtp};
   if (queue_only) return;
   if (foreground) {
     const char *id = arena_strdup(c->arena, m->id);
-    (void)deliver_message(c->cfg, id, &o);
+    (void)deliver_message(m->cfg, id, &o);
     return;
   }
   int fd = queue_get_notify_fd();
-  if (fd >= 0 && queue_notify(fd, m->id)) return;
+  bool is_plain = !o.hold_smtp && !*m->queue_name; /* a notification is an id and nothing else */
+  if (fd >= 0 && is_plain && queue_notify(fd, m->id)) return;
   pid_t pid = sys_fork("delivery");
   if (pid == 0) {
-    deliver_in_child(c, m->id);
+    deliver_in_child(c, m->cfg, m->id, &o);
     _exit(0);
   }
   if (pid < 0)

@@ -230,6 +230,10 @@ static void add_recipient_text(struct submission *s, struct str text, bool into_
     if (error && strcmp(error, "empty address") != 0) note_bad(s, text, error);
     return;
   }
+  if (!domain && s->c->no_qualify) {
+    note_bad(s, text, "unqualified address not permitted");
+    return;
+  }
   if (!utf8_is_ascii(str_c(a))) s->m->smtputf8 = true;
   const char *raw = a;
   a = qualify(s, a, domain, false);
@@ -348,7 +352,7 @@ static void prepare(struct submission *s) {
   m->login = c->login;
   m->uid = c->uid;
   m->gid = c->gid;
-  m->allow_unqualified_sender = m->allow_unqualified_recipient = true;
+  m->allow_unqualified_sender = m->allow_unqualified_recipient = !c->no_qualify;
   m->bounce_of = s->o->bounce_of;
   if (s->o->full_name) {
     c->real_name = s->o->full_name;
@@ -405,7 +409,7 @@ static int run(struct submission *s) {
     (void)mail_sender(s, "Mail failure - malformed recipient address", "contained a recipient address that was incorrectly constructed:");
   bool queue = s->o->queue_only || s->o->delivery_none || s->m->queue_only_policy ||
                (s->c->cfg->o.queue_only && !s->o->delivery_foreground);
-  if (s->m->queue_only_policy) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: queued by ACL");
+  if (s->m->queue_only_policy || s->m->hold_smtp) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: queued by ACL");
   double load;
   if (!queue && receive_load_is_high(s->c->cfg, &load)) {
     queue = true;

@@ -317,7 +317,8 @@ static bool must_queue(struct smtp_session *s, const char **ret_reason) {
 static void start_delivery(struct smtp_session *s) {
   const char *reason;
   bool queue = must_queue(s, &reason);
-  if (queue && reason) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: %s", reason);
+  if (!queue && s->m->hold_smtp) reason = "queued by ACL"; /* remote addresses will be */
+  if (reason) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: %s", reason);
   if (!s->m->frozen) receive_start_delivery(s->c, s->m, s->o->deliver_foreground, queue);
 }
 

@@ -30,7 +30,7 @@ static bool check_host(struct smtp_session *s) {
   struct conn *c = s->c;
   const struct main_options *o = s->opt;
   if (!c->from.host_address) {
-    s->unqualified_sender_ok = s->unqualified_recipient_ok = true;
+    s->unqualified_sender_ok = s->unqualified_recipient_ok = !s->c->no_qualify;
     return true;
   }
   if (smtp_host_in(s, "host_lookup", o->host_lookup)) (void)host_name_lookup(&s->x, NULL);
@@ -111,7 +111,7 @@ bool smtp_in_greet(struct smtp_session *s) {
   if (!s->is_unlogged && (s->via_inetd || !s->is_socket)) /* the daemon has logged its connections already */
     log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s", smtp_connection_text(s));
   if (c->is_batched) {
-    s->unqualified_sender_ok = s->unqualified_recipient_ok = true;
+    s->unqualified_sender_ok = s->unqualified_recipient_ok = !s->c->no_qualify;
     s->helo_required = false;
     smtp_reset(s);
     return true;

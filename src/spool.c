@@ -23,6 +23,7 @@
 
 enum {
   SPOOL_PATH_MAX = 1024,
+  SPOOL_DIR_MAX = SPOOL_PATH_MAX + 16,
   DATA_LINE_LEN = MSGID_LEN + 3, /* "ID-D\n" */
   WRITEBACK_STEP = 1024 * 1024,
   HEADER_FILE_MAX = 64 * 1024 * 1024,
@@ -69,18 +70,29 @@ struct path {
   char s[SPOOL_PATH_MAX];
 };
 
+/* The directory of the queue this configuration works on; msglog and input lie in it. */
+static struct path queue_directory(const struct config *cfg) {
+  struct path p;
+  const char *name = cfg->queue_name ? cfg->queue_name : "";
+  int n = snprintf(p.s, sizeof p.s, "%s%s%s", cfg->spool_directory, *name ? "/" : "", name);
+  INVARIANT(n > 0 && n < (int)sizeof p.s);
+  return p;
+}
+
 /* which: 'H' 'D' 'J', 'h' for hdr.ID, 'L' for msglog; subdir 0 for none. */
 static struct path make_path(const struct config *cfg, const char *id, char which, char subdir) {
   struct path p;
   const char *area = which == 'L' ? "msglog" : "input";
+  struct path q = queue_directory(cfg);
+  const char *top = q.s;
   char sub[3] = {subdir, subdir ? '/' : '\0', '\0'};
   int n;
   if (which == 'h')
-    n = snprintf(p.s, sizeof p.s, "%s/%s/%shdr.%s", cfg->spool_directory, area, sub, id);
+    n = snprintf(p.s, sizeof p.s, "%s/%s/%shdr.%s", top, area, sub, id);
   else if (which == 'L')
-    n = snprintf(p.s, sizeof p.s, "%s/%s/%s%s", cfg->spool_directory, area, sub, id);
+    n = snprintf(p.s, sizeof p.s, "%s/%s/%s%s", top, area, sub, id);
   else
-    n = snprintf(p.s, sizeof p.s, "%s/%s/%s%s-%c", cfg->spool_directory, area, sub, id, which);
+    n = snprintf(p.s, sizeof p.s, "%s/%s/%s%s-%c", top, area, sub, id, which);
   INVARIANT(n > 0 && n < (int)sizeof p.s);
   return p;
 }
@@ -104,16 +116,18 @@ bool spool_exists(const struct config *cfg, const char *id) {
 }
 
 static int make_area(const struct config *cfg, const char *area, char subdir) {
-  char rel[16];
-  snprintf(rel, sizeof rel, subdir ? "%s/%c" : "%s", area, subdir);
+  char rel[128];
+  const char *name = cfg->queue_name ? cfg->queue_name : "";
+  int n = snprintf(rel, sizeof rel, "%s%s%s", name, *name ? "/" : "", area);
+  if (subdir) snprintf(rel + n, sizeof rel - (size_t)n, "/%c", subdir);
   return sys_mkdir_path(cfg->spool_directory, rel, 0750, cfg->exim_uid, cfg->exim_gid);
 }
 
 static int sync_input_dir(const struct config *cfg, char subdir) {
   if (cfg->o.disable_fsync) return 0;
-  char path[SPOOL_PATH_MAX];
+  char path[SPOOL_DIR_MAX];
   char sub[3] = {subdir ? '/' : '\0', subdir, '\0'};
-  snprintf(path, sizeof path, "%s/input%s", cfg->spool_directory, sub);
+  snprintf(path, sizeof path, "%s/input%s", queue_directory(cfg).s, sub);
   int fd = sys_open(path, O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0) return fd;
   int r = sys_fsync_dir(fd);
@@ -459,12 +473,12 @@ static void shuffle(struct vec *v) {
 }
 
 struct spool_item *spool_list(struct arena *a, const struct config *cfg, bool sorted, size_t *ret_count) {
-  char dir[SPOOL_PATH_MAX];
+  char dir[SPOOL_DIR_MAX];
   struct vec v = vec_new(a);
-  snprintf(dir, sizeof dir, "%s/input", cfg->spool_directory);
+  snprintf(dir, sizeof dir, "%s/input", queue_directory(cfg).s);
   list_dir(&v, a, dir, 0);
   for (const char *c = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"; *c; c++) {
-    snprintf(dir, sizeof dir, "%s/input/%c", cfg->spool_directory, *c);
+    snprintf(dir, sizeof dir, "%s/input/%c", queue_directory(cfg).s, *c);
     if (access(dir, F_OK) == 0) list_dir(&v, a, dir, *c);
   }
   if (sorted)
@@ -479,6 +493,36 @@ struct spool_item *spool_list(struct arena *a, const struct config *cfg, bool so
   *tail = NULL;
   if (ret_count) *ret_count = v.n;
   return head;
+}
+
+/* ---- another queue ---------------------------------------------------------------------------------------------------- */
+
+/* A second name first, then the old one goes: at no time is a file nowhere. */
+static int link_over(const struct config *from, const struct config *to, const char *id, char which, char old_sub, char new_sub) {
+  int r = sys_link(make_path(from, id, which, old_sub).s, make_path(to, id, which, new_sub).s);
+  return r == -ENOENT ? 0 : r;
+}
+
+int spool_move(struct message *m, const struct config *to) {
+  static const char order[] = {'D', 'J', 'H'};
+  const struct config *from = m->cfg;
+  char old_sub = subdir_of(from, m->id, 'D'), new_sub = subdir_for_new(to, m->id);
+  int r = make_area(to, "input", new_sub);
+  if (r == -EEXIST) r = 0;
+  for (size_t i = 0; r == 0 && i < sizeof order; i++) r = link_over(from, to, m->id, order[i], old_sub, new_sub);
+  if (r == 0) r = sync_input_dir(to, new_sub);
+  if (r < 0) {
+    for (size_t i = sizeof order; i-- > 0 && r != -EEXIST;) IGNORE_RESULT(unlink_if_there(make_path(to, m->id, order[i], new_sub).s));
+    return r;
+  }
+  for (size_t i = sizeof order; i-- > 0;) {
+    int u = unlink_if_there(make_path(from, m->id, order[i], old_sub).s);
+    if (u < 0) r = u;
+  }
+  if (access(make_path(from, m->id, 'L', old_sub).s, F_OK) == 0 && make_area(to, "msglog", new_sub) == 0)
+    IGNORE_RESULT(sys_rename(make_path(from, m->id, 'L', old_sub).s, make_path(to, m->id, 'L', new_sub).s)); /* a log, no mail */
+  if (r == 0) r = sync_input_dir(from, old_sub);
+  return r;
 }
 
 /* ---- leftovers of interrupted receptions ---------------------------------------------------------------------------- */
@@ -505,7 +549,7 @@ static int clean_dir(const struct config *cfg, const char *dir, char sub, time_t
   struct dirent *e;
   int removed = 0;
   while (d && (e = readdir(d))) {
-    char path[SPOOL_PATH_MAX + 256];
+    char path[SPOOL_DIR_MAX + 256];
     struct stat st;
     if (!is_orphan_name(cfg, e->d_name, sub)) continue;
     snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
@@ -518,12 +562,12 @@ static int clean_dir(const struct config *cfg, const char *dir, char sub, time_t
 }
 
 int spool_clean_orphans(const struct config *cfg, int age_sec) {
-  char dir[SPOOL_PATH_MAX];
+  char dir[SPOOL_DIR_MAX];
   time_t before = time_sec() - age_sec;
-  snprintf(dir, sizeof dir, "%s/input", cfg->spool_directory);
+  snprintf(dir, sizeof dir, "%s/input", queue_directory(cfg).s);
   int removed = clean_dir(cfg, dir, 0, before);
   for (const char *c = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"; *c; c++) {
-    snprintf(dir, sizeof dir, "%s/input/%c", cfg->spool_directory, *c);
+    snprintf(dir, sizeof dir, "%s/input/%c", queue_directory(cfg).s, *c);
     removed += clean_dir(cfg, dir, *c, before);
   }
   return removed;

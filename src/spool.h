@@ -36,6 +36,9 @@ MUST_CHECK int spool_journal(struct message *m, const char *const *unique, size_
 /* D8: remove all files of a finished message: -H, -D, msglog, -J last. */
 MUST_CHECK int spool_remove(struct message *m);
 
+/* Move a message, locked here, to the queue of another configuration: -D and -J first, -H last, so that it is complete wherever it has an -H. */
+MUST_CHECK int spool_move(struct message *m, const struct config *to);
+
 /* Descriptor of msglog/ID for appending; -1 when message_logs is off or it cannot be opened. */
 int spool_msglog(struct message *m);
 /* Path of a file of the message ('H','D','J', 'L' msglog) for -Mvh etc. */

@@ -51,3 +51,25 @@ bool config_user_is_never(const struct config *c, uid_t uid)
 {
   return user_in_list(build_info()->fixed_never_users, uid) || user_in_list(c->o.never_users, uid);
 }
+
+const struct config *config_default_queue(const struct config *c) { return c->default_queue ? c->default_queue : c; }
+
+const struct config *config_for_queue(struct arena *a, const struct config *c, const char *queue_name) {
+  const struct config *base = config_default_queue(c);
+  if (!queue_name || !*queue_name) return base;
+  struct config *named = ARENA_NEW(a, struct config);
+  *named = *base;
+  named->queue_name = arena_strdup_t(a, queue_name, UNTAINTED); /* checked by config_queue_name_is_valid() */
+  named->default_queue = base;
+  return named;
+}
+
+bool config_queue_name_is_valid(const char *name) {
+  static const char *const taken[] = {"input", "msglog", "db", "log", "scan", "input.corrupt", "msglog.OLD"};
+  if (strlen(name) > 64 || *name == '.') return false;
+  for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
+    if (strcmp(name, taken[i]) == 0) return false;
+  for (const char *p = name; *p; p++)
+    if (!ch_isalnum(*p) && !strchr("-_.", *p)) return false;
+  return true;
+}

@@ -106,8 +106,17 @@ struct config {
   const char *qualify_domain, *qualify_recipient;
   int host_number;                  /* localhost_number, -1 unset */
   bool harness_mode;
+  /* Named queues: this is a copy of *default_queue that works on another queue.  queue_name NULL or "": the default one. */
+  const char *queue_name;
+  const struct config *default_queue;
 };
 
+/* A copy of c that works on a named queue ("": the default queue), in the arena; the lists inside are shared. */
+const struct config *config_for_queue(struct arena *a, const struct config *c, const char *queue_name);
+/* The one that works on the default queue. */
+const struct config *config_default_queue(const struct config *c);
+/* May it name a queue?  Letters, digits, '-', '_', '.', not beginning with a dot, and not one of the spool's own directories; "" is fine. */
+bool config_queue_name_is_valid(const char *name);
 /* The text of a named list or NULL. */
 const struct named_list *config_named_list(const struct config *c, enum list_kind kind, const char *name);
 const struct acl *config_acl(const struct config *c, const char *name);

@@ -117,6 +117,12 @@ void smtp_log_host(struct smtp_attempt *s, const char *text, int err) {
 
 void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
   a->host_used = s->host;
+  if (s->host->port <= 0 && s->port > 0) { /* the port option chose it: what is logged names it */
+    struct host *h = ARENA_NEW(s->a, struct host);
+    *h = *s->host;
+    h->port = s->port;
+    a->host_used = h;
+  }
   a->smtp_greeting = s->greeting;
   a->helo_response = s->ehlo_reply;
   a->continued_connection = s->sequence > 1;

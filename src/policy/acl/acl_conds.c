@@ -161,7 +161,7 @@ const struct acl_cond_type acl_cond_types[] = {
   {"malware", UNBUILT, 0, NULL, "virus scanner"},
   {"message", MOD | ACL_COND_SILENT, 0, NULL, "text of the reply"},
   {"mime_regex", UNBUILT, 0, NULL, "regular expressions over a MIME part"},
-  {"queue", MOD | UNBUILT, 0, NULL, "named queue of the message"},
+  {"queue", MOD | EXP, ~(ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_BIT(NOTSMTP_START)), acl_mod_queue, "named queue of the message"},
   {"ratelimit", EXP, 0, cond_ratelimit, "rate of the sender has reached the limit"},
   {"recipients", 0, ~ACL_BIT(RCPT), cond_recipients, "recipient is in the address list"},
   {"regex", UNBUILT, 0, NULL, "regular expressions over the message"},

@@ -70,7 +70,10 @@ static const char *set_freeze(struct acl_run *r, const char *o) {
 }
 
 static const char *set_queue(struct acl_run *r, const char *o) {
-  if (strcmp(o, "first_pass_route") == 0) return "unbuilt";
+  if (strcmp(o, "first_pass_route") == 0) {
+    r->x->msg->hold_smtp = true;
+    return NULL;
+  }
   r->x->msg->queue_only_policy = true;
   r->x->msg->queue_reason = "ACL";
   return NULL;

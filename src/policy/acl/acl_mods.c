@@ -75,6 +75,22 @@ enum outcome acl_mod_remove_header(struct acl_run *r, const struct acl_cond *c, 
   return OUTCOME_OK;
 }
 
+/* ---- named queues ---- */
+
+/* The message works with a configuration of its own queue from here on; its files do not exist yet. */
+enum outcome acl_mod_queue(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  struct message *m = r->x->msg;
+  if (!m || m->id[0]) return OUTCOME_OK;
+  if (!config_queue_name_is_valid(arg)) {
+    r->x->error = arena_printf(r->x->a, "bad name of a queue: \"%s\"", arg);
+    return OUTCOME_ERROR;
+  }
+  m->cfg = config_for_queue(m->arena, m->cfg, arg);
+  m->queue_name = m->cfg->queue_name ? m->cfg->queue_name : "";
+  return OUTCOME_OK;
+}
+
 /* ---- logs ---- */
 
 void acl_log_warning(struct acl_run *r, const char *text) {

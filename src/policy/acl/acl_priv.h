@@ -77,6 +77,7 @@ const char *acl_split_message(struct arena *a, const char *text);
 
 /* acl_mods.c */
 enum outcome acl_mod_add_header(struct acl_run *r, const struct acl_cond *c, const char *arg);
+enum outcome acl_mod_queue(struct acl_run *r, const struct acl_cond *c, const char *arg);
 enum outcome acl_mod_continue(struct acl_run *r, const struct acl_cond *c, const char *arg);
 enum outcome acl_mod_delay(struct acl_run *r, const struct acl_cond *c, const char *arg);
 enum outcome acl_mod_log_reject_target(struct acl_run *r, const struct acl_cond *c, const char *arg);
