@@ -54,7 +54,6 @@ static void errors(void **state) {
                                 "(digit or underscore must follow acl_c or acl_m)"},
     {"accept malware = *", "ACL condition \"malware\" is not supported by this build"},
     {"require verify = csa", "ACL condition \"verify = csa\" is not supported by this build"},
-    {"accept queue = slow", "ACL condition \"queue\" is not supported by this build"},
     {"accept control = dscp/ef", "ACL control \"dscp\" is not supported by this build"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -60,7 +60,8 @@ static void test_errors(void **state)
       {"exim -Da=b", "exim: macro name set by -D must start with an upper case letter\n"},
       {"exim -DA=1 -DA=2", "exim: duplicated -D in command line\n"},
       {"exim -bd -t", "exim: incompatible command-line options or arguments\n"},
-      {"exim -odqs", "exim: option -odqs is not supported by this build\n"},
+      {"exim -qG../up", "exim: bad name of a queue: -qG../up\n"},
+      {"exim -qGinput", "exim: bad name of a queue: -qGinput\n"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
     struct arena *a = arena_new("t");
@@ -132,7 +133,16 @@ static void test_values(void **state)
   assert_int_equal(c.queue_interval_sec, 3600);
   assert_true(c.run.two_stage && c.run.forced && c.run.force_thaw && c.background_smtp);
   assert_string_equal(c.listen, "1225");
-  assert_false(parse(a, "exim -qGspool/5m", &c, &error)); /* no named queues in this build */
+  assert_true(parse(a, "exim -qqGslow/5m", &c, &error));
+  assert_string_equal(c.run.name, "slow");
+  assert_int_equal(c.queue_interval_sec, 300);
+  assert_true(c.run.two_stage && c.action == CMD_DAEMON);
+  assert_true(parse(a, "exim -qGslow -MG fast 1xVaVM-000000005Gf-1uPK", &c, &error));
+  assert_string_equal(c.run.name, "slow");
+  assert_string_equal(c.move_to, "fast");
+  assert_true(c.action == CMD_MESSAGE && c.queue_action == QUEUE_MOVE && c.args.n == 1);
+  assert_true(parse(a, "exim -odi -odqs -bnq x@y", &c, &error));
+  assert_true(c.queue_smtp && c.deliver_foreground && c.no_qualify);
   assert_false(c.background_smtp);
   assert_true(parse(a, "exim -q 1xVaVM-000000005Gf-1uPK 1xVaVM-000000005Gf-1uPL", &c, &error));
   assert_string_equal(c.run.start_id, "1xVaVM-000000005Gf-1uPK");
