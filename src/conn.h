@@ -80,6 +80,7 @@ struct conn {
   bool auth_advertised, tls_advertised, dsn_advertised, smtputf8_advertised, chunking_advertised, prdr_advertised,
       pipelining_advertised, pipe_connect_advertised;
   bool wellknown_advertised;
+  struct proxy_info *proxy;      /* the client came through it; NULL none */
   const char *wellknown_file;    /* named by control = wellknown/FILE */
   bool pipelining_enabled;       /* hosts list and controls say yes */
   bool pipelining_used;

@@ -96,6 +96,7 @@ static const char *arrival_fields(struct reception *r) {
   if (r->is_smtp) add_pipelining(&b, c);
   receive_log_add_tls(&b, &c->from.tls);
   add_auth(&b, &c->from);
+  if (log_selects(LS_PROXY) && c->proxy && c->proxy->local_address) strbuf_addf(&b, " PRX=%s", c->proxy->local_address);
   if (m->prdr_requested) strbuf_adds(&b, " PRDR");
   if (m->used_chunking) strbuf_adds(&b, " K");
   strbuf_addf(&b, " S=%lld", (long long)m->message_size);

@@ -216,6 +216,7 @@ static const struct command {
   [VERB_EXPN] = {smtp_do_expn, CMD_NONMAIL},
   [VERB_HELP] = {smtp_do_help, CMD_NONMAIL | CMD_IN_BATCH},
   [VERB_ETRN] = {smtp_do_etrn, CMD_NONMAIL},
+  [VERB_XCLIENT] = {smtp_do_xclient, 0},
   [VERB_WELLKNOWN] = {smtp_do_wellknown, CMD_NONMAIL},
   [VERB_AUTH] = {smtp_do_auth, CMD_NONMAIL},
   [VERB_STARTTLS] = {smtp_do_starttls, CMD_NONMAIL},
@@ -285,6 +286,10 @@ static void dispatch(struct smtp_session *s) {
   smtp_note_early_banner(s);
   if (s->security_failed && v != VERB_QUIT) {
     smtp_replyf(s, "554 Security failure");
+    return;
+  }
+  if (s->proxy_failed && v != VERB_QUIT) {
+    smtp_replyf(s, "503 Command refused, required Proxy negotiation failed");
     return;
   }
   if (s->bdat_broken && !(k->flags & CMD_WHEN_BROKEN)) {

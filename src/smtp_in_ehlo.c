@@ -94,6 +94,7 @@ static void add_extensions(struct smtp_session *s, struct strbuf *b) {
   if (c->smtputf8_advertised) strbuf_adds(b, "\nSMTPUTF8");
   c->wellknown_advertised = o->acl_smtp_wellknown && smtp_host_in(s, "wellknown_advertise_hosts", o->wellknown_advertise_hosts);
   if (c->wellknown_advertised) strbuf_adds(b, "\nWELLKNOWN");
+  smtp_advertise_xclient(s, b);
   strbuf_adds(b, "\nHELP");
 }
 

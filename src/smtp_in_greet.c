@@ -42,6 +42,13 @@ static bool check_host(struct smtp_session *s) {
     refuse(s, "554 SMTP service not available");
     return false;
   }
+  smtp_check_host_lists(s);
+  return true;
+}
+
+void smtp_check_host_lists(struct smtp_session *s) {
+  struct conn *c = s->c;
+  const struct main_options *o = s->opt;
   s->unqualified_sender_ok = smtp_host_in(s, "sender_unqualified_hosts", o->sender_unqualified_hosts);
   s->unqualified_recipient_ok = smtp_host_in(s, "recipient_unqualified_hosts", o->recipient_unqualified_hosts);
   s->helo_verify_required = smtp_host_in(s, "helo_verify_hosts", o->helo_verify_hosts);
@@ -49,7 +56,13 @@ static bool check_host(struct smtp_session *s) {
   s->helo_verify = s->helo_verify_required || try_verify;
   s->helo_junk_ok = smtp_host_in(s, "helo_accept_junk_hosts", o->helo_accept_junk_hosts);
   c->early_acceptable = pipe_connect_host_acceptable(&s->x);
-  return true;
+}
+
+/* The lists were looked at for the proxy; what they grant is for the client.  (Not told again in a -bh session.) */
+static bool check_proxied_host(struct smtp_session *s) {
+  smtp_take_proxy_header(s);
+  if (!s->c->proxy || !s->c->proxy->local_address || s->c->host_checking) return true;
+  return check_host(s);
 }
 
 static bool connect_acl(struct smtp_session *s, const char **ret_banner, int *ret_code) {
@@ -116,7 +129,7 @@ bool smtp_in_greet(struct smtp_session *s) {
     smtp_reset(s);
     return true;
   }
-  if (!check_host(s)) return false;
+  if (!check_host(s) || !check_proxied_host(s)) return false;
   s->m->allow_unqualified_sender = s->unqualified_sender_ok;
   s->m->allow_unqualified_recipient = s->unqualified_recipient_ok;
   if (!connect_acl(s, &banner, &code)) return false;

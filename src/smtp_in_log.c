@@ -128,7 +128,7 @@ void smtp_count_synprot_error(struct smtp_session *s, int code, const char *repl
             "\"%.*s\", %s%s)", smtp_host_text(s), STR_FMT(s->line), c->command_names.n ? " " : "",
             c->command_names.n ? smtp_command_list(s) : "NULL");
   s->done = s->drop = true;
-  s->exit_status = 1;
+  s->exit_status = s->c->host_checking ? 0 : 1;
 }
 
 static void count_error(struct smtp_session *s, bool syntax, int code, const char *log_text, const char *reply) {

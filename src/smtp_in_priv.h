@@ -46,6 +46,8 @@ struct smtp_session {
   bool early_group;            /* the group behind a refused EHLO of an early talker is being answered */
   bool early_pending;          /* input came before the greeting; the first command must be EHLO */
   int recipients_max;
+  bool proxy_failed;           /* no PROXY header where one is required: nothing but QUIT */
+  bool xclient_checked, xclient_ok;
   int64_t size_limit, max_per_connection;
   const char *last_rcpt_error; /* reply text of the last refused RCPT when all were refused alike, else "" */
   bool rcpt_errors_differ;
@@ -119,6 +121,15 @@ void smtp_do_vrfy(struct smtp_session *s, struct str arg);
 void smtp_do_expn(struct smtp_session *s, struct str arg);
 void smtp_do_etrn(struct smtp_session *s, struct str arg);
 void smtp_do_wellknown(struct smtp_session *s, struct str arg);
+void smtp_do_xclient(struct smtp_session *s, struct str arg);
+void smtp_advertise_xclient(struct smtp_session *s, struct strbuf *b);
+/* hosts_proxy: read the header and take over what it says; s->proxy_failed when it is missing or wrong. */
+void smtp_take_proxy_header(struct smtp_session *s);
+/* The client is somebody else than the host at the other end (its name unknown) / has this name, NULL none. */
+void smtp_client_is(struct smtp_session *s, const char *address, int port);
+void smtp_client_name_is(struct smtp_session *s, const char *name);
+/* The lists that grant or ask something of a host: sender_unqualified_hosts and friends. */
+void smtp_check_host_lists(struct smtp_session *s);
 void smtp_do_help(struct smtp_session *s, struct str arg);
 void smtp_do_noop(struct smtp_session *s, struct str arg);
 void smtp_do_rset(struct smtp_session *s, struct str arg);

@@ -61,6 +61,7 @@ static void print_features(FILE *f)
       {"SPF", "spf_guess", CFG_SUPPORT_SPF},
       {"SRS", NULL, CFG_SUPPORT_SRS},
       {"TCP_Fast_Open", NULL, true},
+      {"Experimental_XCLIENT", "hosts_xclient", true},
   };
   fprintf(f, "Support for:");
   for (size_t i = 0; i < ARRAY_SIZE(features); i++)

@@ -307,13 +307,15 @@ static const char *get_tls_resumption(struct expand_ctx *x, const struct var *v)
   return number(x, t ? (int64_t)t->resumption : 0);
 }
 
-static const char *get_proxy(struct expand_ctx *x, const struct var *v) { return str_at(x->proxy_out, v->at); }
+static const struct proxy_info *proxy_of(const struct expand_ctx *x) { return x->proxy_out ? x->proxy_out : x->conn ? x->conn->proxy : NULL; }
+static const char *get_proxy(struct expand_ctx *x, const struct var *v) { return str_at(proxy_of(x), v->at); }
 static const char *get_proxy_port(struct expand_ctx *x, const struct var *v) {
-  return number(x, x->proxy_out ? *(const int *)((const char *)x->proxy_out + v->at) : 0);
+  const struct proxy_info *p = proxy_of(x);
+  return number(x, p ? *(const int *)((const char *)p + v->at) : 0);
 }
 static const char *get_proxy_session(struct expand_ctx *x, const struct var *v) {
   (void)v;
-  return x->proxy_out ? "yes" : "no";
+  return proxy_of(x) ? "yes" : "no";
 }
 
 static const char *get_tod(struct expand_ctx *x, const struct var *v) {
