@@ -434,6 +434,7 @@ static bool not_built(struct parse *p, const struct cmd_option *o, const char *v
 static const struct cmd_option options[] = {
     IGNORED("--", ARG_NONE),
     ACTION("--help", CMD_HELP),
+    FLAG("--plan", plan),
     ACTION("--version", CMD_VERSION),
     NOT_BUILT("-atrn"),
     IGNORED("-B", ARG_GLUED),

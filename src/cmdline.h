@@ -38,6 +38,7 @@ struct cmdline {
   /* modifiers */
   bool debug, debug_daemon_only, verbose;
   unsigned debug_bits;
+  bool plan;                   /* -bt --plan */
   bool dont_deliver, no_labels, ignore_dots, extract_recipients, gateway, tls_on_connect;
   bool deliver_foreground, queue_only, deliver_background, queue_smtp;
   bool no_qualify;                /* -bnq */

@@ -402,7 +402,7 @@ static int test_one(struct run *r, const char *address, struct verify_seen *seen
 static int do_test_addresses(struct run *r)
 {
   int status = 0;
-  struct verify_seen seen = {.arena = r->a};
+  struct verify_seen seen = {.arena = r->a, .plan = r->c->plan};
   for (size_t i = 0; i < r->c->args.n; i++) {
     int rc = test_one(r, r->c->args.v[i], &seen);
     if (rc > status) status = rc;

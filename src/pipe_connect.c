@@ -197,6 +197,7 @@ static struct hints_ehlo merged(const struct pipe_plan *p, const struct pipe_nee
   if (r.fingerprint != n->fingerprint) r.crypted_features = r.crypted_auths = r.clear_features = r.clear_auths = 0;
   r.stamp = time_sec();
   r.fingerprint = n->fingerprint;
+  if (n->rtt_us) r.rtt_us = n->rtt_us;
   if (in_tls) {
     r.crypted_features = real->features;
     r.crypted_auths = real->auths;

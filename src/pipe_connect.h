@@ -55,6 +55,7 @@ struct pipe_need {
   bool may_tls;                      /* STARTTLS is used where it is offered */
   bool is_lmtp, is_smtps, avoid_esmtp, avoid_pipelining, helo_unknown, tls_required, auth_required, utf8_needed, downconvert_forced /* decided when the real EHLO reply is there */;
   bool already_failed;               /* C8: an early attempt to this host failed in this delivery */
+  uint32_t rtt_us;                   /* of this connection, 0 not known yet */
   uint32_t fingerprint;              /* of authenticators, HELO template, interface */
 };
 

@@ -14,6 +14,7 @@
 #include "policy/match.h"
 #include "router.h"
 #include "transport.h"
+#include "transports/smtp_plan.h"
 #include "verify_callout.h"
 
 enum { VERIFY_MAX_DEPTH = 100 };
@@ -229,7 +230,7 @@ static void print_hosts(const struct host *list) {
   }
 }
 
-static void print_routed(const struct address *addr, struct verify_seen *seen) {
+static void print_routed(struct expand_ctx *x, struct address *addr, struct verify_seen *seen) {
   bool is_new = true;
   if (!addr->homonym) tree_insert(&seen->addresses, seen->arena, addr->unique, &is_new);
   printf("%s%s", addr->address, is_new ? "" : "   [duplicate, would not be delivered]");
@@ -238,6 +239,7 @@ static void print_routed(const struct address *addr, struct verify_seen *seen) {
   if (addr->transport) printf("transport = %s\n", addr->transport->name);
   else printf("transport = unset\n");
   print_hosts(addr->host_list);
+  if (seen->plan && addr->transport) fputs(smtp_plan_text(x, addr->transport, addr), stdout);
 }
 
 static void print_pseudo(const struct address *addr) {
@@ -287,8 +289,8 @@ static enum outcome print_test(struct expand_ctx *x, const char *text, struct ve
         break;
     }
   }
-  for (const struct address *addr = l.local; addr; addr = addr->next) print_routed(addr, seen);
-  for (const struct address *addr = l.remote; addr; addr = addr->next) print_routed(addr, seen);
+  for (struct address *addr = l.local; addr; addr = addr->next) print_routed(x, addr, seen);
+  for (struct address *addr = l.remote; addr; addr = addr->next) print_routed(x, addr, seen);
   return result;
 }
 
@@ -299,7 +301,7 @@ static enum outcome print_verified(struct expand_ctx *x, const char *text, bool 
   enum outcome o = verify_route(x, text, is_recipient ? VOPT_IS_RECIPIENT : 0, &addr, &is_final);
   bool wants_details = false;
   DEBUG(D_V) wants_details = true;
-  if (o == OUTCOME_OK && wants_details && addr->router) print_routed(addr, seen);
+  if (o == OUTCOME_OK && wants_details && addr->router) print_routed(x, addr, seen);
   else if (o == OUTCOME_OK) printf("%s verified\n", text);
   else printf("%s %s: %s\n", text, o == OUTCOME_FAIL ? "failed to verify" : "cannot be resolved at this time",
               text_or_empty(addr->message));

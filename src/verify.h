@@ -14,6 +14,7 @@ enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned 
 struct verify_seen { /* addresses shown so far by the same command: duplicates are marked */
   struct arena *arena;
   struct tree addresses;
+  bool plan;               /* -bt --plan: tell what a delivery would do */
 };
 enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_test, bool is_recipient, struct verify_seen *seen);
 /* Fill the members of an acl_env that verification provides. */

@@ -228,6 +228,7 @@ void hints_put_ehlo(struct strbuf *b, const struct hints_ehlo *r) {
   put_uint(b, r->fail_count, 2);
   put_uint(b, (uint64_t)r->suspend_until, 8);
   put_uint(b, r->flags, 2);
+  put_uint(b, r->rtt_us, 4);
   end(b, at);
 }
 
@@ -245,6 +246,7 @@ bool hints_get_ehlo(struct str in, struct hints_ehlo *ret) {
   r.fail_count = (uint16_t)get_uint(&c, 2);
   r.suspend_until = (int64_t)get_uint(&c, 8);
   r.flags = (uint16_t)get_uint(&c, 2);
+  r.rtt_us = (uint32_t)get_uint(&c, 4);
   if (!closed_well(&c)) return false;
   *ret = r;
   return true;

@@ -52,6 +52,7 @@ struct hints_ehlo {
   uint16_t fail_count;
   int64_t suspend_until;
   uint16_t flags;
+  uint32_t rtt_us;         /* handshake round trip when it was written, 0 unknown */
 };
 /* A TLS session for resumption (client). */
 struct hints_tls {

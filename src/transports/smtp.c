@@ -631,6 +631,23 @@ struct smtp_attempt *smtp_probe_attempt(struct delivery *d, struct smtp_opts *ob
   return s;
 }
 
+struct smtp_attempt *smtp_plan_attempt(struct expand_ctx *x, struct transport *t, struct address *addr, struct host *h, int port,
+                                       const char **ret_error) {
+  struct delivery *d = ARENA_NEW(x->a, struct delivery);
+  *d = (struct delivery){.cfg = x->cfg, .arena = x->a, .msg = x->msg, .transport = t, .addrs = addr, .x = x, .msglog_fd = -1};
+  x->addr = addr;
+  x->transport = t;
+  x->host = h;
+  x->sending_ip_address = NULL;
+  struct smtp_job *job = job_new(d);
+  if (!choose_interface(job, h, &job->interface, ret_error)) return NULL;
+  struct smtp_attempt *s = attempt_new(job, h, port);
+  if (!smtp_tls_policy(s)) return NULL;
+  s->helo = smtp_expand_helo(s, true);
+  smtp_choose_plan(s, false);
+  return s;
+}
+
 struct host *smtp_probe_hosts(struct delivery *d, const char **ret_error) {
   struct smtp_job *job = job_new(d);
   struct host *list = d->addrs->host_list;

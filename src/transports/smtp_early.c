@@ -158,13 +158,17 @@ void smtp_pipe_auth(struct smtp_attempt *s) {
   smtp_write_envelope(s, first, s->group_n, !smtp_use_chunking(s));
 }
 
-bool smtp_plan_early(struct smtp_attempt *s, bool already_failed) {
+void smtp_choose_plan(struct smtp_attempt *s, bool already_failed) {
   gather_need(s, already_failed);
   s->plan = pipe_connect_plan(s->d->x, &s->need);
   if (s->plan.use && s->ob->authenticated_sender_force) { /* AUTH= may only be expanded once the connection is there */
     s->plan.use = false;
     s->plan.why_not = PIPE_NEED_UNMET;
   }
+}
+
+bool smtp_plan_early(struct smtp_attempt *s, bool already_failed) {
+  smtp_choose_plan(s, already_failed);
   DEBUG(D_TRANSPORT) {
     if (!s->plan.use) debug_printf("no early pipelining: %s\n", pipe_refusal_text(s->plan.why_not));
     else debug_printf("early pipelining: %s%s\n", s->is_smtps ? "inside TLS" : s->plan.starttls ? "EHLO and STARTTLS" : "EHLO and envelope",

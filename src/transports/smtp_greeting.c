@@ -67,6 +67,7 @@ void smtp_take_facts(struct smtp_attempt *s, const struct smtp_reply *r) {
   s->facts = smtp_parse_ehlo(str_c(r->text));
   s->facts.auths = smtp_auth_usable(s->d->cfg, smtp_auth_mechanisms(s->a, str_c(r->text)));
   s->facts_are_real = true;
+  s->need.rtt_us = net_rtt_us(stream_fd(s->io));
   s->ehlo_reply = r->text;
   s->pipelining = (s->facts.features & EHLO_PIPELINING) && !s->need.avoid_pipelining;
 }

@@ -270,6 +270,8 @@ void smtp_tls_resume_take(struct smtp_attempt *s, const struct tls_result *r);
 void smtp_tls_resume_keep(struct smtp_attempt *s);
 
 /* --- smtp_early.c --- */
+/* Fill s->need and s->plan. */
+void smtp_choose_plan(struct smtp_attempt *s, bool already_failed);
 /* Choose (s->plan) and narrate; write what leaves before the greeting into s->flight.  False: s->fail. */
 MUST_CHECK bool smtp_plan_early(struct smtp_attempt *s, bool already_failed);
 /* The replies of the early flights, handshake in between.  True: MAIL may be sent, or was (s->group_in_flight).  False: s->fail. */
@@ -296,6 +298,9 @@ struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *re
 struct smtp_attempt *smtp_probe_attempt(struct delivery *d, struct smtp_opts *ob, struct host *h, int port, bool avoid_tls,
                                         const char **ret_error);
 /* The address's hosts or the transport's; NULL with *ret_error.  The port for hosts that name none, -1 with *ret_error. */
+/* For smtp_plan.c: an attempt that is only thought about; NULL: it would end before the connection. */
+struct smtp_attempt *smtp_plan_attempt(struct expand_ctx *x, struct transport *t, struct address *addr, struct host *h, int port,
+                                       const char **ret_error);
 struct host *smtp_probe_hosts(struct delivery *d, const char **ret_error);
 int smtp_probe_port(struct delivery *d, const char **ret_error);
 /* Addresses of a host known by name; false: none, d->addrs->message says why. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* exim_dumpdb [-k] [-z] spool-directory name: show a hints database.  Floor: main.  Manual ch. 54.
+/* exim_dumpdb [-k] [-z] [-e] spool-directory name: show a hints database.  Floor: main.  Manual ch. 54.
  *
  * Exit status 1 for wrong use or when the database cannot be opened. */
 #include <stdio.h>
@@ -8,7 +8,7 @@
 
 int main(int argc, char **argv) {
   struct hints_args args;
-  if (!hints_parse_args(argc, argv, "exim_dumpdb", "kz", &args)) return 1;
+  if (!hints_parse_args(argc, argv, "exim_dumpdb", "kze", &args)) return 1;
   struct arena *a = arena_new("dumpdb");
   struct hints_db *db = hints_open(args.spool, args.name, false);
   if (!db) {
@@ -19,7 +19,9 @@ int main(int argc, char **argv) {
   for (size_t i = 0; i < keys.n; i++) {
     struct arena_mark mark = arena_mark(a);
     struct str record;
-    if (args.keys_only)
+    if (args.early && hints_get(db, a, keys.v[i], &record))
+      fputs(hints_early_text(a, keys.v[i], record), stdout);
+    else if (args.keys_only)
       printf("  %s\n", (const char *)keys.v[i]);
     else if (hints_get(db, a, keys.v[i], &record))
       fputs(hints_record_text(a, &args, keys.v[i], record), stdout);

@@ -41,6 +41,7 @@ bool hints_parse_args(int argc, char **argv, const char *program, const char *op
     if (!strchr(options, c)) return usage(program, options);
     if (c == 'k') args.keys_only = true;
     if (c == 'z') args.utc = true;
+    if (c == 'e') args.early = true;
     if (c == 't' && (++i >= argc || !time_parse_interval(str_c(argv[i]), false, &args.age_sec))) return usage(program, options);
   }
   if (argc - i != 2) return usage(program, options);
@@ -82,6 +83,14 @@ static const char *misc_text(struct arena *a, const struct hints_args *args, con
   struct hints_ehlo e;
   const char *line = hints_get_ehlo(record, &e) ? pipe_connect_dump(a, key, &e) : NULL;
   return line ? arena_printf(a, "%s%s\n", head, line) : head;
+}
+
+const char *hints_early_text(struct arena *a, const char *key, struct str record) {
+  struct hints_ehlo e;
+  struct str k = str_c(log_escape(a, str_c(key)));
+  if (!str_ends(k, STR(".EHLO")) || !hints_get_ehlo(record, &e)) return "";
+  return arena_printf(a, "%.*s clear=%04x crypted=%04x stamp=%lld failed=%u suspended=%lld rtt_us=%u\n", (int)(k.n - 5), k.p, e.clear_features,
+                      e.crypted_features, (long long)e.stamp, e.fail_count, (long long)e.suspend_until, e.rtt_us);
 }
 
 static const char *wait_text(struct arena *a, const char *key, struct str record) {

@@ -75,12 +75,13 @@ static void ehlo(void **state) {
   struct arena *a = arena_new("test");
   struct strbuf b = strbuf_new(a);
   struct hints_ehlo in = {.stamp = 5, .clear_features = 0x1e0, .crypted_auths = 3, .limit_rcptmax = 100, .fingerprint = 0xdeadbeef,
-                          .fail_count = 2, .suspend_until = 77, .flags = HINTS_EHLO_USED_TLS}, out;
+                          .fail_count = 2, .suspend_until = 77, .flags = HINTS_EHLO_USED_TLS, .rtt_us = 123456}, out;
   hints_put_ehlo(&b, &in);
   assert_true(hints_get_ehlo(strbuf_str(&b), &out));
   assert_int_equal(out.clear_features, 0x1e0);
   assert_int_equal(out.fingerprint, 0xdeadbeef);
   assert_int_equal(out.suspend_until, 77);
+  assert_int_equal(out.rtt_us, 123456);
   refuses_everything_else(a, strbuf_str(&b), get_ehlo);
   arena_free(a);
 }
