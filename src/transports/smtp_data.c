@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "os/debug.h"
+#include "os/log.h"
 #include "policy/match.h"
 
 enum { RIDE_ALONG_MAX = 128 * 1024 }; /* more is not sent before the recipients are known to be wanted */
@@ -171,7 +172,11 @@ static bool send_lone_dot(struct smtp_attempt *s) {
 static bool reap_unwanted_chunk(struct smtp_attempt *s) {
   struct smtp_awaited what;
   struct smtp_reply r;
-  if (!smtp_read_reply(s, &what, &r)) return false;
+  if (!smtp_read_reply(s, &what, &r)) {
+    if (s->fail.trouble == TROUBLE_CLOSED || s->fail.trouble == TROUBLE_TLS)
+      log_write(LS_ALWAYS, LOG_MAIN, "peer close after all rcpt responses; converting i/o-error to no-error");
+    return false;
+  }
   if (r.code / 100 != 2) s->content_sent = false;
   return true;
 }
