@@ -56,6 +56,8 @@ static void expand_and_print(struct expand_ctx *x, struct config *cfg, const cha
   }
   text = readconf_replace_macros(cfg, x->a, text);
   if (set_variable(x, text)) return;
+  x->s.value = x->s.item = x->prvscheck_address = x->prvscheck_keynum = x->prvscheck_result = NULL; /* the line before is forgotten */
+  x->s.ncaptures = 0;
   const char *result = expand_string(x, text);
   if (result) puts(result);
   else printf("Failed: %s\n", x->error ? x->error : "forced failure");
@@ -130,7 +132,7 @@ static struct message *load_spooled(const struct config *cfg, const char *id)
   return NULL;
 }
 
-int cmd_expand(struct config *cfg, const struct cmdline *c, const char *sender)
+int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, const char *sender)
 {
   struct arena *a = arena_new("be");
   struct message *m = NULL;
@@ -138,6 +140,7 @@ int cmd_expand(struct config *cfg, const struct cmdline *c, const char *sender)
   if (c->expand_spooled && !m && !(m = load_spooled(cfg, c->expand_spooled))) return EXIT_FAILURE;
   struct expand_ctx x = expand_ctx_new(a, cfg);
   x.msg = m;
+  x.conn = k;
   x.sender_override = sender;
   x.want_defer_report = true;
   for (size_t i = 0; i < c->args.n; i++) expand_and_print(&x, cfg, c->args.v[i]);
@@ -244,7 +247,7 @@ int cmd_test_rewrite(struct config *cfg, const struct cmdline *c)
   for (const struct rewrite_rule *r = cfg->rewrite_rules; r; r = r->next) wanted |= r->flags;
   if (!(wanted & (REWRITE_HEADERS | REWRITE_ENVFROM | REWRITE_ENVTO))) return EXIT_SUCCESS;
   if (!strchr(given, '@')) given = arena_printf(a, "%s@%s", given, cfg->qualify_recipient);
-  const char *address = rfc5322_extract_address(a, str_c(given), (struct addr_opts){.allow_empty = true, .allow_domain_literal = true},
+  const char *address = rfc5322_extract_address(a, str_c(given), (struct addr_opts){.allow_domain_literal = true},
                                                 &domain, &error);
   if (!address) {
     printf("Syntax error in %s\n%c%s\n", given, ch_upper(error[0]), error + 1);

@@ -5,7 +5,9 @@
 
 #include "cmdline.h"
 
-int cmd_expand(struct config *cfg, const struct cmdline *c, const char *sender);
+struct conn;
+/* k: for what the variables about the caller say. */
+int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, const char *sender);
 int cmd_test_retry(struct config *cfg, const struct cmdline *c);
 int cmd_test_rewrite(struct config *cfg, const struct cmdline *c);
 int cmd_info(const char *what);

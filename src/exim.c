@@ -229,7 +229,14 @@ static bool test_sender(struct run *r, const char **ret)
 static int do_expand(struct run *r)
 {
   const char *sender;
-  return test_sender(r, &sender) ? cmd_expand(r->cfg, r->c, sender) : EXIT_FAILURE;
+  if (!test_sender(r, &sender)) return EXIT_FAILURE;
+  /* Who asks is the one who would submit: $sender_ident, $authenticated_id, $authenticated_sender. */
+  struct conn *k = conn_for_caller(r, 0, 1);
+  k->from.auth_id = k->login;
+  if (k->login) k->from.auth_sender = arena_printf(k->arena, "%s@%s", k->login, r->cfg->qualify_domain);
+  int status = cmd_expand(r->cfg, r->c, k, sender);
+  arena_free(k->arena);
+  return status;
 }
 
 static int do_test_filter(struct run *r)
@@ -399,12 +406,26 @@ static int test_one(struct run *r, const char *address, struct verify_seen *seen
   return rc == OUTCOME_OK ? 0 : rc == OUTCOME_FAIL ? 2 : 1;
 }
 
+/* What is given may be several addresses with commas between them. */
+static int test_list(struct run *r, const char *text, struct verify_seen *seen)
+{
+  int status = 0;
+  for (struct str rest = str_c(text); rest.n > 0;) {
+    size_t n = MIN(rfc5322_find_address_end(rest), rest.n);
+    struct str one = str_trim(str_n(rest.p, n));
+    int rc = one.n ? test_one(r, str_dup(r->a, one), seen) : 0;
+    status = MAX(status, rc);
+    rest = n < rest.n ? str_n(rest.p + n + 1, rest.n - n - 1) : STR("");
+  }
+  return status;
+}
+
 static int do_test_addresses(struct run *r)
 {
   int status = 0;
   struct verify_seen seen = {.arena = r->a, .plan = r->c->plan};
   for (size_t i = 0; i < r->c->args.n; i++) {
-    int rc = test_one(r, r->c->args.v[i], &seen);
+    int rc = test_list(r, r->c->args.v[i], &seen);
     if (rc > status) status = rc;
   }
   while (!r->c->args.n) {
@@ -413,7 +434,7 @@ static int do_test_addresses(struct run *r)
     const char *line = cmd_read_line(r->a);
     if (!line) break;
     struct str s = str_trim(str_c(line));
-    int rc = s.n ? test_one(r, str_dup(r->a, s), &seen) : 0;
+    int rc = test_list(r, str_dup(r->a, s), &seen);
     if (rc > status) status = rc;
   }
   if (!r->c->args.n) putchar('\n');

@@ -86,7 +86,8 @@ struct message {
   /* reception only */
   struct tree rates;             /* kept by hints/ratelimit.c */
   struct tree warnings_logged;   /* texts of ACL warnings written for this message: each is logged once */
-  const char *discarded_by;      /* name of the ACL that threw all recipients away */
+  const char *discarded_by;      /* name of the ACL that threw all recipients away behind the data; they are not delivered to */
+  const char *discard_text;      /* log_message of the ACL that discarded, or NULL */
   const char *raw_sender;        /* as given, before qualifying and rewriting; NULL: sender */
   struct vec raw_recipients;     /* const char *, the same for recipients; empty: recipients */
   bool message_id_made;          /* Message-Id: was added here (id*= in the log) */

@@ -161,9 +161,13 @@ static enum body_result read_body(struct reception *r, int *ret_rc) {
 
 static void count_size(struct message *m) {
   m->message_size = m->body_size + 1;
-  m->message_linecount = m->body_linecount;
-  for (const struct header_line *h = m->headers; h; h = h->next)
-    if (h->type != '*') m->message_size += (int64_t)h->n;
+  m->message_linecount = m->body_linecount + 1; /* what was received, the empty line too */
+  for (const struct header_line *h = m->headers; h; h = h->next) {
+    if (h->type == '*') continue;
+    m->message_size += (int64_t)h->n;
+    if (h == m->received_header) continue;
+    for (const char *p = h->text; (p = strchr(p, '\n')); p++) m->message_linecount++;
+  }
 }
 
 /* ---- policy ---- */
@@ -179,9 +183,9 @@ static bool final_acl(struct reception *r, struct receive_reply *ret, const char
   if (a.outcome == OUTCOME_OK || a.outcome == OUTCOME_DISCARD) {
     *ret_text = a.user_message;
     if (a.outcome == OUTCOME_DISCARD) {
-      r->m->recipient_count = 0;
       r->m->discarded = true;
       r->m->discarded_by = acl_where_name(where);
+      r->m->discard_text = a.log_message ? arena_strdup(r->m->arena, a.log_message) : NULL;
     }
     return true;
   }
@@ -221,9 +225,11 @@ static bool client_is_gone(struct reception *r) {
 }
 
 static void log_discarded(struct reception *r) {
-  if (r->m->recipient_count > 0) return;
-  log_write(LS_ALWAYS, LOG_MAIN, "=> blackhole (%s ACL discarded recipients)",
-            r->m->discarded_by ? r->m->discarded_by : r->m->discarded ? "MAIL" : "RCPT");
+  const struct message *m = r->m;
+  const char *text = m->discarded_by ? m->discard_text : NULL;
+  if (m->recipient_count > 0 && !m->discarded_by) return;
+  log_write(LS_ALWAYS, LOG_MAIN, "=> blackhole (%s ACL discarded recipients)%s%s",
+            m->discarded_by ? m->discarded_by : m->discarded ? "MAIL" : "RCPT", text ? ": " : "", text ? text : "");
   log_write(LS_ALWAYS, LOG_MAIN, "Completed");
 }
 
@@ -272,9 +278,9 @@ static struct receive_reply store(struct reception *r, const char *text) {
   if (!receive_make_received(r, true)) return spool_failed(r, "Received: header", -EINVAL);
   count_size(m);
   if (client_is_gone(r)) return end_without(r, RECEIVE_LOST, NULL, true);
-  if (r->c->host_checking || m->recipient_count == 0) {
+  if (r->c->host_checking || m->recipient_count == 0 || m->discarded_by) {
     receive_log_arrival(r);
-    if (!r->c->host_checking) log_discarded(r);
+    log_discarded(r);
     struct receive_reply reply = accepted(r, text);
     spool_abandon(m);
     if (!r->c->host_checking) reply.result = RECEIVE_DISCARDED;

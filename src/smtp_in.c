@@ -77,6 +77,11 @@ const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_s
     smtp_synprot_error_at(s, true, 501, text, error);
     return NULL;
   }
+  enum { ADDRESS_MAX = 256 }; /* RFC 5321 section 4.5.3.1.3 */
+  if (strlen(a) > ADDRESS_MAX) {
+    smtp_synprot_error_at(s, true, 501, text, arena_printf(s->tmp, "address is ridiculously long: %.64s...", a));
+    return NULL;
+  }
   *ret_raw = a;
   if (domain || (is_sender && !*a)) return a;
   bool ok = is_sender ? s->unqualified_sender_ok : s->unqualified_recipient_ok;

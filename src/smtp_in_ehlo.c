@@ -179,8 +179,8 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   }
   struct acl_result acl = smtp_run_acl(s, ACL_WHERE_HELO, NULL, s->opt->acl_smtp_helo, OUTCOME_OK);
   if (acl.outcome != OUTCOME_OK) {
-    forget_helo(s);
     smtp_acl_failed(s, ACL_WHERE_HELO, &acl, arena_printf(s->tmp, "EHLO or HELO %s", arg.p));
+    forget_helo(s);
     return;
   }
   if (s->m->sender) smtp_reset(s);

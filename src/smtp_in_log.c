@@ -49,7 +49,7 @@ const char *smtp_message_code(const char *text, int *code, bool check_class) {
 
 void smtp_reply_text(struct smtp_session *s, int code, const char *text) {
   struct str rest = str_c(smtp_message_code(text, &code, true));
-  while (rest.n > 0 && ch_isspace(rest.p[rest.n - 1])) rest.n--;
+  while (rest.n > 0 && rest.p[rest.n - 1] == '\n') rest.n--;
   if (s->o->mode == SMTP_MODE_BATCH) {
     if (code >= 400) smtp_batch_error(s, arena_printf(s->tmp, "%d %.*s", code, STR_FMT(rest)));
     return;
@@ -171,7 +171,7 @@ void smtp_log_sync_error(struct smtp_session *s, bool greeting) {
 static const struct {
   int deny, defer;
 } acl_codes[ACL_WHERE_COUNT] = {
-  [ACL_WHERE_CONNECT] = {550, 450}, [ACL_WHERE_HELO] = {550, 450},  [ACL_WHERE_MAIL] = {550, 450},
+  [ACL_WHERE_CONNECT] = {550, 450}, [ACL_WHERE_HELO] = {550, 450},  [ACL_WHERE_MAIL] = {550, 451},
   [ACL_WHERE_RCPT] = {550, 451},    [ACL_WHERE_PREDATA] = {550, 451}, [ACL_WHERE_DATA] = {550, 451},
   [ACL_WHERE_AUTH] = {503, 451},    [ACL_WHERE_ETRN] = {458, 451},  [ACL_WHERE_EXPN] = {550, 451},
   [ACL_WHERE_VRFY] = {252, 451},    [ACL_WHERE_STARTTLS] = {550, 451},
@@ -242,7 +242,15 @@ void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct 
     code = 451;
   }
   if (r->outcome != OUTCOME_ERROR && where != ACL_WHERE_MAIL) explain_sender(s, where, code);
-  log_refusal(s, where, !denied, r->log_message ? r->log_message : r->user_message, what);
+  const char *log = r->log_message;
+  if (user && (!log || strcmp(log, user) == 0)) { /* a code that does not fit is not logged either */
+    int given = code;
+    const char *rest = smtp_message_code(user, &given, where != ACL_WHERE_VRFY);
+    if (rest != user && given == code) {
+      user = log = arena_printf(s->tmp, "%d %s", code, rest);
+    }
+  }
+  log_refusal(s, where, !denied, log ? log : r->user_message, what);
   if (!user) user = "Administrative prohibition";
   if (where == ACL_WHERE_VRFY) user = smtp_message_code(user, &code, false); /* 252 may become a refusal */
   smtp_reply_text(s, code, user);

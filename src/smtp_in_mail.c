@@ -185,7 +185,10 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   m->prdr_requested = p.wants_prdr;
   if (s->o->mode == SMTP_MODE_BATCH) return;
   struct acl_result r = smtp_run_acl(s, ACL_WHERE_MAIL, NULL, s->opt->acl_smtp_mail, OUTCOME_OK);
-  if (r.outcome == OUTCOME_DISCARD) m->discarded = s->c->recipients_discarded = true;
+  if (r.outcome == OUTCOME_DISCARD) {
+    m->discarded = s->c->recipients_discarded = true;
+    m->discard_text = r.log_message ? arena_strdup(m->arena, r.log_message) : NULL;
+  }
   if (r.outcome != OUTCOME_OK && r.outcome != OUTCOME_DISCARD) {
     m->sender = NULL;
     smtp_acl_failed(s, ACL_WHERE_MAIL, &r, arena_printf(s->tmp, "MAIL <%s>", sender));

@@ -120,15 +120,16 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
     add_recipient(s, recipient, raw, dsn, orcpt);
     return;
   }
-  struct acl_result r = smtp_run_acl(s, ACL_WHERE_RCPT, recipient, s->opt->acl_smtp_rcpt, OUTCOME_FAIL);
+  struct acl_result r = {.outcome = OUTCOME_DISCARD}; /* the MAIL ACL may have decided for all of them */
+  if (!m->discarded) r = smtp_run_acl(s, ACL_WHERE_RCPT, recipient, s->opt->acl_smtp_rcpt, OUTCOME_FAIL);
   if (r.outcome == OUTCOME_OK && !m->discarded) {
     add_recipient(s, recipient, raw, dsn, orcpt);
   } else if (r.outcome == OUTCOME_OK || r.outcome == OUTCOME_DISCARD) {
     const char *ident = smtp_ident(s);
+    const char *why = m->discarded ? m->discard_text : r.log_message;
     s->c->recipients_discarded = true;
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s%sF=<%s> RCPT <%s>: discarded by %s ACL%s%s", ident, *ident ? " " : "",
-              m->sender, recipient, m->discarded ? "MAIL" : "RCPT", r.log_message ? ": " : "",
-              r.log_message ? r.log_message : "");
+              m->sender, recipient, m->discarded ? "MAIL" : "RCPT", why ? ": " : "", why ? why : "");
   } else {
     refused(s, &r, str_trim(str_n(arg.p, path)));
     return;

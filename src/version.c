@@ -41,6 +41,7 @@ static void print_features(FILE *f)
       {"iconv()", NULL, CFG_HAVE_ICONV},
       {"IPv6", NULL, CFG_HAVE_IPV6},
       {"Perl", "perl_startup", true},
+      {"Expand_dlfunc", NULL, CFG_EXPAND_DLFUNC},
       {"GnuTLS", "tls_certificate", CFG_USE_GNUTLS},
       {"move_frozen_messages", "move_frozen_messages", true},
       {"TLS_resume", "tls_resumption_hosts", true},

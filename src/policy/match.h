@@ -62,6 +62,7 @@ struct match_host {
   const struct vec *aliases;
   enum outcome (*name_lookup)(void *ctx, struct match_host *h); /* fills name */
   void *ctx;
+  bool ip_only;            /* match_ip: the key of a lookup is the address, with "net-" in front or without */
 };
 enum outcome match_host(struct expand_ctx *x, struct match_host *h, const char *list, const char **ret_value);
 /* The sender host of x->conn (cached name lookup). option_name is for debug and -bh narration. */

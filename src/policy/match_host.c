@@ -91,12 +91,17 @@ static const char *address_key(struct arena *a, const struct ip *ip, int bits, c
 /* "net-type;data" and "net24-type;data".  True when item has that form. */
 static bool net_lookup(struct list_run *r, const char *item, const struct ip *ip, enum outcome *ret) {
   struct lookup_type t;
-  const char *data, *error = NULL, *p = item + 3;
+  const char *data, *error = NULL, *type = item;
   int bits = -1;
-  if (strncmp(item, "net", 3) != 0) return false;
-  if (ch_isdigit(*p))
-    for (bits = 0; ch_isdigit(*p) && bits < 1000; p++) bits = bits * 10 + (*p - '0');
-  if (*p != '-' || !match_item_lookup(r->x->a, p + 1, false, &t, &data, &error)) return false;
+  if (strncmp(item, "net", 3) == 0) {
+    type = item + 3;
+    if (ch_isdigit(*type))
+      for (bits = 0; ch_isdigit(*type) && bits < 1000; type++) bits = bits * 10 + (*type - '0');
+    if (*type++ != '-') return false;
+  } else if (!r->host->ip_only) {
+    return false;
+  }
+  if (!match_item_lookup(r->x->a, type, false, &t, &data, &error)) return false;
   if (error) {
     r->error = error;
     *ret = OUTCOME_ERROR;

@@ -147,8 +147,9 @@ enum outcome match_check_string(struct list_run *r, const char *item) {
   const char *data, *error = NULL;
   r->value = item;
   if (*item == '^') {
-    enum outcome o = regex_match(x, item, r->caseless, str_c(r->text), true);
-    if (o == OUTCOME_OK) x->s.captures[0] = r->text; /* in lists $0 is all of the subject */
+    /* A pattern sees the case that the subject has: it may ask for one with (?-i). */
+    enum outcome o = regex_match(x, item, r->caseless, str_c(r->original), true);
+    if (o == OUTCOME_OK) x->s.captures[0] = r->original; /* in lists $0 is all of the subject */
     return o;
   }
   if (*item == '*') {

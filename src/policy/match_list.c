@@ -72,9 +72,13 @@ void list_append(struct strbuf *b, char sep, const char *item) {
 
 static const char *const kind_names[LIST_KINDS] = {"domain", "host", "address", "local part"};
 
+enum { CACHED_CAPTURES = 4 };
+
 struct cached {
   enum outcome outcome;
   const char *value;
+  const char *captures[CACHED_CAPTURES]; /* what the match left in $0 ... */
+  int ncaptures;
   unsigned subject_number; /* see cache_find */
 };
 
@@ -110,13 +114,21 @@ static const struct cached *cache_find(const struct list_run *r, const char *key
   return c;
 }
 
-static void cache_store(const char *key, enum outcome o, const char *value) {
+static void cache_store(const struct expand_ctx *x, const char *key, enum outcome o, const char *value) {
   if (cache.results.count >= CACHE_MAX) match_cache_clear();
   if (!cache.arena) cache.arena = arena_new("list results");
   struct tree_node *n = tree_insert(&cache.results, cache.arena, key, NULL);
   struct cached *c = ARENA_NEW(cache.arena, struct cached);
-  *c = (struct cached){o, value ? arena_strdup(cache.arena, value) : NULL, cache.subject_number};
+  *c = (struct cached){.outcome = o, .value = value ? arena_strdup(cache.arena, value) : NULL, .subject_number = cache.subject_number};
+  for (int i = 0; o == OUTCOME_OK && i < MIN(x->s.ncaptures, CACHED_CAPTURES); i++, c->ncaptures++)
+    c->captures[i] = x->s.captures[i] ? arena_strdup(cache.arena, x->s.captures[i]) : NULL;
   n->data = c;
+}
+
+static void cache_captures(const struct list_run *r, const struct cached *c) {
+  if (c->outcome != OUTCOME_OK || r->no_captures || r->in_address) return;
+  for (int i = 0; i < c->ncaptures; i++) r->x->s.captures[i] = c->captures[i] ? arena_strdup(r->x->a, c->captures[i]) : NULL;
+  r->x->s.ncaptures = c->ncaptures;
 }
 
 /* Is the result of a named list the same each time?  Only when neither it nor a list it names holds a '$'. */
@@ -185,6 +197,7 @@ static enum outcome check_named(struct list_run *r, const char *name, bool *ret_
     narrate(x, D_LISTS, "cached lookup data = %s", c->value ? c->value : "NULL");
     *ret_cached = true;
     r->value = c->value ? arena_strdup(x->a, c->value) : NULL;
+    cache_captures(r, c);
     return c->outcome;
   }
   const char *value = NULL;
@@ -195,7 +208,7 @@ static enum outcome check_named(struct list_run *r, const char *name, bool *ret_
     const char *s = cache_subject(r);
     narrate(x, D_LISTS, "data from lookup saved for cache for +%s: key '%s' value '%s'", name, s ? s : "", value);
   }
-  if (key && (o == OUTCOME_OK || o == OUTCOME_FAIL)) cache_store(key, o, value);
+  if (key && (o == OUTCOME_OK || o == OUTCOME_FAIL)) cache_store(x, key, o, value);
   return o;
 }
 
@@ -232,6 +245,8 @@ static bool special_item(struct list_run *r, struct walk *w, const char *item) {
     r->caseless = false;
     r->exact_domain = true;
     r->text = r->original;
+  } else if (r->kind != LIST_HOST) { /* what follows is for lists that may need names and addresses (manual 10.13) */
+    return false;
   } else if (strcmp(item, "+include_unknown") == 0) {
     w->include_unknown = true;
     w->ignore_unknown = false;
@@ -510,7 +525,8 @@ static enum outcome sender_name_lookup(void *ctx, struct match_host *h) {
 enum outcome match_sender_host(struct expand_ctx *x, const char *option_name, const char *list) {
   struct match_host h = {0};
   if (x->conn) {
-    h = (struct match_host){x->conn->from.host_address, x->conn->from.host_name, &x->conn->from.host_aliases, sender_name_lookup, x};
+    h = (struct match_host){.address = x->conn->from.host_address, .name = x->conn->from.host_name, .aliases = &x->conn->from.host_aliases,
+                            .name_lookup = sender_name_lookup, .ctx = x};
   }
   return host_list(x, &h, list, false, option_name, &x->match.host_data);
 }
@@ -521,7 +537,7 @@ enum outcome match_this_host(struct expand_ctx *x, const char *option_name, cons
 }
 
 enum outcome match_ip(struct expand_ctx *x, const char *address, const char *list) {
-  struct match_host h = {.address = *address ? address : NULL};
+  struct match_host h = {.address = *address ? address : NULL, .ip_only = true};
   const char *value = NULL;
   enum outcome o = host_list(x, &h, list, true, NULL, &value);
   if (o == OUTCOME_OK) x->s.value = value;

@@ -80,8 +80,9 @@ static void builtin_features(struct builtin_list *l)
   builtin_add(l, "_HAVE_", "", "DANE", "y");
   builtin_add(l, "_HAVE_", "", "IPV6", "y");
   builtin_add(l, "_HAVE_", "", "TCP_FASTOPEN", "y");
-  builtin_add(l, "_HAVE_", "", "DANE", "y");
   builtin_add(l, "_HAVE_", "", "SOCKS", "y");
+  builtin_add(l, "_HAVE_", "", "SRS", "y");
+  builtin_add(l, "_HAVE_", "", "NATIVE_SRS", "y");
   if (build_info()->have_pipe_connect) {
     builtin_add(l, "_HAVE_", "", "PIPE_CONNECT", "y");
     builtin_add(l, "_EXP_", "", "PIPE_CONNECT", "y");

@@ -56,13 +56,13 @@ static const char *parse_partial(struct arena *a, struct str *text, struct looku
     for (n = 0; p < end && ch_isdigit(*p) && n < 1000; p++) n = n * 10 + (*p - '0');
   if (p < end && *p == '(') {
     const char *close = memchr(p, ')', (size_t)(end - p));
-    if (!close) return arena_printf_t(a, UNTAINTED, "missing closing parenthesis in lookup type \"%.*s\"", STR_FMT(*text));
+    if (!close) return arena_printf_t(a, UNTAINTED, "format error in lookup type \"%.*s\"", STR_FMT(*text));
     t->affix = arena_strndup(a, p + 1, (size_t)(close - p - 1));
     p = close + 1;
   } else if (p < end && *p == '-') {
     p++;
   } else {
-    return NULL; /* a name that happens to begin so: found unknown later */
+    return arena_printf_t(a, UNTAINTED, "format error in lookup type \"%.*s\"", STR_FMT(*text));
   }
   t->partial = n;
   *text = str_n(p, (size_t)(end - p));

@@ -151,7 +151,7 @@ static void test_types(void **state) {
       {"partial-passwd", "\"partial\" is not permitted for lookup type \"passwd\""},
       {"passwd*", "defaults using \"*\" or \"*@\" are not permitted for lookup type \"passwd*\""},
       {"testdb*@", "defaults using \"*\" or \"*@\" are not permitted for lookup type \"testdb*@\""},
-      {"partial(", "missing closing parenthesis in lookup type \"partial(\""},
+      {"partial(", "format error in lookup type \"partial(\""},
   };
   for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
     struct lookup_type t;

@@ -123,6 +123,11 @@ static bool test_exists(struct expand_ctx *x, const struct cond *c UNUSED, const
   return true;
 }
 
+static bool test_inbound_srs(struct expand_ctx *x, const struct cond *c UNUSED, const char *const *args, bool *ret) {
+  *ret = exp_inbound_srs(x, args[0], args[1]);
+  return true;
+}
+
 static bool test_first_delivery(struct expand_ctx *x, const struct cond *c UNUSED, const char *const *args UNUSED, bool *ret) {
   *ret = x->msg && x->msg->deliver_firsttime;
   return true;
@@ -439,7 +444,7 @@ static const struct cond conds[] = {
   {"gei", 2, false, test_order, NULL, ORD_GT | ORD_EQ | ORD_CASELESS, "string not less, caseless"},
   {"gt", 2, false, test_order, NULL, ORD_GT, "string greater"},
   {"gti", 2, false, test_order, NULL, ORD_GT | ORD_CASELESS, "string greater, caseless"},
-  {"inbound_srs", 2, false, test_unsupported, NULL, 0, "SRS address of ours"},
+  {"inbound_srs", 2, false, test_inbound_srs, NULL, 0, "SRS address of ours"},
   {"inlist", 2, false, test_inlist, NULL, 0, "string is a list item"},
   {"inlisti", 2, false, test_inlist, NULL, 1, "string is a list item, caseless"},
   {"isip", 1, false, test_isip, NULL, 0, "IP address"},
@@ -533,7 +538,7 @@ bool exp_condition(struct parse *ps, bool *ret) {
     ps->s++;
   }
   struct str name = read_cond_name(ps);
-  if (!name.n) return exp_fail(ps->x, "condition name expected, but found \"%.10s\"", ps->s);
+  if (!name.n) return exp_fail(ps->x, "condition name expected, but found \"%.16s\"", ps->s);
   const struct cond *c = find_cond(name);
   if (!c) return exp_fail(ps->x, "unknown condition \"%.*s\"", STR_FMT(name));
   if (ps->x->depth >= EXPAND_MAX_DEPTH)

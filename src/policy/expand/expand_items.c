@@ -3,6 +3,7 @@
  *
  * Each row: name, number of braced arguments, evaluation over expanded arguments, or a parser of its own, and one line of documentation.
  * Sorted by name.  Items of features that this build does not have are refused with their own text. */
+#include "buildconfig.h"
 #include "policy/expand/expand_priv.h"
 
 static bool refuse(struct expand_ctx *x, const char *what) {
@@ -13,32 +14,27 @@ static bool refuse_authresults(struct expand_ctx *x, struct strbuf *out UNUSED, 
                                int nargs UNUSED) {
   return refuse(x, "${authresults");
 }
-static bool refuse_dlfunc(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED, int nargs UNUSED) {
+#if !CFG_EXPAND_DLFUNC
+bool exp_item_dlfunc(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED, int nargs UNUSED) {
   return refuse(x, "${dlfunc");
 }
-static bool refuse_imapfolder(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED,
-                              int nargs UNUSED) {
-  return refuse(x, "${imapfolder");
-}
+#endif
 static bool refuse_perl(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED, int nargs UNUSED) {
   return refuse(x, "${perl");
-}
-static bool refuse_srs(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED, int nargs UNUSED) {
-  return refuse(x, "${srs_encode");
 }
 
 static const struct exp_item items[] = {
   {"acl", 1, 10, exp_item_acl, NULL, "message of an ACL run with arguments"},
   {"authresults", 1, 1, refuse_authresults, NULL, "Authentication-Results: header text"},
   {"certextract", 0, 0, NULL, exp_item_certextract, "field of a certificate"},
-  {"dlfunc", 2, 10, refuse_dlfunc, NULL, "function of a loadable object"},
+  {"dlfunc", 2, 10, exp_item_dlfunc, NULL, "function of a loadable object"},
   {"env", 0, 0, NULL, exp_item_env, "environment variable"},
   {"extract", 0, 0, NULL, exp_item_extract, "field by name or number; JSON member"},
   {"filter", 0, 0, NULL, exp_item_filter, "list items for which a condition is true"},
   {"hash", 2, 3, exp_item_hash, NULL, "textual hash"},
   {"hmac", 3, 3, exp_item_hmac, NULL, "keyed hash (RFC 2104)"},
   {"if", 0, 0, NULL, exp_item_if, "conditional"},
-  {"imapfolder", 1, 3, refuse_imapfolder, NULL, "folder name in modified UTF-7"},
+  {"imapfolder", 1, 3, exp_item_imapfolder, NULL, "folder name in modified UTF-7"},
   {"length", 2, 2, exp_item_length, NULL, "first bytes of a string"},
   {"listextract", 0, 0, NULL, exp_item_listextract, "list item by number"},
   {"listquote", 2, 2, exp_item_listquote, NULL, "double the separator"},
@@ -54,7 +50,7 @@ static const struct exp_item items[] = {
   {"run", 0, 0, NULL, exp_item_run, "output of a command"},
   {"sg", 3, 3, exp_item_sg, NULL, "substitute matches of a regular expression"},
   {"sort", 0, 0, NULL, exp_item_sort, "sort a list"},
-  {"srs_encode", 3, 3, refuse_srs, NULL, "SRS form of an address"},
+  {"srs_encode", 3, 3, exp_item_srs_encode, NULL, "SRS form of an address"},
   {"substr", 2, 3, exp_item_substr, NULL, "part of a string"},
   {"tr", 3, 3, exp_item_tr, NULL, "transliterate characters"},
 };

@@ -42,6 +42,15 @@ static bool lookup_head(struct parse *ps, const char **ret_key, const char **ret
   return true;
 }
 
+/* What a partial lookup leaves in $1 and $2 for the replacement text (manual 11.5). */
+static void set_partial(struct expand_ctx *x, const struct lookup_result *r) {
+  if (!r->fixed) return;
+  x->s.captures[0] = NULL;
+  x->s.captures[1] = r->wild;
+  x->s.captures[2] = r->fixed;
+  x->s.ncaptures = 3;
+}
+
 static bool run_lookup(struct expand_ctx *x, const struct lookup_type *t, const char *file, const char *key, const char **ret) {
   struct lookup_result r = {0};
   *ret = NULL;
@@ -49,7 +58,10 @@ static bool run_lookup(struct expand_ctx *x, const struct lookup_type *t, const 
   enum outcome rc = lookup_run(x, t, file, key, &r);
   const char *why = r.error ? r.error : x->error ? x->error : "";
   switch (rc) {
-  case OUTCOME_OK: *ret = r.data ? r.data : ""; return true;
+  case OUTCOME_OK:
+    *ret = r.data ? r.data : "";
+    set_partial(x, &r);
+    return true;
   case OUTCOME_FAIL: return true;
   case OUTCOME_DEFER:
     x->lookup_deferred = true;
@@ -205,6 +217,7 @@ static bool raw_command(struct parse *ps, const char **ret) {
   ps->skip = true;
   bool ok = exp_brace(ps, &unused);
   ps->skip = was_skipping;
+  if (!ok && !ps->s[strcspn(ps->s, "}")]) ps->x->error = "missing '}' closing command arg of run";
   if (ok) *ret = arena_strndup(ps->x->a, start, (size_t)(ps->s - 1 - start));
   return ok;
 }

@@ -15,7 +15,7 @@ static bool inside_item(struct parse *ps, const char *name, const char *what) {
 /* The first braced argument of a list item. */
 static bool list_arg(struct parse *ps, const char *name, const char **ret) {
   exp_skip_space(ps);
-  if (*ps->s != '{') return exp_fail(ps->x, "missing '{' for first arg of %s", name);
+  if (*ps->s != '{') return exp_fail(ps->x, "missing '{' for %s arg of %s", strcmp(name, "sort") == 0 ? "list" : "first", name);
   return exp_brace(ps, ret);
 }
 
@@ -331,18 +331,20 @@ enum extract_form { EXTRACT_RECORD, EXTRACT_JSON, EXTRACT_JSONS };
 
 static bool extract_json(struct expand_ctx *x, const char *text, struct str key, bool by_number, enum extract_form form,
                          const char **ret) {
-  const char *name = form == EXTRACT_JSONS ? "extract jsons" : "extract json";
-  struct str v;
+  struct str v, inner = str_trim(str_c(text));
+  char open = by_number ? '[' : '{', close = by_number ? ']' : '}';
+  if (inner.n == 0 || inner.p[0] != open || inner.p[inner.n - 1] != close)
+    return exp_fail(x, "missing '%c' wrapping %s for extract json", inner.n > 0 && inner.p[0] == open ? close : open, by_number ? "array" : "object");
   int64_t n;
   int rc;
   *ret = NULL;
   if (by_number) {
     if (!str_parse_i64(key, &n) || n <= 0) return exp_fail(x, "first argument of \"extract\" must be greater than zero");
     rc = json_element(str_c(text), n, &v);
-    if (rc < 0) return exp_fail(x, "missing '[' wrapping array for %s", name);
+    if (rc < 0) return exp_fail(x, "missing '[' wrapping array for extract json");
   } else {
     rc = json_member(str_c(text), key, &v);
-    if (rc < 0) return exp_fail(x, "missing '{' wrapping object for %s", name);
+    if (rc < 0) return exp_fail(x, "missing '{' wrapping object for extract json");
   }
   if (rc == 0) return true;
   if (form == EXTRACT_JSONS) {

@@ -12,6 +12,8 @@
 /* The number argument i of item name.  positive: no sign allowed. */
 static bool number_arg(struct expand_ctx *x, const char *name, const char *text, bool positive, int64_t *ret) {
   struct str t = str_trim(str_c(text));
+  *ret = 0;
+  if (t.n == 0) return true; /* nothing is 0 */
   if (str_parse_i64(t, ret) && !(positive && *ret < 0)) return true;
   return exp_fail(x, "\"%s\" is not a %snumber (in \"%s\" expansion)", text, positive ? "positive " : "", name);
 }

@@ -30,7 +30,7 @@ bool exp_item_certextract(struct parse *ps, struct strbuf *out) {
   const char *args[2], *found = NULL;
   for (int i = 0; i < 2; i++) {
     exp_skip_space(ps);
-    if (*ps->s != '{') return exp_fail(x, "missing '{' for arg %d of certextract", i + 1);
+    if (*ps->s != '{') return exp_fail(x, "missing '{' for %s arg of certextract", i == 0 ? "field" : "cert variable");
     bool is_cert = i == 0 || strncmp(ps->s, "{$tls_", 6) == 0;
     if (!exp_brace(ps, &args[i])) return false;
     if (!ps->skip && !is_cert) return exp_fail(x, "second argument of \"certextract\" must be a certificate variable");

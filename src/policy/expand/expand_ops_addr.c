@@ -190,7 +190,12 @@ bool exp_op_reverse_ip(OP_ARGS) {
 
 bool exp_op_utf8_domain(OP_ARGS) {
   char *r = NULL;
-  bool to_ascii = op->kind == 't';
+  bool to_ascii = op->kind == 't', is_ascii = true;
+  for (size_t i = 0; i < arg.n; i++) is_ascii &= (uint8_t)arg.p[i] < 128;
+  if (to_ascii && is_ascii) { /* nothing to convert: not a letter changes */
+    strbuf_addstr(out, arg);
+    return true;
+  }
   int rc = to_ascii ? idn2_to_ascii_8z(arg.p, &r, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) : idn2_to_unicode_8z8z(arg.p, &r, 0);
   if (rc != IDN2_OK)
     return to_ascii ? exp_fail(x, "error converting utf8 (%s) to alabel: %s", log_escape(x->a, arg), idn2_strerror(rc))

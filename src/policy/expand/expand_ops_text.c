@@ -175,8 +175,7 @@ bool exp_op_headerwrap(OP_ARGS) {
 
 /* ---- UTF-8 ---- */
 
-/* Bytes of the well-formed sequence at s (RFC 3629), or 0; *ret_bad: how many bytes one replacement stands for. */
-static size_t utf8_sequence(struct str s, uint32_t *ret_code, size_t *ret_bad) {
+size_t exp_utf8_sequence(struct str s, uint32_t *ret_code, size_t *ret_bad) {
   uint8_t c = (uint8_t)s.p[0];
   size_t need = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c < 0xf8 ? 3 : 9;
   *ret_bad = 1;
@@ -200,7 +199,7 @@ bool exp_op_utf8clean(OP_ARGS) {
   uint32_t code;
   size_t bad;
   for (size_t i = 0; i < arg.n;) {
-    size_t n = utf8_sequence(str_n(arg.p + i, arg.n - i), &code, &bad);
+    size_t n = exp_utf8_sequence(str_n(arg.p + i, arg.n - i), &code, &bad);
     if (n)
       strbuf_add(out, arg.p + i, n);
     else
@@ -215,7 +214,7 @@ bool exp_op_from_utf8(OP_ARGS) {
   size_t bad;
   carry_taint(out, arg);
   for (size_t i = 0; i < arg.n;) {
-    size_t n = utf8_sequence(str_n(arg.p + i, arg.n - i), &code, &bad);
+    size_t n = exp_utf8_sequence(str_n(arg.p + i, arg.n - i), &code, &bad);
     strbuf_addc(out, n && code < 256 ? (char)code : '_');
     i += n ? n : bad;
   }

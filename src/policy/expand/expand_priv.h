@@ -86,6 +86,13 @@ bool exp_item_sort(struct parse *ps, struct strbuf *out);
 bool exp_socket_tls(struct expand_ctx *x, int fd, const char *request, const char *sni, deadline_ms deadline, size_t max_bytes,
                     struct strbuf *answer);
 bool exp_item_certextract(struct parse *ps, struct strbuf *out);
+bool exp_item_srs_encode(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs);
+bool exp_item_imapfolder(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs);
+bool exp_item_dlfunc(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs);
+/* inbound_srs: is it an SRS local part of ours?  Its form alone sets x->srs_recipient. */
+bool exp_inbound_srs(struct expand_ctx *x, const char *local_part, const char *secret);
+/* Bytes of the well-formed UTF-8 sequence at s (RFC 3629), or 0; *ret_bad: how many bytes one replacement stands for. */
+size_t exp_utf8_sequence(struct str s, uint32_t *ret_code, size_t *ret_bad);
 
 /* Run the ACL args[0] with the other arguments as $acl_arg1..; the message goes to *ret_message (may stay NULL). */
 enum outcome exp_call_acl(struct expand_ctx *x, const char *const *args, int nargs, const char **ret_message);

@@ -574,7 +574,7 @@ static const struct var vars[] = {
   {"spool_directory", CFG(spool_directory)},
   {"spool_inodes", FN_K(fs, FS_INODES)},
   {"spool_space", FN_K(fs, FS_SPACE)},
-  {"srs_recipient", EMPTY},
+  {"srs_recipient", CTX(srs_recipient)},
   {"thisaddress", CTX(this_address)},
   {"tls_bits", TLS_INT(bits)},
   {"tls_certificate_verified", FN(tls_verified)},
