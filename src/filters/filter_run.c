@@ -68,11 +68,8 @@ static void print_head(const struct filter_command *c, const char *lower, char f
 /* ---- variables ---- */
 
 static void show_vars(struct filter_run *f) {
-  for (int i = 0; i < FILTER_VARS; i++) {
-    char name[8];
-    (void)snprintf(name, sizeof name, "n%d", i);
-    tree_insert(&f->vars, f->a, name, NULL)->val = f->result.n[i];
-  }
+  static const char *const names[FILTER_VARS] = {"n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9"};
+  for (int i = 0; i < FILTER_VARS; i++) tree_insert(&f->vars, f->a, names[i], NULL)->val = f->result.n[i];
 }
 
 static bool do_add(struct filter_run *f, const struct filter_command *c) {
