@@ -307,8 +307,8 @@ static void dispatch(struct smtp_session *s) {
   }
   arg.p = arg.n ? arg.p : "";
   s->c->smtp_command_argument = arg.p;
-  note_command(s, v);
   if (k->flags & CMD_NONMAIL && !batch && smtp_too_many_nonmail(s, v)) return;
+  note_command(s, v);
   if (!smtp_check_sync(s, v)) return;
   if (v != VERB_BDAT && v != VERB_NOOP) s->chunk_refusal = NULL;
   k->handle(s, arg);

@@ -6,11 +6,13 @@
  *   -s N  body octets (2048)            -f A  sender                     -t A  recipient
  *   -P    pipelining: MAIL, RCPT, DATA in one write
  *   -E    early pipelining: EHLO and the first envelope before the greeting
+ *   -S    STARTTLS and a second EHLO; the certificate is not looked at
  * Prints one line: ok N bad N seconds S rate R p50_ms T p99_ms T load_cpu_s S error "text".  The time of a message runs from
  * MAIL to the final 250, for the first of a connection from connect().  Exit 0 only when all messages were taken. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <gnutls/gnutls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -30,7 +32,7 @@ enum { REPLY_WAIT_SEC = 30, LINE_OCTETS = 78 };
 static struct {
   int connections, per_connection;
   long total;
-  bool pipelining, early;
+  bool pipelining, early, starttls;
   size_t body_bytes;
   const char *sender, *recipient;
   struct sockaddr_in peer;
@@ -39,6 +41,7 @@ static struct {
 } job = {.connections = 1, .per_connection = 1, .total = 100, .body_bytes = 2048, .sender = "sender@load.test",
          .recipient = "user@bench.test", .peer = {.sin_family = AF_INET}};
 
+static gnutls_certificate_credentials_t credentials;
 static atomic_long left, accepted, failed;
 static atomic_flag error_taken = ATOMIC_FLAG_INIT;
 static char first_error[200];
@@ -46,6 +49,7 @@ static float *latency_ms;
 
 struct session {
   int fd;
+  gnutls_session_t tls; /* NULL in clear */
   char in[8192], line[512];
   size_t pos, n;
 };
@@ -67,8 +71,8 @@ static bool give_up(const char *where, const char *what) {
 
 static bool send_all(struct session *s, const char *p, size_t n) {
   while (n > 0) {
-    ssize_t k = send(s->fd, p, n, MSG_NOSIGNAL);
-    if (k <= 0) return give_up("send", strerror(errno));
+    ssize_t k = s->tls ? gnutls_record_send(s->tls, p, n) : send(s->fd, p, n, MSG_NOSIGNAL);
+    if (k <= 0) return give_up("send", s->tls ? gnutls_strerror((int)k) : strerror(errno));
     p += k;
     n -= (size_t)k;
   }
@@ -81,7 +85,8 @@ static bool read_line(struct session *s) {
   size_t o = 0;
   for (;;) {
     if (s->pos == s->n) {
-      ssize_t k = recv(s->fd, s->in, sizeof s->in, 0);
+      ssize_t k = s->tls ? gnutls_record_recv(s->tls, s->in, sizeof s->in) : recv(s->fd, s->in, sizeof s->in, 0);
+      if (s->tls && k == GNUTLS_E_AGAIN) continue; /* a session ticket */
       if (k <= 0) return give_up("connection lost", k ? strerror(errno) : "end of file");
       s->pos = 0;
       s->n = (size_t)k;
@@ -114,10 +119,22 @@ static bool open_session(struct session *s) {
   return give_up("connect", strerror(errno));
 }
 
+static bool start_tls(struct session *s) {
+  int rc;
+  if (!send_text(s, "STARTTLS\r\n") || !expect(s, '2', "STARTTLS")) return false;
+  if (gnutls_init(&s->tls, GNUTLS_CLIENT) < 0) return give_up("TLS", "no memory");
+  gnutls_set_default_priority(s->tls);
+  gnutls_credentials_set(s->tls, GNUTLS_CRD_CERTIFICATE, credentials);
+  gnutls_transport_set_int(s->tls, s->fd);
+  while ((rc = gnutls_handshake(s->tls)) < 0)
+    if (gnutls_error_is_fatal(rc)) return give_up("TLS", gnutls_strerror(rc));
+  return send_text(s, "EHLO load.test\r\n") && expect(s, '2', "EHLO in TLS");
+}
+
 static bool greet(struct session *s) {
   static const char ehlo[] = "EHLO load.test\r\n";
   if (job.early) return send_text(s, ehlo) && send_text(s, job.envelope) && expect(s, '2', "greeting") && expect(s, '2', "EHLO");
-  return expect(s, '2', "greeting") && send_text(s, ehlo) && expect(s, '2', "EHLO");
+  return expect(s, '2', "greeting") && send_text(s, ehlo) && expect(s, '2', "EHLO") && (!job.starttls || start_tls(s));
 }
 
 static bool send_message(struct session *s, bool envelope_is_sent) {
@@ -152,6 +169,10 @@ static bool run_session(struct session *s) {
     if (k < job.total) latency_ms[k] = (float)((now_sec() - began) * 1e3);
   }
   if (ok && send_text(s, "QUIT\r\n")) ok = read_line(s);
+  if (s->tls) {
+    if (ok) gnutls_bye(s->tls, GNUTLS_SHUT_WR);
+    gnutls_deinit(s->tls);
+  }
   if (s->fd >= 0) close(s->fd);
   if (holds_one) atomic_fetch_add(&left, 1);
   return ok;
@@ -190,7 +211,7 @@ static int by_value(const void *a, const void *b) {
 
 static bool parse_options(int argc, char **argv) {
   int o;
-  while ((o = getopt(argc, argv, "c:n:m:s:f:t:PE")) != -1) switch (o) {
+  while ((o = getopt(argc, argv, "c:n:m:s:f:t:PES")) != -1) switch (o) {
       case 'c': job.connections = (int)strtol(optarg, NULL, 10); break;
       case 'n': job.total = strtol(optarg, NULL, 10); break;
       case 'm': job.per_connection = (int)strtol(optarg, NULL, 10); break;
@@ -199,6 +220,7 @@ static bool parse_options(int argc, char **argv) {
       case 't': job.recipient = optarg; break;
       case 'E': job.early = true; break;
       case 'P': job.pipelining = true; break;
+      case 'S': job.starttls = true; break;
       default: return false;
     }
   if (argc - optind != 2 || job.connections < 1 || job.total < 1) return false;
@@ -219,10 +241,11 @@ static void report(double seconds) {
 
 int main(int argc, char **argv) {
   if (!parse_options(argc, argv)) {
-    fprintf(stderr, "usage: smtpload [-c N] [-n N] [-m N] [-s N] [-f A] [-t A] [-P] [-E] ADDRESS PORT\n");
+    fprintf(stderr, "usage: smtpload [-c N] [-n N] [-m N] [-s N] [-f A] [-t A] [-P] [-E] [-S] ADDRESS PORT\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
+  if (gnutls_certificate_allocate_credentials(&credentials) < 0) abort();
   make_message();
   latency_ms = calloc((size_t)job.total + 1, sizeof *latency_ms);
   pthread_t *threads = calloc((size_t)job.connections, sizeof *threads);
