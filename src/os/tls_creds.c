@@ -194,13 +194,14 @@ static const char *add_dh(struct tls_creds *c, struct arena *a, const struct tls
   return NULL;
 }
 
-static const char *add_priority(gnutls_priority_t *ret, struct arena *a, const char *ciphers, const char **ret_where) {
+/* shown: how much of the text at fault *ret_where quotes. */
+static const char *add_priority(gnutls_priority_t *ret, struct arena *a, const char *ciphers, int shown, const char **ret_where) {
   const char *at = NULL, *text = ciphers && *ciphers ? ciphers : "NORMAL";
   int rc = gnutls_priority_init(ret, text, &at);
   if (rc == 0) return NULL;
   *ret = NULL;
-  *ret_where = arena_printf_t(a, UNTAINTED, "gnutls_priority_init(%s) failed at offset %td, \"%.6s..\"", text, at ? at - text : 0,
-                              at ? at : text);
+  *ret_where = arena_printf_t(a, UNTAINTED, "gnutls_priority_init(%s) failed at offset %td, \"%.*s..\"", text, at ? at - text : 0,
+                              shown, at ? at : text);
   return gnutls_strerror(rc);
 }
 
@@ -219,7 +220,7 @@ static const char *make_parts(struct tls_creds *c, struct arena *a, const struct
   if (!error) error = add_trust(c, a, p);
   if (!error) error = add_dh(c, a, p);
   if (error) return error;
-  error = add_priority(&c->priority, a, p->ciphers, &what);
+  error = add_priority(&c->priority, a, p->ciphers, 6, &what);
   return error ? arena_printf_t(a, UNTAINTED, "(%s): %s", what, error) : NULL;
 }
 
@@ -340,7 +341,7 @@ bool tls_creds_has_ocsp(const struct tls_creds *c) { return c->has_ocsp; }
 
 const char *tls_check_ciphers(struct arena *a, const char *ciphers) {
   gnutls_priority_t priority;
-  const char *where, *error = add_priority(&priority, a, ciphers, &where);
+  const char *where, *error = add_priority(&priority, a, ciphers, 8, &where);
   if (error) return arena_printf_t(a, UNTAINTED, "%s failed: %s", where, error);
   gnutls_priority_deinit(priority);
   return NULL;
