@@ -36,9 +36,24 @@ static bool space_on(const char *path, int64_t want_kib, int64_t want_inodes, in
   return false;
 }
 
+/* The partition of the log files, when they go to files below a directory that can be named. */
+static bool log_space_available(const struct config *cfg) {
+  const struct main_options *o = &cfg->o;
+  char dir[512];
+  struct str rest = str_c(o->log_file_path ? o->log_file_path : ""), item = {0};
+  while (rest.n > 0 && (item.n == 0 || item.p[0] != '/')) item = str_trim(str_cut(&rest, ':'));
+  if (item.n == 0 || item.p[0] != '/') item = str_c(cfg->spool_directory);
+  while (item.n > 1 && o->log_file_path && item.p[item.n - 1] != '/') item.n--;
+  if (item.n >= sizeof(dir) || memchr(item.p, '$', item.n)) return true;
+  memcpy(dir, item.p, item.n);
+  dir[item.n] = 0;
+  return space_on(dir, o->check_log_space, o->check_log_inodes, 0, "log space");
+}
+
 bool receive_space_available(const struct config *cfg, int64_t message_bytes) {
   const struct main_options *o = &cfg->o;
-  return space_on(cfg->spool_directory, o->check_spool_space, o->check_spool_inodes, message_bytes, "spool space");
+  return space_on(cfg->spool_directory, o->check_spool_space, o->check_spool_inodes, message_bytes, "spool space") &&
+         log_space_available(cfg);
 }
 
 void receive_add_recipient(struct message *m, const char *address, const char *raw) {

@@ -244,6 +244,7 @@ bool smtp_too_many_nonmail(struct smtp_session *s, enum smtp_verb v) {
   struct str rest = s->line, name = str_word(&rest);
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many nonmail commands (last was \"%.*s\")",
             smtp_host_text(s), STR_FMT(name));
+  smtp_notquit(s, "bad-commands");
   s->done = s->drop = true;
   s->exit_status = s->c->host_checking ? 0 : 1;
   return true;
@@ -257,6 +258,7 @@ static void unknown_command(struct smtp_session *s) {
   if (!smtp_check_sync(s, VERB_UNKNOWN)) return;
   if (s->c->unknown_commands++ >= s->opt->smtp_max_unknown_commands) {
     log_write(LS_SMTP_SYNTAX_ERROR, LOG_MAIN, "SMTP syntax error in \"%s\" %s unrecognized command", s->line.p, smtp_ident(s));
+    smtp_notquit(s, "bad-commands");
     smtp_replyf(s, "500 Too many unrecognized commands");
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many unrecognized commands (last was \"%s\")",
               smtp_host_text(s), s->line.p);

@@ -366,6 +366,7 @@ static void run_message(struct smtp_session *s, struct smtp_body *b) {
   if (r.drop || r.result == RECEIVE_LOST) {
     s->done = s->drop = true;
     if (r.result == RECEIVE_LOST) s->exit_status = 1;
+    if (r.result == RECEIVE_LOST) smtp_notquit(s, r.smtp_text && strstr(r.smtp_text, "timeout") ? "data-timeout" : "connection-lost");
   }
   if (c->host_checking && r.result == RECEIVE_ACCEPTED)
     stream_puts(c->io, "\n**** SMTP testing: that is not a real message id!\n\n");

@@ -127,6 +127,7 @@ void smtp_count_synprot_error(struct smtp_session *s, int code, const char *repl
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many syntax or protocol errors (last command was "
             "\"%.*s\", %s%s)", smtp_host_text(s), STR_FMT(s->line), c->command_names.n ? " " : "",
             c->command_names.n ? smtp_command_list(s) : "NULL");
+  smtp_notquit(s, "bad-commands");
   s->done = s->drop = true;
   s->exit_status = s->c->host_checking ? 0 : 1;
 }
@@ -161,6 +162,7 @@ void smtp_log_sync_error(struct smtp_session *s, bool greeting) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (next input sent too soon: pipelining was "
               "%sadvertised): rejected \"%.*s\" %s next input=\"%s\" (%d bytes)", s->c->pipelining_advertised ? "" : "not ",
               STR_FMT(s->line), smtp_ident(s), text, (int)in.n);
+  smtp_notquit(s, "synchronization-error");
   smtp_replyf(s, "554 SMTP synchronization error");
   s->done = s->drop = true;
   s->exit_status = greeting ? 0 : 1;
@@ -258,6 +260,7 @@ void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct 
   if (where != ACL_WHERE_CONNECT && !s->is_unlogged)
     log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s closed by DROP in %s", smtp_connection_text(s),
               acl_where_name(where));
+  smtp_notquit(s, "acl-drop");
   s->done = s->drop = true;
 }
 
@@ -287,6 +290,7 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
     log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP command timeout on %sconnection from %s D=%s",
               s->c->from.tls.active ? "TLS " : "", smtp_host_text(s), d);
     s->line = STR("");
+    smtp_notquit(s, "command-timeout");
     if (s->o->mode == SMTP_MODE_BATCH) s->line_number--; /* that one did not come */
     if (s->o->mode == SMTP_MODE_BATCH) smtp_batch_error(s, "421 SMTP command timeout");
     else smtp_replyf(s, "421 %s: SMTP command timeout - closing connection", name);
@@ -298,6 +302,7 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
     } else if (!s->is_unlogged) {
       log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s lost D=%s", smtp_connection_text(s), d);
     }
+    smtp_notquit(s, "connection-lost");
     smtp_replyf(s, "421 %s lost input connection", name);
   }
   s->done = true;

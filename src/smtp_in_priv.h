@@ -47,7 +47,8 @@ struct smtp_session {
   bool early_pending;          /* input came before the greeting; the first command must be EHLO */
   int recipients_max;
   bool proxy_failed;           /* no PROXY header where one is required: nothing but QUIT */
-  bool xclient_checked, xclient_ok;
+  bool xclient_checked, xclient_ok, notquit_done, ratelimit_checked, is_ratelimited;
+  int64_t rate_mail_count;     /* MAIL commands, for smtp_ratelimit_mail */
   int64_t size_limit, max_per_connection;
   const char *last_rcpt_error; /* reply text of the last refused RCPT when all were refused alike, else "" */
   bool rcpt_errors_differ;
@@ -109,6 +110,20 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st);
 void smtp_log_sync_error(struct smtp_session *s, bool greeting);
 void smtp_log_incomplete(struct smtp_session *s, const char *how);
 void smtp_log_end(struct smtp_session *s, const char *how);
+
+/* ---- smtp_in_limits.c ---- */
+/* The session ends without QUIT: run acl_smtp_notquit, once.  reason: for $smtp_notquit_reason. */
+void smtp_notquit(struct smtp_session *s, const char *reason);
+struct smtp_ratelimit {
+  int64_t threshold;
+  double first_sec, factor, max_sec;
+};
+/* "threshold,delay,factor,maximum".  Pure. */
+MUST_CHECK bool smtp_parse_ratelimit(struct str text, struct smtp_ratelimit *ret);
+/* Seconds to wait before the count-th command.  Pure. */
+double smtp_ratelimit_delay(const struct smtp_ratelimit *r, int64_t count);
+/* Wait as smtp_ratelimit_mail or _rcpt (name, option) ask for this host. */
+void smtp_slow_down(struct smtp_session *s, const char *name, const char *option, int64_t count);
 
 /* ---- phases ---- */
 bool smtp_in_greet(struct smtp_session *s);             /* false: refused, closed */

@@ -103,6 +103,7 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
     m->rcpt_fail_count++;
     return;
   }
+  smtp_slow_down(s, "rcpt", s->opt->smtp_ratelimit_rcpt, m->rcpt_count + 1);
   size_t path = smtp_path_len(arg);
   if (!take_params(s, arg, path, &dsn, &orcpt)) return;
   struct str text = str_n(arg.p, path);

@@ -169,6 +169,13 @@ static void verbs_by_state(void **state) {
     {"EHLO x|NOOP|NOOP|NOOP|NOOP|NOOP|NOOP|NOOP|NOOP|NOOP|NOOP|NOOP|NOOP|",
      "220 250 250 250 250 250 250 250 250 250 250 250 554"},
     {"EHLO x|MAIL|MAIL|RCPT|QUIT|", "220 250 500 500 500 221"},
+    {"EHLO x|XCLIENT ADDR=1.2.3.4|WELLKNOWN x|ATRN x|QUIT|", "220 250 501 503 500 221"},
+    {"XCLIENT ADDR=1.2.3.4|WELLKNOWN x|EHLO x|MAIL FROM:<a@b>|ETRN #x|WELLKNOWN x|", "220 501 503 250 250 503 503"},
+    {"EHLO x|MAIL FROM:<a@b> PRDR|MAIL FROM:<a@b> RET=HDRS|MAIL FROM:<a@b> SMTPUTF8=1|QUIT|", "220 250 501 501 501 221"},
+    {"HELO x|MAIL FROM:<a@b> SMTPUTF8|QUIT|", "220 250 501 221"},
+    {"EHLO x|MAIL FROM:<\xc3\xbc@b>|MAIL FROM:<\xc3\xbc@b.\xc3\xbc> SMTPUTF8|RCPT TO:<\xc3\xbc@test.ex>|RSET|MAIL FROM:<x@b.\xc3\xbc>|QUIT|",
+     "220 250 250 503 250 250 501 221"},
+    {"EHLO x|MAIL FROM:<a@b>|RCPT TO:<a@test.ex>|BDAT 0|BDAT 4|ab|BDAT 0|RSET|QUIT|", "220 250 250 250 504 250 504 250 221"},
     {"EHLO x|MAIL FROM:<a@b>|RCPT TO:<a@test.ex>|DATA|Subject: x||hello|.|QUIT|", "220 250 250 250 354 250 221"},
     {"EHLO x|MAIL FROM:<a@b>|RCPT TO:<a@test.ex>|DATA|Subject: spam||hello|.|QUIT|", "220 250 250 250 354 550 221"},
     {"EHLO x|MAIL FROM:<a@b>|RCPT TO:<gone@test.ex>|DATA|Subject: x||hello|.|QUIT|", "220 250 250 250 354 250 221"},
@@ -393,6 +400,37 @@ static void end_of_data(void **state) {
   assert_true(sessions > 81 * 40);
 }
 
+/* ---- a connection that ends anywhere ---------------------------------------------------------------------- */
+
+static unsigned count_text(const char *text, const char *word) {
+  unsigned n = 0;
+  for (const char *p = strstr(text, word); p; p = strstr(p + 1, word)) n++;
+  return n;
+}
+
+/* The client is gone after each byte of a dialogue: a message counts from its last byte on, never before, and nothing else is said about it. */
+static void disconnected(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    size_t accepted_from; /* bytes after which the message is whole, seen from the end */
+  } rows[] = {
+    {"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@test.ex>\r\nDATA\r\nSubject: x\r\n\r\nhello\r\n.y\r\n.\r\nQUIT\r\n", 6},
+    {"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@test.ex>\r\nBDAT 14\r\nSubject: x\r\n\r\nBDAT 7 LAST\r\nhello\r\nQUIT\r\n", 6},
+    {"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@test.ex>\r\nBDAT 14\r\nSubject: x\r\n\r\nNOOP\r\nBDAT 0 LAST\r\nQUIT\r\n", 6},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    size_t whole = strlen(rows[i].text) - rows[i].accepted_from;
+    for (size_t n = 0; n <= strlen(rows[i].text); n++) {
+      struct arena *a = arena_new("test");
+      const char *out = session(a, env.slow_cfg, str_n(rows[i].text, n), &n, 1);
+      unsigned got = count_text(out, "250 OK id=") + count_text(out, "chunk, total"), said = count_text(out, "250 OK id=");
+      if (said != (n >= whole)) fail_msg("row %zu, %zu bytes: %u accepted (%u)\n%s", i, n, said, got, out);
+      arena_free(a);
+    }
+  }
+}
+
 /* ---- limits: a client that never stops ------------------------------------------------------------------- */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(EXIM_ARENA_DEBUG)
@@ -547,7 +585,7 @@ static void recipients_limit(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(verbs_by_state), cmocka_unit_test(after_rejection),
                                      cmocka_unit_test(command_characters), cmocka_unit_test(chunk_without_pipelining), cmocka_unit_test(synchronisation),
-                                     cmocka_unit_test(end_of_data),
+                                     cmocka_unit_test(end_of_data), cmocka_unit_test(disconnected),
                                      cmocka_unit_test(endless_clients), cmocka_unit_test(recipients_limit)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
