@@ -10,9 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/macros.h"
+
 static char scratch_dir[] = "/tmp/exim-unit-XXXXXX";
 
-static int scratch_setup(void **state) {
+UNUSED static int scratch_setup(void **state) {
   (void)state;
   /* other users' processes in these tests have to get in */
   return mkdtemp(scratch_dir) && chmod(scratch_dir, 0755) == 0 ? 0 : -1;
@@ -44,7 +46,7 @@ static void scratch_empty(void) {
   if (fd >= 0) scratch_empty_at(fd);
 }
 
-static int scratch_teardown(void **state) {
+UNUSED static int scratch_teardown(void **state) {
   (void)state;
   scratch_empty();
   return rmdir(scratch_dir);
