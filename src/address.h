@@ -68,6 +68,7 @@ struct address {
   struct address *dupof;
   struct address *duplicates, *next_duplicate; /* those whose dupof this is: for Envelope-to: */
   struct syntax_report *syntax_report; /* of the router that took it; NULL none */
+  const char *other_transport;    /* name of the transport that file_format chose; NULL none */
   const char *address;            /* working form */
   const char *unique;             /* for non-recipients and the journal */
   const char *cc_local_part;      /* caseful local part */

@@ -559,6 +559,10 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
   if (log_message_id()) memcpy(outer_id, log_message_id(), strnlen(log_message_id(), MSGID_SIZE - 1));
   sys_role(SYS_ROLE_DELIVERY);
   priv_leave_caller();
+  if (cfg->o.deliver_drop_privilege && priv_can_raise() && priv_drop_forever(cfg->exim_uid, cfg->exim_gid, NULL) < 0) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "deliver_drop_privilege: cannot give up root: %s is not delivered", id);
+    return DELIVER_NOT_ATTEMPTED;
+  }
   process_info_set("delivering %s", id);
   DEBUG(D_V | D_DELIVER) debug_printf("delivering %s\n", id);
   log_set_message_id(id);

@@ -572,6 +572,8 @@ static void deliver_batch(struct deliver_run *run, struct address *batch) {
     else run_child(run, d, &as);
     if (held) deliver_slot_give(run, batch->transport);
   }
+  for (struct address *addr = batch; addr; addr = addr->next) /* what the log says */
+    if (addr->other_transport && config_transport(run->cfg, addr->other_transport)) addr->transport = config_transport(run->cfg, addr->other_transport);
   struct timeval end = time_now();
   for (struct address *addr = batch; addr; addr = addr->next) {
     addr->delivery_usec = (int)((end.tv_sec - start.tv_sec) * 1000000 + (end.tv_usec - start.tv_usec));

@@ -63,7 +63,7 @@ static const struct {
     {'w', offsetof(struct address, shadow_message)}, {'p', offsetof(struct address, return_path)},
     {'y', offsetof(struct address, proxy_used)},    {'q', offsetof(struct address, protocol_steps)},
     {'f', offsetof(struct address, file_used)},     {'Y', offsetof(struct address, sent_as)},
-    {'Z', offsetof(struct address, sent_from)},
+    {'Z', offsetof(struct address, sent_from)},       {'T', offsetof(struct address, other_transport)},
 };
 
 static void put_host(struct strbuf *b, const struct host *h) {

@@ -123,7 +123,10 @@ static enum dns_status query_once(struct expand_ctx *x, const char *name, int ty
     if (c->n && !dns_parse_answer(x->a, c->bytes, c->n, name, type, ret)) return DNS_FAIL;
     return c->status;
   }
+  deadline_ms asked_at = time_mono_ms();
   enum resolver_status rs = resolver_query(x->a, name, type, &ro, &bytes, &n);
+  int64_t slow_ms = x->cfg ? x->cfg->o.slow_lookup_log : 0, took_ms = time_mono_ms() - asked_at;
+  if (slow_ms > 0 && took_ms > slow_ms) log_write(LS_ALWAYS, LOG_MAIN, "Long %s lookup for '%s': %lld msec", dns_type_name(type), name, (long long)took_ms);
   enum dns_status st = DNS_FAIL;
   bool parsed = n > 0 && dns_parse_answer(x->a, bytes, n, name, type, ret);
   switch (rs) {

@@ -16,6 +16,7 @@
 
 #include "deliver.h"
 #include "os/sys.h"
+#include "policy/match.h"
 #include "os/tls.h"
 #include "queue.h"
 #include "receive_priv.h"
@@ -388,9 +389,22 @@ bool receive_load_is_high(const struct config *cfg, double *ret_load) {
   return cfg->o.queue_only_load >= 0 && getloadavg(ret_load, 1) == 1 && *ret_load * 1000 > (double)cfg->o.queue_only_load;
 }
 
+/* queue_only_file: files whose existence switches queueing on; "smtp/path" that of remote addresses only. */
+static bool queue_file_says(const struct main_options *o, struct arena *a, bool want_smtp) {
+  const char *list = o->queue_only_file, *item;
+  int sep = -':';
+  struct stat st;
+  while (list && (item = list_next(a, &list, &sep))) {
+    bool is_smtp = strncmp(item, "smtp", 4) == 0;
+    if (is_smtp == want_smtp && stat(is_smtp ? item + 4 : item, &st) == 0) return true;
+  }
+  return false;
+}
+
 void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only) {
   struct deliver_opts o = {.hold_smtp = m->hold_smtp || c->hold_smtp};
-  if (queue_only) return;
+  if (queue_only || queue_file_says(&m->cfg->o, c->arena, false)) return;
+  o.hold_smtp = o.hold_smtp || queue_file_says(&m->cfg->o, c->arena, true);
   if (foreground) {
     const char *id = arena_strdup(c->arena, m->id);
     (void)deliver_message(m->cfg, id, &o);

@@ -13,6 +13,10 @@
 #include "os/priv.h"
 #include "os/sys.h"
 
+static int find_retries; /* finduser_retries */
+
+void route_set_find_retries(int n) { find_retries = n; }
+
 static bool parse_id(const char *s, uint32_t *ret) {
   uint64_t v;
   if (!ch_isdigit(s[0]) || !str_parse_u64(str_c(s), &v) || v >= UINT32_MAX) return false;
@@ -23,7 +27,12 @@ static bool parse_id(const char *s, uint32_t *ret) {
 static struct passwd *pw_find(const char *name) {
   /* A name the account data base cannot hold is not asked for. */
   if (!*name || strlen(name) > 255 || strchr(name, ':') || strchr(name, '\n')) return NULL;
-  return getpwnam(name);
+  struct passwd *pw = getpwnam(name);
+  for (int i = 0; !pw && i < find_retries; i++) {
+    (void)poll(NULL, 0, 1000);
+    pw = getpwnam(name);
+  }
+  return pw;
 }
 
 bool route_find_user(struct arena *a, const char *name_or_number, struct passwd_entry *ret) {
@@ -51,6 +60,10 @@ bool route_find_group(const char *name_or_number, gid_t *ret) {
     return true;
   }
   struct group *gr = getgrnam(name_or_number);
+  for (int i = 0; !gr && i < find_retries; i++) {
+    (void)poll(NULL, 0, 1000);
+    gr = getgrnam(name_or_number);
+  }
   if (!gr) return false;
   *ret = gr->gr_gid;
   return true;

@@ -84,6 +84,8 @@ enum route_result route_accept_common(struct route_ctx *rc, struct router *r, st
 const char *route_init_needs_transport(struct arena *a, struct config *c, struct router *r);
 /* user, group, home and current directory for local transports, from the router and check_local_user. */
 enum route_result route_get_user(struct route_ctx *rc, struct router *r, struct address *addr);
+/* finduser_retries: how often more a user or group is looked for, a second apart. */
+void route_set_find_retries(int n);
 bool route_find_user(struct arena *a, const char *name_or_number, struct passwd_entry *ret);
 bool route_find_group(const char *name_or_number, gid_t *ret);
 /* Look up the addresses of the hosts and put them into addr->host_list; applies self= and host_find_failed= (a word of route_failure_word() or

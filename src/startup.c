@@ -27,6 +27,7 @@
 #include "policy/acl.h"
 #include "policy/match.h"
 #include "policy/readconf.h"
+#include "router.h"
 
 enum { MAX_GROUPS = 256 };
 
@@ -354,6 +355,7 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_MULTILINE, "Warning: purging the environment.\n Suggested action: use keep_environment.");
   if (cfg->o.process_log_path) process_info_init(cfg->o.process_log_path);
   host_init();
+  route_set_find_retries((int)MIN(cfg->o.finduser_retries, INT64_C(60)));
   static const struct acl_hooks acl_conditions = {dns_list_check, ratelimit_check};
   acl_set_hooks(&acl_conditions);
   if (cfg->harness_mode) {

@@ -31,6 +31,8 @@ static const char *appendfile_init(struct arena *a, struct config *c, struct tra
     return arena_printf(a, "only one of \"file\" or \"directory\" can be set for the %s transport", t->name);
   if (ob->file && !ob->use_lockfile && !ob->use_fcntl_lock && !ob->use_flock_lock)
     return arena_printf(a, "no locking configured for the %s transport", t->name);
+  if (ob->maildir_format && ob->mailstore_format)
+    return arena_printf(a, "only one of maildir and mailstore may be specified for the %s transport", t->name);
   if (ob->quota_filecount && strcmp(ob->quota_filecount, "0") != 0 && !ob->quota)
     return arena_printf(a, "quota must be set if quota_filecount is set for the %s transport", t->name);
   const char *create = ob->create_file;
@@ -80,7 +82,7 @@ int append_write(struct append_job *j, int64_t *ret_bytes) {
   if (r == 0 && j->ob->use_bsmtp) r = transport_write_bsmtp_envelope(j->d, j->ob->use_crlf, to_fd, j);
   if (r == 0) r = transport_write_message(j->d, &j->write, to_fd, j, ret_bytes);
   if (r == 0) r = write_extra(j, "message_suffix", j->suffix);
-  if (r == 0) r = sys_fsync(j->fd);
+  if (r == 0 && !j->no_sync) r = sys_fsync(j->fd);
   return r;
 }
 
@@ -221,7 +223,7 @@ static bool choose_path(struct append_job *j) {
   if (!accept_path(j, path)) return false;
   for (struct address *a = d->addrs; a; a = a->next)
     if (a->is_file && a->address[0] != '/') a->file_used = path;
-  j->format = ob->maildir_format ? APPEND_MAILDIR : is_directory ? APPEND_FILE : APPEND_MBOX;
+  j->format = ob->mailstore_format && is_directory ? APPEND_MAILSTORE : ob->maildir_format ? APPEND_MAILDIR : is_directory ? APPEND_FILE : APPEND_MBOX;
   return true;
 }
 
@@ -236,6 +238,19 @@ static void choose_strings(struct append_job *j) {
   j->write.check_string = opt_was_set(set, "check_string") || mbox ? ob->check_string : NULL;
   j->write.escape_string = opt_was_set(set, "escape_string") || mbox ? ob->escape_string : NULL;
   j->write.dot_stuff = j->write.end_dot = ob->use_bsmtp;
+}
+
+/* file_format: another transport delivers to the mailbox. */
+static bool hand_over(struct delivery *d, struct transport *t) {
+  const char *error = NULL;
+  d->transport = t;
+  d->setup_data = NULL;
+  for (struct address *a = d->addrs; a; a = a->next) a->other_transport = t->name;
+  if (t->driver->setup && t->driver->setup(d, &error) != OUTCOME_OK) {
+    transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_EXPANDFAIL, error);
+    return true;
+  }
+  return t->driver->deliver(d);
 }
 
 static bool appendfile_deliver(struct delivery *d) {
@@ -253,10 +268,18 @@ static bool appendfile_deliver(struct delivery *d) {
     transport_set_results(d->addrs, OUTCOME_OK, 0, "delivery bypassed by -N option");
     return true;
   }
-  if (j.format == APPEND_MBOX)
+  struct transport *t = append_find_format(&j);
+  if (!t) return true;
+  if (t != d->transport) return hand_over(d, t);
+  if (j.format == APPEND_MBOX && append_is_fifo(&j))
+    append_to_fifo(&j);
+  else if (j.format == APPEND_MAILSTORE)
+    append_to_mailstore(&j);
+  else if (j.format == APPEND_MBOX)
     append_to_mbox(&j);
   else
     append_to_directory(&j);
+  if (d->addrs->result == OUTCOME_OK) append_warn_if_crossed(&j);
   return true;
 }
 
@@ -269,5 +292,5 @@ const struct transport_driver appendfile_transport = {
   .init = appendfile_init,
   .deliver = appendfile_deliver,
   .setup = append_setup,
-  .info = "maildir",
+  .info = "maildir/mailstore",
 };

@@ -70,6 +70,12 @@ static bool is_full(struct append_job *j, const char *temp, const char *shown, t
   return true;
 }
 
+static void note_growth(struct append_job *j, int64_t bytes) {
+  if (!j->is_counted) return;
+  j->size_before = j->usage.bytes;
+  j->size_after = j->usage.bytes + bytes;
+}
+
 /* ---- maildir ---------------------------------------------------------------------------------------------- */
 
 static bool make_maildir(struct append_job *j) {
@@ -154,7 +160,9 @@ static void deliver_maildir(struct append_job *j) {
   struct stat there;
   if (*tag && lstat(final, &there) < 0 && errno == ENAMETOOLONG) final = arena_printf(a, "%s/new/%s", j->path, name);
   finish(j, temp, final, bytes);
-  if (j->d->addrs->result == OUTCOME_OK) append_note_size(j, st.st_size);
+  if (j->d->addrs->result != OUTCOME_OK) return;
+  append_note_size(j, st.st_size);
+  note_growth(j, st.st_size);
 }
 
 /* ---- plain directory -------------------------------------------------------------------------------------- */
@@ -182,6 +190,7 @@ static void deliver_file(struct append_job *j) {
     return;
   }
   finish(j, temp, arena_printf(a, "%s/%s", j->path, name), bytes);
+  if (j->d->addrs->result == OUTCOME_OK) note_growth(j, st.st_size);
 }
 
 void append_to_directory(struct append_job *j) {

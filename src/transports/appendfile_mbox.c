@@ -287,6 +287,8 @@ static void append_open_file(struct append_job *j, enum opened how) {
   }
   if (r == 0) r = end_last_line(j, before.st_size);
   if (r == 0) r = append_write(j, &bytes);
+  struct stat after;
+  int64_t written = r == 0 && fstat(j->fd, &after) == 0 ? after.st_size - before.st_size : 0;
   if (r == 0 && how == OPENED_NEW) r = append_sync_parent(j->d->arena, j->path);
   if (r < 0) undo(j, how, &before);
   int c = sys_close(j->fd);
@@ -297,6 +299,8 @@ static void append_open_file(struct append_job *j, enum opened how) {
   }
   transport_set_results(j->d->addrs, OUTCOME_OK, 0, NULL);
   for (struct address *a = j->d->addrs; a; a = a->next) a->delivered_size = bytes;
+  j->size_before = before.st_size;
+  j->size_after = before.st_size + written;
 }
 
 void append_to_mbox(struct append_job *j) {

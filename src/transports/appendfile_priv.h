@@ -13,7 +13,7 @@ struct appendfile_opts {
 #undef OPT_ROW
 };
 
-enum append_format { APPEND_MBOX, APPEND_FILE, APPEND_MAILDIR };
+enum append_format { APPEND_MBOX, APPEND_FILE, APPEND_MAILSTORE, APPEND_MAILDIR };
 
 /* What the options about quotas come to; expanded before the change to the user. */
 struct append_limits {
@@ -21,6 +21,7 @@ struct append_limits {
   bool bytes_no_check, files_no_check;
   int64_t given_bytes, given_files; /* mailbox_size, mailbox_filecount; -1 unset */
   const char *directory;         /* quota_directory or NULL */
+  int64_t warn_bytes;            /* quota_warn_threshold, 0 none */
 };
 
 struct append_usage {
@@ -41,6 +42,8 @@ struct append_job {
   struct append_usage usage;     /* before this message; valid when is_counted */
   bool is_counted;
   const char *sizefile;          /* maildirsize to keep, or NULL */
+  bool no_sync;                  /* a named pipe */
+  int64_t size_before, size_after; /* of what is there, around the delivery; 0 not known */
 };
 
 /* Each sets the results of all addresses itself. */
@@ -60,6 +63,14 @@ bool append_may_create(const struct append_job *j, const char *path);
 MUST_CHECK bool append_make_directories(struct append_job *j, const char *dir);
 /* Sync the directory that holds path: its new entry must survive a crash. 0 or -errno. */
 int append_sync_parent(struct arena *a, const char *path);
+
+/* appendfile_more.c.  The transport the existing mailbox asks for (file_format); NULL: deferred. */
+struct transport *append_find_format(struct append_job *j);
+bool append_is_fifo(const struct append_job *j);
+void append_to_fifo(struct append_job *j);
+void append_to_mailstore(struct append_job *j);
+/* quota_warn_threshold, after the delivery and with all locks given back. */
+void append_warn_if_crossed(struct append_job *j);
 
 /* appendfile_quota.c.  "10.5M/no_check": NULL or an error text. */
 const char *append_parse_quota(const char *text, int64_t *ret_value, bool *ret_no_check);

@@ -55,9 +55,23 @@ static const char *one_limit(struct delivery *d, const char *name, const char *t
   const char *value = expand_option(d->x, name, text);
   if (!value)
     return arena_printf(d->arena, "Expansion of \"%s\" in %s transport failed: %s", text, d->transport->name, d->x->error ? d->x->error : "");
+  if (!str_trim(str_c(value)).n) return NULL; /* no limit for this one */
   const char *error = append_parse_quota(value, ret, ret_no_check ? ret_no_check : &ignored);
   if (!error) return NULL;
   return arena_printf(d->arena, "%s in expansion of \"%s\" in %s transport: \"%s\"", error, name, d->transport->name, value);
+}
+
+/* "75%" is a share of the quota; without one it counts for nothing. */
+static const char *warn_threshold(struct delivery *d, const char *text, struct append_limits *l) {
+  int64_t percent;
+  if (!text || !*text || strcmp(text, "0") == 0) return NULL;
+  const char *value = expand_option(d->x, "quota_warn_threshold", text);
+  struct str s = str_trim(str_c(value ? value : ""));
+  if (!value || !s.n || s.p[s.n - 1] != '%') return value && !s.n ? NULL : one_limit(d, "quota_warn_threshold", text, &l->warn_bytes, NULL);
+  if (!str_parse_i64(str_n(s.p, s.n - 1), &percent) || percent < 0 || percent > 100)
+    return arena_printf(d->arena, "malformed value in expansion of \"quota_warn_threshold\" in %s transport: \"%s\"", d->transport->name, value);
+  l->warn_bytes = l->bytes > 0 ? l->bytes / 100 * percent + l->bytes % 100 * percent / 100 : 0;
+  return NULL;
 }
 
 enum outcome append_setup(struct delivery *d, const char **ret_error) {
@@ -68,6 +82,7 @@ enum outcome append_setup(struct delivery *d, const char **ret_error) {
   if (!error) error = one_limit(d, "quota_filecount", ob->quota_filecount, &l->files, &l->files_no_check);
   if (!error) error = one_limit(d, "mailbox_size", ob->mailbox_size, &l->given_bytes, NULL);
   if (!error) error = one_limit(d, "mailbox_filecount", ob->mailbox_filecount, &l->given_files, NULL);
+  if (!error) error = warn_threshold(d, ob->quota_warn_threshold, l);
   if (!error && ob->quota_directory) {
     l->directory = expand_option(d->x, "quota_directory", ob->quota_directory);
     if (!l->directory)
@@ -239,7 +254,9 @@ static const char *quota_directory(const struct append_job *j) {
   return slash && slash > j->path ? arena_strndup(j->d->arena, j->path, (size_t)(slash - j->path)) : j->path;
 }
 
-bool append_has_quota(const struct append_job *j) { return j->limits && (j->limits->bytes > 0 || j->limits->files > 0); }
+bool append_has_quota(const struct append_job *j) {
+  return j->limits && (j->limits->bytes > 0 || j->limits->files > 0 || j->limits->warn_bytes > 0);
+}
 
 /* Before the new file is made, so that it does not count itself. */
 void append_count_usage(struct append_job *j) {

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* appendfile: file_format, named pipes, mailstore, the quota warning.  Floor: drivers.  Manual ch. 26.
+ *
+ * Runs as the recipient's user like the rest of the transport.  What an existing mailbox begins with, and whatever stands at a path, is the user's and
+ * hostile.  A mailstore message is two files: the envelope takes its final name last, so that a reader that sees it sees the whole message. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buildinfo.h"
+#include "os/child.h"
+#include "os/log.h"
+#include "os/sys.h"
+#include "policy/match.h"
+#include "transports/appendfile_priv.h"
+#include "transports/drivers.h"
+
+/* ---- file_format ------------------------------------------------------------------------------------------ */
+
+static size_t longest_test(const char *list, struct arena *a) {
+  int sep = -':';
+  size_t longest = 0;
+  const char *test;
+  while ((test = list_next(a, &list, &sep))) {
+    longest = MAX(longest, strlen(test));
+    if (!list_next(a, &list, &sep)) break;
+  }
+  return longest;
+}
+
+/* The transport that the beginning of the mailbox asks for; NULL: deferred.  A mailbox that is empty or not there fits this one. */
+struct transport *append_find_format(struct append_job *j) {
+  struct delivery *d = j->d;
+  const char *list = j->ob->file_format, *test, *name;
+  int sep = -':';
+  if (!list || !*list || j->format != APPEND_MBOX || d->addrs->other_transport) return d->transport; /* handed over once */
+  size_t want = longest_test(list, d->arena);
+  char *head = arena_alloc_t(d->arena, want + 1, TAINTED);
+  int fd = sys_open(j->path, O_RDONLY | O_NONBLOCK | (j->ob->allow_symlink ? 0 : O_NOFOLLOW), 0);
+  ssize_t n = fd < 0 ? 0 : sys_pread(fd, head, want, 0);
+  if (fd >= 0) (void)!sys_close(fd);
+  if (n <= 0) return d->transport; /* what else may be wrong shows when it is opened for appending */
+  while ((test = list_next(d->arena, &list, &sep)) && (name = list_next(d->arena, &list, &sep))) {
+    if (!str_starts(str_n(head, (size_t)n), str_c(test))) continue;
+    struct transport *t = config_transport(d->cfg, name);
+    if (!t) append_defer(j, ERRNO_BADTRANSPORT, "%s transport (for %s format) not found", name, test);
+    return t;
+  }
+  append_defer(j, ERRNO_FORMATUNKNOWN, "mailbox file format unrecognized");
+  return NULL;
+}
+
+/* ---- named pipes ------------------------------------------------------------------------------------------ */
+
+bool append_is_fifo(const struct append_job *j) {
+  struct stat st;
+  return j->ob->allow_fifo && lstat(j->path, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+void append_to_fifo(struct append_job *j) {
+  struct stat st;
+  int64_t bytes = 0;
+  j->fd = sys_open(j->path, O_WRONLY | O_NONBLOCK | O_NOFOLLOW, 0);
+  if (j->fd < 0) {
+    append_defer(j, -j->fd, "while opening named pipe %s (could mean no process is reading it)", j->path);
+    return;
+  }
+  int r = fstat(j->fd, &st) < 0 ? -errno : S_ISFIFO(st.st_mode) ? 0 : -EINVAL;
+  if (r == 0 && fcntl(j->fd, F_SETFL, O_WRONLY) < 0) r = -errno; /* the reader sets the pace */
+  j->no_sync = true;
+  if (r == 0) r = append_write(j, &bytes);
+  int c = sys_close(j->fd);
+  j->fd = -1;
+  if (r < 0 || c < 0) append_write_failed(j, r < 0 ? r : c, j->path);
+  else transport_set_results(j->d->addrs, OUTCOME_OK, 0, NULL);
+}
+
+/* ---- mailstore -------------------------------------------------------------------------------------------- */
+
+static int put_text(const struct append_job *j, int fd, const char *option, const char *text) {
+  if (!text || !*text) return 0;
+  const char *s = expand_option(j->d->x, option, text);
+  if (!s) return j->d->x->forced_fail ? 0 : -EPROTO;
+  return sys_write_all(fd, s, strlen(s));
+}
+
+/* Sender, recipients one a line; prefix and suffix around them. */
+static int write_envelope(struct append_job *j, const char *path) {
+  struct delivery *d = j->d;
+  struct strbuf b = strbuf_new(d->arena);
+  int fd = sys_open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, (mode_t)j->mode);
+  if (fd < 0) return fd;
+  int r = put_text(j, fd, "mailstore_prefix", j->ob->mailstore_prefix);
+  strbuf_addl(&b, d->return_path ? d->return_path : "", "\n", NULL);
+  for (const struct address *a = d->addrs; a; a = a->next) strbuf_addl(&b, address_rcpt_text(d->arena, a), "\n", NULL);
+  if (r == 0) r = sys_write_all(fd, b.p, b.n);
+  if (r == 0) r = put_text(j, fd, "mailstore_suffix", j->ob->mailstore_suffix);
+  if (r == 0) r = sys_fsync(fd);
+  int c = sys_close(fd);
+  return r < 0 ? r : c;
+}
+
+static void give_up(struct append_job *j, int r, const char *shown, const char *const *files) {
+  if (j->fd >= 0) (void)!sys_close(j->fd);
+  j->fd = -1;
+  for (; *files; files++) (void)!sys_unlink(*files);
+  append_write_failed(j, r, shown);
+}
+
+void append_to_mailstore(struct append_job *j) {
+  struct arena *a = j->d->arena;
+  int64_t bytes = 0;
+  struct stat st;
+  if (!append_make_directories(j, j->path)) return;
+  append_count_usage(j);
+  struct timeval tv = time_now();
+  const char *base = arena_printf(a, "%s/%s-%ld.%06ld", j->path, j->d->msg->id, (long)getpid(), (long)tv.tv_usec);
+  const char *temp = arena_printf(a, "%s.tmp", base), *msg = arena_printf(a, "%s.msg", base), *env = arena_printf(a, "%s.env", base);
+  const char *files[] = {temp, msg, env, NULL};
+  const char *full = append_over_quota(j);
+  if (full) {
+    append_defer_quota(j, full, j->path, 0);
+    return;
+  }
+  j->fd = sys_open(msg, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, (mode_t)j->mode);
+  if (j->fd < 0) {
+    append_defer(j, -j->fd, "while creating file %s", msg);
+    return;
+  }
+  int r = append_write(j, &bytes);
+  if (r == 0 && fstat(j->fd, &st) < 0) r = -errno;
+  int c = sys_close(j->fd);
+  j->fd = -1;
+  if (r == 0) r = c;
+  if (r == 0) r = write_envelope(j, temp);
+  if (r == 0) r = sys_link(temp, env);
+  if (r == 0) r = append_sync_parent(a, env);
+  if (r < 0) {
+    give_up(j, r, msg, files);
+    return;
+  }
+  (void)!sys_unlink(temp);
+  transport_set_results(j->d->addrs, OUTCOME_OK, 0, NULL);
+  for (struct address *p = j->d->addrs; p; p = p->next) p->delivered_size = bytes;
+  if (!j->is_counted) return;
+  j->size_before = j->usage.bytes;
+  j->size_after = j->usage.bytes + st.st_size;
+}
+
+/* ---- the quota warning ------------------------------------------------------------------------------------ */
+
+static const char default_warning[] = "To: $local_part@$domain\nSubject: Your mailbox\n\n"
+                                      "This message is automatically created by mail delivery software (Exim).\n\n"
+                                      "The size of your mailbox has exceeded a warning threshold that is\nset by the system administrator.\n";
+
+static bool has_header(const char *text, const char *name) {
+  struct str rest = str_c(text);
+  while (rest.n) {
+    struct str line = str_cut(&rest, '\n'), field;
+    if (!line.n) return false;
+    field = str_trim(str_cut(&line, ':'));
+    if (str_eqic_c(field, name)) return true;
+  }
+  return false;
+}
+
+/* The message is delivered, whatever becomes of the warning. */
+static void send_warning(struct append_job *j, const char *text) {
+  struct delivery *d = j->d;
+  const char *exim = d->cfg->o.exim_path ? d->cfg->o.exim_path : arena_printf(d->arena, "%s/exim", build_info()->bin_directory);
+  const char *argv[12] = {exim, "-t", "-oem", "-oi", "-f", "<>", arena_printf(d->arena, "-E%s", d->msg->id)};
+  size_t n = 7;
+  if (d->cfg->harness_mode) argv[n++] = "-odi";
+  if (strcmp(d->cfg->file, build_info()->configure_file) != 0) {
+    argv[n++] = "-C";
+    argv[n++] = d->cfg->file;
+  }
+  struct strbuf b = strbuf_new(d->arena);
+  strbuf_adds(&b, "Auto-Submitted: auto-replied\n");
+  if (d->cfg->o.errors_reply_to && !has_header(text, "Reply-To")) strbuf_addl(&b, "Reply-To: ", d->cfg->o.errors_reply_to, "\n", NULL);
+  const char *from = has_header(text, "From") ? NULL : expand_option(d->x, "dsn_from", d->cfg->o.dsn_from);
+  if (from) strbuf_addl(&b, "From: ", from, "\n", NULL);
+  strbuf_adds(&b, text);
+  if (!str_ends(str_c(text), STR("\n"))) strbuf_addc(&b, '\n');
+  struct child_spec spec = {.argv = argv, .uid = (uid_t)-1, .gid = (gid_t)-1, .cwd = "/", .umask = -1, .new_session = true, .stdin_fd = -1,
+                            .stdout_fd = -2};
+  struct child c;
+  int status = 0, r = child_run(&spec, &c);
+  if (r == 0) {
+    r = sys_write_all(c.in_fd, b.p, b.n);
+    close(c.in_fd);
+    int w = child_wait(&c, deadline_in_sec(300), &status);
+    if (r == 0) r = w;
+  }
+  if (r < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    log_write(LS_ALWAYS, LOG_MAIN, "the quota warning of the %s transport could not be sent (status %d)", d->transport->name, status);
+}
+
+void append_warn_if_crossed(struct append_job *j) {
+  const struct append_limits *l = j->limits;
+  if (!l || l->warn_bytes <= 0 || j->size_before > l->warn_bytes || j->size_after <= l->warn_bytes) return;
+  const char *text = j->ob->quota_warn_message ? j->ob->quota_warn_message : default_warning;
+  const char *expanded = expand_option(j->d->x, "quota_warn_message", text);
+  if (expanded) send_warning(j, expanded);
+  else if (!j->d->x->forced_fail)
+    log_write(LS_ALWAYS, LOG_MAIN, "Failed to expand \"%s\" (warning message for %s transport): %s", text, j->d->transport->name,
+              j->d->x->error ? j->d->x->error : "");
+}
