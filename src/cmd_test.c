@@ -140,7 +140,7 @@ int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, cons
   if (c->expand_spooled && !m && !(m = load_spooled(cfg, c->expand_spooled))) return EXIT_FAILURE;
   struct expand_ctx x = expand_ctx_new(a, cfg);
   x.msg = m;
-  x.conn = k;
+  x.conn = c->expand_spooled ? NULL : k; /* a message from the spool says itself where it came from */
   x.sender_override = sender;
   x.want_defer_report = true;
   for (size_t i = 0; i < c->args.n; i++) expand_and_print(&x, cfg, c->args.v[i]);

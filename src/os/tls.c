@@ -189,6 +189,7 @@ enum stream_status tls_refuse_in_clear(struct stream *io, const char *refusal, c
     if (r == 0) return STREAM_EOF;
     if (r < 0 && r != -EAGAIN && r != -EINTR) return STREAM_ERROR;
     if (r < 0) continue;
+    if (n == 0 && ch_iscntrl(c) && c != '\r' && c != '\n') return STREAM_EOF; /* a TLS record: nobody there reads clear text */
     if (c != '\n' && n < sizeof line) line[n++] = c;
     if (c != '\n') continue;
     lines++;

@@ -179,9 +179,11 @@ static bool is_dh_too_big(gnutls_dh_params_t dh, int max_bits) {
 }
 
 /* Groups of RFC 7919 are negotiated by the library itself; only a file of one's own needs loading, and when it is not there or too big the
- * library's groups do. */
+ * library's groups do.  Clients that negotiate no group get the one of 2048 bits. */
 static const char *add_dh(struct tls_creds *c, struct arena *a, const struct tls_params *p) {
-  if (!p->is_server || !p->dhparam || *p->dhparam != '/') return NULL;
+  if (!p->is_server) return NULL;
+  (void)gnutls_certificate_set_known_dh_params(c->cred, GNUTLS_SEC_PARAM_MEDIUM);
+  if (!p->dhparam || *p->dhparam != '/') return NULL;
   watch(c, p->dhparam);
   gnutls_datum_t pem;
   int rc = gnutls_load_file(p->dhparam, &pem);
