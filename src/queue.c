@@ -23,6 +23,7 @@
 #include "policy/expand.h"
 #include "policy/match.h"
 #include "spool.h"
+#include "transport.h"
 
 enum { MAX_WORKERS = 20, WORKER_MAX_MESSAGES = 200, WORKER_IDLE_MS = 1000, NOTIFY_WAIT_MS = 3000, MAX_PENDING = 100000, ORPHAN_AGE_SEC = 3600 };
 
@@ -89,6 +90,7 @@ static bool is_selected(const struct config *cfg, const char *id, const struct q
 
 /* Deliver in a child, so that whatever goes wrong there stops one message only. */
 static void deliver_in_child(const struct config *cfg, const char *id, const struct deliver_opts *d) {
+  transports_preload(cfg);
   pid_t pid = sys_fork("qrun-delivery");
   if (pid == 0) _exit(deliver_message(cfg, id, d) == DELIVER_DONE ? 0 : 1);
   if (pid < 0) {
@@ -264,6 +266,7 @@ NORETURN static void worker_main(const struct manager *m) {
 }
 
 static void start_worker(struct manager *m) {
+  transports_preload(m->cfg);
   pid_t pid = sys_fork("delivery");
   if (pid == 0) worker_main(m);
   if (pid < 0) /* the ids stay pending; there is another try within a second */

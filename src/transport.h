@@ -75,6 +75,8 @@ struct transport_driver {
   enum outcome (*setup)(struct delivery *d, const char **ret_error);
   /* The hosts an address would be sent to: the router's or the transport's own, perhaps not looked up yet; NULL unknown.  NULL: the router's. */
   struct host *(*hosts_of)(struct expand_ctx *x, struct transport *t, struct address *addr);
+  /* Called now and then in a process that starts deliveries: make what they share before they are forked.  NULL: nothing. */
+  void (*preload)(const struct config *c, const struct transport *t);
   const char *info;            /* for -bV: "maildir/mailstore/mbx" or NULL */
 };
 extern const struct transport_driver *const transport_drivers[]; /* transports/drivers.c */
@@ -111,6 +113,8 @@ int transport_write_bsmtp_envelope(struct delivery *d, bool crlf, write_fn fn, v
 struct write_opts transport_write_opts(const struct transport *t);
 /* The text of a failed write: r as transport_write_message() gave it, where " while writing to FILE" or "".  The errno for the log line in *ret_errno. */
 const char *transport_write_error(struct delivery *d, int r, const char *where, int *ret_errno);
+/* preload of all transports of a configuration. */
+void transports_preload(const struct config *c);
 /* Set the result of all addresses of a batch. */
 void transport_set_results(struct address *addrs, enum outcome result, int basic_errno, const char *message);
 

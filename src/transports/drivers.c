@@ -10,6 +10,11 @@ const struct transport_driver *const transport_drivers[] = {
   &appendfile_transport, &autoreply_transport, &lmtp_transport, &pipe_transport, &smtp_transport, NULL,
 };
 
+void transports_preload(const struct config *c) {
+  for (const struct transport *t = c->transports; t; t = t->next)
+    if (t->driver->preload) t->driver->preload(c, t);
+}
+
 bool transport_size_refused(struct delivery *d) {
   const char *text = d->transport->o.message_size_limit;
   int64_t limit = 0;

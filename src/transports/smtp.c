@@ -668,4 +668,5 @@ const struct transport_driver smtp_transport = {
   .init = smtp_init,
   .deliver = smtp_deliver,
   .hosts_of = smtp_hosts_of,
+  .preload = smtp_tls_client_preload,
 };

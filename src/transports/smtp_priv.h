@@ -224,6 +224,7 @@ MUST_CHECK bool smtp_tls_policy(struct smtp_attempt *s);
 MUST_CHECK bool smtp_tls_prepare(struct smtp_attempt *s);
 /* The reply to STARTTLS is here: handshake or not, as smtp_start_tls(). */
 MUST_CHECK enum smtp_tls_step smtp_starttls_answered(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *reply);
+void smtp_tls_client_preload(const struct config *c, const struct transport *t);
 /* STARTTLS and the handshake, when offered and wanted.  UNUSED: go on in clear.  FAILED: s->fail; the connection is dead unless STARTTLS was refused. */
 MUST_CHECK enum smtp_tls_step smtp_start_tls(struct smtp_attempt *s);
 /* The handshake of protocol = smtps.  False: s->fail. */

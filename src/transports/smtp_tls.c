@@ -122,6 +122,24 @@ static bool gather(struct smtp_attempt *s, struct tls_client_opts *o) {
   return true;
 }
 
+/* Credentials that are the same for all hosts, made before deliveries are forked: reading the system's certificates costs more than a handshake. */
+void smtp_tls_client_preload(const struct config *c, const struct transport *t) {
+  const struct smtp_opts *ob = t->ob;
+  const char *const texts[] = {ob->tls_certificate, ob->tls_privatekey, ob->tls_crl, ob->tls_verify_certificates, ob->tls_require_ciphers};
+  const char *given[ARRAY_SIZE(texts)];
+  for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+    if (texts[i] && strchr(texts[i], '$')) return;
+    given[i] = is_set(texts[i]) ? texts[i] : NULL;
+  }
+  if (ob->hosts_avoid_tls && strcmp(ob->hosts_avoid_tls, "*") == 0) return;
+  struct arena *a = arena_new("tls preload");
+  struct tls_params p = {.certificate = given[0], .privatekey = given[1], .crl = given[2], .verify_certificates = given[3], .ciphers = given[4],
+                         .own_name = c->primary_hostname, .verify = given[3] ? TLS_VERIFY_TRY : TLS_VERIFY_NONE};
+  const char *error = tls_preload(a, &p); /* a delivery will say so, with the host it was for */
+  DEBUG(D_TLS) if (error) debug_printf("%s transport: %s\n", t->name, error);
+  arena_free(a);
+}
+
 /* ---- handshake -------------------------------------------------------------------------------------------- */
 
 static bool tls_failed(struct smtp_attempt *s, const char *why) {
