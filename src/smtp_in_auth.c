@@ -132,7 +132,7 @@ static void take_success(struct smtp_session *s, const struct auth_instance *i, 
   s->auth_mail_condition = i->o.server_mail_auth_condition;
   s->x.auth_fail_id = NULL;
   s->x.authentication_failed = false;
-  smtp_set_protocol(s, c->esmtp);
+  smtp_set_protocol(s, true);
 }
 
 /* Run a driver; the variables are the exchange's own.  *ret_id: as server_set_id says. */

@@ -224,6 +224,29 @@ static bool crypt_equals(const char *plain, const char *want) {
   return got && *got != '*' && strlen(got) == strlen(want) && equals_const_time(got, want, strlen(want));
 }
 
+/* crypt() of the first eight characters; when there are more, eleven characters of the next eight follow, salted with the first two of the
+ * first hash.  What is behind sixteen characters does not count. */
+static bool crypt16_equals(const char *plain, const char *want) {
+  enum { SALT = 2, HASH = 11, BLOCK = 8 };
+  char key[BLOCK + 1] = "", got[SALT + 2 * HASH + 1] = "", salt[SALT + 1] = "";
+  size_t len = strlen(plain), have = 0;
+  if (strlen(want) < SALT) return false;
+  memcpy(salt, want, SALT);
+  for (size_t from = 0; from == 0 || (from < len && from < (size_t)2 * BLOCK); from += BLOCK) {
+    struct crypt_data data = {0};
+    size_t n = MIN(len - from, (size_t)BLOCK);
+    memset(key, 0, sizeof(key));
+    memcpy(key, plain + from, n);
+    const char *half = crypt_r(key, salt, &data);
+    if (!half || *half == '*' || strlen(half) != SALT + HASH) return false;
+    size_t skip = from ? SALT : 0;
+    memcpy(got + have, half + skip, SALT + HASH - skip);
+    have += SALT + HASH - skip;
+    memcpy(salt, got + SALT, SALT);
+  }
+  return strlen(want) == have && equals_const_time(got, want, have);
+}
+
 static bool test_crypteq(struct expand_ctx *x, const struct cond *c UNUSED, const char *const *args, bool *ret) {
   const char *want = args[1];
   if (strncmpic(want, "{md5}", 5) == 0) {
@@ -233,7 +256,7 @@ static bool test_crypteq(struct expand_ctx *x, const struct cond *c UNUSED, cons
   } else if (strncmpic(want, "{crypt}", 7) == 0) {
     *ret = crypt_equals(args[0], want + 7);
   } else if (strncmpic(want, "{crypt16}", 9) == 0) {
-    return exp_fail(x, "{crypt16} is not supported by this build");
+    *ret = crypt16_equals(args[0], want + 9);
   } else if (*want == '{') {
     return exp_fail(x, "unknown encryption mechanism in \"%s\"", want);
   } else {

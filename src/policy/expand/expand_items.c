@@ -10,10 +10,6 @@ static bool refuse(struct expand_ctx *x, const char *what) {
   return exp_fail(x, "\"%s\" is not supported by this build", what);
 }
 
-static bool refuse_authresults(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED,
-                               int nargs UNUSED) {
-  return refuse(x, "${authresults");
-}
 #if !CFG_EXPAND_DLFUNC
 bool exp_item_dlfunc(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED, int nargs UNUSED) {
   return refuse(x, "${dlfunc");
@@ -25,7 +21,7 @@ static bool refuse_perl(struct expand_ctx *x, struct strbuf *out UNUSED, const c
 
 static const struct exp_item items[] = {
   {"acl", 1, 10, exp_item_acl, NULL, "message of an ACL run with arguments"},
-  {"authresults", 1, 1, refuse_authresults, NULL, "Authentication-Results: header text"},
+  {"authresults", 1, 1, exp_item_authresults, NULL, "Authentication-Results: header text"},
   {"certextract", 0, 0, NULL, exp_item_certextract, "field of a certificate"},
   {"dlfunc", 2, 10, exp_item_dlfunc, NULL, "function of a loadable object"},
   {"env", 0, 0, NULL, exp_item_env, "environment variable"},

@@ -58,6 +58,7 @@ const struct exp_item *exp_item_find(struct str name);
 
 enum { EXP_MAX_ARGS = 10 };
 
+bool exp_item_authresults(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs);
 bool exp_item_acl(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs);
 bool exp_item_hash(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs);
 bool exp_item_hmac(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs);
