@@ -94,6 +94,7 @@ static enum probe_stage stage_of(enum smtp_at at) {
   switch (at) {
     case AT_GREETING: return PROBE_AT_GREETING;
     case AT_EHLO:
+    case AT_AUTH:
     case AT_HELO: return PROBE_AT_HELO;
     case AT_MAIL: return PROBE_AT_MAIL;
     case AT_RCPT: return PROBE_AT_RCPT;
@@ -146,7 +147,12 @@ bool smtp_probe_mail(struct smtp_probe *p, const char *sender, int64_t size, str
   bool says_size = size >= 0 && (p->s->facts.features & EHLO_SIZE) && p->ob.size_addition >= 0;
   const char *limit = says_size ? arena_printf_t(p->a, UNTAINTED, " SIZE=%lld", (long long)(size + p->ob.size_addition)) : "";
   bool utf8 = p->d.msg && p->d.msg->smtputf8 && (p->s->facts.features & EHLO_SMTPUTF8);
-  bool ok = ask(p, AT_MAIL, arena_printf(p->a, "MAIL FROM:<%s>%s%s", sender, limit, utf8 ? " SMTPUTF8" : ""), ret);
+  if (!smtp_auth_prepare_mail(p->s)) {
+    *ret = answer_of(p, &p->s->fail);
+    return false;
+  }
+  const char *auth = p->s->auth_mail_param ? p->s->auth_mail_param : "";
+  bool ok = ask(p, AT_MAIL, arena_printf(p->a, "MAIL FROM:<%s>%s%s%s", sender, limit, utf8 ? " SMTPUTF8" : "", auth), ret);
   ret->command = copy(p, arena_printf(p->a, "MAIL FROM:<%s>", sender));
   return ok;
 }
