@@ -86,6 +86,7 @@ struct conn {
   bool pipelining_used;
   bool early_acceptable;         /* pipelining_connect_advertise_hosts matched and no DATA/BDAT yet */
   bool early_used;
+  bool tlsflight_advertised;     /* a ClientHello may stand behind STARTTLS */
   bool enforce_sync;             /* smtp_enforce_sync and not control = no_enforce_sync */
   bool no_callout_flush;         /* control of that name */
   bool no_multiline;             /* control = no_multiline_responses */

@@ -288,6 +288,11 @@ bool pipe_connect_host_acceptable(struct expand_ctx *x) {
   return match_sender_host(x, "pipelining_connect_advertise_hosts", x->cfg->o.pipelining_connect_advertise_hosts) == OUTCOME_OK;
 }
 
+bool pipe_connect_takes_hello(struct expand_ctx *x) {
+  if (!x->conn || !x->conn->from.host_address) return false;
+  return match_sender_host(x, "starttls_pipeline_advertise_hosts", x->cfg->o.starttls_pipeline_advertise_hosts) == OUTCOME_OK;
+}
+
 void pipe_connect_advertise(struct expand_ctx *x, void (*fn)(void *ctx, const char *keyword), void *ctx) {
   const char *list = x->cfg->o.pipelining_connect_keywords, *item;
   if (!list) list = build_info()->pipe_connect_keywords;

@@ -15,7 +15,8 @@
 /* Feature bits of a record (the layout of deployed Exims, so that dumps read alike). */
 enum {
   EHLO_TLS = 0x0001, EHLO_IGNOREQUOTA = 0x0002, EHLO_PRDR = 0x0004, EHLO_SMTPUTF8 = 0x0008, EHLO_DSN = 0x0010,
-  EHLO_PIPELINING = 0x0020, EHLO_SIZE = 0x0040, EHLO_CHUNKING = 0x0080, EHLO_PIPE_CONNECT = 0x0100
+  EHLO_PIPELINING = 0x0020, EHLO_SIZE = 0x0040, EHLO_CHUNKING = 0x0080, EHLO_PIPE_CONNECT = 0x0100,
+  EHLO_TLSFLIGHT = 0x0200 /* our own: a ClientHello may stand behind STARTTLS */
 };
 
 /* What an EHLO reply said (formats-level facts; made by the client from the real reply, or from a record). */
@@ -107,6 +108,8 @@ bool pipe_connect_is_keyword(struct str keyword);
 
 /* Server: may this host talk early (evaluated once at connection start)? */
 bool pipe_connect_host_acceptable(struct expand_ctx *x);
+/* May it send its ClientHello behind STARTTLS (starttls_pipeline_advertise_hosts)? */
+bool pipe_connect_takes_hello(struct expand_ctx *x);
 /* Append the advertised keyword lines ("250-KEYWORD\r\n" form is the caller's: fn is called with each keyword). */
 void pipe_connect_advertise(struct expand_ctx *x, void (*fn)(void *ctx, const char *keyword), void *ctx);
 /* Log mark after " L" on <= lines: "", ".", "*". */
@@ -144,6 +147,7 @@ static inline uint32_t pipe_connect_fingerprint(const struct config *cfg, const 
 }
 static inline bool pipe_connect_is_keyword(struct str keyword) { (void)keyword; return false; }
 static inline bool pipe_connect_host_acceptable(struct expand_ctx *x) { (void)x; return false; }
+static inline bool pipe_connect_takes_hello(struct expand_ctx *x) { (void)x; return false; }
 static inline void pipe_connect_advertise(struct expand_ctx *x, void (*fn)(void *ctx, const char *keyword), void *ctx) {
   (void)x; (void)fn; (void)ctx;
 }

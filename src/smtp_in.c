@@ -113,6 +113,7 @@ bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb) {
   struct conn *c = s->c;
   if (!c->enforce_sync || !s->is_socket || c->is_batched) return true;
   if (verb == VERB_EHLO && c->early_acceptable) return true; /* what follows is checked when its turn comes */
+  if (verb == VERB_STARTTLS && c->tlsflight_advertised) return true; /* smtp_do_starttls() looks at what it is */
   if (verb == VERB_BDAT || verb == VERB_QUIT) return true; /* a chunk follows its command at once, RFC 3030 */
   if ((!last_of_group(verb) || is_one_step_auth(s, verb)) && (c->pipelining_advertised || s->early_group)) return true;
   s->early_group = false;

@@ -88,6 +88,8 @@ static void add_extensions(struct smtp_session *s, struct strbuf *b) {
   c->chunking_advertised = smtp_host_in(s, "chunking_advertise_hosts", o->chunking_advertise_hosts);
   if (c->chunking_advertised) strbuf_adds(b, "\nCHUNKING");
   if (smtp_advertise_tls(s)) strbuf_adds(b, "\nSTARTTLS");
+  c->tlsflight_advertised = c->tls_advertised && pipe_connect_takes_hello(&s->x);
+  if (c->tlsflight_advertised) strbuf_adds(b, "\nXTLSFLIGHT");
   c->prdr_advertised = o->prdr_enable;
   if (c->prdr_advertised) strbuf_adds(b, "\nPRDR");
   c->smtputf8_advertised = o->accept_8bitmime && smtp_host_in(s, "smtputf8_advertise_hosts", o->smtputf8_advertise_hosts);

@@ -181,6 +181,12 @@ static void forget_clear_text(struct smtp_session *s) {
   smtp_reset(s);
 }
 
+/* The beginning of a TLS handshake record, where one may stand. */
+static bool is_hello_behind(const struct smtp_session *s) {
+  struct str b = stream_buffered(s->c->io);
+  return s->c->tlsflight_advertised && b.n > 0 && b.p[0] == 0x16 && (b.n == 1 || b.p[1] == 0x03);
+}
+
 /* What the credentials are made of was looked at by session_params().  *ret_error: the handshake failed. */
 static int run_handshake(struct smtp_session *s, const struct tls_params *p, bool early_banner, const char **ret_error) {
   struct conn *c = s->c;
@@ -188,6 +194,11 @@ static int run_handshake(struct smtp_session *s, const struct tls_params *p, boo
   struct sni_state sni = {.s = s};
   struct tls_server_opts o = {
     .params = *p, .on_sni = use_sni, .ctx = &sni, .early_start = early_banner && p->verify == TLS_VERIFY_NONE};
+  if (is_hello_behind(s)) {
+    struct str behind = stream_buffered(c->io);
+    o.early = str_n(arena_strndup_t(c->arena, behind.p, behind.n, TAINTED), behind.n);
+    (void)stream_discard_buffered(c->io);
+  }
   int rc = tls_start_server(c->io, c->arena, &o, smtp_deadline(s), &r, ret_error);
   if (r.warning) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s%s", changed_files, r.warning);
   if (rc < 0) {
@@ -218,10 +229,17 @@ bool smtp_advertise_tls(struct smtp_session *s) {
   return c->tls_advertised;
 }
 
+/* STARTTLS is refused: a ClientHello behind it is nothing that could be answered. */
+static void end_for_hello(struct smtp_session *s) {
+  if (!is_hello_behind(s)) return;
+  (void)stream_discard_buffered(s->c->io);
+  s->done = s->drop = true;
+}
+
 /* The client has sent commands behind STARTTLS without waiting: whoever did that, it was not said in TLS (S9). */
 static bool has_clear_text_behind(struct smtp_session *s) {
   struct str behind = stream_buffered(s->c->io);
-  if (behind.n == 0) return false;
+  if (behind.n == 0 || is_hello_behind(s)) return false;
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (input sent in clear text behind STARTTLS): rejected "
             "connection from %s input=\"%s\"", smtp_ident(s), log_escape(s->tmp, str_n(behind.p, MIN(behind.n, (size_t)128))));
   (void)stream_discard_buffered(s->c->io);
@@ -273,11 +291,16 @@ void smtp_do_starttls(struct smtp_session *s, struct str arg) {
   struct conn *c = s->c;
   struct tls_params p;
   const char *error;
-  if (!starttls_is_allowed(s, arg) || has_clear_text_behind(s)) return;
+  if (!starttls_is_allowed(s, arg)) {
+    end_for_hello(s);
+    return;
+  }
+  if (has_clear_text_behind(s)) return;
   smtp_log_incomplete(s, "STARTTLS");
   smtp_reset(s);
   if (!prepare(s, &p)) {
     smtp_replyf(s, "454 TLS currently unavailable");
+    end_for_hello(s);
     return;
   }
   smtp_replyf(s, "220 TLS go ahead");

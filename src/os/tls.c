@@ -36,6 +36,9 @@ struct tls_session {
   const char *alpn_offered;              /* what the client said, colons between; NULL nothing */
   const char *sni;
   const char *refusal;                   /* why a callback ended the handshake */
+  bool is_detached;                      /* a client hello is made before there is a connection, */
+  struct strbuf hello;                   /* here */
+  struct str early;                      /* of the handshake, read before TLS was begun */
 };
 
 /* ---- below: the transport ---------------------------------------------------------------------------------- */
@@ -48,6 +51,13 @@ static ssize_t result_for_library(struct tls_session *t, ssize_t n) {
 
 static ssize_t pull(gnutls_transport_ptr_t self, void *buf, size_t n) {
   struct tls_session *t = self;
+  if (t->is_detached) return result_for_library(t, -EAGAIN);
+  if (t->early.n) {
+    size_t take = MIN(n, t->early.n);
+    memcpy(buf, t->early.p, take);
+    t->early = str_n(t->early.p + take, t->early.n - take);
+    return (ssize_t)take;
+  }
   /* read() from a pipe would wait */
   if (t->is_pipe && !stream_wait(t->io, true, false, time_mono_ms())) return result_for_library(t, -EAGAIN);
   ssize_t r = t->lower.read(t->lower.self, buf, n);
@@ -57,6 +67,7 @@ static ssize_t pull(gnutls_transport_ptr_t self, void *buf, size_t n) {
 
 static int pull_timeout(gnutls_transport_ptr_t self, unsigned wait_ms) {
   struct tls_session *t = self;
+  if (t->is_detached || t->early.n) return t->early.n > 0;
   deadline_ms deadline = wait_ms == GNUTLS_INDEFINITE_TIMEOUT ? DEADLINE_NEVER : time_mono_ms() + (int64_t)wait_ms;
   return stream_wait(t->io, true, false, deadline);
 }
@@ -66,6 +77,11 @@ static ssize_t push(gnutls_transport_ptr_t self, const giovec_t *iov, int count)
   struct tls_session *t = self;
   char chunk[PUSH_CHUNK];
   size_t n = 0;
+  if (t->is_detached) {
+    size_t before = t->hello.n;
+    for (int i = 0; i < count; i++) strbuf_add(&t->hello, iov[i].iov_base, iov[i].iov_len);
+    return (ssize_t)(t->hello.n - before);
+  }
   if (count == 1) return result_for_library(t, t->lower.write(t->lower.self, iov[0].iov_base, iov[0].iov_len));
   for (int i = 0; i < count && n < sizeof chunk; i++) {
     size_t take = MIN(iov[i].iov_len, sizeof chunk - n);
@@ -326,12 +342,19 @@ static bool is_a_pipe(const struct stream *io) {
 }
 
 /* The session on top of the stream, whatever comes of it. */
-static struct tls_session *push_session(struct stream *io, struct arena *a, bool is_server) {
-  struct tls_session *t = ARENA_NEW(a, struct tls_session);
-  *t = (struct tls_session){.io = io, .a = a, .is_server = is_server, .is_pipe = is_a_pipe(io), .lower = stream_bottom(io)};
+static void attach(struct tls_session *t, struct stream *io) {
+  t->io = io;
+  t->is_pipe = is_a_pipe(io);
+  t->lower = stream_bottom(io);
   stream_push_layer(io, (struct stream_layer){.name = layer_name, .read = layer_read, .write = layer_write,
                                               .has_pending = layer_has_pending, .wants_write = layer_wants_write, .end = layer_end,
                                               .close = layer_close, .self = t});
+}
+
+static struct tls_session *push_session(struct stream *io, struct arena *a, bool is_server) {
+  struct tls_session *t = ARENA_NEW(a, struct tls_session);
+  *t = (struct tls_session){.a = a, .is_server = is_server};
+  attach(t, io);
   return t;
 }
 
@@ -407,6 +430,7 @@ int tls_start_server(struct stream *io, struct arena *a, const struct tls_server
   int rc = start(t, &o->params, GNUTLS_SERVER | (o->early_start ? (unsigned)GNUTLS_ENABLE_EARLY_START : 0u), ret, ret_error);
   if (rc < 0) return rc;
   t->server = o;
+  t->early = o->early;
   rc = setup_server(t, o);
   if (rc < 0) return fail_handshake(t, -EINVAL, tls_error_text(a, "gnutls_init", rc), ret_error);
   rc = handshake(t, deadline, ret_error);
@@ -426,13 +450,51 @@ int tls_start_server(struct stream *io, struct arena *a, const struct tls_server
   return 0;
 }
 
-int tls_start_client(struct stream *io, struct arena *a, const struct tls_client_opts *o, deadline_ms deadline, struct tls_result *ret,
-                     const char **ret_error) {
-  struct tls_session *t = push_session(io, a, false);
+static int start_client(struct tls_session *t, const struct tls_client_opts *o, struct tls_result *ret, const char **ret_error) {
   int rc = start(t, &o->params, GNUTLS_CLIENT, ret, ret_error);
   if (rc < 0) return rc;
   rc = setup_client(t, o);
-  if (rc < 0) return fail_handshake(t, -EINVAL, tls_error_text(a, "gnutls_init", rc), ret_error);
+  return rc < 0 ? fail_handshake(t, -EINVAL, tls_error_text(t->a, "gnutls_init", rc), ret_error) : 0;
+}
+
+struct tls_session *tls_client_hello(struct arena *a, const struct tls_client_opts *o, struct str *ret_bytes, const char **ret_error) {
+  struct tls_session *t = ARENA_NEW(a, struct tls_session);
+  struct tls_result r;
+  *t = (struct tls_session){.a = a, .is_detached = true, .hello = strbuf_new(a)};
+  int rc = start_client(t, o, &r, ret_error);
+  if (rc == 0 && (rc = gnutls_handshake(t->g)) == GNUTLS_E_AGAIN && t->hello.n > 0) {
+    *ret_bytes = strbuf_str(&t->hello);
+    return t;
+  }
+  if (!*ret_error) *ret_error = tls_error_text(a, "gnutls_handshake", rc);
+  tls_hello_drop(t);
+  return NULL;
+}
+
+void tls_hello_drop(struct tls_session *t) {
+  if (!t || !t->is_detached) return;
+  if (t->g) gnutls_deinit(t->g);
+  t->g = NULL;
+  tls_creds_release(t->creds);
+  t->creds = NULL;
+}
+
+int tls_start_client(struct stream *io, struct arena *a, const struct tls_client_opts *o, deadline_ms deadline, struct tls_result *ret,
+                     const char **ret_error) {
+  struct tls_session *t = o->hello;
+  int rc;
+  if (t) {
+    struct str here = stream_buffered(io);
+    *ret = (struct tls_result){0};
+    t->early = str_n(arena_strndup_t(a, here.p, here.n, TAINTED), here.n);
+    (void)stream_discard_buffered(io);
+    t->is_detached = false;
+    attach(t, io);
+  } else {
+    t = push_session(io, a, false);
+    rc = start_client(t, o, ret, ret_error);
+    if (rc < 0) return rc;
+  }
   ret->sni = o->sni && *o->sni ? o->sni : NULL;
   rc = handshake(t, deadline, ret_error);
   if (rc < 0) return rc;

@@ -53,6 +53,7 @@ struct tls_server_opts {
   void *ctx;
   bool early_start;                /* TLS 1.3 without client certificates: return before the client's last flight, so that the greeting
                                     * rides in ours; the handshake ends with the first read */
+  struct str early;                /* bytes of the handshake that were read with what stood before it; live until the end of it */
 };
 
 struct tls_tlsa { struct str rdata; };     /* usage, selector, matching type, data */
@@ -64,6 +65,7 @@ struct tls_client_opts {
   const struct tls_tlsa *tlsa;     /* DANE: usable records; then they decide, verify_certificates does not */
   size_t tlsa_count;
   struct str resume;               /* session kept from before, empty none */
+  struct tls_session *hello;       /* made by tls_client_hello() with the same options, NULL none; what is buffered is read as the answer */
 };
 
 /* What the handshake brought.  Strings in the arena given; what the peer said is tainted. */
@@ -94,6 +96,10 @@ const char *tls_preload_warning(struct arena *a, const struct tls_params *p);
  * a must live as long as the stream.  INVARIANT: nothing is buffered in the stream. */
 MUST_CHECK int tls_start_server(struct stream *io, struct arena *a, const struct tls_server_opts *o, deadline_ms deadline,
                                 struct tls_result *ret, const char **ret_error);
+/* Make the client's first message before there is a connection: *ret_bytes, in the arena.  NULL: *ret_error.  Goes to tls_start_client(), or to
+ * tls_hello_drop() (NULL, or one that was used, does nothing). */
+struct tls_session *tls_client_hello(struct arena *a, const struct tls_client_opts *o, struct str *ret_bytes, const char **ret_error);
+void tls_hello_drop(struct tls_session *t);
 /* Client handshake.  -EACCES: verification of certificate or OCSP failed; -EINVAL: own files or ciphers are no good, nothing was sent
  * (but the stream can only be closed); others as above. */
 MUST_CHECK int tls_start_client(struct stream *io, struct arena *a, const struct tls_client_opts *o, deadline_ms deadline,

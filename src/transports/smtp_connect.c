@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "os/debug.h"
+#include "os/tls.h"
 #include "os/log.h"
 #include "policy/match.h"
 
@@ -96,6 +97,7 @@ bool smtp_connect(struct smtp_attempt *s) {
 }
 
 void smtp_disconnect(struct smtp_attempt *s, bool polite) {
+  if (s->tls_opts) tls_hello_drop(s->tls_opts->hello);
   smtp_serialize_end(s);
   if (!s->io) return;
   DEBUG(D_TRANSPORT | D_V) {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "os/debug.h"
+#include "os/tls.h"
 #include "policy/match.h"
 
 static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
@@ -136,6 +137,19 @@ static void put_group_in_flight(struct smtp_attempt *s, const struct ehlo_facts 
   if (s->group_at == s->job->rcpt_count && !s->dead && !s->early_auth) put_body_in_flight(s);
 }
 
+/* The ClientHello behind STARTTLS, for a server that said it may stand there. */
+static void put_hello_in_flight(struct smtp_attempt *s) {
+  struct str hello;
+  const char *error = NULL;
+  if (!(s->plan.clear.features & EHLO_TLSFLIGHT) || !listed(s, "starttls_pipeline_hosts", s->ob->starttls_pipeline_hosts)) return;
+  s->tls_opts->hello = tls_client_hello(s->a, s->tls_opts, &hello, &error);
+  DEBUG(D_TRANSPORT | D_TLS) debug_printf("ClientHello behind STARTTLS: %s\n", s->tls_opts->hello ? "yes" : error);
+  if (!s->tls_opts->hello) return;
+  strbuf_addstr(&s->flight, hello);
+  s->hello_in_flight = true;
+  s->used_features |= EHLO_TLSFLIGHT;
+}
+
 static bool put_starttls_in_flight(struct smtp_attempt *s) {
   if (!smtp_tls_prepare(s)) return false;
   s->early = true;
@@ -143,6 +157,7 @@ static bool put_starttls_in_flight(struct smtp_attempt *s) {
   smtp_send_ehlo(s);
   smtp_send(s, AT_STARTTLS, NULL, "STARTTLS");
   s->used_features = EHLO_TLS;
+  if (!s->dead) put_hello_in_flight(s);
   return !s->dead;
 }
 
@@ -217,13 +232,23 @@ static bool go_on_plainly(struct smtp_attempt *s) {
   return true;
 }
 
+/* A ClientHello is on its way to somebody who does not expect it: nothing more can be said here.  The plain attempt decides. */
+static bool hello_is_lost(struct smtp_attempt *s) {
+  s->promise_stands = false;
+  s->inconclusive = s->dead = true;
+  smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_CLOSED, .at = AT_STARTTLS, .command = "STARTTLS"});
+  return false;
+}
+
 static bool reap_starttls(struct smtp_attempt *s) {
   struct smtp_awaited what;
   struct smtp_reply r;
   bool offered = s->facts.features & EHLO_TLS;
   s->clear_facts = s->facts;
+  if (s->hello_in_flight && !(s->facts.features & EHLO_TLSFLIGHT)) return hello_is_lost(s); /* it is taken for commands */
   s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
   if (!smtp_read_reply(s, &what, &r)) return false;
+  if (r.code / 100 != 2 && s->hello_in_flight) return hello_is_lost(s);
   if (r.code / 100 != 2 && offered && !s->promise_stands) { /* refused because we talked early, or for good?  K5 */
     s->inconclusive = true;
     smtp_note_reply(s, &what, &r);

@@ -17,7 +17,7 @@ static const struct {
 } keywords[] = {
   {"STARTTLS", EHLO_TLS},     {"IGNOREQUOTA", EHLO_IGNOREQUOTA}, {"PRDR", EHLO_PRDR},
   {"SMTPUTF8", EHLO_SMTPUTF8}, {"DSN", EHLO_DSN},                 {"PIPELINING", EHLO_PIPELINING},
-  {"SIZE", EHLO_SIZE},        {"CHUNKING", EHLO_CHUNKING},
+  {"SIZE", EHLO_SIZE},        {"CHUNKING", EHLO_CHUNKING},          {"XTLSFLIGHT", EHLO_TLSFLIGHT},
 };
 
 static void parse_limits(struct str rest, struct ehlo_facts *f) {

@@ -16,7 +16,7 @@ static const struct {
   const char *name;
 } names[] = {
   {EHLO_TLS, "STARTTLS"}, {EHLO_PIPELINING, "PIPELINING"}, {EHLO_PIPE_CONNECT, "PIPECONNECT"}, {EHLO_CHUNKING, "CHUNKING"}, {EHLO_SIZE, "SIZE"},
-  {EHLO_DSN, "DSN"},      {EHLO_SMTPUTF8, "SMTPUTF8"},     {EHLO_PRDR, "PRDR"},               {EHLO_IGNOREQUOTA, "IGNOREQUOTA"},
+  {EHLO_DSN, "DSN"},      {EHLO_SMTPUTF8, "SMTPUTF8"},     {EHLO_PRDR, "PRDR"},               {EHLO_IGNOREQUOTA, "IGNOREQUOTA"}, {EHLO_TLSFLIGHT, "XTLSFLIGHT"},
 };
 
 static bool listed(struct smtp_attempt *s, const char *name, const char *list) {

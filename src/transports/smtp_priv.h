@@ -142,6 +142,7 @@ struct smtp_attempt {
   char steps[8];                  /* for PS= in log lines */
 
   /* early pipelining */
+  bool hello_in_flight;           /* the ClientHello went with STARTTLS */
   bool tls_was_added;             /* F14: STARTTLS is new */
   struct pipe_plan plan;
   struct pipe_need need;

@@ -165,6 +165,7 @@ static bool handshake(struct smtp_attempt *s, struct tls_client_opts *o) {
   const char *error = NULL;
   DEBUG(D_TLS) debug_printf("TLS handshake with %s [%s]\n", s->host->name, s->host->address);
   int e = tls_start_client(s->io, s->a, o, deadline_in_sec(s->ob->command_timeout), &r, &error);
+  o->hello = NULL;
   if (r.warning) log_write(LS_ALWAYS, LOG_MAIN, "%s transport: %s", s->d->transport->name, r.warning);
   if (e < 0 && s->is_smtps && net_never_connected(stream_fd(s->io))) { /* Fast Open: it shows only now (rule T2) */
     s->dead = true;
@@ -207,7 +208,7 @@ enum smtp_tls_step smtp_start_tls(struct smtp_attempt *s) {
 enum smtp_tls_step smtp_starttls_answered(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *reply) {
   struct smtp_reply r = *reply;
   if (r.code / 100 == 2) {
-    if (stream_buffered(s->io).n) return tls_failed(s, "(STARTTLS): data behind the reply"), SMTP_TLS_FAILED;
+    if (stream_buffered(s->io).n && !s->hello_in_flight) return tls_failed(s, "(STARTTLS): data behind the reply"), SMTP_TLS_FAILED;
     return handshake(s, s->tls_opts) ? SMTP_TLS_STARTED : SMTP_TLS_FAILED;
   }
   bool offered = s->facts.features & EHLO_TLS; /* said early, STARTTLS may meet a server that has none any more (F15) */

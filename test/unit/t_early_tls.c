@@ -175,6 +175,35 @@ static void test_tls_was_added(void **state) {
   client_free(&c);
 }
 
+#define FLIGHT_EHLO "250-s\n250-SIZE 9999\n250-PIPELINING\n250-PIPECONNECT\n250-STARTTLS\n250 XTLSFLIGHT\n"
+#define IN_TLS_EARLY "<EHLO", "<MAIL", "<RCPT", "<DATA", ">250-s\n250-SIZE 9999\n250-PIPELINING\n250 PIPECONNECT\n250 ok\n250 ok\n354 go\n", "data", ">250 ok\n", "<QUIT"
+
+/* The ClientHello right behind STARTTLS, where the server says that it may stand there. */
+static void test_hello_in_flight(void **state) {
+  (void)state;
+  const struct {
+    const char *name;
+    const char *const *first, *const *second;
+    bool tls, mark;
+  } cases[] = {
+    {"taken", SCRIPT(EHLO_ST, ">220 hi\n" FLIGHT_EHLO "220 go\n", "tls", IN_TLS_EARLY), NULL, true, true},
+    {"not known any more", SCRIPT(EHLO_ST, ">220 hi\n" CLEAR_EHLO_REST "220 go\n", "eof-after-hello"), PLAIN_TLS, true, false},
+    {"STARTTLS refused", SCRIPT(EHLO_ST, ">220 hi\n" FLIGHT_EHLO "454 not now\n"), PLAIN_TLS, true, false},
+    {"F4", SCRIPT(EHLO_ST, ">220 hi\n550 no\n503 no\n"), PLAIN_TLS, true, false},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct client c;
+    struct tls_server s = {.scripts = {cases[i].first, cases[i].second}};
+    prepare(&c, &s, STARTTLS, WITH_DATA);
+    client_option(&c, "starttls_pipeline_hosts", "*");
+    deliver(&c, &s, CLEAR | EHLO_TLSFLIGHT, BASIC, 0);
+    CHECK_INT(cases[i].name, c.d.addrs->result, OUTCOME_OK);
+    CHECK_INT(cases[i].name, c.d.addrs->tls_on, cases[i].tls);
+    CHECK_INT(cases[i].name, c.d.addrs->early_pipe_used, cases[i].mark);
+    client_free(&c);
+  }
+}
+
 /* First contact teaches both halves; the second message uses both. */
 static void test_learn_both_halves(void **state) {
   (void)state;
@@ -291,6 +320,7 @@ int main(void) {
     cmocka_unit_test(test_failure_classes_in_tls),
     cmocka_unit_test(test_in_front_of_tls),
     cmocka_unit_test(test_tls_was_added),
+    cmocka_unit_test(test_hello_in_flight),
     cmocka_unit_test(test_learn_both_halves),
     cmocka_unit_test(test_auth),
 #else

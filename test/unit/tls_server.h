@@ -59,7 +59,9 @@ static bool play_step(struct stream *io, struct arena *a, const struct tls_serve
     return false;
   }
   if (strcmp(step, "tls") == 0 || strcmp(step, "tls-fails") == 0) {
-    struct tls_server_opts o = {.params = s->params};
+    struct str behind = stream_buffered(io); /* a ClientHello behind STARTTLS */
+    struct tls_server_opts o = {.params = s->params, .early = str_n(arena_strndup(a, behind.p, behind.n), behind.n)};
+    (void)stream_discard_buffered(io);
     struct tls_result r;
     const char *error = NULL;
     bool done = tls_start_server(io, a, &o, soon, &r, &error) == 0;
