@@ -264,6 +264,7 @@ static void end_failed_handshake(struct smtp_session *s, int rc) {
     st = tls_refuse_in_clear(c->io, "554 Security failure\r\n", arena_printf(s->tmp, "221 %s closing connection\r\n", s->own_name),
                              smtp_deadline(s));
   smtp_log_end(s, st == STREAM_OK ? "closed by QUIT" : st == STREAM_EOF ? "closed by EOF" : "closed after TLS failure");
+  stream_linger_close(c->io, SMTP_LINGER_BYTES, SMTP_LINGER_MS);
 }
 
 static bool starttls_is_allowed(struct smtp_session *s, struct str arg) {

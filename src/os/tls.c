@@ -11,7 +11,9 @@
 #include "os/tls_names.h"
 #include "os/tls_priv.h"
 
-enum { PUSH_CHUNK = 8192, IGNORED_MAX = 100, SNI_MAX = 255, REFUSED_LINES_MAX = 10 };
+enum { PUSH_CHUNK = 8192, IGNORED_MAX = 100, SNI_MAX = 255, REFUSED_LINES_MAX = 10, RECORD_WAIT_MS = 2000 };
+/* Types of records: change_cipher_spec to application_data. */
+enum { RECORD_FIRST = 20, RECORD_LAST = 23 };
 static const char layer_name[] = "tls";
 
 /* Extensions of a client hello that are looked at. */
@@ -194,21 +196,46 @@ void tls_say_in_clear(struct stream *io, const char *text) {
   if (t->lower.write(t->lower.self, text, strlen(text)) < 0) t->lower_ended = true; /* nobody listens */
 }
 
+/* n bytes of the transport, unless it ends or time runs out. */
+static enum stream_status read_clear(struct tls_session *t, unsigned char *buf, size_t n, deadline_ms deadline) {
+  for (size_t got = 0; got < n;) {
+    if (!stream_wait(t->io, true, false, deadline)) return STREAM_TIMEOUT;
+    ssize_t r = t->lower.read(t->lower.self, buf + got, n - got);
+    if (r == 0) return STREAM_EOF;
+    if (r < 0 && r != -EAGAIN && r != -EINTR) return STREAM_ERROR;
+    if (r > 0) got += (size_t)r;
+  }
+  return STREAM_OK;
+}
+
+/* The rest of a record whose type was read: what the peer had sent before it knew of the failure. */
+static enum stream_status skip_record(struct tls_session *t, deadline_ms deadline) {
+  unsigned char head[4], byte;
+  enum stream_status st = read_clear(t, head, sizeof head, deadline);
+  for (size_t left = st == STREAM_OK ? (size_t)(head[2] << 8 | head[3]) : 0; st == STREAM_OK && left > 0; left--)
+    st = read_clear(t, &byte, 1, deadline);
+  return st;
+}
+
 enum stream_status tls_refuse_in_clear(struct stream *io, const char *refusal, const char *farewell, deadline_ms deadline) {
   struct tls_session *t = session_of(io);
   char line[512];
   size_t n = 0;
+  deadline_ms until = deadline;
   for (int lines = 0; lines < REFUSED_LINES_MAX;) {
-    if (!stream_wait(io, true, false, deadline)) return STREAM_TIMEOUT;
-    char c;
-    ssize_t r = t->lower.read(t->lower.self, &c, 1);
-    if (r == 0) return STREAM_EOF;
-    if (r < 0 && r != -EAGAIN && r != -EINTR) return STREAM_ERROR;
-    if (r < 0) continue;
-    if (n == 0 && ch_iscntrl(c) && c != '\r' && c != '\n') return STREAM_EOF; /* a TLS record: nobody there reads clear text */
-    if (c != '\n' && n < sizeof line) line[n++] = c;
+    unsigned char c;
+    enum stream_status st = read_clear(t, &c, 1, until);
+    if (st == STREAM_OK && n == 0 && c >= RECORD_FIRST && c <= RECORD_LAST) {
+      until = MIN(deadline, time_mono_ms() + RECORD_WAIT_MS); /* does the peer know by now? */
+      st = skip_record(t, until);
+      lines++;
+      if (st == STREAM_OK) continue;
+    }
+    if (st != STREAM_OK) return st;
+    if (c != '\n' && n < sizeof line) line[n++] = (char)c;
     if (c != '\n') continue;
     lines++;
+    until = deadline;
     bool is_quit = str_eqic(str_trim(str_n(line, n)), STR("quit"));
     tls_say_in_clear(io, is_quit ? farewell : refusal);
     if (is_quit) return STREAM_OK;
