@@ -27,7 +27,7 @@
 #include "smtp_in.h"
 #include "smtp_in_tls.h"
 
-enum { DRAIN_MS = 30000 };
+enum { DRAIN_MS = 30000, CREDENTIALS_EVERY_MS = 1000 };
 
 struct session_slot {
   pid_t pid;      /* 0: free */
@@ -41,6 +41,7 @@ struct acceptor {
   struct arena *a;             /* of the process */
   struct session_slot *slots;
   int nslots, count;
+  int64_t credentials_seen_ms;
   int signal_fd;
   int closed_fd;               /* see daemon_acceptor() */
 };
@@ -180,7 +181,8 @@ static struct {
 static void on_term(int sig)
 {
   (void)sig;
-  if (!at_term.conn->from.tls.active && send(at_term.fd, at_term.text, at_term.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) _exit(EXIT_FAILURE);
+  bool is_clear = !at_term.conn->from.tls.on_connect && !tls_is_active(at_term.conn->io);
+  if (is_clear && send(at_term.fd, at_term.text, at_term.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) _exit(EXIT_FAILURE);
   _exit(EXIT_SUCCESS);
 }
 
@@ -260,6 +262,15 @@ static struct session_slot *free_slot(struct acceptor *s)
   return slot;
 }
 
+/* Sessions look themselves whether files changed; what is read here they need not read. */
+static void look_at_credentials(struct acceptor *s)
+{
+  int64_t now = time_mono_ms();
+  if (now - s->credentials_seen_ms < CREDENTIALS_EVERY_MS) return;
+  s->credentials_seen_ms = now;
+  smtp_tls_preload(s->cfg);
+}
+
 static void accept_one(struct acceptor *s, const struct listener *l)
 {
   struct net_end peer, local;
@@ -276,7 +287,7 @@ static void accept_one(struct acceptor *s, const struct listener *l)
   local.ip = ip_unmap(local.ip);
   if (admit(s, a, fd, &peer, &local)) {
     struct session_slot *slot = free_slot(s);
-    smtp_tls_preload(s->cfg);
+    look_at_credentials(s);
     if (!host_in(s, a, &peer, &local, s->cfg->o.hosts_connection_nolog))
       log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s (TCP/IP connection count = %d)", peer_text(a, &peer, &local), s->count + 1);
     pid_t pid = sys_fork("session");

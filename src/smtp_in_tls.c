@@ -7,6 +7,7 @@
 #include "smtp_in_tls.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "os/debug.h"
 #include "policy/match.h"
@@ -85,6 +86,7 @@ const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct
     .compat = o->gnutls_compat_mode,
     .allow_pkcs11 = o->gnutls_allow_auto_pkcs11,
     .verify = verify,
+    .skip_ocsp_check = x->cfg->harness_mode && getenv("EXIM_TESTHARNESS_DISABLE_OCSPVALIDITYCHECK"),
   };
   if (!e.error) e.error = use_dh_option(x, ret);
   return e.error;

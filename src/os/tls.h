@@ -39,6 +39,7 @@ struct tls_params {
   int dh_min_bits;                 /* client, 0: the library's */
   int dh_max_bits;
   bool compat, allow_pkcs11;
+  bool skip_ocsp_check;            /* tests only: staple an answer that is no good */
   enum tls_verify verify;
   bool resumption;                 /* server: give tickets; client: use and keep sessions */
 };

@@ -115,15 +115,15 @@ static bool is_current(const struct tls_creds *c, const struct file_id *seen) {
 
 /* ---- making an entry --------------------------------------------------------------------------------------- */
 
-/* One OCSP file for the certificate of index at; the list's items go with those of the certificates. */
-static int add_ocsp(struct tls_creds *c, const char *name, unsigned at) {
-  gnutls_x509_crt_fmt_t format = GNUTLS_X509_FMT_DER;
-  if (strncmpic(name, "PEM ", 4) == 0) format = GNUTLS_X509_FMT_PEM;
+/* One OCSP file for the certificate of index at; the list's items go with those of the certificates.  A format counts from there on. */
+static int add_ocsp(struct tls_creds *c, const char *name, unsigned at, gnutls_x509_crt_fmt_t *format) {
+  if (strncmpic(name, "PEM ", 4) == 0) *format = GNUTLS_X509_FMT_PEM;
+  if (strncmpic(name, "DER ", 4) == 0) *format = GNUTLS_X509_FMT_DER;
   if (strncmpic(name, "PEM ", 4) == 0 || strncmpic(name, "DER ", 4) == 0) name += 4;
   while (ch_isspace(*name)) name++;
   if (!*name) return 0;
   watch(c, name);
-  int rc = gnutls_certificate_set_ocsp_status_request_file2(c->cred, name, at, format);
+  int rc = gnutls_certificate_set_ocsp_status_request_file2(c->cred, name, at, *format);
   if (rc >= 0) c->has_ocsp = true;
   return rc;
 }
@@ -131,6 +131,7 @@ static int add_ocsp(struct tls_creds *c, const char *name, unsigned at) {
 static const char *add_pairs(struct tls_creds *c, struct arena *a, const struct tls_params *p) {
   const char *cert_pos = p->certificate, *key_pos = p->privatekey, *ocsp_pos = p->ocsp_file, *cert;
   int cert_sep = 0, key_sep = 0, ocsp_sep = 0;
+  gnutls_x509_crt_fmt_t format = GNUTLS_X509_FMT_DER;
   while (tls_list_next(c->a, &cert_pos, &cert_sep, &cert)) {
     const char *key = cert, *ocsp;
     if (p->privatekey && *p->privatekey && !tls_list_next(c->a, &key_pos, &key_sep, &key))
@@ -139,7 +140,7 @@ static const char *add_pairs(struct tls_creds *c, struct arena *a, const struct 
     if (key != cert) watch(c, key);
     int rc = gnutls_certificate_set_x509_key_file2(c->cred, cert, key, GNUTLS_X509_FMT_PEM, NULL, 0);
     if (rc < 0) return arena_printf_t(a, UNTAINTED, "(cert/key setup: cert=%s key=%s): %s", cert, key, gnutls_strerror(rc));
-    if (p->is_server && tls_list_next(c->a, &ocsp_pos, &ocsp_sep, &ocsp) && (rc = add_ocsp(c, ocsp, (unsigned)rc)) < 0)
+    if (p->is_server && tls_list_next(c->a, &ocsp_pos, &ocsp_sep, &ocsp) && (rc = add_ocsp(c, ocsp, (unsigned)rc, &format)) < 0)
       return tls_error_text(a, "gnutls_certificate_set_ocsp_status_request_file2", rc);
   }
   return NULL;
@@ -210,7 +211,7 @@ static const char *add_priority(gnutls_priority_t *ret, struct arena *a, const c
 static const char *make_parts(struct tls_creds *c, struct arena *a, const struct tls_params *p) {
   int rc = gnutls_certificate_allocate_credentials(&c->cred);
   if (rc < 0) return tls_error_text(a, "gnutls_certificate_allocate_credentials", rc);
-  gnutls_certificate_set_flags(c->cred, GNUTLS_CERTIFICATE_API_V2);
+  gnutls_certificate_set_flags(c->cred, GNUTLS_CERTIFICATE_API_V2 | (p->skip_ocsp_check ? (unsigned)GNUTLS_CERTIFICATE_SKIP_OCSP_RESPONSE_CHECK : 0u));
   const char *error = NULL, *what;
   if (p->certificate && *p->certificate) {
     error = add_pairs(c, a, p);

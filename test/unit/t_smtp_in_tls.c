@@ -371,6 +371,28 @@ static void early_talk_inside_tls(void **state) {
 }
 #endif
 
+#ifdef EXPERIMENTAL_PIPE_CONNECT
+/* EHLO and STARTTLS before the greeting, then the encrypted EHLO with its group. */
+static void early_starttls(void **state) {
+  (void)state;
+  struct peer p = begin(".ifdef _OPT_MAIN_PIPELINING_CONNECT_ADVERTISE_HOSTS\npipelining_connect_advertise_hosts = *\n.else\n"
+                        "smtp_enforce_sync = false\n.endif", false);
+  stream_puts(p.io, "EHLO x.example\r\nSTARTTLS\r\n");
+  want(reply(&p), "220 mx.example");
+  want(reply(&p), "250");
+  CHECK_STR("starttls", reply(&p), "220 TLS go ahead");
+  crypt_with(&p, &plain_client);
+  stream_puts(p.io, "EHLO x.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<crypt@b.example>\r\nDATA\r\n");
+  want(reply(&p), "250");
+  want(reply(&p), "250");
+  want(reply(&p), "250");
+  want(reply(&p), "354");
+  want(say(&p, "Subject: x\r\n\r\n.\r\n"), "250 OK id=");
+  want(say(&p, "QUIT\r\n"), "221");
+  assert_non_null(strstr(end(&p), " P=esmtps "));
+}
+#endif
+
 static void no_certificate(void **state) {
   (void)state;
   struct peer p = begin("tls_crl = /nonexistent\ntls_try_verify_hosts = *", false);
@@ -400,7 +422,7 @@ int main(void) {
     cmocka_unit_test(silent_client), cmocka_unit_test(end_of_tls_in_the_middle), cmocka_unit_test(on_connect),
     cmocka_unit_test(on_connect_in_clear),
 #ifdef EXPERIMENTAL_PIPE_CONNECT
-    cmocka_unit_test(early_talk_inside_tls),
+    cmocka_unit_test(early_talk_inside_tls), cmocka_unit_test(early_starttls),
 #endif
     cmocka_unit_test(no_certificate),
     cmocka_unit_test(not_offered),
