@@ -44,12 +44,22 @@ static size_t instance_name_len(const char *line)
   return line[k] == ':' ? n : 0;
 }
 
+/* Drivers that exist elsewhere: their users should not look for a spelling mistake. */
+static bool is_left_out(const char *name)
+{
+  static const char *const names[] = {"cyrus_sasl", "dovecot", "gsasl", "heimdal_gssapi", "iplookup", "lmtp", "queryprogram", "queuefile", "spa"};
+  for (size_t n = 0; n < ARRAY_SIZE(names); n++)
+    if (strcmp(names[n], name) == 0) return true;
+  return false;
+}
+
 static bool choose_driver(struct readconf *r, const struct kind *k, struct instance *i, const char *name)
 {
   struct driver_info d;
   const void *driver;
   if (!k->find(name, &d, &driver))
-    return rc_fail(r, "%s %s: cannot find %s driver \"%s\"", k->word, i->name, k->word, name);
+    return rc_fail(r, "%s %s: cannot find %s driver \"%s\"%s", k->word, i->name, k->word, name,
+                   is_left_out(name) ? " (a driver of Exim that is not part of this build)" : "");
   i->ob = arena_alloc(r->a, d.ob_size ? d.ob_size : 1);
   i->ob_block = opt_block_new(r->a, d.options, d.option_count, i->ob);
   k->set_driver(i, driver);
