@@ -13,6 +13,7 @@
 #include "policy/match.h"
 #include "smtp_in_priv.h"
 
+enum { HARNESS_TICKET_SEC = 6 };
 static const char changed_files[] = "TLS: changed files cannot be used, the old ones stay in use: ";
 
 /* ---- options to parameters ---------------------------------------------------------------------------------- */
@@ -102,6 +103,7 @@ static const char *session_params(struct smtp_session *s, struct tls_params *ret
   const char *error = smtp_tls_params(&s->x, wanted_certificate(s), ret);
   if (error) return error;
   ret->resumption = smtp_host_in(s, "tls_resumption_hosts", s->opt->tls_resumption_hosts);
+  if (s->c->cfg->harness_mode) ret->ticket_life_sec = HARNESS_TICKET_SEC;
   ret->alpn_required = smtp_host_in(s, "hosts_require_alpn", s->opt->hosts_require_alpn);
   return NULL;
 }
@@ -370,7 +372,9 @@ static void preload_one(struct expand_ctx *x, enum tls_verify verify) {
 void smtp_tls_preload(const struct config *cfg) {
   const struct main_options *o = &cfg->o;
   bool is_wanted = (o->tls_advertise_hosts && *o->tls_advertise_hosts) || o->tls_on_connect_ports;
-  if (!is_wanted || !is_same_for_all(o)) return;
+  if (!is_wanted) return;
+  tls_prepare_tickets();
+  if (!is_same_for_all(o)) return;
   struct arena *a = arena_new("tls preload");
   struct expand_ctx x = expand_ctx_new(a, cfg);
   preload_one(&x, TLS_VERIFY_NONE);

@@ -331,6 +331,7 @@ static int setup_server(struct tls_session *t, const struct tls_server_opts *o) 
   if (o->params.resumption) {
     int rc = gnutls_session_ticket_enable_server(t->g, tls_ticket_key());
     if (rc < 0) return rc;
+    if (o->params.ticket_life_sec > 0) gnutls_db_set_cache_expiration(t->g, o->params.ticket_life_sec);
   }
   gnutls_handshake_set_hook_function(t->g, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_PRE, see_hello);
   gnutls_handshake_set_post_client_hello_function(t->g, after_client_hello);

@@ -42,6 +42,7 @@ struct tls_params {
   bool skip_ocsp_check;            /* tests only: staple an answer that is no good */
   enum tls_verify verify;
   bool resumption;                 /* server: give tickets; client: use and keep sessions */
+  int ticket_life_sec;             /* server; 0: the library's two hours */
 };
 
 /* Server: the client named a host.  Gives other parameters (valid while the handshake lasts), NULL for the same, or sets *ret_error to end
@@ -89,6 +90,8 @@ struct tls_result {
 /* Make the credentials now (daemon start, before the 220 of STARTTLS, configuration check), or look whether their files changed.
  * NULL or "(cert/key setup: cert=... key=...): Error while reading file." */
 const char *tls_preload(struct arena *a, const struct tls_params *p);
+/* Make the key of the session tickets, before processes are forked that are to share it. */
+void tls_prepare_tickets(void);
 /* The text of a failed renewal whose old files stay in use, once for each change; NULL none. */
 const char *tls_preload_warning(struct arena *a, const struct tls_params *p);
 

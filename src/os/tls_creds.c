@@ -56,6 +56,8 @@ const gnutls_datum_t *tls_ticket_key(void) {
   return &cache.ticket_key;
 }
 
+void tls_prepare_tickets(void) { (void)tls_ticket_key(); }
+
 bool tls_list_next(struct arena *a, const char **pos, int *sep, const char **ret_item) {
   const char *p = *pos;
   if (!p) return false;
@@ -329,7 +331,6 @@ void tls_creds_release(struct tls_creds *c) {
 
 const char *tls_preload(struct arena *a, const struct tls_params *p) {
   const char *error = NULL;
-  if (p->is_server) (void)tls_ticket_key();
   return lookup(a, p, &error) ? NULL : error;
 }
 
