@@ -155,6 +155,9 @@ static const char *add_trust(struct tls_creds *c, struct arena *a, const struct 
   int rc;
   if (strcmp(from, "system") == 0 || strcmp(from, "system,cache") == 0) {
     what = "gnutls_certificate_set_x509_system_trust";
+    /* the library does not say where it looks; these are its places on the usual systems */
+    static const char *const bundles[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
+    for (size_t i = 0; strcmp(from, "system") == 0 && i < sizeof bundles / sizeof bundles[0]; i++) watch(c, bundles[i]);
     rc = gnutls_certificate_set_x509_system_trust(c->cred);
     if (rc == GNUTLS_E_UNIMPLEMENTED_FEATURE) rc = 0;
   } else {
