@@ -13,7 +13,7 @@ enum { HOST_FIND_BY_SRV = 1, HOST_FIND_BY_MX = 2, HOST_FIND_BY_A = 4, HOST_FIND_
 
 struct host_find_opts {
   unsigned how;
-  const char *srv_service;          /* "smtp" */
+  const char *srv_service;          /* a list: "smtp", "submission : smtp" */
   const char *srv_fail_domains, *mx_fail_domains;
   const char *ignore_target_hosts;  /* host list or NULL */
   const char *dnssec_request_domains, *dnssec_require_domains;

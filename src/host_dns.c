@@ -274,13 +274,21 @@ enum host_find host_find_bydns(struct expand_ctx *x, struct host *h, const struc
   decided.dnssec_wanted = q.want_dnssec;
   decided.dnssec_required = required;
   if (o->how & HOST_FIND_BY_SRV && o->srv_service && *o->srv_service) {
-    const char *name = arena_printf(x->a, "_%s._tcp.%s", o->srv_service, h->name);
-    f = list_by_type(x, name, DNS_T_SRV, &q, required, o->srv_fail_domains, h->name, &l, NULL);
+    /* a list of services: the first that has records decides */
+    const char *list = o->srv_service, *service;
+    int sep = 0;
+    while (f == HOST_FIND_FAILED && (service = list_next(x->a, &list, &sep))) {
+      const char *name = arena_printf(x->a, "_%s._tcp.%s", service, h->name);
+      if (*service) f = list_by_type(x, name, DNS_T_SRV, &q, required, o->srv_fail_domains, h->name, &l, NULL);
+    }
     by_srv = f == HOST_FOUND;
   }
   if (f == HOST_FIND_FAILED && o->how & HOST_FIND_BY_MX)
     f = list_by_type(x, h->name, DNS_T_MX, &q, required, o->mx_fail_domains, h->name, &l, &fqdn);
-  if (f == HOST_FOUND && !l.first) return HOST_FIND_FAILED;
+  if (f == HOST_FOUND && !l.first) {
+    h->name = ""; /* says the caller why: the domain takes no mail */
+    return HOST_FIND_FAILED;
+  }
   if (f == HOST_FIND_FAILED && o->how & (HOST_FIND_BY_A | HOST_FIND_BY_AAAA)) {
     f = by_address(x, h, o);
     if (ret_fqdn) *ret_fqdn = fqdn;

@@ -343,9 +343,10 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
       avoid_tls = true;
       continue;
     }
+    smtp_disconnect(s, s->greeting_done && s->fail.trouble != TROUBLE_TIMEOUT);
+    DEBUG(D_TRANSPORT | D_V) debug_printf(s->said.n ? "cmdlog: '%s'\n" : "cmdlog: (unset)\n", s->said.n ? s->said.p : "");
     if (first_message && s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
     if (first_message) smtp_clear_retry(s);
-    smtp_disconnect(s, s->greeting_done && s->fail.trouble != TROUBLE_TIMEOUT);
     return;
   }
 }
@@ -484,6 +485,9 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
     bool expired;
     if (!retry_allows(job, h, host_port, &expired) && !(once_more && is_due_once_more(job, h))) continue;
     if (tried >= job->ob->hosts_max_try_hardlimit) break;
+    DEBUG(D_TRANSPORT | D_V) {
+      if (h->port && h->port != port) debug_printf("Transport port=%d replaced by host-specific port=%d\n", port, h->port);
+    }
     if (counted >= job->ob->hosts_max_try) {
       struct host *up = higher_mx(h);
       if (!up && !expired) break;

@@ -96,18 +96,37 @@ bool smtp_connect(struct smtp_attempt *s) {
   return true;
 }
 
+/* Nobody needs the reply to QUIT but who looks on. */
+static void narrate_quit(struct smtp_attempt *s) {
+  struct str line;
+  int code = 0, r = 0;
+  debug_printf("  SMTP(shutdown)>>\n");
+  while (r == 0 && stream_read_line(s->io, SMTP_REPLY_LINE_MAX, true, deadline_in_sec(1), &line, NULL) == STREAM_OK) {
+    struct strbuf text = strbuf_new_t(s->a, TAINTED, 64);
+    debug_printf("%s%s\n", code ? "         " : "  SMTP<< ", log_escape(s->a, str_rtrim(line)));
+    r = smtp_reply_add_line(&text, line, &code);
+  }
+  if (r > 0) smtp_note_said(s, arena_printf(s->a, "%d", code), "");
+}
+
 void smtp_disconnect(struct smtp_attempt *s, bool polite) {
   if (s->tls_opts) tls_hello_drop(s->tls_opts->hello);
   smtp_serialize_end(s);
   if (!s->io) return;
+  s->tfo = net_tfo_mark(stream_fd(s->io), true);
+  s->was_connected = true;
   DEBUG(D_TRANSPORT | D_V) {
     if (!polite || s->dead || s->awaited_count) debug_printf("  SMTP(close)>>\n");
   }
   if (polite && !s->dead && s->awaited_count == 0) {
     stream_puts(s->io, "QUIT\r\n");
-    DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> QUIT\n");
+    DEBUG(D_TRANSPORT | D_V) {
+      debug_printf("  SMTP+> QUIT\n");
+      smtp_note_said(s, "QUIT", "+");
+    }
     if (stream_flush(s->io, deadline_in_sec(5)) == STREAM_OK) {
       /* the outcome is known; the 221 is only awaited so that the peer does not see a reset */
+      DEBUG(D_TRANSPORT | D_V) narrate_quit(s);
       smtp_tls_finish(s);
       stream_linger_close(s->io, 8192, 1000);
       DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP(close)>>\n");

@@ -78,7 +78,10 @@ static bool write_content(struct smtp_attempt *s, bool bdat) {
   if (r < 0) return abandon(s, r);
   s->d->addrs->delivered_size = sent;
   DEBUG(D_TRANSPORT | D_V) {
-    if (!bdat) debug_printf("  SMTP>> .\n");
+    if (!bdat) {
+      debug_printf("  SMTP>> .\n");
+      smtp_note_said(s, ".", "");
+    }
   }
   return smtp_flush(s, deadline_in_sec(s->ob->data_timeout), AT_BLOCK, "data block", sent);
 }

@@ -101,6 +101,9 @@ struct smtp_attempt {
   const char *helo;
   struct proxy_info proxy;        /* x->proxy_out when there is one */
   const char *serialize_key;      /* record of serialize_hosts to remove, NULL none */
+  struct strbuf said;             /* the dialogue in short, for narration only */
+  bool was_connected;             /* and is closed now */
+  enum net_tfo_mark tfo;          /* of the connection when it was closed */
   const char *identity;           /* what sender-dependent options gave; NULL not asked yet */
   struct stream *io;              /* NULL until connected */
   struct strbuf flight;           /* commands written before there is a connection */
@@ -172,6 +175,8 @@ void smtp_note_step(struct smtp_attempt *s, char step);
 void smtp_expect(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, const char *shown);
 /* Read the oldest owed reply.  False when the connection is no longer usable: s->fail says why, s->dead is set. */
 MUST_CHECK bool smtp_read_reply(struct smtp_attempt *s, struct smtp_awaited *ret_what, struct smtp_reply *ret_reply);
+/* Narration: note a command (its first word), a mark behind it, or a reply in s->said. */
+void smtp_note_said(struct smtp_attempt *s, const char *text, const char *mark);
 /* Flush what is queued; false as above. */
 bool smtp_flush(struct smtp_attempt *s, deadline_ms deadline, enum smtp_at at, const char *shown, int64_t bytes_sent);
 /* Keep the first failure. */

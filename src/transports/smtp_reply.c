@@ -24,6 +24,13 @@ void smtp_note_step(struct smtp_attempt *s, char step) {
   if (n + 1 < sizeof(s->steps)) s->steps[n] = step;
 }
 
+void smtp_note_said(struct smtp_attempt *s, const char *text, const char *mark) {
+  if (!s->said.a) s->said = strbuf_new(s->a);
+  if (s->said.n) strbuf_addc(&s->said, ':');
+  strbuf_add(&s->said, text, strcspn(text, " "));
+  strbuf_adds(&s->said, mark);
+}
+
 void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
@@ -35,7 +42,10 @@ void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, 
     return;
   }
   bool held = s->pipelining && (at == AT_MAIL || at == AT_RCPT);
-  DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP%c> %s\n", held ? '|' : '>', line);
+  DEBUG(D_TRANSPORT | D_V) {
+    debug_printf("  SMTP%c> %s\n", held ? '|' : '>', line);
+    smtp_note_said(s, line, held ? "|" : "");
+  }
   if (s->io) {
     stream_puts(s->io, line);
     stream_put(s->io, "\r\n", 2);
@@ -161,6 +171,7 @@ bool smtp_read_reply(struct smtp_attempt *s, struct smtp_awaited *ret_what, stru
     if (r < 0) return reply_failed(s, w, TROUBLE_FORMAT, str_rtrim(line));
     if (r > 0) break;
   }
+  DEBUG(D_TRANSPORT | D_V) smtp_note_said(s, arena_printf(s->a, "%d", code), strchr(text.p, '\n') ? "-" : "");
   if (s->in_tls) s->tls_was_read = true;
   *ret_what = *w;
   *ret_reply = (struct smtp_reply){code, text.p};

@@ -134,8 +134,8 @@ void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
   a->proxy_used = s->proxy.local_address ? arena_printf(s->a, "[%s]:%d", s->proxy.local_address, s->proxy.local_port) : NULL;
   smtp_auth_set_facts(s, a);
   a->protocol_steps = s->sequence == 1 && s->steps[0] ? arena_strdup(s->a, s->steps) : NULL;
-  if (s->io) {
-    enum net_tfo_mark mark = net_tfo_mark(stream_fd(s->io), true);
+  if (s->io || s->was_connected) {
+    enum net_tfo_mark mark = s->io ? net_tfo_mark(stream_fd(s->io), true) : s->tfo;
     a->tfo_used = mark != NET_TFO_NONE;
     a->tfo_data_used = mark == NET_TFO_DATA_ACKED;
     if (s->d->x->sending_ip_address)
