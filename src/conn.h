@@ -14,6 +14,7 @@
 #include "base/vec.h"
 
 struct config;
+struct smtp_probe;
 struct stream;
 
 /* TLS facts of one connection; all NULL/0 without TLS. */
@@ -106,6 +107,7 @@ struct conn {
   bool log_reject_target_set;    /* log_reject_target = in the ACL that ran last */
   unsigned log_reject_target;    /* LOG_* bits, 0 nowhere */
   unsigned command_serial;       /* counts SMTP commands */
+  struct smtp_probe *held;       /* connection of a callout, kept open for the transaction: cutthrough.h */
   struct tree acl_files;         /* ACLs read from files: struct acl, in the connection's arena */
   struct tree dns_list_answers;  /* kept by dns_list.c */
   struct tree rates;             /* kept by hints/ratelimit.c, like the next */

@@ -5,6 +5,8 @@
 
 #include "message.h"
 
+struct smtp_probe;
+
 enum deliver_result { DELIVER_DONE /* attempted */, DELIVER_NOT_ATTEMPTED /* locked, gone, frozen, not due */, DELIVER_MUA_FAILED };
 
 struct deliver_opts {
@@ -18,6 +20,7 @@ struct deliver_opts {
   bool first_pass;      /* -qq: remote addresses are routed and noted as waiting for their hosts, not sent */
   bool dont_deliver;    /* -N */
   const char *selector_sender, *selector_recipient; /* -S, -R (queue.c filters) */
+  struct smtp_probe **held; /* a connection that is open for this message (cutthrough.h), NULL none */
 };
 /* Run one attempt in this process, leaving nothing behind (its structs and arena are dropped).  The spool lock is held throughout. */
 enum deliver_result deliver_message(const struct config *cfg, const char *id, const struct deliver_opts *o);

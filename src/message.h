@@ -90,6 +90,8 @@ struct message {
   const char *discard_text;      /* log_message of the ACL that discarded, or NULL */
   const char *raw_sender;        /* as given, before qualifying and rewriting; NULL: sender */
   struct vec raw_recipients;     /* const char *, the same for recipients; empty: recipients */
+  enum { CUTTHROUGH_OFF, CUTTHROUGH_SPOOL, CUTTHROUGH_PASS } cutthrough; /* control = cutthrough_delivery: what a temporary answer leads to */
+  bool cutthrough_own_sender;    /* /sender=transport: MAIL as the transport's return_path says */
   bool message_id_made;          /* Message-Id: was added here (id*= in the log) */
   bool freeze_no_tell;           /* control = freeze/no_tell */
   bool sender_is_rewritten;      /* the ordinary rewriting rules were applied to sender */

@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "deliver.h"
+#include "cutthrough.h"
+#include "deliver_priv.h"
 #include "os/sys.h"
 #include "policy/match.h"
 #include "os/tls.h"
@@ -269,6 +270,16 @@ static struct receive_reply accepted(struct reception *r, const char *text) {
   return reply;
 }
 
+/* The next host has it: nothing stays here. */
+static struct receive_reply gone_already(struct reception *r, const char *text) {
+  receive_log_arrival(r);
+  log_write(LS_ALWAYS, LOG_MAIN, "%s", deliver_log_completed(r->x->a, r->m));
+  struct receive_reply reply = accepted(r, text);
+  spool_abandon(r->m);
+  reply.result = RECEIVE_DISCARDED;
+  return reply;
+}
+
 /* Put the message on the spool for good. */
 /* freeze_tell, in a process of its own: the session goes on. */
 static void tell_frozen(struct reception *r) {
@@ -294,6 +305,13 @@ static struct receive_reply store(struct reception *r, const char *text) {
   if (!receive_make_received(r, true)) return spool_failed(r, "Received: header", -EINVAL);
   count_size(m);
   if (client_is_gone(r)) return end_without(r, RECEIVE_LOST, NULL, true);
+  const char *onward = NULL;
+  switch (cutthrough_send(r->x, receive_ident(r), &onward)) {
+    case CUTTHROUGH_NOT_DONE: break;
+    case CUTTHROUGH_DELIVERED: return gone_already(r, text);
+    case CUTTHROUGH_REFUSED: return end_without(r, RECEIVE_REJECTED, onward, false);
+    case CUTTHROUGH_LATER: return end_without(r, RECEIVE_TEMPFAIL, onward, false);
+  }
   if (r->c->host_checking || m->recipient_count == 0 || m->discarded_by) {
     receive_log_arrival(r);
     log_discarded(r);
@@ -402,22 +420,24 @@ static bool queue_file_says(const struct main_options *o, struct arena *a, bool 
 }
 
 void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only) {
-  struct deliver_opts o = {.hold_smtp = m->hold_smtp || c->hold_smtp};
+  struct deliver_opts o = {.hold_smtp = m->hold_smtp || c->hold_smtp, .held = c->held ? &c->held : NULL};
   if (queue_only || queue_file_says(&m->cfg->o, c->arena, false)) return;
   o.hold_smtp = o.hold_smtp || queue_file_says(&m->cfg->o, c->arena, true);
   if (foreground) {
     const char *id = arena_strdup(c->arena, m->id);
     (void)deliver_message(m->cfg, id, &o);
+    cutthrough_given_away(c);
     return;
   }
   int fd = queue_get_notify_fd();
-  bool is_plain = !o.hold_smtp && !*m->queue_name; /* a notification is an id and nothing else */
+  bool is_plain = !o.hold_smtp && !*m->queue_name && !c->held; /* a notification is an id and nothing else */
   if (fd >= 0 && is_plain && queue_notify(fd, m->id)) return;
   pid_t pid = sys_fork("delivery");
   if (pid == 0) {
     deliver_in_child(c, m->cfg, m->id, &o);
     _exit(0);
   }
+  if (pid > 0) cutthrough_given_away(c);
   if (pid < 0)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "fork of delivery process failed: %s: the message stays on the queue",
               strerror((int)-pid));

@@ -467,7 +467,9 @@ static struct header_line *headers_from_text(struct arena *a, struct header_line
 }
 
 enum route_result route_get_munge_headers(struct route_ctx *rc, struct router *r, struct address *addr) {
-  if (rc->verify != VERIFY_NONE) return ROUTE_OK;
+  const struct message *m = rc->x->msg;
+  bool goes_through = rc->verify == VERIFY_RECIPIENT && m && m->cutthrough != CUTTHROUGH_OFF; /* what is verified is also delivered */
+  if (rc->verify != VERIFY_NONE && !goes_through) return ROUTE_OK;
   struct arena *a = rc->x->a;
   if (r->o.headers_add) {
     struct strbuf b = strbuf_new(a);

@@ -15,6 +15,8 @@
 #include "os/tls.h"
 #include "policy/match.h"
 #include "smtp_in_priv.h"
+
+#include "cutthrough.h"
 #include "verify.h"
 
 /* ---- helpers of all phases ---- */
@@ -43,6 +45,7 @@ deadline_ms smtp_deadline(const struct smtp_session *s) {
 }
 
 void smtp_reset(struct smtp_session *s) {
+  cutthrough_cancel(s->c);
   message_free(s->m);
   s->m = message_new(s->c->cfg);
   s->m->from = &s->c->from;
@@ -448,6 +451,7 @@ void smtp_batch_error(struct smtp_session *s, const char *text) {
 }
 
 static void session_end(struct smtp_session *s) {
+  cutthrough_cancel(s->c);
   struct stream *io = s->c->io;
   deadline_ms deadline = deadline_in_sec(10);
   bool is_good = stream_flush(io, deadline) == STREAM_OK;

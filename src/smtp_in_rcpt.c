@@ -3,6 +3,7 @@
  *
  * Floor: flows.  Without acl_smtp_rcpt every recipient is refused; in a batch no ACL runs.  RFC 5321 §4.1.1.3, 3461;
  * manual ch. 44, 48. */
+#include "cutthrough.h"
 #include "policy/rewrite.h"
 #include "smtp_in_priv.h"
 
@@ -76,6 +77,7 @@ static void refused(struct smtp_session *s, const struct acl_result *r, struct s
   bool temporary = r->outcome == OUTCOME_DEFER || r->outcome == OUTCOME_ERROR;
   if (temporary) s->m->rcpt_defer_count++;
   else s->m->rcpt_fail_count++;
+  cutthrough_rcpt_refused(&s->x);
   note_failure(s, r->user_message && r->outcome != OUTCOME_ERROR ? r->user_message
                   : temporary ? "Temporary local problem - please try later" : "Administrative prohibition");
   smtp_acl_failed(s, ACL_WHERE_RCPT, r, arena_printf(s->tmp, "RCPT %.*s", STR_FMT(path)));
@@ -121,8 +123,12 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
     add_recipient(s, recipient, raw, dsn, orcpt);
     return;
   }
-  struct acl_result r = {.outcome = OUTCOME_DISCARD}; /* the MAIL ACL may have decided for all of them */
+  struct acl_result onward, r = {.outcome = OUTCOME_DISCARD}; /* the MAIL ACL may have decided for all of them */
   if (!m->discarded) r = smtp_run_acl(s, ACL_WHERE_RCPT, recipient, s->opt->acl_smtp_rcpt, OUTCOME_FAIL);
+  if (r.outcome == OUTCOME_OK && !m->discarded && !cutthrough_rcpt(&s->env, &s->x, recipient, &onward)) {
+    refused(s, &onward, str_trim(str_n(arg.p, path)));
+    return;
+  }
   if (r.outcome == OUTCOME_OK && !m->discarded) {
     add_recipient(s, recipient, raw, dsn, orcpt);
   } else if (r.outcome == OUTCOME_OK || r.outcome == OUTCOME_DISCARD) {

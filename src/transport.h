@@ -11,6 +11,7 @@
 
 struct transport_driver;
 struct stream;
+struct smtp_probe;
 
 struct transport_generic {
 #define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
@@ -55,6 +56,7 @@ struct delivery {
   struct delivery *(*next_for_host)(struct delivery *d, const struct host *h, bool (*fits)(void *ctx, struct delivery *next), void *ctx);
   void (*one_done)(struct delivery *d); /* journal the results of that extra delivery */
   void *ctx;
+  struct smtp_probe **held;    /* a connection kept from a callout (transports/smtp_probe.h); who uses it sets it to NULL; NULL none */
   void *setup_data;            /* of the driver's setup, for its deliver */
   int msglog_fd;               /* message log, <= 0 none */
   struct write_fault write_fault; /* set by transport_write_message() */

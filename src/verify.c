@@ -113,6 +113,10 @@ static enum outcome verify_in_session(struct acl_env *env, struct expand_ctx *x,
   }
   struct expand_ctx saved = *x;
   struct address *addr = NULL;
+  if (x->msg && o && (o->hold || x->msg->cutthrough != CUTTHROUGH_OFF)) { /* the address may be kept with its connection */
+    x->a = x->msg->arena;
+    text = arena_strdup(x->a, text);
+  }
   enum outcome result = route_and_call(env, x, text, options, o, &addr, ret);
   struct match_data match = x->match;
   const char *called = x->callout_address;
@@ -136,6 +140,14 @@ enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned 
   *ret_user = o == OUTCOME_OK && options & VOPT_EXPN && addr ? expansion_text(x, addr) : report.user;
   *ret_log = report.log;
   return o;
+}
+
+enum outcome verify_for_cutthrough(struct acl_env *env, struct expand_ctx *x, const char *recipient, struct verify_report *ret) {
+  enum { CUTTHROUGH_TIMEOUT_SEC = 30 };
+  struct verify_opts o = {.what = VERIFY_OF_RECIPIENT, .callout = true, .use_sender = true, .no_cache = true,
+                          .timeout_sec = CUTTHROUGH_TIMEOUT_SEC, .connect_sec = CUTTHROUGH_TIMEOUT_SEC, .maxwait_sec = 4 * CUTTHROUGH_TIMEOUT_SEC};
+  struct address *addr;
+  return verify_in_session(env, x, recipient, VOPT_IS_RECIPIENT | VOPT_QUALIFY, &o, &addr, ret);
 }
 
 /* --- header syntax ---------------------------------------------------------------------------------- */

@@ -10,6 +10,8 @@ enum { VOPT_FAKE_SENDER = 1, VOPT_IS_RECIPIENT = 2, VOPT_SUCCESS_ON_REDIRECT = 4
 
 /* Verify; texts (arena of x) in *ret_user (SMTP reply) and *ret_log. */
 enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned options, const char **ret_user, const char **ret_log);
+/* The recipient of a cutthrough delivery: routed, and asked for with the message's own sender; the connection stays in x->conn->held. */
+enum outcome verify_for_cutthrough(struct acl_env *env, struct expand_ctx *x, const char *recipient, struct verify_report *ret);
 /* -bt / -bv: print to stdout as Exim does; OUTCOME for the exit status (0 ok, 2 fail, 1 defer). */
 struct verify_seen { /* addresses shown so far by the same command: duplicates are marked */
   struct arena *arena;

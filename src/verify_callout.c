@@ -30,6 +30,7 @@ struct callout {
   int port;
   deadline_ms deadline;        /* no new host behind it */
   bool many_hosts;
+  bool keep;                   /* a connection on which the address is accepted stays open */
   const char *trouble;         /* why the last host gave no verdict: "name [ip] : text" */
 };
 
@@ -147,9 +148,14 @@ static bool known_of_domain(struct callout *k, enum outcome *ret) {
   return false;
 }
 
+/* A cutthrough needs the connection whatever is known, and leaves the records to callouts. */
+static bool without_cache(const struct callout *k) {
+  return k->o->no_cache || (k->keep && k->x->msg->cutthrough != CUTTHROUGH_OFF);
+}
+
 static bool known_before(struct callout *k, enum outcome *ret) {
-  if (k->o->no_cache) {
-    narrate(k->x, D_VERIFY, "callout cache: disabled by no_cache");
+  if (without_cache(k)) {
+    narrate(k->x, D_VERIFY, "callout cache: disabled by %s", k->o->no_cache ? "no_cache" : "cutthrough_delivery");
     k->facts.domain.is_domain = true;
     return false;
   }
@@ -215,7 +221,10 @@ static void untaint_accepted(struct callout *k) {
 static enum outcome say_rcpt(struct callout *k, struct smtp_probe *p) {
   struct probe_answer a;
   bool yes = smtp_probe_rcpt(p, address_rcpt_text(k->x->a, k->addr), &a);
-  if (!yes && a.verdict != PROBE_NO) return no_verdict(k, &a);
+  if (!yes && a.verdict != PROBE_NO) {
+    k->ret->rcpt_reply = a.reply;
+    return no_verdict(k, &a);
+  }
   k->facts.address_result = yes ? CALLOUT_ACCEPT : CALLOUT_REJECT;
   k->facts.address_is_new = true;
   if (!yes) return refused(k, KIND_ADDRESS, &a);
@@ -268,8 +277,38 @@ static enum outcome connect_and_ask(struct callout *k, bool *ret_again) {
     return a.verdict == PROBE_NO ? refused(k, KIND_ADDRESS, &a) : no_verdict(k, &a);
   }
   enum outcome o = dialogue(k, p, ret_again);
-  smtp_probe_close(p);
+  if (o != OUTCOME_OK || !k->keep) {
+    smtp_probe_close(p);
+    return o;
+  }
+  smtp_probe_close(k->x->conn->held);
+  k->x->conn->held = p;
+  smtp_probe_keep(p, k->addr);
   return o;
+}
+
+/* One more recipient on a connection that is open.  False: that is not possible. */
+static bool ask_held(struct callout *k, struct host *first, enum outcome *ret) {
+  struct conn *c = k->x->conn;
+  struct smtp_probe *p = k->keep ? c->held : NULL;
+  if (!p) return false;
+  if (!smtp_probe_fits(p, k->x, k->addr, first, k->port, k->from)) {
+    smtp_probe_close(p);
+    c->held = NULL;
+    if (k->x->msg->cutthrough != CUTTHROUGH_OFF) k->keep = false; /* all or none */
+    return false;
+  }
+  smtp_probe_use(p, k->x->a);
+  k->host = smtp_probe_host(p);
+  *ret = say_rcpt(k, p);
+  if (*ret == OUTCOME_OK) {
+    smtp_probe_keep(p, k->addr);
+    return true;
+  }
+  if (*ret == OUTCOME_DEFER) *ret = undecided(k);
+  smtp_probe_close(p);
+  c->held = NULL;
+  return true;
 }
 
 static enum outcome ask_host(struct callout *k) {
@@ -284,6 +323,8 @@ static enum outcome ask_host(struct callout *k) {
 /* ---- the hosts -------------------------------------------------------------------------------------------- */
 
 static enum outcome ask_hosts(struct callout *k, struct host *list) {
+  enum outcome held;
+  if (ask_held(k, list, &held)) return held;
   k->many_hosts = list->next != NULL;
   for (struct host *h = list; h; h = h->next) {
     const char *error = NULL;
@@ -304,9 +345,22 @@ static enum outcome ask_hosts(struct callout *k, struct host *list) {
 
 static const char *choose_sender(struct callout *k) {
   const struct verify_opts *o = k->o;
+  if (o->use_sender && k->x->msg && k->x->msg->cutthrough_own_sender && k->addr->transport && k->addr->transport->o.return_path) {
+    const char *path = expand_string(k->x, k->addr->transport->o.return_path);
+    if (path && *path) return path;
+  }
   if (o->use_sender) return k->x->msg && k->x->msg->sender ? k->x->msg->sender : "";
   if (o->use_postmaster) return arena_printf(k->x->a, "postmaster@%s", k->x->cfg->qualify_domain);
   return o->mailfrom ? o->mailfrom : "";
+}
+
+/* Is the connection good for the message that comes? */
+static bool may_keep(const struct callout *k) {
+  const struct verify_opts *o = k->o;
+  const struct message *m = k->x->msg;
+  if (!m || !k->x->conn || o->what != VERIFY_OF_RECIPIENT || !o->use_sender || o->random || o->postmaster_mailfrom) return false;
+  if (!k->addr->transport || k->addr->transport->o.transport_filter) return false;
+  return o->hold || m->cutthrough != CUTTHROUGH_OFF;
 }
 
 static const char *random_local_part(struct callout *k) {
@@ -335,6 +389,7 @@ static enum outcome ask_narrated(struct callout *k, struct host *list) {
 static enum outcome ask(struct callout *k, struct host *list) {
   enum outcome o;
   k->from = choose_sender(k);
+  k->keep = may_keep(k);
   k->key = callout_cache_key(k->x->a, k->addr->address, k->from);
   if (known_before(k, &o)) return o;
   if (!k->addr->transport) {
@@ -344,8 +399,9 @@ static enum outcome ask(struct callout *k, struct host *list) {
   k->random = random_local_part(k);
   k->deadline = deadline_in_sec(k->o->maxwait_sec);
   if (k->env && k->env->flush && !(k->x->conn && k->x->conn->no_callout_flush)) k->env->flush(k->env);
+  bool is_cached = !without_cache(k);
   o = ask_narrated(k, list);
-  if (!k->o->no_cache) callout_cache_write(k->x, k->addr->domain, k->key, &k->facts);
+  if (is_cached) callout_cache_write(k->x, k->addr->domain, k->key, &k->facts);
   return o;
 }
 

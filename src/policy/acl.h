@@ -32,6 +32,7 @@ struct verify_report {
   const char *details;     /* sender: what the client is told in front of the reply, whole lines */
   const char *failure;     /* a word of $sender_verify_failure: constant text */
   bool by_callout;
+  const char *rcpt_reply;  /* recipient: what the server said to RCPT when that was no verdict */
 };
 
 /* What the flows provide to ACL conditions, so that policy needs no upward include.  Any member may be NULL (then the condition is

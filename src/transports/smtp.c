@@ -17,6 +17,7 @@
 #include "policy/match.h"
 #include "retry.h"
 #include "transports/drivers.h"
+#include "transports/smtp_probe.h"
 
 #define OPT_ROW(n, t, d, f) OPT_TABLE_ROW(struct smtp_opts, n, t, d, f)
 static const struct option smtp_options[] = {
@@ -601,6 +602,7 @@ static bool smtp_deliver(struct delivery *d) {
     pretend(job, list);
     return true;
   }
+  if (smtp_probe_take_over(d, list)) return true;
   work_hosts(job, list, false);
   if (!job->ob->delay_after_cutoff && job->any_expired && !job->any_retry_skip && !job->any_tried) work_hosts(job, list, true);
   struct host *fallback = smtp_shuffle_hosts(job, d->addrs->fallback_hosts);
@@ -651,6 +653,12 @@ struct smtp_attempt *smtp_plan_attempt(struct expand_ctx *x, struct transport *t
   smtp_choose_plan(s, false);
   return s;
 }
+
+bool smtp_probe_interface(struct delivery *d, const struct host *h, const char **ret_interface, const char **ret_error) {
+  return choose_interface(job_new(d), h, ret_interface, ret_error);
+}
+
+struct smtp_job *smtp_probe_job(struct delivery *d) { return job_new(d); }
 
 struct host *smtp_probe_hosts(struct delivery *d, const char **ret_error) {
   struct smtp_job *job = job_new(d);

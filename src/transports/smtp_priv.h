@@ -304,6 +304,10 @@ struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *re
  * before there is a connection is in ->fail. */
 struct smtp_attempt *smtp_probe_attempt(struct delivery *d, struct smtp_opts *ob, struct host *h, int port, bool avoid_tls,
                                         const char **ret_error);
+/* The interface option for a host; false with *ret_error. */
+bool smtp_probe_interface(struct delivery *d, const struct host *h, const char **ret_interface, const char **ret_error);
+/* A job for the addresses of a delivery: all of them due. */
+struct smtp_job *smtp_probe_job(struct delivery *d);
 /* The address's hosts or the transport's; NULL with *ret_error.  The port for hosts that name none, -1 with *ret_error. */
 /* For smtp_plan.c: an attempt that is only thought about; NULL: it would end before the connection. */
 struct smtp_attempt *smtp_plan_attempt(struct expand_ctx *x, struct transport *t, struct address *addr, struct host *h, int port,

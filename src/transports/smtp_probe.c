@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "os/debug.h"
 #include "os/log.h"
@@ -23,6 +24,9 @@ struct smtp_probe {
   struct smtp_opts ob;
   struct smtp_attempt *s;
   struct strbuf said;        /* "220:EHLO:250:MAIL:250", for the narration */
+  const char *sender;        /* in MAIL */
+  struct address *kept;      /* recipients taken, newest first */
+  size_t kept_count;
 };
 
 bool smtp_probe_possible(const struct transport *t) { return t->driver == &smtp_transport; }
@@ -98,6 +102,9 @@ static enum probe_stage stage_of(enum smtp_at at) {
     case AT_HELO: return PROBE_AT_HELO;
     case AT_MAIL: return PROBE_AT_MAIL;
     case AT_RCPT: return PROBE_AT_RCPT;
+    case AT_DATA: return PROBE_AT_DATA;
+    case AT_BLOCK:
+    case AT_END: return PROBE_AT_END;
     default: return PROBE_AT_RSET;
   }
 }
@@ -146,6 +153,7 @@ static bool ask(struct smtp_probe *p, enum smtp_at at, const char *line, struct 
 bool smtp_probe_mail(struct smtp_probe *p, const char *sender, int64_t size, struct probe_answer *ret) {
   bool says_size = size >= 0 && (p->s->facts.features & EHLO_SIZE) && p->ob.size_addition >= 0;
   const char *limit = says_size ? arena_printf_t(p->a, UNTAINTED, " SIZE=%lld", (long long)(size + p->ob.size_addition)) : "";
+  p->sender = arena_strdup(p->a, sender);
   bool utf8 = p->d.msg && p->d.msg->smtputf8 && (p->s->facts.features & EHLO_SMTPUTF8);
   if (!smtp_auth_prepare_mail(p->s)) {
     *ret = answer_of(p, &p->s->fail);
@@ -216,4 +224,100 @@ void smtp_probe_close(struct smtp_probe *p) {
   if (s->io) smtp_disconnect(s, false);
   tell_dialogue(p);
   arena_free(p->a);
+}
+
+void smtp_probe_abandon(struct smtp_probe *p) {
+  if (!p) return;
+  if (p->s->io) (void)close(stream_fd(p->s->io));
+  arena_free(p->a);
+}
+
+/* ---- keeping it for the message ---- */
+
+void smtp_probe_keep(struct smtp_probe *p, struct address *addr) {
+  addr->next = p->kept;
+  p->kept = addr;
+  p->kept_count++;
+}
+
+void smtp_probe_use(struct smtp_probe *p, struct arena *out) { p->out = out; }
+struct host *smtp_probe_host(const struct smtp_probe *p) { return p->s->host; }
+const char *smtp_probe_sender(const struct smtp_probe *p) { return p->sender ? p->sender : ""; }
+
+struct address *smtp_probe_recipients(const struct smtp_probe *p, size_t *ret_count) {
+  if (ret_count) *ret_count = p->kept_count;
+  return p->kept;
+}
+
+static bool same_text(const char *a, const char *b) { return a && b ? strcmp(a, b) == 0 : a == b; }
+
+static bool is_host(const struct smtp_probe *p, const struct host *h, int port) {
+  return h && h->address && strcmpic(h->name, p->s->host->name) == 0 && strcmp(h->address, p->s->host->address) == 0 &&
+         (h->port ? h->port : port) == p->s->port;
+}
+
+bool smtp_probe_fits(struct smtp_probe *p, struct expand_ctx *x, struct address *addr, struct host *first, int port, const char *sender) {
+  const char *error, *interface = NULL;
+  struct expand_ctx own = *x;
+  struct delivery d;
+  if (p->s->dead || addr->transport != p->d.transport || strcmp(sender, p->sender) != 0 || !is_host(p, first, port)) return false;
+  fill_delivery(&d, &own, x->a, addr->transport, addr);
+  own.host = first;
+  return smtp_probe_interface(&d, first, &interface, &error) && same_text(interface, p->s->interface);
+}
+
+/* The connection speaks for this delivery now; the answer to the content, s->fail for a refusal or a loss. */
+static void send_content(struct smtp_probe *p, struct delivery *d) {
+  struct smtp_attempt *s = p->s;
+  d->x->host = s->host;
+  d->x->tls_out = &s->tls;
+  s->d = d;
+  s->a = d->arena;
+  s->ob = d->transport->ob;
+  s->job = smtp_probe_job(d);
+  s->sequence = 1;
+  s->fail = (struct smtp_failure){.trouble = TROUBLE_NONE};
+  s->mail_refused = s->data_refused = s->bdat_used = s->content_sent = false;
+  for (size_t i = 0; i < s->job->rcpt_count; i++) s->job->rcpts[i].state = RCPT_ACCEPTED;
+  smtp_send(s, AT_DATA, NULL, "DATA");
+  s->data_sent = true;
+  if (smtp_reap_envelope(s) && s->fail.trouble == TROUBLE_NONE) IGNORE_RESULT(smtp_send_content(s, s->job->rcpts, s->job->rcpt_count));
+}
+
+enum probe_verdict smtp_probe_send(struct smtp_probe *p, struct delivery *d, struct probe_answer *ret) {
+  send_content(p, d);
+  const struct smtp_failure *f = &p->s->fail;
+  *ret = (struct probe_answer){.verdict = PROBE_YES, .stage = PROBE_AT_END};
+  if (f->trouble == TROUBLE_NONE) return PROBE_YES;
+  *ret = answer_of(p, f);
+  if (f->at == AT_DATA) ret->verdict = PROBE_LATER; /* nothing was said about the message */
+  return ret->verdict;
+}
+
+static bool has_all(const struct smtp_probe *p, const struct delivery *d) {
+  size_t n = 0;
+  for (const struct address *a = d->addrs; a; a = a->next, n++) {
+    const struct address *k = p->kept;
+    while (k && strcmp(k->unique, a->unique) != 0) k = k->next;
+    if (!k) return false;
+  }
+  return n == p->kept_count;
+}
+
+bool smtp_probe_take_over(struct delivery *d, struct host *list) {
+  struct smtp_probe *p = d->held ? *d->held : NULL;
+  if (!p) return false;
+  /* The sender was the session's; a router or the transport may have put another in its place. */
+  bool same_sender = p->sender && d->return_path && (strcmp(d->return_path, p->sender) == 0 || same_text(d->return_path, d->msg->sender));
+  bool fits = same_sender && !p->s->dead && d->transport == p->d.transport && is_host(p, list, p->s->port) && has_all(p, d);
+  if (!fits) return false;
+  *d->held = NULL;
+  smtp_probe_use(p, d->arena);
+  send_content(p, d);
+  struct smtp_attempt *s = p->s;
+  /* The server did not wait for the message: as if it had not been asked before. */
+  bool is_over = s->fail.trouble == TROUBLE_NONE || s->content_sent;
+  if (is_over && s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
+  smtp_disconnect(s, s->fail.trouble != TROUBLE_TIMEOUT);
+  return is_over; /* its memory goes with the process: addresses point into it */
 }

@@ -11,7 +11,8 @@
 struct smtp_probe;
 
 enum probe_verdict { PROBE_YES /* 2xx */, PROBE_NO /* 5xx */, PROBE_LATER /* anything else, no reply at all */ };
-enum probe_stage { PROBE_AT_CONNECT, PROBE_AT_GREETING, PROBE_AT_HELO, PROBE_AT_MAIL, PROBE_AT_RCPT, PROBE_AT_RSET };
+enum probe_stage { PROBE_AT_CONNECT, PROBE_AT_GREETING, PROBE_AT_HELO, PROBE_AT_MAIL, PROBE_AT_RCPT, PROBE_AT_RSET,
+                   PROBE_AT_DATA, PROBE_AT_END };
 
 struct probe_answer {
   enum probe_verdict verdict;
@@ -47,5 +48,25 @@ bool smtp_probe_rcpt(struct smtp_probe *p, const char *recipient, struct probe_a
 bool smtp_probe_rset(struct smtp_probe *p, struct probe_answer *ret);
 /* QUIT when that is possible, close, free.  NULL allowed. */
 void smtp_probe_close(struct smtp_probe *p);
+/* Close without a word: another process goes on with the connection.  NULL allowed. */
+void smtp_probe_abandon(struct smtp_probe *p);
+
+/* --- keeping the connection for the message --- */
+
+/* The server has taken this address: it is one of the recipients now.  Its memory must outlive the probe. */
+void smtp_probe_keep(struct smtp_probe *p, struct address *addr);
+/* Would this address go the same way: transport, first host, port, interface, sender? */
+bool smtp_probe_fits(struct smtp_probe *p, struct expand_ctx *x, struct address *addr, struct host *first, int port, const char *sender);
+/* Where answers go from now on; the host spoken to. */
+void smtp_probe_use(struct smtp_probe *p, struct arena *out);
+struct host *smtp_probe_host(const struct smtp_probe *p);
+const char *smtp_probe_sender(const struct smtp_probe *p);
+/* Recipients taken so far, newest first, linked by next. */
+struct address *smtp_probe_recipients(const struct smtp_probe *p, size_t *ret_count);
+/* DATA and the message of d, whose addrs are exactly the recipients.  YES: delivered, addresses filled as after a delivery.  NO, LATER: the answer to
+ * the content; nothing is recorded or logged.  ret->stage < PROBE_AT_END: no content left. */
+enum probe_verdict smtp_probe_send(struct smtp_probe *p, struct delivery *d, struct probe_answer *ret);
+/* For the transport: deliver over d->held when its recipients and hosts are the same.  True: done, results are set. */
+bool smtp_probe_take_over(struct delivery *d, struct host *list);
 
 #endif

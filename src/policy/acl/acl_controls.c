@@ -44,6 +44,21 @@ static const char *set_no_pipelining(struct acl_run *r, const char *o) {
   r->x->conn->early_acceptable = false;
   return NULL;
 }
+/* For the first recipient only; later it is ignored (manual ch. 44). */
+static const char *set_cutthrough(struct acl_run *r, const char *opts) {
+  struct message *m = r->x->msg;
+  bool pass = false, by_transport = false;
+  for (struct str rest = str_c(opts); rest.n > 0;) {
+    struct str o = str_cut(&rest, '/');
+    if (str_eq(o, STR("defer=pass"))) pass = true;
+    if (str_eq(o, STR("sender=transport"))) by_transport = true;
+  }
+  if (m->rcpt_count > 1 || m->prdr_requested || r->x->conn->held) return NULL;
+  m->cutthrough = pass ? CUTTHROUGH_PASS : CUTTHROUGH_SPOOL;
+  m->cutthrough_own_sender = by_transport;
+  return NULL;
+}
+
 static const char *set_no_callout_flush(struct acl_run *r, const char *o) { return (void)o, r->x->conn->no_callout_flush = true, NULL; }
 static const char *set_nothing(struct acl_run *r, const char *o) { return (void)r, (void)o, NULL; }
 
@@ -125,7 +140,7 @@ static const struct control controls[] = {
   {"allow_auth_unadvertised", 0, ONLY(ACL_BIT(CONNECT) | ACL_BIT(HELO)), set_allow_auth},
   {"caseful_local_part", 0, ONLY(ACL_BIT(RCPT)), set_caseful_on},
   {"caselower_local_part", 0, ONLY(ACL_BIT(RCPT)), set_caseful_off},
-  {"cutthrough_delivery", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
+  {"cutthrough_delivery", TAKES_OPTION, ONLY(ACL_BIT(RCPT)), set_cutthrough},
   {"debug", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
   {"dkim_disable_verify", 0, ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_NOTSMTP_BITS, set_nothing},
   {"dmarc_disable_verify", 0, ACL_BIT(DATA) | ACL_NOTSMTP_BITS, set_nothing},
