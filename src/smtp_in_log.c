@@ -212,7 +212,7 @@ static void explain_sender(struct smtp_session *s, enum acl_where where, int cod
   m->sender_verify_reported = true;
   if (first && log_selects(LS_SENDER_VERIFY_FAIL)) {
     const char *line = arena_printf(s->tmp, "%s sender verify %s for <%s>%s%s", smtp_ident(s), failed ? "fail" : "defer",
-                                    m->sender_verify_address, log && *log ? ": " : "", log ? log : "");
+                                    m->sender_verify_address, log ? ": " : "", log ? log : "");
     if (where == ACL_WHERE_DATA) receive_log_reject(m, LOG_MAIN | LOG_REJECT, line);
     else log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s", line);
   }

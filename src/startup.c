@@ -14,9 +14,12 @@
 
 #include "base/buildinfo.h"
 #include "base/rand.h"
+#include "dns_csa.h"
 #include "dns_list.h"
 #include "hints/ratelimit.h"
+#include "hints/seen.h"
 #include "host.h"
+#include "host_udp.h"
 #include "os/debug.h"
 #include "os/log.h"
 #include "os/priv.h"
@@ -356,7 +359,8 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
   if (cfg->o.process_log_path) process_info_init(cfg->o.process_log_path);
   host_init();
   route_set_find_retries((int)MIN(cfg->o.finduser_retries, INT64_C(60)));
-  static const struct acl_hooks acl_conditions = {dns_list_check, ratelimit_check};
+  static const struct acl_hooks acl_conditions = {.dnslists = dns_list_check, .ratelimit = ratelimit_check, .seen = seen_check,
+                                                  .udpsend = host_udp_send, .csa = dns_csa_verify};
   acl_set_hooks(&acl_conditions);
   if (cfg->harness_mode) {
     rand_set_seed(42);

@@ -269,10 +269,17 @@ static void print_problem(const struct address *addr, const char *what) {
   printf("\n");
 }
 
-/* -bt: route everything and show it. */
-static enum outcome print_test(struct expand_ctx *x, const char *text, struct verify_seen *seen) {
+/* fail_verify: a router took the address and then said no. */
+static void drop(struct address **list, const struct address *addr) {
+  while (*list && *list != addr) list = &(*list)->next;
+  if (*list) *list = addr->next;
+}
+
+/* -bt, and -bv with details: route everything and show it. */
+static enum outcome print_all(struct expand_ctx *x, const char *text, int mode, struct verify_seen *seen) {
   struct verify_lists l;
-  struct route_ctx rc = verify_ctx(x, &l, VERIFY_TEST);
+  struct route_ctx rc = verify_ctx(x, &l, mode);
+  const char *failed = mode == VERIFY_TEST ? "is undeliverable" : "failed to verify";
   struct address *list = address_new(x->a, text);
   enum outcome result = OUTCOME_OK;
   l.children = list;
@@ -289,7 +296,9 @@ static enum outcome print_test(struct expand_ctx *x, const char *text, struct ve
       case ROUTE_REROUTED: break;
       case ROUTE_DISCARD: printf("mail to %s is discarded\n", addr->address); break;
       case ROUTE_FAIL:
-        print_problem(addr, "is undeliverable");
+        drop(&l.local, addr);
+        drop(&l.remote, addr);
+        print_problem(addr, failed);
         result = OUTCOME_FAIL;
         break;
       case ROUTE_DEFER:
@@ -310,11 +319,9 @@ static enum outcome print_verified(struct expand_ctx *x, const char *text, bool 
   struct address *addr = NULL;
   x->verify_mode = is_recipient ? "R" : "S";
   bool is_final;
+  DEBUG(D_V) return print_all(x, text, is_recipient ? VERIFY_RECIPIENT : VERIFY_SENDER, seen);
   enum outcome o = verify_route(x, text, is_recipient ? VOPT_IS_RECIPIENT : 0, &addr, &is_final);
-  bool wants_details = false;
-  DEBUG(D_V) wants_details = true;
-  if (o == OUTCOME_OK && wants_details && addr->router) print_routed(x, addr, seen);
-  else if (o == OUTCOME_OK) printf("%s verified\n", text);
+  if (o == OUTCOME_OK) printf("%s verified\n", text);
   else printf("%s %s: %s\n", text, o == OUTCOME_FAIL ? "failed to verify" : "cannot be resolved at this time",
               text_or_empty(addr->message));
   return o;
@@ -339,7 +346,7 @@ enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_tes
   if (domain == 0)
     text = arena_printf(x->a, "%s@%s", text, is_recipient || is_test ? x->cfg->qualify_recipient : x->cfg->qualify_domain);
   struct expand_ctx saved = *x;
-  enum outcome result = is_test ? print_test(x, text, seen) : print_verified(x, text, is_recipient, seen);
+  enum outcome result = is_test ? print_all(x, text, VERIFY_TEST, seen) : print_verified(x, text, is_recipient, seen);
   *x = saved;
   fflush(stdout);
   return result;

@@ -262,6 +262,16 @@ static enum outcome dialogue(struct callout *k, struct smtp_probe *p, bool *ret_
   return o == OUTCOME_OK && ask_postmaster ? say_postmaster(k, p) : o;
 }
 
+/* Not about the domain and not for long: nothing is cached. */
+static enum outcome lacks_utf8(struct callout *k) {
+  static const char text[] = "533 no support for internationalised mailbox name";
+  k->ret->failure = "mail";
+  k->ret->log = arena_printf(k->x->a, "%s [%s] : response to \"EHLO\" did not include SMTPUTF8", k->host->name, k->host->address);
+  if (k->o->what == VERIFY_OF_RECIPIENT) k->ret->user = text;
+  else k->ret->details = explain(k, KIND_ADDRESS, text);
+  return OUTCOME_FAIL;
+}
+
 static enum outcome connect_and_ask(struct callout *k, bool *ret_again) {
   struct probe_answer a;
   struct probe_opts po = {.x = k->x, .transport = k->addr->transport, .addr = k->addr, .host = k->host, .port = k->port,
@@ -276,7 +286,7 @@ static enum outcome connect_and_ask(struct callout *k, bool *ret_again) {
     if (is_local) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "<%s>: %s", k->addr->address, a.text ? a.text : "");
     return a.verdict == PROBE_NO ? refused(k, KIND_ADDRESS, &a) : no_verdict(k, &a);
   }
-  enum outcome o = dialogue(k, p, ret_again);
+  enum outcome o = smtp_probe_lacks_utf8(p) ? lacks_utf8(k) : dialogue(k, p, ret_again);
   if (o != OUTCOME_OK || !k->keep) {
     smtp_probe_close(p);
     return o;
@@ -345,7 +355,8 @@ static enum outcome ask_hosts(struct callout *k, struct host *list) {
 
 static const char *choose_sender(struct callout *k) {
   const struct verify_opts *o = k->o;
-  if (o->use_sender && k->x->msg && k->x->msg->cutthrough_own_sender && k->addr->transport && k->addr->transport->o.return_path) {
+  bool as_transport = o->use_tptsender || (k->x->msg && k->x->msg->cutthrough_own_sender);
+  if (o->use_sender && as_transport && k->addr->transport && k->addr->transport->o.return_path) {
     const char *path = expand_string(k->x, k->addr->transport->o.return_path);
     if (path && *path) return path;
   }

@@ -13,16 +13,16 @@ const char *callout_cache_key(struct arena *a, const char *address, const char *
   return *sender ? arena_printf(a, "%s/<%s>", address, sender) : address;
 }
 
-static bool is_old(int64_t stamp, int result, int64_t now, int64_t positive_sec, int64_t negative_sec) {
+static bool is_too_old(int64_t stamp, int result, int64_t now, int64_t positive_sec, int64_t negative_sec) {
   return now - stamp > (result == CALLOUT_ACCEPT ? positive_sec : negative_sec);
 }
 
 struct hints_callout callout_cache_still_good(struct hints_callout r, int64_t now, int64_t positive_sec, int64_t negative_sec) {
-  if (r.result != CALLOUT_UNKNOWN && is_old(r.stamp, r.result, now, positive_sec, negative_sec))
+  if (r.result != CALLOUT_UNKNOWN && is_too_old(r.stamp, r.result, now, positive_sec, negative_sec))
     return (struct hints_callout){.is_domain = true};
-  if (r.postmaster_result && is_old(r.postmaster_stamp, r.postmaster_result, now, positive_sec, negative_sec)) r.postmaster_result = CALLOUT_UNKNOWN;
+  if (r.postmaster_result && is_too_old(r.postmaster_stamp, r.postmaster_result, now, positive_sec, negative_sec)) r.postmaster_result = CALLOUT_UNKNOWN;
   /* "no, I look at local parts" is worth as much as "yes, I take all" */
-  if (r.random_result && is_old(r.random_stamp, CALLOUT_ACCEPT, now, positive_sec, negative_sec)) r.random_result = CALLOUT_UNKNOWN;
+  if (r.random_result && is_too_old(r.random_stamp, CALLOUT_ACCEPT, now, positive_sec, negative_sec)) r.random_result = CALLOUT_UNKNOWN;
   return r;
 }
 
@@ -44,7 +44,8 @@ void callout_cache_read_domain(struct expand_ctx *x, const char *domain, struct 
     return;
   }
   ret->domain = callout_cache_still_good(r, time_sec(), o->callout_domain_positive_expire, o->callout_domain_negative_expire);
-  if (r.result && !ret->domain.result) narrate(x, D_VERIFY, "callout cache: domain record expired for %s", domain);
+  bool is_old = r.result && !ret->domain.result;
+  narrate(x, D_VERIFY, is_old ? "callout cache: domain record expired for %s" : "callout cache: found domain record for %s", domain);
 }
 
 void callout_cache_read_address(struct expand_ctx *x, const char *key, struct callout_facts *ret) {
@@ -54,17 +55,25 @@ void callout_cache_read_address(struct expand_ctx *x, const char *key, struct ca
     narrate(x, D_VERIFY, "callout cache: no address record found for %s", key);
     return;
   }
-  if (is_old(r.stamp, r.result, time_sec(), o->callout_positive_expire, o->callout_negative_expire))
+  if (is_too_old(r.stamp, r.result, time_sec(), o->callout_positive_expire, o->callout_negative_expire)) {
     narrate(x, D_VERIFY, "callout cache: address record expired for %s", key);
-  else
-    ret->address_result = r.result;
+    return;
+  }
+  narrate(x, D_VERIFY, "callout cache: found address record for %s", key);
+  ret->address_result = r.result;
 }
 
 static void put(struct expand_ctx *x, struct hints_db *db, const char *key, const struct hints_callout *r) {
   struct strbuf b = strbuf_new(x->a);
   hints_put_callout(&b, r);
   int rc = hints_put(db, key, strbuf_str(&b));
-  if (rc == 0) narrate(x, D_VERIFY, "wrote callout cache %s record for %s", r->is_domain ? "domain" : "address", key);
+  if (rc != 0) return;
+  if (!r->is_domain) {
+    narrate(x, D_VERIFY, "wrote %s callout cache address record for %s", r->result == CALLOUT_ACCEPT ? "positive" : "negative", key);
+    return;
+  }
+  narrate(x, D_VERIFY, "wrote callout cache domain record for %s:", key);
+  narrate(x, D_VERIFY, "  result=%d postmaster=%d random=%d", r->result, r->postmaster_result, r->random_result);
 }
 
 void callout_cache_write(struct expand_ctx *x, const char *domain, const char *key, struct callout_facts *facts) {

@@ -9,6 +9,7 @@
 #include "base/ip.h"
 #include "base/timeutil.h"
 #include "dns.h"
+#include "dns_csa.h"
 #include "lookups/lookups_priv.h"
 #include "policy/match.h"
 
@@ -17,7 +18,7 @@ enum { TLSA_DATA_MAX = 8192, PARENTS_MAX = 64 };
 
 enum mode { MODE_LAX, MODE_STRICT, MODE_NEVER };
 
-enum pseudo { PLAIN, ADDRESSES, MX_HOSTS, ZONE_NS };
+enum pseudo { PLAIN, ADDRESSES, MX_HOSTS, ZONE_NS, CSA };
 
 struct query {
   char sep;
@@ -36,6 +37,7 @@ static const struct {
   enum pseudo pseudo;
 } types[] = {
   {"a", DNS_T_A, PLAIN},     {"a+", DNS_T_AAAA, ADDRESSES}, {"aaaa", DNS_T_AAAA, PLAIN}, {"cname", DNS_T_CNAME, PLAIN},
+  {"csa", DNS_T_SRV, CSA},
   {"mx", DNS_T_MX, PLAIN},   {"mxh", DNS_T_MX, MX_HOSTS},   {"ns", DNS_T_NS, PLAIN},     {"ptr", DNS_T_PTR, PLAIN},
   {"soa", DNS_T_SOA, PLAIN}, {"spf", DNS_T_SPF, PLAIN},     {"srv", DNS_T_SRV, PLAIN},   {"tlsa", DNS_T_TLSA, PLAIN},
   {"txt", DNS_T_TXT, PLAIN}, {"zns", DNS_T_NS, ZONE_NS},
@@ -214,7 +216,31 @@ static bool one_name(struct expand_ctx *x, const struct query *q, const char *na
   return true;
 }
 
+/* Client SMTP authorization: the code and the host it is about. */
+static bool one_csa(struct expand_ctx *x, const struct query *q, const char *item, struct outcome_so_far *r) {
+  struct dns_answer ans = {0};
+  const char *target = "";
+  char code = '?';
+  switch (dns_csa_find(x, item, &q->dns, &code, &target, &ans)) {
+  case DNS_NOMATCH:
+  case DNS_NODATA: return true;
+  case DNS_AGAIN:
+  case DNS_FAIL:
+    if (q->defer == MODE_STRICT) return false;
+    if (q->defer == MODE_LAX) r->deferred = true;
+    return true;
+  case DNS_SUCCEED: break;
+  }
+  r->any_insecure = true;
+  r->ttl_sec = MIN(r->ttl_sec, ans.min_ttl);
+  if (r->records++ > 0) strbuf_addc(&r->text, q->sep);
+  strbuf_addf(&r->text, "%c%c", code, q->item_sep ? q->item_sep : ' ');
+  strbuf_adds(&r->text, host_text(target));
+  return true;
+}
+
 static bool one_item(struct expand_ctx *x, const struct query *q, const char *item, struct outcome_so_far *r) {
+  if (q->pseudo == CSA) return one_csa(x, q, item, r);
   char reversed[128];
   struct ip ip;
   if (q->type == DNS_T_PTR && ip_parse(str_c(item), &ip))

@@ -23,6 +23,25 @@ extern unsigned debug_selector; /* on the list of allowed globals */
 bool debug_parse(const char *text, unsigned *ret);
 /* To stderr; adds the pid when D_PID is on and several processes may write.  No newline is added. */
 void debug_printf(const char *fmt, ...) PRINTF(1, 2);
+
+/* --- a debug log for one process (control = debug) --- */
+
+struct debug_log_opts {
+  int fd;                  /* taken over */
+  const char *path;
+  unsigned bits;
+  size_t pretrigger_bytes; /* 0: write at once; else keep the newest lines until debug_log_trigger() */
+  bool on_panic;           /* a line for the panic log is a trigger */
+};
+/* From here on debug lines go to the file; when debugging was on before, to stderr as well.  A log that is open is closed first. */
+void debug_log_start(const struct debug_log_opts *o);
+bool debug_log_is_open(void);
+/* Write what was kept, and from now on at once. */
+void debug_log_trigger(void);
+void debug_log_panic(void);
+/* End it; and_remove: as if it had never been. */
+void debug_log_stop(bool and_remove);
+
 /* Change by how much lines are indented (a dialogue inside of an ACL); the level that is now in force. */
 int debug_indent(int delta);
 /* Put this constant text in front of each line. */

@@ -21,9 +21,9 @@
 #include "os/priv.h"
 #include "os/sys.h"
 
-enum { LINE_MAX_BYTES = 8192, KIND_MAIN = 0, KIND_REJECT, KIND_PANIC, KINDS };
+enum { LINE_MAX_BYTES = 8192, KIND_MAIN = 0, KIND_REJECT, KIND_PANIC, KINDS, KIND_DEBUG = KINDS };
 
-static const char *const kind_names[KINDS] = {"main", "reject", "panic"};
+static const char *const kind_names[KINDS + 1] = {"main", "reject", "panic", "debug"};
 
 struct log_file {
   int fd;
@@ -315,6 +315,17 @@ static int open_log(const char *path) {
   }
 }
 
+int log_open_debug(const char *tag, char *path, size_t size) {
+  char stamp[16], base[512];
+  if (strlen(tag) > 64) return -ENAMETOOLONG;
+  for (const char *p = tag; *p; p++)
+    if (*p == '/' || !is_plain((unsigned char)*p)) return -EINVAL;
+  if (path_item().n == 0) return -ENOENT;
+  make_path(KIND_DEBUG, base, sizeof base, stamp);
+  if ((size_t)snprintf(path, size, "%s%s", base, tag) >= size) return -ENAMETOOLONG;
+  return open_log(path);
+}
+
 static int log_fd(int kind) {
   struct log_file *f = &log_state.file[kind];
   if (f->fd >= 0) {
@@ -397,6 +408,12 @@ static void tell_user(enum log_sel sel, unsigned dest, const char *text) {
   if (!log_state.s.to_stderr && !debug_selector) return;
   if (log_state.s.stderr_only && !(debug_selector & ~(unsigned)D_V)) return; /* -bh shows lines in its own way */
   bool named = sel >= 0 && sel < LS_COUNT;
+  if (debug_log_is_open()) {
+    debug_printf("LOG:%s%s%s%s%s\n", named ? " " : "", named ? selector_names[sel] : "", dest & LOG_MAIN ? " MAIN" : "",
+                 dest & LOG_PANIC ? " PANIC" : "", dest & LOG_REJECT ? " REJECT" : "");
+    debug_printf("  %s\n", text);
+    return;
+  }
   fprintf(stderr, "LOG:%s%s%s%s%s\n  %s\n", named ? " " : "", named ? selector_names[sel] : "", dest & LOG_MAIN ? " MAIN" : "",
           dest & LOG_PANIC ? " PANIC" : "", dest & LOG_REJECT ? " REJECT" : "", text);
   fflush(stderr);
@@ -422,6 +439,7 @@ static void write_all(unsigned dest, const char *line, size_t text_at, const cha
   if ((dest & LOG_REJECT) && log_state.s.write_rejectlog && (!wants_syslog() || path_item().n || log_state.s.syslog_duplication))
     write_kind(KIND_REJECT, line, extra);
   if (dest & LOG_PANIC) {
+    debug_log_panic();
     write_kind(KIND_PANIC, line, NULL);
     if (!log_state.s.to_stderr && !debug_selector && !(dest & LOG_QUIET)) fprintf(stderr, "%s\n", line);
   }

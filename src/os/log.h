@@ -77,6 +77,8 @@ bool log_selects(enum log_sel sel);
 /* Name of bit i, LS_COUNT of them in sorted order (all is extra). */
 const char *log_selector_name(int i);
 
+/* Open the debug log beside the others: named "debug" plus the tag (no slash, nothing unprintable).  The path in path; fd or -errno. */
+int log_open_debug(const char *tag, char *path, size_t size);
 /* Write one line when sel is LS_ALWAYS or selected.  LOG_PANIC|LOG_DIE does not return. */
 void log_write(enum log_sel sel, unsigned dest, const char *fmt, ...) PRINTF(3, 4);
 void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) PRINTF(3, 0);

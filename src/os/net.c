@@ -288,3 +288,14 @@ const char *net_host_name(struct arena *a) {
   if (res) freeaddrinfo(res);
   return copy;
 }
+
+int net_send_datagram(const struct net_end *to, const void *p, size_t n) {
+  union any_addr u;
+  socklen_t len = addr_make(&u, &to->ip, to->port);
+  int fd = socket(u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return -errno;
+  ssize_t sent = sendto(fd, p, n, MSG_NOSIGNAL, &u.sa, len);
+  int rc = sent < 0 ? -errno : (int)sent;
+  (void)close(fd);
+  return rc;
+}

@@ -59,4 +59,7 @@ int net_service_port(const char *name);
 /* Canonical, fully qualified name of this host, from uname and the resolver; arena copy. */
 const char *net_host_name(struct arena *a);
 
+/* One datagram, without waiting: the bytes that went or -errno. */
+int net_send_datagram(const struct net_end *to, const void *p, size_t n);
+
 #endif

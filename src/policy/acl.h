@@ -20,7 +20,7 @@ struct verify_opts {
   enum { VERIFY_OF_SENDER, VERIFY_OF_RECIPIENT, VERIFY_OF_HEADER } what;
   bool defer_ok, success_on_redirect, no_details;
   bool callout;
-  bool callout_defer_ok, no_cache, random, use_sender, use_postmaster, full_postmaster, hold;
+  bool callout_defer_ok, no_cache, random, use_sender, use_tptsender, use_postmaster, full_postmaster, hold;
   int64_t timeout_sec, connect_sec, maxwait_sec; /* connect, maxwait: < 0 not given */
   const char *mailfrom;             /* sender in MAIL, NULL not given */
   const char *postmaster_mailfrom;  /* check postmaster with this sender, NULL: do not */
@@ -77,6 +77,9 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
 struct acl_hooks {
   enum outcome (*dnslists)(struct expand_ctx *x, const char *list, const char **ret_log);
   enum outcome (*ratelimit)(struct expand_ctx *x, enum acl_where where, const char *arg, const char **ret_log);
+  enum outcome (*seen)(struct expand_ctx *x, const char *arg, const char **ret_log);          /* this and the next: expanded */
+  enum outcome (*udpsend)(struct expand_ctx *x, const char *arg, const char **ret_log);
+  enum outcome (*csa)(struct expand_ctx *x, const char *domain, const char **ret_log);        /* domain NULL: the client's name */
 };
 void acl_set_hooks(const struct acl_hooks *h);
 

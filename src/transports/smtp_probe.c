@@ -150,6 +150,11 @@ static bool ask(struct smtp_probe *p, enum smtp_at at, const char *line, struct 
   return ret->verdict == PROBE_YES;
 }
 
+bool smtp_probe_lacks_utf8(const struct smtp_probe *p) {
+  const struct message *m = p->d.msg;
+  return m && m->smtputf8 && !m->utf8_downcvt && !(p->s->facts.features & EHLO_SMTPUTF8);
+}
+
 bool smtp_probe_mail(struct smtp_probe *p, const char *sender, int64_t size, struct probe_answer *ret) {
   bool says_size = size >= 0 && (p->s->facts.features & EHLO_SIZE) && p->ob.size_addition >= 0;
   const char *limit = says_size ? arena_printf_t(p->a, UNTAINTED, " SIZE=%lld", (long long)(size + p->ob.size_addition)) : "";

@@ -42,6 +42,8 @@ struct host *smtp_probe_host_list(struct expand_ctx *x, struct transport *t, str
 bool smtp_probe_find(struct expand_ctx *x, struct transport *t, struct address *addr, struct host *h, const char **ret_error);
 /* Connect and greet.  NULL: *ret says why not, the connection is closed. */
 struct smtp_probe *smtp_probe_open(const struct probe_opts *o, struct probe_answer *ret);
+/* Does the server lack what the message's addresses need (SMTPUTF8)? */
+bool smtp_probe_lacks_utf8(const struct smtp_probe *p);
 /* MAIL; size < 0: not known.  RCPT; RSET.  True for 2xx; ret is always filled. */
 bool smtp_probe_mail(struct smtp_probe *p, const char *sender, int64_t size, struct probe_answer *ret);
 bool smtp_probe_rcpt(struct smtp_probe *p, const char *recipient, struct probe_answer *ret);

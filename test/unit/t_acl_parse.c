@@ -53,7 +53,6 @@ static void errors(void **state) {
     {"accept set acl_mfoo = 1", "invalid variable name after \"set\" in ACL modifier \"set acl_mfoo = 1\" "
                                 "(digit or underscore must follow acl_c or acl_m)"},
     {"accept malware = *", "ACL condition \"malware\" is not supported by this build"},
-    {"require verify = csa", "ACL condition \"verify = csa\" is not supported by this build"},
     {"accept control = dscp/ef", "ACL control \"dscp\" is not supported by this build"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

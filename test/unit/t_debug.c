@@ -64,8 +64,55 @@ static void pid_marks_stand_at_line_starts(void **state) {
   CHECK_STR("stderr", scratch_read("err"), want);
 }
 
+static void read_all(const char *path, char *buf, size_t size) {
+  int fd = open(path, O_RDONLY);
+  ssize_t n = fd >= 0 ? read(fd, buf, size - 1) : 0;
+  buf[n > 0 ? n : 0] = 0;
+  if (fd >= 0) close(fd);
+}
+
+static void start_log(const char *path, size_t pretrigger, bool on_panic) {
+  struct debug_log_opts o = {.fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600), .path = path, .bits = D_ACL,
+                             .pretrigger_bytes = pretrigger, .on_panic = on_panic};
+  assert_true(o.fd >= 0);
+  debug_log_start(&o);
+}
+
+/* control = debug (manual ch. 44): lines at once, or the newest ones when something happens; kill leaves nothing. */
+static void debug_log(void **state) {
+  (void)state;
+  char got[400];
+  const char *path = scratch_path("debuglog");
+  start_log(path, 0, false);
+  assert_int_equal(debug_selector, D_ACL);
+  debug_printf("one\n");
+  debug_log_stop(false);
+  assert_int_equal(debug_selector, 0);
+  read_all(path, got, sizeof got);
+  assert_string_equal(got, "one\ndebug terminated by stop\n");
+
+  start_log(path, 20, true);
+  for (int i = 0; i < 9; i++) debug_printf("line %d\n", i);
+  read_all(path, got, sizeof got);
+  assert_string_equal(got, "");
+  debug_log_panic();
+  debug_printf("more\n");
+  read_all(path, got, sizeof got);
+  assert_string_equal(got, "line 7\nline 8\nmore\n"); /* 20 bytes hold two whole lines and the end of a third, which is left out */
+  debug_log_stop(true);
+  assert_int_equal(access(path, F_OK), -1);
+
+  start_log(path, 100, false);
+  debug_printf("never asked for\n");
+  debug_log_panic();
+  debug_log_stop(false);
+  read_all(path, got, sizeof got);
+  assert_string_equal(got, "");
+  assert_false(debug_log_is_open());
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(selectors), cmocka_unit_test(what_is_no_selector),
-                                     cmocka_unit_test(pid_marks_stand_at_line_starts)};
+                                     cmocka_unit_test(pid_marks_stand_at_line_starts), cmocka_unit_test(debug_log)};
   return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

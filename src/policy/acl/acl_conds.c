@@ -11,10 +11,21 @@
 static const struct acl_hooks *hooks; /* set once at start-up */
 
 void acl_set_hooks(const struct acl_hooks *h) { hooks = h; }
+const struct acl_hooks *acl_get_hooks(void) { return hooks; }
 
 static enum outcome cond_dnslists(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
   return hooks ? hooks->dnslists(r->x, arg, &r->log_text) : OUTCOME_ERROR;
+}
+
+static enum outcome cond_seen(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  return hooks && hooks->seen ? hooks->seen(r->x, arg, &r->log_text) : OUTCOME_ERROR;
+}
+
+static enum outcome mod_udpsend(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  return hooks && hooks->udpsend ? hooks->udpsend(r->x, arg, &r->log_text) : OUTCOME_ERROR;
 }
 
 static enum outcome cond_ratelimit(struct acl_run *r, const struct acl_cond *c, const char *arg) {
@@ -166,14 +177,14 @@ const struct acl_cond_type acl_cond_types[] = {
   {"recipients", 0, ~ACL_BIT(RCPT), cond_recipients, "recipient is in the address list"},
   {"regex", UNBUILT, 0, NULL, "regular expressions over the message"},
   {"remove_header", MOD | EXP, ONLY_RECEIVING, acl_mod_remove_header, "remove header lines at acceptance"},
-  {"seen", UNBUILT, 0, NULL, "was this key seen before"},
+  {"seen", EXP, 0, cond_seen, "was this key seen before"},
   {"sender_domains", 0, NO_SENDER_BITS, cond_sender_domains, "domain of the sender is in the list"},
   {"senders", 0, NO_SENDER_BITS, cond_senders, "sender is in the address list"},
   {"set", MOD | EXP, 0, acl_mod_set, "set a variable"},
   {"spam", UNBUILT, 0, NULL, "spam scanner"},
   {"spf", UNBUILT, 0, NULL, "SPF result"},
   {"spf_guess", UNBUILT, 0, NULL, "SPF best guess"},
-  {"udpsend", MOD | UNBUILT, 0, NULL, "send a datagram"},
+  {"udpsend", MOD | EXP, 0, mod_udpsend, "send a datagram"},
   {"verify", EXP, 0, acl_cond_verify, "verification of addresses, headers, HELO, host name"},
 };
 const size_t acl_cond_type_count = ARRAY_SIZE(acl_cond_types);

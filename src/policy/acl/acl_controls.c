@@ -3,6 +3,8 @@
  *
  * Floor: policy.  Session controls act on struct conn, message controls on struct message.  Names whose subsystem is
  * not built are refused when the configuration is read.  Manual ch. 44 "Use of the control modifier". */
+#include "os/debug.h"
+#include "os/log.h"
 #include "policy/acl/acl_priv.h"
 #include "policy/match.h"
 
@@ -71,6 +73,50 @@ static const char *set_fake(struct acl_run *r, const char *o, bool reject) {
 }
 static const char *set_fakereject(struct acl_run *r, const char *o) { return set_fake(r, o, true); }
 static const char *set_fakedefer(struct acl_run *r, const char *o) { return set_fake(r, o, false); }
+
+struct debug_request {
+  const char *tag;
+  struct debug_log_opts o;
+  bool is_stop, is_kill, is_now, wants_log;
+};
+
+static const char *debug_option(struct arena *a, struct str w, struct debug_request *q) {
+  struct str value = w, name = str_cut(&value, '=');
+  uint64_t n;
+  if (str_eq(w, STR("stop"))) q->is_stop = true;
+  else if (str_eq(w, STR("kill"))) q->is_kill = true;
+  else if (str_eq(name, STR("tag"))) q->tag = str_dup(a, value), q->wants_log = true;
+  else if (str_eq(name, STR("opts"))) return q->wants_log = true, debug_parse(str_dup(a, value), &q->o.bits) ? NULL : "syntax";
+  else if (str_eq(name, STR("pretrigger"))) return q->wants_log = true, str_parse_u64(value, &n) ? (q->o.pretrigger_bytes = n, NULL) : "syntax";
+  else if (str_eq(w, STR("trigger=now"))) q->is_now = true;
+  else if (str_eq(w, STR("trigger=paniclog"))) q->o.on_panic = true;
+  else return "syntax";
+  return NULL;
+}
+
+/* A debug log of this process, beside the other logs.  A log that cannot be had is no reason to refuse mail. */
+static const char *set_debug(struct acl_run *r, const char *opts) {
+  struct debug_request q = {.tag = ""};
+  char path[1024];
+  if (!debug_parse("", &q.o.bits)) return "syntax";
+  for (struct str rest = str_c(opts); rest.n > 0;) {
+    struct str w = str_cut(&rest, '/');
+    const char *error = w.n ? debug_option(r->x->a, w, &q) : NULL;
+    if (error) return error;
+  }
+  if (q.is_stop || q.is_kill) return debug_log_stop(q.is_kill), NULL;
+  if (q.is_now && debug_log_is_open() && !q.wants_log) return debug_log_trigger(), NULL;
+  if (r->x->conn->host_checking || (debug_log_is_open() && !q.wants_log)) return NULL;
+  q.o.path = path;
+  q.o.fd = log_open_debug(q.tag, path, sizeof path);
+  if (q.o.fd < 0) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "debug log with tag \"%s\" cannot be opened: %s", q.tag, strerror(-q.o.fd));
+    return NULL;
+  }
+  debug_log_start(&q.o);
+  if (q.is_now) debug_log_trigger();
+  return NULL;
+}
 
 static const char *set_freeze(struct acl_run *r, const char *o) {
   struct message *m = r->x->msg;
@@ -141,7 +187,7 @@ static const struct control controls[] = {
   {"caseful_local_part", 0, ONLY(ACL_BIT(RCPT)), set_caseful_on},
   {"caselower_local_part", 0, ONLY(ACL_BIT(RCPT)), set_caseful_off},
   {"cutthrough_delivery", TAKES_OPTION, ONLY(ACL_BIT(RCPT)), set_cutthrough},
-  {"debug", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
+  {"debug", TAKES_OPTION, 0, set_debug},
   {"dkim_disable_verify", 0, ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_NOTSMTP_BITS, set_nothing},
   {"dmarc_disable_verify", 0, ACL_BIT(DATA) | ACL_NOTSMTP_BITS, set_nothing},
   {"dmarc_enable_forensic", CONTROL_UNBUILT, 0, NULL},

@@ -69,6 +69,9 @@ extern const struct acl_cond_type acl_cond_types[];
 extern const size_t acl_cond_type_count;
 const struct acl_cond_type *acl_find_cond_type(struct str name);
 
+/* What acl_set_hooks() was given, NULL nothing. */
+const struct acl_hooks *acl_get_hooks(void);
+
 /* Run one ACL by name or text at a nesting depth. */
 enum outcome acl_run_text(struct acl_run *outer, const char *text);
 
@@ -91,7 +94,7 @@ void acl_log_warning(struct acl_run *r, const char *text);
 enum outcome acl_mod_control(struct acl_run *r, const struct acl_cond *c, const char *arg);
 /* Configuration-time check of a constant control argument: error text or NULL. */
 const char *acl_control_refusal(struct arena *a, const char *arg);
-/* The same for verify: csa, arc and quota checks are refused when the configuration is read, not when a client waits. */
+/* The same for verify: arc and quota checks are refused when the configuration is read, not when a client waits. */
 const char *acl_verify_refusal(struct arena *a, const char *arg);
 
 /* acl_verify_opts.c */

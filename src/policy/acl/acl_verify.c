@@ -236,6 +236,13 @@ static enum outcome reverse_lookup(struct acl_run *r, struct str opts) {
   return o;
 }
 
+/* The domain may be given; it was expanded with the rest. */
+static enum outcome csa(struct acl_run *r, struct str domain) {
+  const struct acl_hooks *h = acl_get_hooks();
+  if (!h || !h->csa) return not_built(r, "csa");
+  return h->csa(r->x, domain.n ? str_dup(r->x->a, str_trim(domain)) : NULL, &r->log_text);
+}
+
 /* What takes no options. */
 static bool has_no_options(struct str word) {
   static const char *const names[] = {"certificate", "helo", "header_syntax", "header_names_ascii"};
@@ -266,7 +273,8 @@ static enum outcome verify_word(struct acl_run *r, const char *arg) {
     if (!r->x->conn || !r->x->conn->from.host_address) return OUTCOME_OK;
     return r->env->verify_helo ? r->env->verify_helo(r->env, r->x) : not_built(r, "helo");
   }
-  if (str_eqic(word, STR("csa")) || str_eqic(word, STR("arc"))) return not_built(r, arg);
+  if (str_eqic(word, STR("csa"))) return csa(r, rest);
+  if (str_eqic(word, STR("arc"))) return not_built(r, arg);
   if (str_eqic(word, STR("header_syntax")) || str_eqic(word, STR("header_sender")) || str_eqic(word, STR("header_names_ascii")) ||
       str_eqic(word, STR("not_blind")))
     return verify_header(r, arg, word, rest);
@@ -285,7 +293,7 @@ bad:
 }
 
 const char *acl_verify_refusal(struct arena *a, const char *arg) {
-  static const char *const unbuilt[] = {"csa", "arc", "quota"};
+  static const char *const unbuilt[] = {"arc", "quota"};
   struct str rest = str_c(arg);
   while (rest.n > 0) {
     struct str option = str_trim(str_cut(&rest, '/')), word = str_trim(str_cut(&option, '='));

@@ -11,7 +11,7 @@ enum { CALLOUT_TIMEOUT_DEFAULT_SEC = 30 };
 enum value { VALUE_NONE, VALUE_TIME, VALUE_TEXT };
 
 enum param { P_CONNECT, P_DEFER_OK, P_FULLPOSTMASTER, P_HOLD, P_MAILFROM, P_MAXWAIT, P_NO_CACHE, P_POSTMASTER, P_POSTMASTER_MAILFROM,
-             P_RANDOM, P_USE_POSTMASTER, P_USE_SENDER };
+             P_RANDOM, P_USE_POSTMASTER, P_USE_SENDER, P_USE_TPTSENDER };
 
 static const struct {
   const char *name;
@@ -30,6 +30,7 @@ static const struct {
   {"random", P_RANDOM, VALUE_NONE},
   {"use_postmaster", P_USE_POSTMASTER, VALUE_NONE},
   {"use_sender", P_USE_SENDER, VALUE_NONE},
+  {"use_tptsender", P_USE_TPTSENDER, VALUE_NONE},
 };
 
 struct parse {
@@ -60,6 +61,7 @@ static void set_param(struct parse *p, enum param which, struct str text, int64_
     case P_RANDOM: o->random = true; break;
     case P_USE_POSTMASTER: o->use_postmaster = true; break;
     case P_USE_SENDER: o->use_sender = true; break;
+    case P_USE_TPTSENDER: o->use_sender = o->use_tptsender = true; break;
   }
 }
 
