@@ -11,6 +11,7 @@
 #include "deliver_priv.h"
 #include "os/debug.h"
 #include "os/log.h"
+#include "transports/drivers.h"
 #include "transports/smtp_probe.h"
 #include "verify.h"
 
@@ -150,9 +151,12 @@ enum cutthrough_end cutthrough_send(struct expand_ctx *x, const char *ident, con
   struct delivery d = {.cfg = x->cfg, .arena = m->arena, .msg = m, .transport = addrs->transport, .addrs = addrs, .x = &own,
                        .return_path = sender, .msglog_fd = -1, .sequence = 1};
   struct probe_answer a;
+  enum cutthrough_end end = CUTTHROUGH_NOT_DONE;
   smtp_probe_use(c->held, m->arena);
-  (void)smtp_probe_send(c->held, &d, &a);
-  enum cutthrough_end end = finish(x, ident, &a, ret_reply);
+  if (!transport_size_refused(&d)) {
+    (void)smtp_probe_send(c->held, &d, &a);
+    end = finish(x, ident, &a, ret_reply);
+  }
   cutthrough_cancel(c);
   return end;
 }

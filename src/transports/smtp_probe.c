@@ -261,11 +261,19 @@ static bool is_host(const struct smtp_probe *p, const struct host *h, int port) 
          (h->port ? h->port : port) == p->s->port;
 }
 
+/* One more recipient in this transaction? */
+static bool has_room(const struct smtp_probe *p, const struct address *addr) {
+  enum { RECIPIENTS_MAX = 100 };
+  size_t max = p->s->facts.limit_rcptmax ? MIN((size_t)p->s->facts.limit_rcptmax, (size_t)RECIPIENTS_MAX) : RECIPIENTS_MAX;
+  if (p->kept_count >= max) return false;
+  return !p->s->dane || !p->kept || strcmpic(p->kept->domain, addr->domain) == 0; /* DANE vouches for one domain */
+}
+
 bool smtp_probe_fits(struct smtp_probe *p, struct expand_ctx *x, struct address *addr, struct host *first, int port, const char *sender) {
   const char *error, *interface = NULL;
   struct expand_ctx own = *x;
   struct delivery d;
-  if (p->s->dead || addr->transport != p->d.transport || strcmp(sender, p->sender) != 0 || !is_host(p, first, port)) return false;
+  if (p->s->dead || !has_room(p, addr) || addr->transport != p->d.transport || strcmp(sender, p->sender) != 0 || !is_host(p, first, port)) return false;
   fill_delivery(&d, &own, x->a, addr->transport, addr);
   own.host = first;
   return smtp_probe_interface(&d, first, &interface, &error) && same_text(interface, p->s->interface);
@@ -289,7 +297,19 @@ static void send_content(struct smtp_probe *p, struct delivery *d) {
   if (smtp_reap_envelope(s) && s->fail.trouble == TROUBLE_NONE) IGNORE_RESULT(smtp_send_content(s, s->job->rcpts, s->job->rcpt_count));
 }
 
+/* RCPT went out without what DSN wants to be said there, and the transport may refuse such a message. */
+static bool is_plain_message(const struct smtp_probe *p, const struct delivery *d) {
+  const struct message *m = d->msg;
+  int64_t limit = p->ob.message_linelength_limit;
+  if (m->dsn_envid || m->dsn_ret != DSN_RET_NONE || (limit > 0 && m->max_received_linelength > limit)) return false;
+  for (size_t i = 0; i < m->recipient_count; i++)
+    if (m->recipients[i].dsn_flags || m->recipients[i].orcpt) return false;
+  return true;
+}
+
 enum probe_verdict smtp_probe_send(struct smtp_probe *p, struct delivery *d, struct probe_answer *ret) {
+  *ret = (struct probe_answer){.verdict = PROBE_LATER, .stage = PROBE_AT_DATA};
+  if (!is_plain_message(p, d)) return PROBE_LATER;
   send_content(p, d);
   const struct smtp_failure *f = &p->s->fail;
   *ret = (struct probe_answer){.verdict = PROBE_YES, .stage = PROBE_AT_END};
@@ -314,7 +334,8 @@ bool smtp_probe_take_over(struct delivery *d, struct host *list) {
   if (!p) return false;
   /* The sender was the session's; a router or the transport may have put another in its place. */
   bool same_sender = p->sender && d->return_path && (strcmp(d->return_path, p->sender) == 0 || same_text(d->return_path, d->msg->sender));
-  bool fits = same_sender && !p->s->dead && d->transport == p->d.transport && is_host(p, list, p->s->port) && has_all(p, d);
+  bool fits = same_sender && !p->s->dead && d->transport == p->d.transport && is_host(p, list, p->s->port) && has_all(p, d) &&
+              is_plain_message(p, d);
   if (!fits) return false;
   *d->held = NULL;
   smtp_probe_use(p, d->arena);

@@ -5,6 +5,7 @@
 
 #include "hints/callout_cache.h"
 #include "policy/acl/acl_priv.h"
+#include "transports/smtp_probe.h"
 #include "verify_callout.h"
 
 #define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -206,10 +207,87 @@ static void test_unprintable(void **state) {
   call_free(&k);
 }
 
+/* ---- the message over the same connection ----------------------------------------------------------------- */
+
+static struct smtp_probe *open_and_keep(struct client *c, struct server *s) {
+  struct probe_answer a;
+  struct host *h = c->d.addrs->host_list;
+  struct probe_opts o = {.x = &c->x, .transport = &c->t, .addr = c->d.addrs, .host = h, .port = s->port};
+  struct smtp_probe *p = smtp_probe_open(&o, &a);
+  assert_non_null(p);
+  assert_true(smtp_probe_mail(p, "s@me.test", -1, &a));
+  assert_true(smtp_probe_rcpt(p, "a@x.test", &a));
+  smtp_probe_keep(p, c->d.addrs);
+  return p;
+}
+
+static void test_message_follows(void **state) {
+  (void)state;
+  struct {
+    const char *const *script;
+    unsigned dsn_flags;
+    enum probe_verdict want;
+    enum probe_stage stage;
+  } rows[] = {
+    {SCRIPT(HELLO, "<MAIL", ">250 ok\n", "<RCPT", ">250 ok\n", "<DATA", ">354 go\n", "data", ">250 taken\n", BYE), 0, PROBE_YES, PROBE_AT_END},
+    {SCRIPT(HELLO, "<MAIL", ">250 ok\n", "<RCPT", ">250 ok\n", "<DATA", ">354 go\n", "data", ">550 no\n", BYE), 0, PROBE_NO, PROBE_AT_END},
+    {SCRIPT(HELLO, "<MAIL", ">250 ok\n", "<RCPT", ">250 ok\n", "<DATA", ">354 go\n", "data", "close"), 0, PROBE_LATER, PROBE_AT_END},
+    {SCRIPT(HELLO, "<MAIL", ">250 ok\n", "<RCPT", ">250 ok\n", "<DATA", ">550 no\n", BYE), 0, PROBE_LATER, PROBE_AT_DATA}, /* not about the message */
+    {SCRIPT(HELLO, "<MAIL", ">250 ok\n", "<RCPT", ">250 ok\n", BYE), DSN_SUCCESS, PROBE_LATER, PROBE_AT_DATA}, /* NOTIFY was not said */
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct client c;
+    struct probe_answer a;
+    client_new(&c, "body\n.dot\n", 1);
+    c.d.addrs->transport = &c.t;
+    message_add_recipient(c.m, "a@x.test")->dsn_flags = rows[i].dsn_flags;
+    struct server s = {.scripts = {rows[i].script}};
+    server_start(&s);
+    client_host(&c, s.port);
+    struct smtp_probe *p = open_and_keep(&c, &s);
+    struct address *first = smtp_probe_recipients(p, NULL);
+    assert_ptr_equal(first, c.d.addrs);
+    enum probe_verdict got = smtp_probe_send(p, &c.d, &a);
+    if (got != rows[i].want || a.stage != rows[i].stage) fail_msg("row %zu: verdict %d at %d", i, (int)got, (int)a.stage);
+    if (got == PROBE_YES) assert_string_equal(c.d.addrs->confirmation, "250 taken");
+    smtp_probe_close(p);
+    server_finish(&s);
+    if (i == 0) assert_non_null(strstr(s.got[0], "Subject: t\r\n\r\nbody\r\n..dot\r\n.\r\n"));
+    client_free(&c);
+  }
+}
+
+/* Another sender, another host or another port is another connection; a server's limit is kept. */
+static void test_fits(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 2);
+  for (struct address *a = c.d.addrs; a; a = a->next) a->transport = &c.t;
+  struct server s = {.scripts = {SCRIPT(">220 hi\n", "<EHLO me.test", ">250-hi\n250 LIMITS RCPTMAX=2\n", "<MAIL", ">250 ok\n", "<RCPT", ">250 ok\n", BYE)}};
+  server_start(&s);
+  client_host(&c, s.port);
+  struct address *first = c.d.addrs, *second = first->next;
+  struct host *h = first->host_list, other = *h;
+  other.address = "127.0.0.2";
+  struct smtp_probe *p = open_and_keep(&c, &s);
+  assert_true(smtp_probe_fits(p, &c.x, second, h, 25, "s@me.test"));
+  assert_false(smtp_probe_fits(p, &c.x, second, h, 25, "t@me.test"));
+  assert_false(smtp_probe_fits(p, &c.x, second, &other, 25, "s@me.test"));
+  other = *h;
+  other.port = s.port + 1;
+  assert_false(smtp_probe_fits(p, &c.x, second, &other, 25, "s@me.test"));
+  smtp_probe_keep(p, second);
+  assert_false(smtp_probe_fits(p, &c.x, second, h, 25, "s@me.test"));
+  smtp_probe_close(p);
+  server_finish(&s);
+  client_free(&c);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_option_errors), cmocka_unit_test(test_option_values), cmocka_unit_test(test_expiry),
     cmocka_unit_test(test_verdicts),      cmocka_unit_test(test_next_host),     cmocka_unit_test(test_unprintable),
+    cmocka_unit_test(test_message_follows), cmocka_unit_test(test_fits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
