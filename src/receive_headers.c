@@ -347,8 +347,7 @@ static void rewrite_envelope(struct reception *r) {
 
 static void qualify_headers(struct reception *r) {
   for (struct header_line *h = r->m->headers; h; h = h->next) {
-    bool may = strchr("TCB", h->type) ? r->m->allow_unqualified_recipient : r->m->allow_unqualified_sender;
-    const char *text = strchr("BCFRST", h->type) && (may || r->c->cfg->rewrite_rules) ? qualify_header(r, h) : NULL;
+    const char *text = strchr("BCFRST", h->type) ? qualify_header(r, h) : NULL;
     if (text) h = replace_header(r->m, h, text);
   }
 }
