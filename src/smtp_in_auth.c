@@ -74,6 +74,8 @@ static enum auth_status ask(struct auth_server *as, const char *challenge64, con
     smtp_log_lost(s, st);
     return AUTH_LOST;
   }
+  line = str_rtrim(line);
+  if (memchr(line.p, '\0', line.n)) line = STR("(NUL)"); /* no base64 either */
   *ret = arena_strndup_t(s->auth_arena, line.p, line.n, TAINTED);
   return str_eq(line, STR("*")) ? AUTH_CANCELLED : AUTH_OK;
 }
