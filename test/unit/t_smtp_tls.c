@@ -3,6 +3,11 @@
  * tables; what goes on in clear after a failure: tls_tempfail_tryclear, hosts_require_tls. */
 #include "tls_server.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "dns.h"
+#include "os/resolver.h"
 #include "retry.h"
 #include "tls_certs.h"
 #include "transports/smtp_priv.h"
@@ -209,6 +214,129 @@ static void test_tlsa_usable(void **state) {
   for (r[1] = 0, r[0] = 0; r[0] < 2; r[0]++) assert_false(smtp_dane_is_usable(str_n(r, 3 + 32))); /* PKIX: RFC 7672 section 3.1.3 */
 }
 
+/* ---- DANE -------------------------------------------------------------------------------------------------- */
+
+enum tlsa_answer { TLSA_GOOD, TLSA_WRONG, TLSA_INSECURE, TLSA_SERVFAIL, TLSA_NONE, TLSA_PKIX_ONLY };
+
+/* The reply to one question about TLSA: the question repeated, at most one record. */
+static size_t dns_reply(uint8_t *msg, size_t n, enum tlsa_answer what, const uint8_t spki[32]) {
+  size_t at = 12;
+  while (at < n && msg[at]) at += msg[at] + 1u;
+  at += 5;
+  if (at > n) return 0;
+  bool answers = what != TLSA_SERVFAIL && what != TLSA_NONE;
+  uint8_t rdata[35] = {what == TLSA_PKIX_ONLY ? 1 : 3, 1, 1};
+  memcpy(rdata + 3, spki, 32);
+  if (what == TLSA_WRONG) rdata[20] ^= 1;
+  msg[2] = 0x81;
+  msg[3] = (uint8_t)(0x80 | (what != TLSA_INSECURE ? 0x20 : 0) | (what == TLSA_SERVFAIL ? 2 : what == TLSA_NONE ? 3 : 0));
+  memset(msg + 6, 0, 6);
+  msg[7] = answers;
+  if (!answers) return at;
+  static const uint8_t head[] = {0xc0, 12, 0, 52, 0, 1, 0, 0, 0, 60, 0, sizeof rdata};
+  memcpy(msg + at, head, sizeof head);
+  memcpy(msg + at + sizeof head, rdata, sizeof rdata);
+  return at + sizeof head + sizeof rdata;
+}
+
+static pid_t dns_start(enum tlsa_answer what, const uint8_t spki[32], char address[32]) {
+  struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  socklen_t len = sizeof in;
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  assert_int_equal(bind(fd, (struct sockaddr *)&in, sizeof in), 0);
+  assert_int_equal(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+  snprintf(address, 32, "127.0.0.1:%d", ntohs(in.sin_port));
+  fflush(NULL);
+  pid_t pid = fork();
+  if (pid == 0) {
+    uint8_t msg[1024];
+    alarm(20);
+    for (;;) {
+      struct sockaddr_in from;
+      len = sizeof from;
+      ssize_t n = recvfrom(fd, msg, 512, 0, (struct sockaddr *)&from, &len);
+      size_t out = n > 12 ? dns_reply(msg, (size_t)n, what, spki) : 0;
+      if (out && sendto(fd, msg, out, 0, (struct sockaddr *)&from, len) < 0) _exit(1);
+    }
+  }
+  close(fd);
+  return pid;
+}
+
+static void spki_digest(uint8_t ret[32]) {
+  gnutls_pubkey_t key;
+  gnutls_datum_t der;
+  assert_int_equal(gnutls_pubkey_init(&key), 0);
+  assert_int_equal(gnutls_pubkey_import_x509(key, good.crt, 0), 0);
+  assert_int_equal(gnutls_pubkey_export2(key, GNUTLS_X509_FMT_DER, &der), 0);
+  assert_int_equal(gnutls_hash_fast(GNUTLS_DIG_SHA256, der.data, der.size, ret), 0);
+  gnutls_free(der.data);
+  gnutls_pubkey_deinit(key);
+}
+
+/* Certificates of no known CA throughout: only the record can vouch for them. */
+static void test_dane(void **state) {
+  (void)state;
+  const struct {
+    const char *name;
+    enum tlsa_answer answer;
+    bool secure_host, required;
+    const char *const *script;
+    enum outcome result;
+    int basic_errno;
+    const char *message;
+    bool tls_on, dane;
+  } rows[] = {
+    {"good", TLSA_GOOD, true, false, SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), OUTCOME_OK, 0, NULL, true, true},
+    {"required and good", TLSA_GOOD, true, true, SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), OUTCOME_OK, 0, NULL, true, true},
+    {"wrong", TLSA_WRONG, true, false, SCRIPT(REFUSED(">220 go\n"), "tls-fails"), OUTCOME_DEFER, ERRNO_TLSFAILURE, "TLS session: (certificate verification failed)", false, false},
+    {"no STARTTLS", TLSA_GOOD, true, false, SCRIPT(NO_TLS, "<QUIT"), OUTCOME_DEFER, ERRNO_TLSREQUIRED, REQUIRED "the server did not offer TLS support", false, false},
+    {"not secure", TLSA_INSECURE, true, false, SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), OUTCOME_OK, 0, NULL, true, false},
+    {"not secure, required", TLSA_INSECURE, true, true, NULL, OUTCOME_FAIL, 0, "DANE error: tlsa lookup FAIL", false, false},
+    {"cannot tell", TLSA_SERVFAIL, true, false, NULL, OUTCOME_DEFER, ERRNO_DNSDEFER, "DANE error: tlsa lookup DEFER", false, false},
+    {"cannot tell, required", TLSA_SERVFAIL, true, true, NULL, OUTCOME_DEFER, ERRNO_DNSDEFER, "DANE error: tlsa lookup DEFER", false, false},
+    {"no record", TLSA_NONE, true, false, SCRIPT(NO_TLS, CLEAR_DELIVERY), OUTCOME_OK, 0, NULL, false, false},
+    {"no record, required", TLSA_NONE, true, true, NULL, OUTCOME_FAIL, 0, "DANE error: tlsa lookup FAIL", false, false},
+    {"host not secure", TLSA_WRONG, false, false, SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), OUTCOME_OK, 0, NULL, true, false},
+    {"host not secure, required", TLSA_GOOD, false, true, NULL, OUTCOME_FAIL, 0, "DANE error: mx.test lookup not DNSSEC", false, false},
+    {"unusable: TLS all the same", TLSA_PKIX_ONLY, true, false, SCRIPT(NO_TLS, "<QUIT"), OUTCOME_DEFER, ERRNO_TLSREQUIRED,
+     REQUIRED "the server did not offer TLS support", false, false},
+  };
+  uint8_t spki[32];
+  spki_digest(spki);
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct tls_server s = {.scripts = {rows[i].script}};
+    struct client c;
+    char address[32];
+    print_message("DANE: %s\n", rows[i].name);
+    pid_t dns = dns_start(rows[i].answer, spki, address);
+    resolver_set_server(address);
+    dns_cache_clear();
+    tls_client_new(&c, &s, 1);
+    c.cfg.o.dns_dnssec_ok = -1;
+    c.cfg.o.dns_use_edns0 = -1;
+    client_option(&c, "tls_verify_certificates", "");
+    client_option(&c, rows[i].required ? "hosts_require_dane" : "hosts_try_dane", "*");
+    tls_server_start(&s);
+    client_host(&c, s.port);
+    c.d.addrs->host_list->name = "mx.test";
+    c.d.addrs->host_list->dnssec = rows[i].secure_host;
+    assert_true(smtp_transport.deliver(&c.d));
+    tls_server_finish(&s);
+    kill(dns, SIGKILL);
+    waitpid(dns, NULL, 0);
+    const struct address *a = c.d.addrs;
+    bool text_fits = rows[i].message ? a->message && strncmp(a->message, rows[i].message, strlen(rows[i].message)) == 0 : !a->message;
+    if (a->result != rows[i].result || a->basic_errno != rows[i].basic_errno || !text_fits)
+      fail_msg("got %d %d \"%s\"", a->result, a->basic_errno, a->message ? a->message : "NULL");
+    assert_int_equal(a->tls_on, rows[i].tls_on);
+    assert_int_equal(a->tls_dane, rows[i].dane);
+    if (rows[i].dane) assert_string_equal(expand_string(&c.x, "$tls_out_dane $tls_out_tlsa_usage $tls_out_sni"), "yes 8 mx.test");
+    client_free(&c);
+  }
+  resolver_set_server(NULL);
+}
+
 int main(void) {
   signal(SIGPIPE, SIG_IGN);
   const struct CMUnitTest tests[] = {
@@ -217,6 +345,7 @@ int main(void) {
     cmocka_unit_test(test_cases),
     cmocka_unit_test(test_resumption),
     cmocka_unit_test(test_tlsa_usable),
+    cmocka_unit_test(test_dane),
   };
   return cmocka_run_group_tests(tests, make_certificates, drop_certificates);
 }
