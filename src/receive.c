@@ -74,9 +74,19 @@ static struct receive_reply end_without(struct reception *r, enum receive_result
 
 static const char *session_host(const struct reception *r) { return origin_host_ident(r->m->arena, r->c, false, false); }
 
+static const char *connected_for(const struct reception *r) {
+  struct timeval now = time_now();
+  int64_t msec = (int64_t)(now.tv_sec - r->c->started.tv_sec) * 1000 + (now.tv_usec - r->c->started.tv_usec) / 1000;
+  char buf[48];
+  if (msec < 0) msec = 0;
+  if (log_selects(LS_MILLISEC) && msec < 60000)
+    return arena_printf(r->m->arena, "%d.%03ds", (int)(msec / 1000), (int)(msec % 1000));
+  return arena_printf(r->m->arena, "%s", time_format_interval(msec / 1000, buf, sizeof(buf)));
+}
+
 /* The source ended before the message did. */
 static struct receive_reply lost(struct reception *r) {
-  const char *d = arena_printf(r->m->arena, "%llds", (long long)(time_sec() - r->c->started.tv_sec));
+  const char *d = connected_for(r);
   const char *name = r->c->from.active_hostname ? r->c->from.active_hostname : r->c->cfg->primary_hostname;
   switch (r->source_error) {
   case BODY_TIMEOUT:
@@ -89,8 +99,8 @@ static struct receive_reply lost(struct reception *r) {
     return end_without(r, RECEIVE_LOST, arena_printf(r->x->a, "421 %s SMTP incoming data timeout - closing connection.", name),
                        true);
   case BODY_PROTOCOL:
-    receive_log_reject(r->m, LOG_MAIN | LOG_REJECT, arena_printf(r->x->a, "rejected from <%s> %s: Non-CRLF-terminated header, "
-                       "under CHUNKING: message abandoned", r->m->sender, receive_ident(r)));
+    receive_log_reject(r->m, LOG_MAIN | LOG_REJECT, arena_printf(r->x->a, "rejected from <%s> H=%s: Non-CRLF-terminated header, "
+                       "under CHUNKING: message abandoned", r->m->sender, session_host(r)));
     return end_without(r, RECEIVE_REJECTED, "552 Message header not CRLF terminated", false);
   case BODY_ABORTED: return end_without(r, RECEIVE_REJECTED, NULL, false);
   default:
