@@ -23,7 +23,6 @@ struct smtp_probe {
   struct delivery d;
   struct smtp_opts ob;
   struct smtp_attempt *s;
-  struct strbuf said;        /* "220:EHLO:250:MAIL:250", for the narration */
   const char *sender;        /* in MAIL */
   struct address *kept;      /* recipients taken, newest first */
   size_t kept_count;
@@ -63,30 +62,11 @@ bool smtp_probe_find(struct expand_ctx *x, struct transport *t, struct address *
 
 /* ---- narration ---- */
 
-static void note_said(struct smtp_probe *p, const char *word, const char *reply) {
-  if (word) strbuf_addf(&p->said, "%s%.*s", p->said.n ? ":" : "", (int)strcspn(word, " "), word);
-  if (!reply || strlen(reply) < 3) return;
-  strbuf_addf(&p->said, "%s%.3s%s", p->said.n ? ":" : "", reply, strchr(reply, '\n') ? "-" : "");
-}
-
-static void note_greeting(struct smtp_probe *p) {
-  const struct smtp_attempt *s = p->s;
-  const char *hello = s->is_lmtp ? "LHLO" : "EHLO";
-  if (!s->greeting) return;
-  note_said(p, NULL, s->greeting);
-  if (s->ehlo_error) {
-    note_said(p, hello, s->ehlo_error);
-    note_said(p, "HELO", s->ehlo_reply);
-  } else if (s->ehlo_reply) {
-    note_said(p, s->need.avoid_esmtp && !s->is_lmtp ? "HELO" : hello, s->ehlo_reply);
-  }
-}
-
 static void tell_dialogue(const struct smtp_probe *p) {
   int level = debug_indent(0);
   (void)debug_indent(-level);
   DEBUG(D_V) {
-    if (p->said.n) debug_printf("cmdlog: '%s'\n", p->said.p);
+    if (p->s->said.n) debug_printf("cmdlog: '%s'\n", p->s->said.p);
     else debug_printf("cmdlog: (unset)\n");
   }
   (void)debug_indent(level);
@@ -141,10 +121,8 @@ static bool ask(struct smtp_probe *p, enum smtp_at at, const char *line, struct 
   }
   if (s->dead || !smtp_read_reply(s, &what, &reply)) {
     *ret = answer_of(p, &s->fail);
-    note_said(p, line, NULL);
     return false;
   }
-  note_said(p, line, reply.text);
   struct smtp_failure f = {.trouble = TROUBLE_REPLY, .at = at, .code = reply.code, .command = line, .reply = reply.text};
   *ret = answer_of(p, &f);
   return ret->verdict == PROBE_YES;
@@ -191,7 +169,6 @@ struct smtp_probe *smtp_probe_open(const struct probe_opts *o, struct probe_answ
   p->out = o->x->a;
   p->x = *o->x;
   fill_delivery(&p->d, &p->x, a, o->transport, o->addr);
-  p->said = strbuf_new(a);
   memcpy(&p->ob, o->transport->ob, sizeof p->ob);
   if (o->command_timeout > 0) p->ob.command_timeout = o->command_timeout;
   if (o->connect_timeout > 0) p->ob.connect_timeout = o->connect_timeout;
@@ -205,7 +182,6 @@ struct smtp_probe *smtp_probe_open(const struct probe_opts *o, struct probe_answ
       return NULL;
     }
     greeted = p->s->fail.trouble == TROUBLE_NONE && smtp_connect(p->s) && smtp_greet(p->s);
-    note_greeting(p);
     if (greeted || clear || !smtp_tls_try_clear(p->s)) break;
     smtp_disconnect(p->s, false);
   }
@@ -223,8 +199,7 @@ void smtp_probe_close(struct smtp_probe *p) {
   if (s->io && !s->dead && s->greeting_done && s->awaited_count == 0) {
     smtp_send(s, AT_QUIT, NULL, "QUIT");
     s->reply_deadline = deadline_in_sec(QUIT_WAIT_SEC);
-    bool answered = smtp_read_reply(s, &what, &reply);
-    note_said(p, "QUIT", answered ? reply.text : NULL);
+    IGNORE_RESULT(smtp_read_reply(s, &what, &reply));
   }
   if (s->io) smtp_disconnect(s, false);
   tell_dialogue(p);
