@@ -18,6 +18,7 @@
 #include "os/priv.h"
 #include "os/process_info.h"
 #include "os/sys.h"
+#include "policy/event.h"
 #include "policy/search.h"
 #include "queue.h"
 #include "retry.h"
@@ -68,6 +69,28 @@ void deliver_flush_journal(struct deliver_run *run) {
 
 /* --- results ---------------------------------------------------------------------------------------- */
 
+/* Events of an address: the transport's action, or the main one when there is no transport. */
+static void raise(struct deliver_run *run, struct address *addr, const char *name, const char *data, int err) {
+  struct expand_ctx x = run->x;
+  const char *action = addr->transport ? addr->transport->o.event_action : run->cfg->o.event_action;
+  x.addr = addr;
+  x.host = addr->host_used;
+  x.router_name = addr->router ? addr->router->name : NULL;
+  x.transport_name = addr->transport ? addr->transport->name : NULL;
+  (void)event_raise(&x, action, addr->transport ? addr->transport->name : "main", name, data, err);
+}
+
+static void raise_failed(struct deliver_run *run, struct address *addr) {
+  raise(run, addr, addr->transport ? "msg:fail:delivery" : "msg:fail:internal", addr->message ? addr->message : "", 0);
+}
+
+static void raise_deferred(struct deliver_run *run, struct address *addr) {
+  bool by_rcpt = addr->basic_errno == ERRNO_RCPT4XX;
+  const char *text = addr->message ? addr->message : "";
+  if (addr->basic_errno > 0) text = arena_printf(run->a, "%s%s%s", text, *text ? ": " : "", strerror(addr->basic_errno));
+  if (addr->transport && addr->host_used && !by_rcpt) raise(run, addr, "msg:defer", text, addr->basic_errno);
+}
+
 static void delivered(struct deliver_run *run, struct address *addr, bool is_first) {
   bool logs = !(addr->router && addr->router->o.disable_logging) && !(addr->transport && addr->transport->o.disable_logging);
   const char *flag = run->dont_deliver ? "*>" : is_first ? "=>" : "->";
@@ -78,6 +101,7 @@ static void delivered(struct deliver_run *run, struct address *addr, bool is_fir
       log_msglog(run->msglog_fd, "%s%s%s%s: %s transport succeeded", addr->address, addr->parent ? " <" : "",
                  addr->parent ? addr->parent->address : "", addr->parent ? ">" : "", by);
   }
+  if (addr->transport) raise(run, addr, "msg:delivery", addr->confirmation ? addr->confirmation : "", 0);
   list_push(&run->succeed, addr);
   deliver_mark_done(run, addr);
 }
@@ -85,7 +109,9 @@ static void delivered(struct deliver_run *run, struct address *addr, bool is_fir
 static void failed(struct deliver_run *run, struct address *addr) {
   const char *line = deliver_log_failed(run->a, run->m, addr);
   bool logs = !(addr->router && addr->router->o.disable_logging) && !(addr->transport && addr->transport->o.disable_logging);
+  if (!addr->transport) raise_failed(run, addr);
   if (logs) log_write(LS_ALWAYS, LOG_MAIN, "** %s", line);
+  if (addr->transport) raise_failed(run, addr);
   if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", addr->transport ? "" : "routing failed for ", line);
   list_push(&run->failed, addr);
 }
@@ -97,6 +123,7 @@ static void deferred(struct deliver_run *run, struct address *addr) {
     list_push(&run->defer, addr);
     return;
   }
+  if (!is_retry) raise_deferred(run, addr);
   log_write(is_retry ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN, "== %s", line);
   if (run->msglog_fd >= 0 && (!is_retry || run->m->deliver_firsttime)) log_msglog(run->msglog_fd, "%s", line);
   if (addr->special_action == SPECIAL_FREEZE) {
@@ -188,6 +215,7 @@ static void fail_all(struct deliver_run *run, const char *why, bool is_logged) {
     next = addr->next;
     if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: %s", addr->address, why);
     addr->result = OUTCOME_FAIL;
+    raise(run, addr, "msg:fail:internal", why, 0);
     if (is_logged) {
       log_write(LS_ALWAYS, LOG_MAIN, "** %s: %s", addr->address, why);
       addr->message = why;
@@ -441,6 +469,7 @@ static void finish_message(struct deliver_run *run) {
   if (all_recipients_done(run)) {
     /* The line comes first: a crash in between repeats a log line, never a delivery. */
     log_write(LS_ALWAYS, LOG_MAIN, "%s", deliver_log_completed(run->a, m));
+    (void)event_raise(&run->x, run->cfg->o.event_action, "main", "msg:complete", NULL, 0);
     int rc = spool_remove(m);
     if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to remove the spool files: %s", strerror(-rc));
     return;
@@ -461,6 +490,7 @@ static void log_timeouts(struct deliver_run *run, const struct address *old_fail
   for (size_t i = v.n; i-- > 0;) {
     const char *text = deliver_log_address(run->a, v.v[i], false);
     log_write(LS_ALWAYS, LOG_MAIN, "** %s: retry timeout exceeded", text);
+    raise_failed(run, v.v[i]);
     if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: retry timeout exceeded", text);
   }
 }

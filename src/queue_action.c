@@ -9,6 +9,8 @@
 #include "os/log.h"
 #include "os/sys.h"
 #include "policy/config.h"
+#include "address.h"
+#include "policy/event.h"
 #include "queue.h"
 #include "spool.h"
 
@@ -158,6 +160,20 @@ static bool edit_sender(struct message *m, const char *text, const char *login) 
   return save(m, "has been modified");
 }
 
+/* Each recipient that was still open, then the message. */
+static void raise_removed(struct message *m, const char *login) {
+  struct expand_ctx x = expand_ctx_new(m->arena, m->cfg);
+  const char *action = m->cfg->o.event_action, *why = arena_printf(m->arena, "message removed by %s", login);
+  x.msg = m;
+  for (size_t i = 0; action && i < m->recipient_count; i++) {
+    if (tree_find(&m->nonrecipients, m->recipients[i].address)) continue;
+    x.addr = address_new(m->arena, m->recipients[i].address);
+    (void)event_raise(&x, action, "main", "msg:fail:internal", why, 0);
+  }
+  x.addr = NULL;
+  (void)event_raise(&x, action, "main", "msg:complete", NULL, 0);
+}
+
 static bool remove_message(struct message *m, const char *login) {
   char id[MSGID_SIZE];
   memcpy(id, m->id, sizeof id);
@@ -166,6 +182,7 @@ static bool remove_message(struct message *m, const char *login) {
     printf("Error while removing %s: %s\n", id, strerror(-r));
     return false;
   }
+  raise_removed(m, login);
   log_write(LS_ALWAYS, LOG_MAIN, "removed by %s", login);
   log_write(LS_ALWAYS, LOG_MAIN, "Completed");
   printf("Message %s has been removed\n", id);

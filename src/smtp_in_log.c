@@ -5,6 +5,7 @@
  * newlines and becomes a multi-line reply; a bare CR in it is dropped.  Manual ch. 53, surface of log lines. */
 #include <stdio.h>
 
+#include "policy/event.h"
 #include "smtp_in_priv.h"
 
 /* ---- replies ---- */
@@ -135,6 +136,7 @@ void smtp_count_synprot_error(struct smtp_session *s, int code, const char *repl
 static void count_error(struct smtp_session *s, bool syntax, int code, const char *log_text, const char *reply) {
   log_write(syntax ? LS_SMTP_SYNTAX_ERROR : LS_SMTP_PROTOCOL_ERROR, LOG_MAIN, "SMTP %s error in \"%.*s\" %s %s",
             syntax ? "syntax" : "protocol", STR_FMT(s->line), smtp_ident(s), log_text);
+  (void)event_raise(&s->x, s->opt->event_action, "main", syntax ? "smtp:fail:syntax" : "smtp:fail:protocol", log_text, 0);
   smtp_count_synprot_error(s, code, reply);
 }
 

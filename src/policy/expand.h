@@ -71,6 +71,8 @@ struct expand_ctx {
   const char *sender_address_data;
   const char *sender_verify_failure, *recipient_verify_failure;
   const char *callout_address;
+  const char *event_name, *event_data; /* while an event_action is expanded */
+  int event_defer_errno;
   const char *notquit_reason;     /* $smtp_notquit_reason */
   const char *csa_status;
   const char *auth_vars[4];       /* $auth1.. while an authenticator runs */

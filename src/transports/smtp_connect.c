@@ -76,6 +76,11 @@ bool smtp_connect(struct smtp_attempt *s) {
   DEBUG(D_TRANSPORT | D_V)
     debug_printf("Connecting to %s [%s]:%d%s%s ...\n", s->host->name, s->host->address, s->port, s->interface ? " from " : "",
                  s->interface ? s->interface : "");
+  if (smtp_event(s, NULL, "tcp:connect", NULL, 0)) {
+    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_CONNECT, .at = AT_GREETING, .err = ERRNO_EVENT});
+    s->dead = true;
+    return false;
+  }
   size_t sent = 0;
   bool by_proxy = false;
   const char *error = NULL;
@@ -90,6 +95,7 @@ bool smtp_connect(struct smtp_attempt *s) {
   }
   DEBUG(D_TRANSPORT | D_V) debug_printf("connected\n");
   learn_local_end(s);
+  s->tcp_is_open = true;
   if (sent < s->flight.n) stream_put(s->io, s->flight.p + sent, s->flight.n - sent);
   strbuf_clear(&s->flight);
   s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
@@ -109,12 +115,7 @@ static void narrate_quit(struct smtp_attempt *s) {
   if (r > 0) smtp_note_said(s, arena_printf(s->a, "%d", code), "");
 }
 
-void smtp_disconnect(struct smtp_attempt *s, bool polite) {
-  if (s->tls_opts) tls_hello_drop(s->tls_opts->hello);
-  smtp_serialize_end(s);
-  if (!s->io) return;
-  s->tfo = net_tfo_mark(stream_fd(s->io), true);
-  s->was_connected = true;
+static void close_connection(struct smtp_attempt *s, bool polite) {
   DEBUG(D_TRANSPORT | D_V) {
     if (!polite || s->dead || s->awaited_count) debug_printf("  SMTP(close)>>\n");
   }
@@ -138,4 +139,15 @@ void smtp_disconnect(struct smtp_attempt *s, bool polite) {
   stream_close(s->io);
   s->io = NULL;
   s->dead = true;
+}
+
+void smtp_disconnect(struct smtp_attempt *s, bool polite) {
+  if (s->tls_opts) tls_hello_drop(s->tls_opts->hello);
+  smtp_serialize_end(s);
+  if (!s->io) return;
+  s->tfo = net_tfo_mark(stream_fd(s->io), true);
+  s->was_connected = true;
+  close_connection(s, polite);
+  if (s->tcp_is_open) (void)smtp_event(s, NULL, "tcp:close", NULL, 0);
+  s->tcp_is_open = false;
 }

@@ -69,6 +69,7 @@ void smtp_take_facts(struct smtp_attempt *s, const struct smtp_reply *r) {
   s->facts_are_real = true;
   s->need.rtt_us = net_rtt_us(stream_fd(s->io));
   s->ehlo_reply = r->text;
+  (void)smtp_event(s, NULL, "smtp:ehlo", r->text, 0);
   s->pipelining = (s->facts.features & EHLO_PIPELINING) && !s->need.avoid_pipelining;
 }
 
@@ -78,6 +79,10 @@ bool smtp_reap_greeting(struct smtp_attempt *s) {
   if (!smtp_read_reply(s, &what, &r)) return false;
   s->greeting = r.text;
   s->greeting_done = true;
+  if (smtp_event(s, NULL, "smtp:connect", r.text, 0)) {
+    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_GREETING, .err = ERRNO_EVENT});
+    return false;
+  }
   if (r.code / 100 == 2) return true;
   smtp_note_reply(s, &what, &r);
   return false;

@@ -119,7 +119,7 @@ struct smtp_attempt {
   bool facts_are_real, greeting_done;
   const char *ehlo_error;         /* reply to a refused EHLO, for texts */
   bool pipelining;                /* may groups be sent */
-  bool mail_refused, data_refused, data_sent, bdat_used, prdr_asked, prdr_used, any_success, downconvert;
+  bool mail_refused, data_refused, data_sent, bdat_used, prdr_asked, prdr_used, any_success, downconvert, tcp_is_open;
 
   /* TLS */
   bool is_smtps;                  /* TLS from the first byte */
@@ -316,6 +316,10 @@ struct host *smtp_probe_hosts(struct delivery *d, const char **ret_error);
 int smtp_probe_port(struct delivery *d, const char **ret_error);
 /* Addresses of a host known by name; false: none, d->addrs->message says why. */
 bool smtp_probe_look_up(struct delivery *d, struct host *h);
+
+/* --- smtp_result.c: events of this connection --- */
+/* The transport's event_action; true: it asks for something else to happen. */
+bool smtp_event(struct smtp_attempt *s, const struct address *addr, const char *name, const char *data, int err);
 
 /* --- smtp_utf8.c --- */
 /* utf8_downconvert for this message, now that the server's extensions are known.  False: it cannot go there; s->fail. */

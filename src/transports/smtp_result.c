@@ -11,6 +11,7 @@
 
 #include "os/debug.h"
 #include "os/log.h"
+#include "policy/event.h"
 #include "retry.h"
 
 /* First matching row; AT_ANY matches all stages. */
@@ -108,9 +109,9 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
 
 void smtp_log_host(struct smtp_attempt *s, const char *text, int err) {
   const char *port = log_selects(LS_OUTGOING_PORT) ? arena_printf_t(s->a, UNTAINTED, ":%d", s->port) : "";
-  const char *why = err > 0 ? strerror(err) : "";
+  const char *why = err > 0 ? strerror(err) : err == ERRNO_EVENT ? "Event requests alternate response" : "";
   const char *line = arena_printf(s->a, "H=%s [%s]%s%s%s%s%s", s->host->name, s->host->address, port, text ? ": " : "", text ? text : "",
-                                  err > 0 ? (text ? ": " : " ") : "", why);
+                                  *why ? (text ? ": " : " ") : "", why);
   log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
   if (s->d->msglog_fd > 0) log_msglog(s->d->msglog_fd, "%s", line);
 }
@@ -186,6 +187,10 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
   set_result(s, r, permanent, err, more, text, true);
   if (permanent) return;
   r->deferred_by_reply = true;
+  if (what->at == AT_RCPT) {
+    (void)smtp_event(s, r->addr, "msg:rcpt:host:defer", text, more);
+    (void)smtp_event(s, r->addr, "msg:rcpt:defer", text, more);
+  }
   r->is_excess = what->at == AT_RCPT && reply->code == 452;
   if (what->at == AT_RCPT || s->prdr_used) retry_add_item(s->a, r->addr, address_key(s, r->addr), with_host(s, text), 0);
 }
@@ -250,8 +255,32 @@ static bool is_logged_for_host(const struct smtp_failure *f, bool permanent, enu
   return !permanent || f->is_final || class == SMTP_ERROR_HOST;
 }
 
+bool smtp_event(struct smtp_attempt *s, const struct address *addr, const char *name, const char *data, int err) {
+  const struct transport *t = s->d->transport;
+  if (!t->o.event_action) return false;
+  struct expand_ctx *x = s->d->x;
+  struct address *old = x->addr;
+  struct host host = *s->host, *old_host = x->host;
+  if (strcmp(name, "tcp:connect") != 0) host.port = s->port; /* the port option may have chosen it */
+  x->host = &host;
+  if (addr) x->addr = (struct address *)(uintptr_t)addr;
+  bool other = event_raise(x, t->o.event_action, t->name, name, data, err) != NULL;
+  x->addr = old;
+  x->host = old_host;
+  return other;
+}
+
+static void raise_host_defer(struct smtp_attempt *s, const struct address *addr, const char *text, int err) {
+  const char *data = err > 0 ? arena_printf(s->a, "%s%s%s", text ? text : "", text ? ": " : "", strerror(err)) : text;
+  (void)smtp_event(s, addr, "msg:host:defer", data, err);
+}
+
 void smtp_record_failure(struct smtp_attempt *s) {
   const struct smtp_failure *f = &s->fail;
+  if (s->dead && s->tcp_is_open) {
+    s->tcp_is_open = false;
+    (void)smtp_event(s, NULL, "tcp:close", NULL, 0);
+  }
   enum smtp_error_class class = smtp_classify(f);
   bool permanent = f->is_final || (f->trouble == TROUBLE_REPLY && f->code / 100 == 5) || (f->trouble == TROUBLE_DANE && f->err == 0);
   bool connected = f->trouble != TROUBLE_CONNECT && f->trouble != TROUBLE_DANE && f->trouble != TROUBLE_AUTH;
@@ -270,6 +299,7 @@ void smtp_record_failure(struct smtp_attempt *s) {
   bool by_filter = f->trouble == TROUBLE_LOCAL && f->err == ERRNO_FILTER_FAIL; /* says nothing about the host */
   if (!by_filter && is_logged_for_host(f, permanent, class)) smtp_log_host(s, text, f->trouble == TROUBLE_CONNECT || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_LOCAL ? err : 0);
   if (permanent) return;
+  if (class == SMTP_ERROR_HOST) raise_host_defer(s, first, text, err);
   if (class == SMTP_ERROR_HOST) s->job->host_error_seen = true;
   add_retry_items(s, class, class == SMTP_ERROR_RECIPIENT && timed_out ? timed_out : first, text);
 }

@@ -33,8 +33,30 @@ static enum outcome cond_ratelimit(struct acl_run *r, const struct acl_cond *c, 
   return hooks ? hooks->ratelimit(r->x, r->where, arg, &r->log_text) : OUTCOME_ERROR;
 }
 
+/* Arguments in quotes: the words of the statement as it stands in the file, each expanded by itself, so that what a value holds makes no words. */
+static void take_quoted_args(struct expand_ctx *x, const char *raw) {
+  struct str rest = str_c(raw);
+  int n = 0;
+  (void)str_word(&rest);
+  while (n < ACL_MAX_ARGS && (rest = str_ltrim(rest)).n > 0) {
+    bool quoted = *rest.p == '"';
+    int depth = 0;
+    size_t i = quoted;
+    for (; i < rest.n && (quoted ? rest.p[i] != '"' : depth > 0 || !ch_isspace(rest.p[i])); i++) {
+      if (rest.p[i] == '\\' && i + 1 < rest.n) i++;
+      else if (rest.p[i] == '{') depth++;
+      else if (rest.p[i] == '}') depth--;
+    }
+    const char *text = expand_string(x, str_dup(x->a, str_n(rest.p + quoted, i - quoted)));
+    x->s.acl_args[n++] = text ? text : "";
+    i = MIN(i + quoted, rest.n);
+    rest = str_n(rest.p + i, rest.n - i);
+  }
+  x->s.acl_narg = n;
+  for (; n < ACL_MAX_ARGS; n++) x->s.acl_args[n] = NULL;
+}
+
 static enum outcome cond_acl(struct acl_run *r, const struct acl_cond *c, const char *arg) {
-  (void)c;
   struct expand_ctx *x = r->x;
   struct expand_scope saved = x->s;
   struct acl_run inner = {.x = x, .env = r->env, .where = r->where, .recipient = r->recipient, .depth = r->depth + 1, .stmt = r->stmt};
@@ -47,6 +69,7 @@ static enum outcome cond_acl(struct acl_run *r, const struct acl_cond *c, const 
     for (struct str w; x->s.acl_narg < ACL_MAX_ARGS && (w = str_word(&rest)).n > 0;)
       x->s.acl_args[x->s.acl_narg++] = str_dup(x->a, w);
     for (int i = x->s.acl_narg; i < ACL_MAX_ARGS; i++) x->s.acl_args[i] = NULL;
+    if (strchr(c->arg, '"')) take_quoted_args(x, c->arg);
   }
   narrate_indent(1);
   enum outcome o = acl_run_text(&inner, text);

@@ -148,6 +148,7 @@ static const char *get_host(struct expand_ctx *x, const struct var *v UNUSED) { 
 static const char *get_host_address(struct expand_ctx *x, const struct var *v UNUSED) {
   return x->host ? x->host->address : NULL;
 }
+static const char *get_event_errno(struct expand_ctx *x, const struct var *v UNUSED) { return number(x, x->event_defer_errno); }
 static const char *get_host_port(struct expand_ctx *x, const struct var *v UNUSED) { return number(x, x->host ? x->host->port : 0); }
 static const char *get_inode(struct expand_ctx *x, const struct var *v UNUSED) { return number(x, (int64_t)x->inode); }
 
@@ -423,9 +424,9 @@ static const struct var vars[] = {
   {"dnslist_value", CTX(dnslist_value)},
   {"domain", FN(domain)},
   {"domain_data", FN(domain_data)},
-  {"event_data", EMPTY},
-  {"event_defer_errno", TEXT("0")},
-  {"event_name", EMPTY},
+  {"event_data", CTX(event_data)},
+  {"event_defer_errno", FN(event_errno)},
+  {"event_name", CTX(event_name)},
   {"exim_gid", FN_K(exim_id, 1)},
   {"exim_path", FN(exim_path)},
   {"exim_uid", FN_K(exim_id, 0)},
