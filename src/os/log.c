@@ -452,7 +452,10 @@ void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
   int n = vsnprintf(text, sizeof text, fmt, ap);
   if (n < 0) n = 0;
   size_t len = MIN((size_t)n, sizeof text - 1);
-  while (len > 0 && text[len - 1] == '\n' && !(dest & LOG_MULTILINE)) len--;
+  while (len > 0 && text[len - 1] == '\n') {
+    len--;
+    if (dest & LOG_MULTILINE) break; /* an empty line at the end is meant */
+  }
   size_t at = put_stamp(line, sizeof line, true, true);
   put_text(line + at, sizeof line - at, text, len, dest & LOG_MULTILINE);
   tell_user(sel, dest, line + at);

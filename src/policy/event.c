@@ -19,7 +19,7 @@ const char *event_raise(struct expand_ctx *x, const char *action, const char *wh
   x->event_defer_errno = 0;
   if (text) return *text ? text : NULL;
   if (!x->forced_fail)
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_MULTILINE, "failed to expand event_action %s in %s: %s\n", name, where, x->error ? x->error : "");
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_MULTILINE, "failed to expand event_action %s in %s: %s\n\n", name, where, x->error ? x->error : "");
   x->forced_fail = false;
   return NULL;
 }
