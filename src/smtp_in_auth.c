@@ -25,8 +25,8 @@ static size_t auth_count(const struct config *cfg) {
 static bool is_offerable(struct smtp_session *s, const struct auth_instance *i) {
   if (!i->is_server || i->driver->is_implicit) return false;
   const char *condition = i->o.server_advertise_condition;
+  DEBUG(D_AUTH) debug_printf("Evaluating advertise_condition for %s %s athenticator\n", i->name, i->o.public_name);
   if (!condition) return true;
-  DEBUG(D_AUTH) debug_printf("is %s advertised? its condition decides\n", i->name);
   const char *r = expand_string(&s->x, condition);
   if (r) return *r && strcmp(r, "0") != 0 && strcmpic(r, "no") != 0 && strcmpic(r, "false") != 0;
   if (!s->x.forced_fail && !s->x.lookup_deferred)
@@ -78,15 +78,6 @@ static enum auth_status ask(struct auth_server *as, const char *challenge64, con
   if (memchr(line.p, '\0', line.n)) line = STR("(NUL)"); /* no base64 either */
   *ret = arena_strndup_t(s->auth_arena, line.p, line.n, TAINTED);
   return str_eq(line, STR("*")) ? AUTH_CANCELLED : AUTH_OK;
-}
-
-static void debug_print(struct auth_server *as) {
-  const char *text = as->i->o.server_debug_print;
-  DEBUG(D_AUTH) {
-    const char *r = text ? expand_string(as->x, text) : NULL;
-    if (r) debug_printf("%s\n", r);
-    else if (text) debug_printf("failed to expand debug_output \"%s\": %s\n", text, as->x->error);
-  }
 }
 
 /* Whose attempt it was: server_set_id after a verdict, NULL when unset, forced to fail or empty.  False: it cannot be had now. */
@@ -148,7 +139,6 @@ static enum auth_status run_driver(struct smtp_session *s, struct auth_server *a
   auth_clear_vars(&s->x);
   enum auth_status st = as->i->driver->server(as);
   if (st == AUTH_OK || st == AUTH_FAIL || st == AUTH_DEFER) {
-    debug_print(as);
     if (!expand_id(as, ret_id) && st == AUTH_OK) {
       st = AUTH_DEFER;
       as->log_text = s->x.error;

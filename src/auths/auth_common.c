@@ -43,9 +43,17 @@ static enum auth_status decode(struct auth_server *s, const char *text, struct s
 }
 
 enum auth_status auth_initial(struct auth_server *s, struct str *ret) {
-  if (strcmp(s->initial, "=") != 0) return decode(s, s->initial, ret);
   *ret = STR("");
-  return AUTH_OK;
+  if (strcmp(s->initial, "=") == 0) return AUTH_OK;
+  enum auth_status st = decode(s, s->initial, ret);
+  if (st != AUTH_OK) return st;
+  DEBUG(D_AUTH) {
+    struct str rest = *ret;
+    debug_printf("auth input decode:");
+    while (rest.n) debug_printf(" '%s'", str_dup(s->x->a, str_cut(&rest, '\0')));
+    debug_printf("\n");
+  }
+  return st;
 }
 
 enum auth_status auth_ask(struct auth_server *s, struct str challenge, struct str *ret_answer) {
@@ -70,10 +78,21 @@ static void narrate_vars(struct auth_server *s, const char *what) {
   for (int n = 1; n < s->x->s.ncaptures; n++) narrate(s->x, D_AUTH, "  $%d = %s", n, s->x->s.captures[n]);
 }
 
+/* server_debug_print, for people who write conditions. */
+static void debug_print(const struct auth_server *s) {
+  const char *text = s->i->o.server_debug_print;
+  DEBUG(D_AUTH) {
+    const char *r = text ? expand_string(s->x, text) : NULL;
+    if (r) debug_printf("%s\n", r);
+    else if (text) debug_printf("failed to expand debug_output \"%s\": %s\n", text, s->x->error);
+  }
+}
+
 enum auth_status auth_condition(struct auth_server *s) {
   const char *condition = s->i->o.server_condition, *r;
+  if (condition) narrate_vars(s, "server_condition");
+  debug_print(s);
   if (!condition) return AUTH_OK;
-  narrate_vars(s, "server_condition");
   enum auth_status st = auth_expand(s, condition, &r);
   if (st != AUTH_OK) {
     narrate(s->x, D_AUTH, "expansion failed: %s", s->x->error);
