@@ -221,7 +221,7 @@ static void add_from(struct reception *r) {
   if (!address) return;
   /* A trusted caller who names a sender speaks for somebody else, whose name we do not know; an automatic message has no person behind it. */
   bool is_submitter = r->c->from.host_address ? own && strcmp(own, address) == 0 : !r->c->is_trusted || r->c->sender_is_own;
-  bool is_automatic = m->bounce_of && r->c->is_trusted;
+  bool is_automatic = m->bounce_of && r->c->is_trusted && !m->sender_name_forced;
   bool own_name = !is_automatic && (m->submission_name || (own && (is_submitter || m->sender_name_forced)));
   receive_add_header(m, 'F', "%s: %s\n", header, own_name ? with_phrase(r, name, address) : address);
 }

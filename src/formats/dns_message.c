@@ -198,6 +198,9 @@ static const char *decode_rdata(struct arena *a, const uint8_t *base, struct dns
     case DNS_T_TLSA:
       for (int i = 0; i < 3; i++) rr->tlsa[i] = dns_u8(&c);
       return c.bad ? "TLSA record shorter than 3" : NULL;
+    case DNS_T_TXT:
+    case DNS_T_SPF:
+      return rr->rdlen > 0 ? NULL : "TXT record without a string";
     default:
       return NULL;
   }

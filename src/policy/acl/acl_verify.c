@@ -62,7 +62,7 @@ static void remember_sender(struct message *m, const char *address, enum outcome
 static enum outcome sender_failed(struct acl_run *r, enum outcome o, const struct verify_report *v) {
   r->user_text = o == OUTCOME_FAIL ? "Sender verify failed" : NULL;
   r->log_text = o == OUTCOME_FAIL ? NULL : "Could not complete sender verify";
-  r->x->acl_verify_message = v->user ? v->user : v->log;
+  r->x->acl_verify_message = r->user_text ? r->user_text : r->log_text;
   if (!v->by_callout) return o;
   if (o == OUTCOME_DEFER) {
     r->log_text = "Could not complete sender verify callout";
