@@ -104,6 +104,7 @@ struct address {
   const char **pipe_expandn;      /* $0.. for the command of a filter, pipe_expand_count of them */
   int pipe_expand_count;
   const char *pipe_this_address;  /* $thisaddress for it */
+  bool is_misconfigured;          /* a mistake in the configuration holds it up: that is told in the panic log, and no retry rule gives it up */
   bool is_filter_discard;         /* a filter said that all is done, and made no delivery */
   bool has_own_errors_to;         /* prop.errors_address was set for this child alone (a filter's errors_to, noerror) */
 

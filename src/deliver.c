@@ -124,7 +124,7 @@ static void deferred(struct deliver_run *run, struct address *addr) {
     return;
   }
   if (!is_retry) raise_deferred(run, addr);
-  log_write(is_retry ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN, "== %s", line);
+  log_write(is_retry ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN | (addr->is_misconfigured ? LOG_PANIC : 0u), "== %s", line);
   if (run->msglog_fd >= 0 && (!is_retry || run->m->deliver_firsttime)) log_msglog(run->msglog_fd, "%s", line);
   if (addr->special_action == SPECIAL_FREEZE) {
     run->freeze = true;

@@ -119,5 +119,7 @@ const char *transport_write_error(struct delivery *d, int r, const char *where, 
 void transports_preload(const struct config *c);
 /* Set the result of all addresses of a batch. */
 void transport_set_results(struct address *addrs, enum outcome result, int basic_errno, const char *message);
+/* Defer them because of a mistake in the configuration. */
+void transport_set_misconfigured(struct address *addrs, int basic_errno, const char *message);
 
 #endif

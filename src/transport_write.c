@@ -400,5 +400,11 @@ void transport_set_results(struct address *addrs, enum outcome result, int basic
     a->result = result;
     a->basic_errno = basic_errno;
     a->message = message;
+    a->is_misconfigured = false;
   }
+}
+
+void transport_set_misconfigured(struct address *addrs, int basic_errno, const char *message) {
+  transport_set_results(addrs, OUTCOME_DEFER, basic_errno, message);
+  for (struct address *a = addrs; a; a = a->next) a->is_misconfigured = true;
 }

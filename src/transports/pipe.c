@@ -65,6 +65,11 @@ static bool set_result(struct pipe_job *j, enum outcome result, int err, const c
   return false;
 }
 
+static bool misconfigured(struct pipe_job *j, const char *message) {
+  transport_set_misconfigured(j->d->addrs, 0, message);
+  return false;
+}
+
 static void freeze(struct pipe_job *j) {
   for (struct address *a = j->d->addrs; a; a = a->next) a->special_action = SPECIAL_FREEZE;
 }
@@ -125,7 +130,7 @@ static bool shell_command(struct pipe_job *j, const char *command, bool expand) 
     return set_result(j, OUTCOME_DEFER, ERRNO_EXPANDFAIL, arena_printf(j->d->arena, "Expansion of command \"%s\" in %s transport failed: %s",
                                                                        command, j->d->transport->name, j->d->x->error));
   if (expand_taint_refused(j->d->x, text, arena_printf(j->d->arena, "command for %s transport", j->d->transport->name)))
-    return set_result(j, OUTCOME_DEFER, 0, j->d->x->error);
+    return misconfigured(j, j->d->x->error);
   vec_push(&j->argv, arena_strdup(j->d->arena, "/bin/sh"));
   vec_push(&j->argv, arena_strdup(j->d->arena, "-c"));
   vec_push(&j->argv, arena_strdup(j->d->arena, text));
@@ -184,7 +189,7 @@ static bool build_command(struct pipe_job *j) {
   if (!command || !*command)
     return set_result(j, OUTCOME_DEFER, 0, arena_printf(d->arena, "no command specified for %s transport", d->transport->name));
   if (expand_taint_refused(d->x, command, arena_printf(d->arena, "command for %s transport", d->transport->name)))
-    return set_result(j, OUTCOME_DEFER, 0, d->x->error);
+    return misconfigured(j, d->x->error);
   restore_filter_values(d);
   bool ok = j->ob->use_shell ? shell_command(j, command, expand)
                              : split_command(j, command, expand, j->ob->force_command ? from_address : NULL);

@@ -598,7 +598,7 @@ static bool smtp_deliver(struct delivery *d) {
   if (!list || (job->ob->hosts && job->ob->hosts_override)) list = own_host_list(job, &error);
   else list = smtp_shuffle_hosts(job, list);
   if (!list) {
-    transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, error);
+    transport_set_misconfigured(d->addrs, ERRNO_UNKNOWNERROR, error);
     return true;
   }
   if (d->dont_deliver) {
