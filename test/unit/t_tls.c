@@ -393,6 +393,74 @@ static void dane(void **state) {
     }
 }
 
+/* Run openssl in the scratch directory; false when it is not there or does not like it. */
+static bool openssl(const char *const *args) {
+  pid_t pid = fork();
+  int status;
+  if (pid == 0) {
+    int null = open("/dev/null", O_RDWR);
+    if (chdir(scratch_dir) < 0 || null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0) _exit(126);
+    execvp("openssl", (char *const *)(uintptr_t)args);
+    _exit(127);
+  }
+  return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* good.ocsp: what its CA says of the certificate. */
+static bool make_ocsp_answer(void) {
+  static const char *const request[] = {"openssl", "ocsp", "-issuer", "ca.pem", "-cert", "good.pem", "-no_nonce", "-reqout", "good.req", NULL};
+  static const char *const answer[] = {"openssl", "ocsp", "-index", "index", "-CA", "ca.pem", "-rsigner", "ca.pem", "-rkey", "ca.key",
+                                       "-reqin", "good.req", "-respout", "good.ocsp", "-ndays", "1", NULL};
+  unsigned char serial[32];
+  size_t n = sizeof serial;
+  assert_int_equal(gnutls_x509_crt_get_serial(good.crt, serial, &n), 0);
+  FILE *f = fopen(scratch_path("index"), "we");
+  assert_non_null(f);
+  fprintf(f, "V\t491231000000Z\t\t");
+  for (size_t i = 0; i < n; i++) fprintf(f, "%02X", serial[i]);
+  fprintf(f, "\tunknown\t/CN=mx.example\n");
+  assert_int_equal(fclose(f), 0);
+  return openssl(request) && openssl(answer);
+}
+
+static void stapled_status(void **state) {
+  (void)state;
+  static const struct {
+    const char *what;
+    bool is_stapled;
+    enum tls_ocsp want;
+    int rc, state;
+  } rows[] = {
+    {"stapled, required", true, TLS_OCSP_REQUIRE, 0, TLS_OCSP_VERIFIED},
+    {"stapled, asked for", true, TLS_OCSP_REQUEST, 0, TLS_OCSP_VERIFIED},
+    {"stapled, not asked for", true, TLS_OCSP_NONE, 0, TLS_OCSP_NOT_REQUESTED},
+    {"none, asked for", false, TLS_OCSP_REQUEST, 0, TLS_OCSP_NO_RESPONSE},
+    {"none, required", false, TLS_OCSP_REQUIRE, -EACCES, TLS_OCSP_NOT_REQUESTED},
+  };
+  if (!make_ocsp_answer()) skip();
+  for (size_t v = 0; v < ARRAY_SIZE(versions); v++)
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+      struct tls_server_opts so = server_opts("good", versions[v]);
+      if (rows[i].is_stapled) so.params.ocsp_file = path("good.ocsp");
+      struct tls_client_opts co = client_opts(TLS_VERIFY_REQUIRE);
+      co.ocsp = rows[i].want;
+      struct session s;
+      struct report r = talk(&so, &co, &s);
+      CHECK_INT(rows[i].what, r.rc, rows[i].rc);
+      CHECK_INT(rows[i].what, r.ocsp, rows[i].state);
+      if (rows[i].rc) CHECK_STR(rows[i].what, r.error, "(certificate status check failed)");
+      arena_free(s.a);
+    }
+  /* an answer about another certificate is refused when it is read */
+  struct arena *a = arena_new("t");
+  struct tls_server_opts so = server_opts("second", NULL);
+  so.params.ocsp_file = path("good.ocsp");
+  const char *error = tls_preload(a, &so.params);
+  assert_non_null(error);
+  assert_non_null(strstr(error, "(gnutls_certificate_set_ocsp_status_request_file2): "));
+  arena_free(a);
+}
+
 static void self_signed(void **state) {
   (void)state;
   struct tls_server_opts so = {.params = {.is_server = true, .own_name = "own.example"}};
@@ -586,7 +654,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(plain_handshake), cmocka_unit_test(bad_certificates), cmocka_unit_test(client_certificates),
     cmocka_unit_test(server_names), cmocka_unit_test(application_protocols), cmocka_unit_test(resumption),
-    cmocka_unit_test(dane), cmocka_unit_test(self_signed), cmocka_unit_test(renewed_files), cmocka_unit_test(cut_at_each_byte),
+    cmocka_unit_test(dane), cmocka_unit_test(stapled_status), cmocka_unit_test(self_signed), cmocka_unit_test(renewed_files), cmocka_unit_test(cut_at_each_byte),
     cmocka_unit_test(silent_peer), cmocka_unit_test(both_ways), cmocka_unit_test(cipher_texts),
   };
   return cmocka_run_group_tests(tests, make_certificates, drop_certificates);
