@@ -9,7 +9,9 @@
 
 #include "message.h"
 #include "os/debug.h"
+#include "conn.h"
 #include "policy/match.h"
+#include "policy/narrate.h"
 
 static enum route_pre pre_defer(struct route_ctx *rc, struct address *addr, const char *what) {
   addr->message = arena_printf(rc->x->a, "%s check lookup or other defer", what);
@@ -156,8 +158,8 @@ static enum route_pre pre_senders(struct route_ctx *rc, const struct router *r, 
   const struct expand_ctx *x = rc->x;
   const char *sender = x->sender_override;
   if (!sender && x->msg) sender = x->msg->sender;
-  /* The address of a sender that is being verified stands for the sender. */
-  if (rc->verify == VERIFY_SENDER) sender = addr->address;
+  /* A sender is verified as the recipient of a bounce. */
+  if (rc->verify == VERIFY_SENDER) sender = "";
   struct match_opts mo = {.caseless = true, .allow_named = true, .name = "senders"};
   return pre_match(rc, addr, match_list(rc->x, LIST_ADDRESS, sender ? sender : "", r->o.senders, &mo), "senders");
 }
@@ -264,7 +266,9 @@ enum route_pre route_preconditions(struct route_ctx *rc, struct router *r, struc
   }
   if (r->o.debug_print) {
     const char *s = expand_string(rc->x, r->o.debug_print);
-    DEBUG(D_ROUTE | D_V) debug_printf("%s\n", s ? s : r->o.debug_print);
+    bool is_checking = rc->x->conn && rc->x->conn->host_checking; /* -bh shows it, too */
+    if (is_checking) narrate_flat(rc->x, D_ROUTE, "%s", s ? s : r->o.debug_print);
+    else DEBUG(D_ROUTE | D_V) debug_printf("%s\n", s ? s : r->o.debug_print);
   }
   return ROUTE_PRE_OK;
 }

@@ -93,6 +93,7 @@ static enum outcome route_and_call(struct acl_env *env, struct expand_ctx *x, co
                                    const struct verify_opts *o, struct address **ret_addr, struct verify_report *ret) {
   x->verify_mode = options & VOPT_IS_RECIPIENT ? "R" : "S";
   x->local_part_override = x->domain_override = NULL; /* the routers see the address they work on, not the recipient of the ACL */
+  if (!(options & VOPT_IS_RECIPIENT)) x->sender_override = ""; /* and a sender as the recipient of a bounce */
   bool is_final = true;
   enum outcome result = verify_route(x, text, options, ret_addr, &is_final);
   if (result == OUTCOME_OK && o && o->callout && is_final) return callout_verify(env, x, *ret_addr, o, ret);
@@ -318,6 +319,7 @@ static enum outcome print_all(struct expand_ctx *x, const char *text, int mode, 
 static enum outcome print_verified(struct expand_ctx *x, const char *text, bool is_recipient, struct verify_seen *seen) {
   struct address *addr = NULL;
   x->verify_mode = is_recipient ? "R" : "S";
+  if (!is_recipient) x->sender_override = "";
   bool is_final;
   DEBUG(D_V) return print_all(x, text, is_recipient ? VERIFY_RECIPIENT : VERIFY_SENDER, seen);
   enum outcome o = verify_route(x, text, is_recipient ? VOPT_IS_RECIPIENT : 0, &addr, &is_final);
