@@ -249,6 +249,7 @@ static enum auth_status gsasl_server(struct auth_server *s) {
 static enum auth_status client_failed(struct exchange *e, int rc, bool is_begun) {
   const char *why = arena_printf(e->x->a, "GNU SASL: %s", gsasl_strerror(rc));
   if (is_begun) return auth_client_cancel(e->client, why);
+  if (rc == GSASL_NO_CB_TLS_EXPORTER || rc == GSASL_NO_CB_TLS_UNIQUE) return AUTH_SKIP; /* no TLS to bind to: another may do */
   e->client->error = why;
   return AUTH_DEFER;
 }
