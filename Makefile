@@ -83,7 +83,7 @@ LIBRARY := $(BUILD)/libexim.a
 VERSION = $(shell sed -n 's/.*version_and_mark\[\] = "\([^\\]*\).*/\1/p' src/base/buildinfo.c)
 SCRIPT_UTILS := $(filter-out %.c %.h,$(wildcard src/utils/exi*))
 
-.PHONY: all exim utils unit-tests testprogs install demo test check unit testexim bench bench-rtt check-long fuzz \
+.PHONY: all exim utils unit-tests testprogs install demo test check unit testexim bench bench-expand bench-rtt check-long fuzz \
         fuzz-programs fuzz-replay fuzz-run lint clean help objects FORCE
 .SECONDARY:
 
@@ -192,6 +192,8 @@ testexim:
 
 bench: all
 	@test/bench/run $(BUILD)
+bench-expand: all
+	@test/bench/expand $(BUILD)
 bench-rtt: all
 	@test/bench/rtt $(BUILD)
 

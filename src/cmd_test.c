@@ -61,7 +61,6 @@ static void expand_and_print(struct expand_ctx *x, struct config *cfg, const cha
   const char *result = expand_string(x, text);
   if (result) puts(result);
   else printf("Failed: %s\n", x->error ? x->error : "forced failure");
-  fflush(stdout);
 }
 
 const char *cmd_read_line(struct arena *a)
@@ -143,7 +142,12 @@ int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, cons
   x.conn = c->expand_spooled ? NULL : k; /* a message from the spool says itself where it came from */
   x.sender_override = sender;
   x.want_defer_report = true;
-  for (size_t i = 0; i < c->args.n; i++) expand_and_print(&x, cfg, c->args.v[i]);
+  for (size_t i = 0; i < c->args.n; i++) {
+    expand_and_print(&x, cfg, c->args.v[i]);
+    fflush(stdout);
+  }
+  const struct expand_ctx fresh = x;
+  const struct arena_mark start = arena_mark(a);
   while (!c->args.n) {
     printf("> ");
     fflush(stdout);
@@ -153,6 +157,11 @@ int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, cons
       break;
     }
     expand_and_print(&x, cfg, line);
+    /* The line is forgotten; what outlives it (variables, macros, caches) lies in arenas of its own. */
+    struct message *now = x.msg;
+    arena_release(a, start);
+    x = fresh;
+    x.msg = now;
   }
   message_free(x.msg);
   arena_free(a);

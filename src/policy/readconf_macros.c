@@ -129,6 +129,7 @@ void rc_macros_init(struct readconf *r)
   for (struct macro *m = r->cfg->macros; m; m = m->next) {
     tree_insert(&r->builtins, r->a, m->name, NULL)->data = m;
     r->macro_tail = &m->next;
+    r->cfg->last_builtin_macro = m;
   }
   append_command_line(r, r->opts->cmd_macros);
 }
@@ -204,8 +205,8 @@ static const char *replace_one(struct readconf *r, const char *text, size_t from
 const char *rc_macros_replace(struct readconf *r, const char *text, size_t from, bool *ret_any)
 {
   text = replace_builtins(r, text, from, ret_any);
-  for (struct macro *m = r->cfg->macros; m; m = m->next)
-    if (!m->builtin && (text = replace_one(r, text, from, m, ret_any))[0] && strlen(text) > RC_MAX_LINE_BYTES) {
+  for (struct macro *m = r->cfg->last_builtin_macro->next; m; m = m->next)
+    if ((text = replace_one(r, text, from, m, ret_any))[0] && strlen(text) > RC_MAX_LINE_BYTES) {
       rc_fail(r, "line too long after macro replacement");
       return "";
     }
@@ -245,13 +246,15 @@ bool readconf_is_macro_definition(const char *line)
   return rc_macro_def_len(line) > 0;
 }
 
-/* A reader with no file, on the macros of a finished configuration. */
-static void reader_on(struct readconf *r, struct config *c, struct arena *a)
+/* A reader with no file, on the macros of a finished configuration.  text: what will be looked at; the predefined macros are indexed only
+ * when it could name one. */
+static void reader_on(struct readconf *r, struct config *c, struct arena *a, const char *text)
 {
+  while ((text = strchr(text, '_')) && !ch_isupper(text[1])) text++;
   *r = (struct readconf){.a = a, .cfg = c, .last_name = "command line"};
   r->macro_tail = &c->macros;
-  for (struct macro *m = c->macros; m; m = m->next) {
-    if (m->builtin) tree_insert(&r->builtins, a, m->name, NULL)->data = m;
+  for (struct macro *m = text ? c->macros : c->last_builtin_macro; m; m = m->next) {
+    if (m->builtin && text) tree_insert(&r->builtins, a, m->name, NULL)->data = m;
     r->macro_tail = &m->next;
   }
 }
@@ -259,7 +262,7 @@ static void reader_on(struct readconf *r, struct config *c, struct arena *a)
 const char *readconf_define_macro(struct config *c, const char *line, const char **ret_error)
 {
   struct readconf r;
-  reader_on(&r, c, c->arena);
+  reader_on(&r, c, c->arena, line);
   if (!rc_macro_define(&r, line)) {
     *ret_error = r.error;
     return NULL;
@@ -271,6 +274,6 @@ const char *readconf_replace_macros(struct config *c, struct arena *a, const cha
 {
   struct readconf r;
   bool any = false;
-  reader_on(&r, c, a);
+  reader_on(&r, c, a, text);
   return rc_macros_replace(&r, text, 0, &any);
 }

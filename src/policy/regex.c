@@ -42,7 +42,8 @@ static pcre2_code *compile(struct expand_ctx *x, const char *pattern, bool casel
     x->error = arena_printf(x->a, "regular expression error in \"%s\": %s at offset %ld", pattern, text, (long)offset);
     return NULL;
   }
-  (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
+  /* Code for one match is not worth the machine's own instructions. */
+  if (!is_tainted(pattern)) (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
   return code;
 }
 
