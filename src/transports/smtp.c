@@ -345,9 +345,12 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
       avoid_tls = true;
       continue;
     }
+    bool close_is_told_last = s->fail.trouble == TROUBLE_REPLY && s->tcp_is_open && !s->dead;
+    if (close_is_told_last) s->tcp_is_open = false;
     smtp_disconnect(s, s->greeting_done && s->fail.trouble != TROUBLE_TIMEOUT);
     DEBUG(D_TRANSPORT | D_V) debug_printf(s->said.n ? "cmdlog: '%s'\n" : "cmdlog: (unset)\n", s->said.n ? s->said.p : "");
     if (first_message && s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
+    if (close_is_told_last) (void)smtp_event(s, NULL, "tcp:close", NULL, 0);
     if (first_message) smtp_clear_retry(s);
     /* the test suite's server goes away after its script: the bounce must not find it still listening */
     if (s->fail.trouble != TROUBLE_NONE && job->d->cfg->harness_mode) (void)poll(NULL, 0, 100);
