@@ -35,6 +35,7 @@ struct master {
   int notify[2];          /* datagrams to the queue manager: [0] read, [1] write */
   int closed_pipe[2];     /* end of file on [0]: the acceptor has closed its sockets */
   pid_t acceptor, queue_manager;
+  bool is_idle;                /* -bw: its time is over */
   int64_t acceptor_started_ms, queue_manager_started_ms;
   const char *pid_path;   /* NULL: none written */
 };
@@ -150,6 +151,11 @@ static void reap(struct master *m)
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
     bool is_acceptor = pid == m->acceptor;
     if (!is_acceptor && pid != m->queue_manager) continue;
+    if (is_acceptor && m->o->inetd_timeout_sec > 0 && WIFEXITED(status) && WEXITSTATUS(status) == DAEMON_IDLE_STATUS) {
+      m->acceptor = 0;
+      m->is_idle = true;
+      return;
+    }
     const char *crash = daemon_crash_text(m->a, status);
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "daemon: the %s (pid %d) %s: starting another", is_acceptor ? "acceptor" : "queue manager",
               (int)pid, crash ? crash : "ended");
@@ -285,6 +291,12 @@ static void log_start(struct master *m)
 {
   const char *version = m->cfg->o.exim_version ? m->cfg->o.exim_version : build_version();
   const char *listening = m->o->listen ? arena_printf(m->a, "listening for %s", daemon_listen_text(m->a, &m->listeners)) : "not listening for SMTP";
+  if (m->o->inetd_wait) {
+    const char *limit = m->o->inetd_timeout_sec ? arena_printf(m->a, "a wait timeout of %d seconds", m->o->inetd_timeout_sec) : "no wait timeout";
+    log_write(LS_ALWAYS, LOG_MAIN, "exim %s daemon started: pid=%d, launched with listening socket, with %s", version, (int)getpid(), limit);
+    process_info_set("daemon(%s): launched with listening socket, with %s", version, limit);
+    return;
+  }
   log_write(LS_ALWAYS, LOG_MAIN, "exim %s daemon started: pid=%d, %s, %s", version, (int)getpid(), queue_text(m), listening);
   process_info_set("daemon(%s): %s, %s", version, queue_text(m), listening);
 }
@@ -323,7 +335,8 @@ static void master_loop(struct master *m, const sigset_t *set)
     int sig = is_complete(m) ? sigwaitinfo(set, NULL) : sigtimedwait(set, NULL, &again);
     if (sig < 0 && !is_complete(m)) start_missing(m);
     if (sig == SIGCHLD) reap(m);
-    else if (sig == SIGHUP) reload(m);
+    if (m->is_idle) return;
+    if (sig == SIGHUP) reload(m);
     else if (sig == SIGTERM || sig == SIGINT) return;
   }
 }
@@ -337,10 +350,12 @@ int daemon_run(struct config *cfg, const struct daemon_opts *o)
   m->o = o;
   m->a = a;
   if (o->inetd_wait) {
-    fprintf(stderr, "exim: option -bw is not supported by this build\n");
-    return EXIT_FAILURE;
-  }
-  if (o->listen) {
+    const char *what = o->queue_interval_sec ? "queue runs may not be specified" : daemon_listen_adopt(&m->listeners);
+    if (what) {
+      fprintf(stderr, "exim: -bw: %s\n", what);
+      return EXIT_FAILURE;
+    }
+  } else if (o->listen) {
     const char *what = daemon_listen_plan(a, cfg, o, &m->listeners);
     if (what) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "%s", what);
     if (daemon_listen_bind(a, cfg, &m->listeners, &what) < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "%s", what);

@@ -375,7 +375,9 @@ NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, s
   smtp_tls_preload(cfg);
   p[l->n] = (struct pollfd){.fd = s.signal_fd, .events = POLLIN};
   for (;;) {
-    if (poll(p, (nfds_t)l->n + 1, -1) < 0 && errno != EINTR) _exit(EXIT_FAILURE);
+    int ready = poll(p, (nfds_t)l->n + 1, o->inetd_timeout_sec > 0 ? o->inetd_timeout_sec * 1000 : -1);
+    if (ready < 0 && errno != EINTR) _exit(EXIT_FAILURE);
+    if (ready == 0 && s.count == 0) _exit(DAEMON_IDLE_STATUS);
     if (p[l->n].revents) {
       int sig = pending_signal(&s);
       reap(&s);

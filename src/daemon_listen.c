@@ -43,6 +43,22 @@ bool daemon_has_inherited(void)
   return inherited.l.n > 0;
 }
 
+const char *daemon_listen_adopt(struct listeners *l)
+{
+  int listens = 0;
+  socklen_t n = sizeof listens;
+  *l = inherited.l;
+  if (l->n) return NULL;
+  if (getsockopt(0, SOL_SOCKET, SO_ACCEPTCONN, &listens, &n) < 0 || !listens || net_local(0, &l->v[0].end) < 0)
+    return "standard input is not a listening socket";
+  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  l->v[0].fd = fcntl(0, F_DUPFD_CLOEXEC, 3);
+  if (null < 0 || l->v[0].fd < 0 || dup2(null, 0) < 0) return "no descriptors left";
+  close(null);
+  l->n = 1;
+  return NULL;
+}
+
 /* ---- The plan ---- */
 
 static bool port_in_list(struct arena *a, const char *list, int port)

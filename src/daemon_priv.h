@@ -24,6 +24,8 @@ struct listeners {
 const char *daemon_listen_plan(struct arena *a, const struct config *cfg, const struct daemon_opts *o, struct listeners *ret);
 /* Bind what is not bound yet (inherited sockets are taken over).  0 or -errno with *ret_what naming the address. */
 int daemon_listen_bind(struct arena *a, const struct config *cfg, struct listeners *l, const char **ret_what);
+/* -bw: the listening socket that is standard input (or, after a re-exec, the inherited one).  NULL or an error text. */
+const char *daemon_listen_adopt(struct listeners *l);
 /* "SMTP on port 25 (IPv4) and for SMTPS on port 465 (IPv4)". */
 const char *daemon_listen_text(struct arena *a, const struct listeners *l);
 void daemon_listen_close(struct listeners *l);
@@ -32,6 +34,8 @@ void daemon_listen_export(const struct listeners *l);
 /* Was anything inherited?  Then this process is already in the background. */
 bool daemon_has_inherited(void);
 
+/* Exit status of an acceptor whose -bw timeout is over: the daemon ends, inetd listens again. */
+enum { DAEMON_IDLE_STATUS = 77 };
 /* Accept connections until TERM; never returns.  closed_fd is closed as soon as the listeners are. */
 NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, struct listeners *l, int closed_fd);
 
