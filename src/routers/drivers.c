@@ -3,6 +3,6 @@
 #include "router.h"
 #include "routers/routers_priv.h"
 
-const struct router_driver *const router_drivers[] = {&accept_router,      &dnslookup_router,    &ipliteral_router,
+const struct router_driver *const router_drivers[] = {&accept_router,      &dnslookup_router,    &ipliteral_router,    &iplookup_router,
                                                       &manualroute_router, &queryprogram_router, &redirect_router,
                                                       NULL};

@@ -5,7 +5,7 @@
 
 #include "router.h"
 
-extern const struct router_driver accept_router, dnslookup_router, ipliteral_router, manualroute_router, queryprogram_router,
+extern const struct router_driver accept_router, dnslookup_router, ipliteral_router, iplookup_router, manualroute_router, queryprogram_router,
     redirect_router;
 
 #endif
