@@ -80,6 +80,8 @@ static int64_t usec_since(struct timeval from) {
 
 static void add_host(struct strbuf *b, const struct address *addr) {
   const struct host *h = addr->host_used;
+  bool is_local = addr->transport && addr->transport->driver && addr->transport->driver->is_local;
+  if (!h && is_local && addr->host_list) strbuf_addl(b, " H=", addr->host_list->name, NULL); /* what the router gave to $host */
   if (!h) return;
   strbuf_addl(b, " H=", h->name, NULL);
   if (log_selects(LS_DNSSEC) && h->dnssec_used && h->dnssec) strbuf_adds(b, " DS");

@@ -47,7 +47,7 @@ void smtp_do_quit(struct smtp_session *s, struct str arg) {
   struct acl_result r = smtp_run_acl(s, ACL_WHERE_QUIT, NULL, s->opt->acl_smtp_quit, OUTCOME_OK);
   if (r.outcome == OUTCOME_ERROR)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "ACL for QUIT returned ERROR: %s", r.log_message ? r.log_message : "");
-  if (r.outcome == OUTCOME_OK && r.user_message && *r.user_message) smtp_reply_text(s, 221, r.user_message);
+  if (r.user_message && *r.user_message) smtp_reply_text(s, 221, r.user_message);
   else smtp_replyf(s, "221 %s closing connection", s->own_name);
   smtp_log_end(s, "closed by QUIT");
 }
