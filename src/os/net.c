@@ -198,6 +198,17 @@ int net_connect(const struct net_end *to, const struct net_connect_opts *o, dead
   return fd;
 }
 
+int net_connect_udp(const struct net_end *to) {
+  union any_addr u;
+  socklen_t n = addr_make(&u, &to->ip, to->port);
+  int fd = socket(u.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  if (connect(fd, &u.sa, n) == 0) return fd;
+  int err = -errno;
+  close(fd);
+  return err;
+}
+
 int net_connect_unix(const char *path, deadline_ms deadline) {
   struct sockaddr_un un = {.sun_family = AF_UNIX};
   if (strlen(path) >= sizeof un.sun_path) return -ENAMETOOLONG;

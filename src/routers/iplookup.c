@@ -4,7 +4,6 @@
  * One query by UDP or TCP to each host in turn until one answers; what comes back is hostile, bounded, and only ever becomes an address of its
  * own.  No answer defers (or passes the address on with "optional"), it never refuses.  Memory: the context's arena. */
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -34,36 +33,11 @@ enum { ANSWER_MAX = 256 };
 
 static bool is_udp(const struct iplookup_options *ob) { return strcmp(ob->protocol, "udp") == 0; }
 
-/* A connected datagram socket, so that only this server's answers are heard. */
-static int open_udp(const struct net_end *to) {
-  union {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-  } sa = {0};
-  bool is_v6 = to->ip.family == 6;
-  int fd = socket(is_v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -errno;
-  if (is_v6) {
-    sa.v6.sin6_family = AF_INET6;
-    sa.v6.sin6_port = htons((uint16_t)to->port);
-    memcpy(&sa.v6.sin6_addr, to->ip.b, 16);
-  } else {
-    sa.v4.sin_family = AF_INET;
-    sa.v4.sin_port = htons((uint16_t)to->port);
-    memcpy(&sa.v4.sin_addr, to->ip.b, 4);
-  }
-  if (connect(fd, &sa.any, is_v6 ? sizeof sa.v6 : sizeof sa.v4) == 0) return fd;
-  int err = -errno;
-  close(fd);
-  return err;
-}
-
 /* One host: the length of its answer, or -errno. */
 static ssize_t ask(const struct iplookup_options *ob, const struct net_end *to, const char *query, char *buf) {
   deadline_ms end = deadline_in_sec(ob->timeout > 0 ? ob->timeout : 5);
   size_t unused;
-  int fd = is_udp(ob) ? open_udp(to) : net_connect(to, &(struct net_connect_opts){0}, end, &unused);
+  int fd = is_udp(ob) ? net_connect_udp(to) : net_connect(to, &(struct net_connect_opts){0}, end, &unused);
   if (fd < 0) return fd;
   size_t n = strlen(query);
   ssize_t got = send(fd, query, n, MSG_NOSIGNAL) == (ssize_t)n ? 0 : errno ? -errno : -EIO;
