@@ -275,7 +275,12 @@ static enum step decide(struct acl_run *r, const struct acl_stmt *s, enum outcom
     *ret = deny;
     return STEP_DONE;
   case ACL_DEFER: return yes ? finish(r, "DEFER", OUTCOME_DEFER, ret) : STEP_NEXT;
-  case ACL_DENY: return yes ? finish(r, "DENY", deny, ret) : STEP_NEXT;
+  case ACL_DENY:
+    if (yes && r->depth == 0 && (r->where == ACL_WHERE_QUIT || r->where == ACL_WHERE_NOTQUIT)) { /* there is nothing to deny */
+      r->log_text = "QUIT or not-QUIT toplevel ACL may not fail ('deny' verb used incorrectly)";
+      return finish(r, "DENY", OUTCOME_ERROR, ret);
+    }
+    return yes ? finish(r, "DENY", deny, ret) : STEP_NEXT;
   case ACL_DROP: return yes ? finish(r, "DROP", OUTCOME_FAIL_DROP, ret) : STEP_NEXT;
   case ACL_REQUIRE: return yes ? STEP_NEXT : finish(r, "not OK", deny, ret);
   case ACL_WARN: return STEP_NEXT;
