@@ -129,7 +129,7 @@ struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport 
   x->address_pipe = addrs->is_pipe ? addrs->address : NULL;
   x->address_file = address_file_name(addrs);
   x->match = (struct match_data){.domain_data = addrs->prop.domain_data, .local_part_data = addrs->prop.localpart_data};
-  x->host = NULL;
+  x->host = addrs->host_list; /* the first of them, until a connection says which */
   x->original_domain = x->original_local_part = x->parent_domain = x->parent_local_part = NULL;
   if (addrs->parent) {
     const struct address *top = address_top(addrs);
@@ -155,11 +155,10 @@ static bool set_return_path(struct deliver_run *run, struct delivery *d) {
   if (t->o.return_path) {
     const char *s = expand_string(&run->x, t->o.return_path);
     if (s) d->return_path = s;
-    else if (!run->x.forced_fail) {
-      transport_set_misconfigured(d->addrs, ERRNO_UNKNOWNERROR,
-                                  arena_printf(run->a, "Failed to expand return path \"%s\": %s", t->o.return_path, run->x.error ? run->x.error : ""));
-      return false;
-    }
+    else if (!run->x.forced_fail)
+      return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
+                    arena_printf(run->a, "Failed to expand return path \"%s\" in %s transport: %s", t->o.return_path, t->name,
+                                 run->x.error ? run->x.error : ""));
   }
   run->x.return_path = d->return_path;
   for (struct address *p = d->addrs; p; p = p->next) p->return_path = d->return_path;
@@ -580,8 +579,9 @@ static void deliver_batch(struct deliver_run *run, struct address *batch) {
     addr->delivery_usec = (int)((end.tv_sec - start.tv_sec) * 1000000 + (end.tv_usec - start.tv_usec));
     log_output(addr);
     /* A configuration that cannot be used is no reason to time an address out. */
-    if (!started || addr->is_misconfigured) continue;
-    if (addr->result == OUTCOME_DEFER || addr->result == OUTCOME_ERROR)
+    if (!started) continue;
+    bool is_prepared = addr->result != OUTCOME_ERROR; /* what the configuration says was of no use: no reason to time an address out either */
+    if (addr->result == OUTCOME_DEFER && is_prepared)
       retry_add_item(run->a, addr, local_retry_key(run, addr), addr->message, 0);
     else if (tree_find(&known, addr->unique)) retry_add_item(run->a, addr, local_retry_key(run, addr), NULL, RETRY_DELETE);
   }

@@ -21,7 +21,13 @@
 bool host_is_local(struct expand_ctx *x, const char *ip) { return match_is_local_ip(x, ip); }
 
 bool host_is_ignored(struct expand_ctx *x, const struct host_find_opts *o, const char *name, const char *address) {
-  return o && o->ignore_target_hosts && match_this_host(x, "ignore_target_hosts", o->ignore_target_hosts, name, address) == OUTCOME_OK;
+  if (!o || !o->ignore_target_hosts) return false;
+  struct host *outer = x->host;
+  struct host one = {.name = name, .address = address, .mx = -1};
+  x->host = &one; /* the list may ask for $host_address */
+  bool is_ignored = match_this_host(x, "ignore_target_hosts", o->ignore_target_hosts, name, address) == OUTCOME_OK;
+  x->host = outer;
+  return is_ignored;
 }
 
 bool host_name_in(struct expand_ctx *x, const char *name, const char *list) {
