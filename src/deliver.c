@@ -425,8 +425,10 @@ static void send_warnings(struct deliver_run *run) {
 /* one_time: what is left of a list becomes a recipient of its own, the list address counts as done. */
 static void apply_one_time(struct deliver_run *run) {
   struct message *m = run->m;
-  for (struct address *addr = run->defer; addr; addr = addr->next) {
-    struct address *made = addr;
+  struct vec deferred_in_order = vec_new(run->a);
+  for (struct address *addr = run->defer; addr; addr = addr->next) vec_push(&deferred_in_order, addr);
+  for (size_t k = deferred_in_order.n; k-- > 0;) { /* the newest stands first on the list */
+    struct address *addr = deferred_in_order.v[k], *made = addr;
     while (made && !made->is_one_time) made = made->parent;
     if (!made) continue;
     struct address *top = address_top(made);

@@ -177,6 +177,8 @@ const char *deliver_log_deferred(struct arena *a, const struct message *m, const
     strbuf_addl(&b, " H=", addr->host_used->name, NULL);
     if (addr->host_used->address) strbuf_addl(&b, " [", addr->host_used->address, "]", NULL);
     if (log_selects(LS_OUTGOING_PORT) && addr->host_used->port > 0) strbuf_addf(&b, ":%d", addr->host_used->port);
+    if (log_selects(LS_INCOMING_INTERFACE) && log_selects(LS_OUTGOING_INTERFACE) && addr->local_interface)
+      strbuf_addl(&b, " I=", addr->local_interface, NULL);
   }
   if (log_selects(LS_DELIVER_TIME)) add_time(&b, "DT", addr->delivery_usec);
   if (addr->message) strbuf_addl(&b, ": ", addr->message, NULL);
