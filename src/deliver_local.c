@@ -155,10 +155,11 @@ static bool set_return_path(struct deliver_run *run, struct delivery *d) {
   if (t->o.return_path) {
     const char *s = expand_string(&run->x, t->o.return_path);
     if (s) d->return_path = s;
-    else if (!run->x.forced_fail)
-      return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
-                    arena_printf(run->a, "Failed to expand return path \"%s\" in %s transport: %s", t->o.return_path, t->name,
-                                 run->x.error ? run->x.error : ""));
+    else if (!run->x.forced_fail) {
+      transport_set_misconfigured(d->addrs, ERRNO_UNKNOWNERROR,
+                                  arena_printf(run->a, "Failed to expand return path \"%s\": %s", t->o.return_path, run->x.error ? run->x.error : ""));
+      return false;
+    }
   }
   run->x.return_path = d->return_path;
   for (struct address *p = d->addrs; p; p = p->next) p->return_path = d->return_path;
@@ -579,9 +580,8 @@ static void deliver_batch(struct deliver_run *run, struct address *batch) {
     addr->delivery_usec = (int)((end.tv_sec - start.tv_sec) * 1000000 + (end.tv_usec - start.tv_usec));
     log_output(addr);
     /* A configuration that cannot be used is no reason to time an address out. */
-    if (!started) continue;
-    bool is_prepared = addr->result != OUTCOME_ERROR; /* what the configuration says was of no use: no reason to time an address out either */
-    if (addr->result == OUTCOME_DEFER && is_prepared)
+    if (!started || addr->is_misconfigured) continue;
+    if (addr->result == OUTCOME_DEFER || addr->result == OUTCOME_ERROR)
       retry_add_item(run->a, addr, local_retry_key(run, addr), addr->message, 0);
     else if (tree_find(&known, addr->unique)) retry_add_item(run->a, addr, local_retry_key(run, addr), NULL, RETRY_DELETE);
   }

@@ -96,7 +96,7 @@ static void test_commands(void **state) {
 
 static void test_tainted_redirection(void **state) {
   (void)state;
-  run_row(&(struct row){"redirected", "/bin/echo x", NULL, NULL, OUTCOME_ERROR, "Tainted '/bin/echo x' (command for t1 transport) not permitted"}, true);
+  run_row(&(struct row){"redirected", "/bin/echo x", NULL, NULL, OUTCOME_DEFER, "Tainted '/bin/echo x' (command for t1 transport) not permitted"}, true);
 }
 
 int main(void) {
