@@ -78,6 +78,8 @@ static const char conf_text[] =
   "check_spool_space = 0\ncheck_spool_inodes = 0\n%s%s%sbegin acl\nno:\n  deny\nlater:\n  defer\ngo:\n  drop\n";
 
 static struct config *configure(const struct row *r, const char *dir) {
+  static const struct config *kept[256]; /* a configuration lives as long as the process */
+  static size_t count;
   const char *conf = r->conf ? r->conf : "", *path = scratch_path("conf"), *error = NULL;
   FILE *f = fopen(path, "w");
   assert_non_null(f);
@@ -87,6 +89,7 @@ static struct config *configure(const struct row *r, const char *dir) {
   struct readconf_opts o = {.files = path};
   struct config *cfg = readconf_read(&o, &error);
   if (!cfg) fail_msg("%s: %s", r->rule, error);
+  kept[count++ % ARRAY_SIZE(kept)] = cfg;
   return cfg;
 }
 
