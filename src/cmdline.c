@@ -521,6 +521,7 @@ static const struct cmd_option options[] = {
     {"-R", ARG_GLUED, set_selector, 0, 0},
     TEXT("-r", ARG_EITHER, sender),
     {"-S", ARG_GLUED, set_selector, 0, 1},
+    TEXT("-Tqt", ARG_NEXT, run.ages),
     FLAG("-t", extract_recipients),
     {"-ti", ARG_NONE, set_dots_and_extract, 0, 0},
     FLAG("-tls-on-connect", tls_on_connect),

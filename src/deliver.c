@@ -231,7 +231,7 @@ enum frozen_action { FROZEN_GO_ON, FROZEN_SKIP, FROZEN_CANCEL };
 static enum frozen_action check_frozen(struct message *m, const struct deliver_opts *o) {
   if (!m->frozen) return FROZEN_GO_ON;
   const struct main_options *mo = &m->cfg->o;
-  time_t now = time_sec(), age = now - m->received_time.tv_sec;
+  time_t now = time_sec(), age = now - message_arrival(m, now);
   const char *why = NULL;
   if (mo->timeout_frozen_after > 0 && age >= mo->timeout_frozen_after) {
     log_write(LS_ALWAYS, LOG_MAIN, "cancelled by timeout_frozen_after");
@@ -268,7 +268,7 @@ static const char *errors_target(const struct deliver_run *run, const struct add
 static void undeliverable_bounce(struct deliver_run *run, struct address *addr) {
   int64_t limit = run->cfg->o.ignore_bounce_errors_after;
   /* One that ran out of retries has been here long enough. */
-  if (addr->timedout || time_sec() - run->m->received_time.tv_sec >= limit) {
+  if (addr->timedout || time_sec() - message_arrival(run->m, time_sec()) >= limit) {
     ignored(run, addr, "");
     return;
   }
@@ -392,7 +392,7 @@ static void send_warnings(struct deliver_run *run) {
   struct message *m = run->m;
   const char *list = run->cfg->o.delay_warning;
   if (!list || !*list || !run->defer || m->frozen || run->freeze || !m->sender || run->o->give_up) return;
-  int64_t queued = time_sec() - m->received_time.tv_sec;
+  int64_t queued = time_sec() - message_arrival(m, time_sec());
   int64_t due = warning_due(list, m->warning_count);
   if (due <= 0 || queued < due || run->journal_failed) return;
   struct expand_ctx *x = &run->x;
@@ -604,6 +604,7 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
   switch (spool_open(cfg, id, true, &m)) {
     case SPOOL_OPENED:
       log_set_utf8(m->smtputf8 || has_utf8_recipient(m));
+      m->assumed_age_sec = o->assumed_age_sec;
       result = run_message(cfg, m, o);
       message_free(m);
       break;

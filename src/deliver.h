@@ -19,6 +19,7 @@ struct deliver_opts {
   bool hold_smtp;       /* remote addresses are routed and wait for a queue run */
   bool first_pass;      /* -qq: remote addresses are routed and noted as waiting for their hosts, not sent */
   bool dont_deliver;    /* -N */
+  int64_t assumed_age_sec; /* harness: -Tqt */
   const char *selector_sender, *selector_recipient; /* -S, -R (queue.c filters) */
   struct smtp_probe **held; /* a connection that is open for this message (cutthrough.h), NULL none */
 };

@@ -356,6 +356,7 @@ static int do_list(struct run *r)
 static int do_queue_run(struct run *r)
 {
   struct queue_run_opts o = r->c->run;
+  if (o.ages && !r->cfg->harness_mode) return refuse("abandoned: unknown, malformed, or incomplete option -Tqt");
   o.dont_deliver = r->c->dont_deliver;
   queue_run(r->cfg, &o);
   return EXIT_SUCCESS;

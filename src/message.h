@@ -67,6 +67,7 @@ struct message {
       prdr_requested, submission_mode, suppress_local_fixups, sender_name_forced, fake_reject, fake_defer,
       discarded, delivery_forced /* -M, -qf: retry times are ignored */, hold_smtp /* control = queue/first_pass_route */, no_mbox_unspool, active_local_from_check, local_sender_retain;
   time_t frozen_at;
+  int64_t assumed_age_sec;       /* harness: how long it has been here, 0: as the clock says */
   const char *frozen_reason;
   const char *submission_domain, *submission_name;
   const char *fake_response_text;
@@ -102,6 +103,11 @@ struct message {
   const char *sender_verify_user, *sender_verify_log, *sender_verify_details, *sender_verify_failure;
   bool sender_verify_reported;   /* the "sender verify fail" line was written and the details were sent */
 };
+
+/* When it came, for all that depends on how long it has been here. */
+static inline time_t message_arrival(const struct message *m, time_t now) {
+  return m->assumed_age_sec ? now - (time_t)m->assumed_age_sec : m->received_time.tv_sec;
+}
 
 /* data_fd is -1; all else zero. */
 struct message *message_new(const struct config *cfg);

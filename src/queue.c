@@ -103,10 +103,18 @@ static void deliver_in_child(const struct config *cfg, const char *id, const str
               WTERMSIG(status), id);
 }
 
+/* The next of "5s/1h/...": 0 when it is empty or there is none. */
+static int64_t next_age(struct str *ages) {
+  int64_t sec = 0;
+  struct str item = str_cut(ages, '/');
+  return item.n && time_parse_interval(item, false, &sec) ? sec : 0;
+}
+
 static void one_pass(const struct config *cfg, const struct queue_run_opts *o, bool first_pass) {
   struct arena *a = arena_new("queue_run");
   struct deliver_opts d = deliver_opts_of(o);
   d.first_pass = first_pass;
+  struct str ages = str_c(o->ages);
   bool is_selection = o->start_id || o->match_sender || o->match_recipient;
   bool had_first = !o->match_sender && !o->match_recipient;
   struct spool_item *i = spool_list(a, cfg, cfg->o.queue_run_in_order || is_selection, NULL);
@@ -123,6 +131,7 @@ static void one_pass(const struct config *cfg, const struct queue_run_opts *o, b
     /* The first message that -R or -S selects ignores retry times; its successes make the others due. */
     struct deliver_opts first = d;
     first.forced = d.forced || !had_first;
+    first.assumed_age_sec = next_age(&ages);
     deliver_in_child(cfg, i->id, &first);
     had_first = true;
   }

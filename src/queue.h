@@ -16,6 +16,7 @@ struct queue_run_opts {
   const char *match_sender, *match_recipient; /* -S, -R */
   bool sender_is_regex, recipient_is_regex;
   const char *name;    /* -qG */
+  const char *ages;    /* -Tqt: what the messages count as having been here, one after the other, NULL as it is */
 };
 /* One run in this process: logs Start/End, delivers message by message (each in a forked child; one at a time as Exim's single runner). */
 void queue_run(const struct config *cfg, const struct queue_run_opts *o);

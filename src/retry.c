@@ -132,7 +132,7 @@ bool retry_ultimate_address_timeout(struct expand_ctx *x, const char *key, const
   const struct retry_rule *rule = retry_find_rule(x, key, domain, r->basic_errno, r->more_errno);
   if (!rule || !rule->steps) return true; /* the rule has gone: do not wait for what nothing asks for */
   if (!x->msg) return false;
-  return now - x->msg->received_time.tv_sec > rule_cutoff(rule);
+  return now - message_arrival(x->msg, now) > rule_cutoff(rule);
 }
 
 /* --- hosts ------------------------------------------------------------------------------------------ */
@@ -229,7 +229,7 @@ static bool write_item(struct retry_write *w, const struct address *addr, const 
     last_gap = old.next_try - old.last_try;
   }
   int64_t failing = w->now - r.first_failed;
-  time_t received = w->x->msg ? w->x->msg->received_time.tv_sec : w->now;
+  time_t received = w->x->msg ? message_arrival(w->x->msg, w->now) : w->now;
   /* Trouble with this message rather than with the host: its age counts when that is longer. */
   if (!is_host && received < r.first_failed) failing = w->now - received;
   bool expired;
