@@ -5,10 +5,8 @@
  * A filter that cannot be obeyed leaves the message as it is: nobody's mail is delivered past a filter that should have seen it. */
 #include "deliver_priv.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "filters/filter.h"
@@ -21,7 +19,6 @@ enum { SYSTEM_FILTER_MAX = 16 << 20, FILTER_TEXT_MAX = 1024, FILTER_TEXT_SHOWN =
 struct filter_job {
   struct deliver_run *run;
   const char *path;
-  int fd;
 };
 
 static const char *const var_names[FILTER_VARS] = {"sn0", "sn1", "sn2", "sn3", "sn4", "sn5", "sn6", "sn7", "sn8", "sn9"};
@@ -30,7 +27,8 @@ static const char *const var_names[FILTER_VARS] = {"sn0", "sn1", "sn2", "sn3", "
 
 static void change_header(void *ctx, bool add, const char *text) { filter_change_header(ctx, add, text); }
 
-static struct filter_result obey_file(struct filter_job *j) {
+static struct filter_result obey_file(void *ctx) {
+  struct filter_job *j = ctx;
   struct deliver_run *run = j->run;
   char *p = NULL;
   size_t n = 0;
@@ -44,14 +42,6 @@ static struct filter_result obey_file(struct filter_job *j) {
   struct filter_command *commands = error ? NULL : filter_parse(run->a, str_c(arena_untaint_copy(run->a, p, n)), &env.rights, &error);
   if (error) return (struct filter_result){.end = FILTER_BROKEN, .message = error};
   return filter_obey(&env, commands);
-}
-
-static int child_main(void *ctx) {
-  struct filter_job *j = ctx;
-  struct strbuf out = strbuf_new(j->run->a);
-  struct filter_result r = obey_file(j);
-  filter_result_encode(&r, &out);
-  return sys_write_all(j->fd, out.p, out.n) < 0 ? 1 : 0;
 }
 
 /* ---- running it ---- */
@@ -70,24 +60,6 @@ static bool filter_user(struct deliver_run *run, uid_t *ret_uid, gid_t *ret_gid)
   return true;
 }
 
-static const char *run_child(struct filter_job *j, uid_t uid, gid_t gid, struct filter_result *ret) {
-  struct arena *a = j->run->a;
-  int fds[2], status = 0;
-  char *p = NULL;
-  size_t n = 0;
-  int rc = sys_pipe(fds);
-  if (rc < 0) return arena_printf(a, "pipe: %s", strerror(-rc));
-  j->fd = fds[1];
-  pid_t pid = priv_run_as(uid, gid, NULL, false, "system filter", child_main, j);
-  (void)!sys_close(fds[1]);
-  if (pid > 0) rc = sys_read_file(fds[0], a, SYSTEM_FILTER_MAX, &p, &n);
-  (void)!sys_close(fds[0]);
-  if (pid < 0) return arena_printf(a, "process: %s", strerror((int)-pid));
-  if (sys_waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0 || rc < 0)
-    return arena_printf(a, "its process ended with status 0x%04x", (unsigned)status);
-  return filter_result_decode(a, str_n(p, n), ret) ? NULL : "its answer cannot be read";
-}
-
 /* Run the file that the option names.  An error text, or NULL and *ret. */
 static const char *run_filter(struct deliver_run *run, struct filter_result *ret) {
   struct filter_job j = {.run = run};
@@ -98,7 +70,7 @@ static const char *run_filter(struct deliver_run *run, struct filter_result *ret
   if (*j.path != '/') return arena_printf(run->a, "\"%s\" is not an absolute path", j.path);
   if (expand_taint_refused(&run->x, j.path, "filename for system_filter")) return run->x.error;
   if (!filter_user(run, &uid, &gid)) return "system_filter_user has no entry in the password file and system_filter_group is unset";
-  const char *error = run_child(&j, uid, gid, ret);
+  const char *error = filter_run_as(run->a, uid, gid, obey_file, &j, ret);
   if (!error && ret->end == FILTER_BROKEN) error = ret->message ? ret->message : "";
   return error;
 }

@@ -118,6 +118,10 @@ const char *filter_reply_name(struct arena *a, const char *to);
 struct address;
 void filter_fill_address(struct arena *a, const struct filter_action *act, struct address *addr);
 
+/* Call obey(ctx) in a child process that is uid:gid for good, and take over what it gives (in the arena).  NULL, or what went wrong with the process. */
+const char *filter_run_as(struct arena *a, uid_t uid, gid_t gid, struct filter_result (*obey)(void *ctx), void *ctx,
+                          struct filter_result *ret);
+
 /* Bytes for the way between two processes, and back; decode checks every length: false for anything damaged. */
 void filter_result_encode(const struct filter_result *r, struct strbuf *out);
 MUST_CHECK bool filter_result_decode(struct arena *a, struct str bytes, struct filter_result *ret);

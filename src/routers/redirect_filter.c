@@ -4,59 +4,28 @@
  * A user's filter reads files, runs commands and writes its log with that user's rights and no others: it is obeyed in a child process of that user,
  * which sends back what it decided as bytes.  Those bytes are hostile (filter_wire.c); the deliveries they ask for run as the same user.
  * Any failure of the filter defers the address, unless skip_syntax_errors passes over it. */
-#include <errno.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/timeutil.h"
 #include "filters/filter.h"
 #include "message.h"
 #include "os/priv.h"
-#include "os/sys.h"
 #include "routers/redirect_priv.h"
-
-enum { FILTER_RESULT_MAX_BYTES = 16 << 20 };
 
 struct filter_child {
   struct filter_env env;
   const struct filter_command *commands;
-  int fd;
 };
 
-static int obey_in_child(void *ctx) {
+static struct filter_result obey_in_child(void *ctx) {
   struct filter_child *c = ctx;
-  struct filter_result r = filter_obey(&c->env, c->commands);
-  struct strbuf out = strbuf_new(c->env.x->a);
-  filter_result_encode(&r, &out);
-  return sys_write_all(c->fd, out.p, out.n) < 0 ? 1 : 0;
+  return filter_obey(&c->env, c->commands);
 }
 
 static enum route_result filter_error(struct redirect_run *run, bool is_temporary, const char *what) {
   struct arena *a = redirect_arena(run);
   if (run->ob->skip_syntax_errors && !is_temporary) return redirect_bad(run, what);
   return redirect_defer(run, ERRNO_BADREDIRECT, arena_printf(a, "error in filter %s: %s", run->is_file ? "file" : "data", what));
-}
-
-/* The child writes, we read to its end, it is waited for. */
-static const char *run_child(struct filter_child *c, uid_t uid, gid_t gid, struct str *ret) {
-  struct arena *a = c->env.x->a;
-  int fds[2], status = 0;
-  int rc = sys_pipe(fds);
-  if (rc < 0) return arena_printf(a, "pipe for the filter process: %s", strerror(-rc));
-  c->fd = fds[1];
-  pid_t pid = priv_run_as(uid, gid, NULL, false, "filter", obey_in_child, c);
-  (void)!sys_close(fds[1]);
-  char *p = NULL;
-  size_t n = 0;
-  if (pid > 0) rc = sys_read_file(fds[0], a, FILTER_RESULT_MAX_BYTES, &p, &n);
-  (void)!sys_close(fds[0]);
-  if (pid < 0) return arena_printf(a, "process for the filter: %s", strerror((int)-pid));
-  if (sys_waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    return arena_printf(a, "the filter process ended with status 0x%04x", (unsigned)status);
-  if (rc < 0) return arena_printf(a, "reading from the filter process: %s", strerror(-rc));
-  *ret = str_n(p, n);
-  return NULL;
 }
 
 static void set_rights(struct redirect_run *run, struct expand_ctx *x, bool on) {
@@ -74,7 +43,6 @@ static enum route_result obey(struct redirect_run *run, const struct filter_comm
                               struct filter_result *ret) {
   struct expand_ctx *x = run->rc->x;
   struct address *addr = run->addr;
-  struct str bytes;
   struct filter_child c = {
     .commands = commands,
     .env = {.x = x, .rights = *rights, .forbid_logwrite = run->ob->forbid_filter_logwrite, .forbid_reply = run->ob->forbid_filter_reply,
@@ -86,10 +54,9 @@ static enum route_result obey(struct redirect_run *run, const struct filter_comm
   bool hidden = x->recipients_hidden;
   x->recipients_hidden = true;
   set_rights(run, x, true);
-  const char *error = run_child(&c, uid, gid, &bytes);
+  const char *error = filter_run_as(x->a, uid, gid, obey_in_child, &c, ret);
   set_rights(run, x, false);
   x->recipients_hidden = hidden;
-  if (!error && !filter_result_decode(x->a, bytes, ret)) error = "the filter process sent an answer that cannot be read";
   return error ? redirect_defer(run, ERRNO_BADREDIRECT, error) : ROUTE_OK;
 }
 
