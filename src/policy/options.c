@@ -456,8 +456,11 @@ static const char *store_alias(struct arena *a, struct opt_block *b, const struc
     for (size_t k = 0; k < 2 && aliases[i].target[k]; k++) {
       const struct option *t = opt_find(b->table, b->count, str_c(aliases[i].target[k]));
       INVARIANT(t != NULL);
+      uint8_t *is_set = &b->is_set[t - b->table];
+      bool was_unset = *is_set == 0;
       const char *err = opt_store(a, b, t, value, neg, hide, true);
       if (err) return err;
+      if (was_unset && *is_set == 1) *is_set = OPT_SET_BY_ALIAS;
     }
   }
   return NULL;
@@ -469,7 +472,7 @@ const char *opt_store(struct arena *a, struct opt_block *b, const struct option 
   uint8_t *is_set = &b->is_set[o - b->table];
   bool is_bool = o->type == OPT_T_BOOL || o->type == OPT_T_BOOL_EXP;
   const char *err = NULL;
-  if (*is_set && !ignore_repeat && !(o->flags & OPT_REPEATABLE))
+  if (*is_set && *is_set != OPT_SET_BY_ALIAS && !ignore_repeat && !(o->flags & OPT_REPEATABLE))
     return arena_printf(a, "\"%s\" option set for the second time", o->name);
   if (neg && !is_bool) return "negation prefix applied to a non-boolean option";
   if (neg && value.n) return arena_printf(a, "extra characters follow boolean option no_%s", o->name);

@@ -113,11 +113,14 @@ extern const struct option main_option_table[], router_option_table[], transport
 extern const size_t main_option_count, router_option_count, transport_option_count, auth_option_count;
 
 /* Which of an instance's options were set in the file (bit per table row), kept beside the options struct. */
+/* is_set of an option that was set by its old name only: the name of today may follow once. */
+#define OPT_SET_BY_ALIAS 3
+
 struct opt_block {
   const struct option *table;
   size_t count;
   void *base;      /* the options struct */
-  uint8_t *is_set; /* count bytes: 1 set in file, 2 set with "hide" */
+  uint8_t *is_set; /* count bytes: 1 set in file, 2 set with "hide", or OPT_SET_BY_ALIAS */
 };
 
 /* New block with defaults filled in.  base: storage of the struct (already allocated, zeroed). */

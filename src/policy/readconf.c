@@ -79,7 +79,8 @@ bool rc_store(struct readconf *r, struct opt_block *b, const struct option *o, s
 {
   bool is_bool = o->type == OPT_T_BOOL || o->type == OPT_T_BOOL_EXP;
   struct str v = s->value;
-  if (b->is_set[o - b->table] && !(o->flags & (OPT_REP_CON | OPT_REP_STR | OPT_REP_LIST | OPT_REP_SEMI)))
+  uint8_t set = b->is_set[o - b->table];
+  if (set && set != OPT_SET_BY_ALIAS && !(o->flags & (OPT_REP_CON | OPT_REP_STR | OPT_REP_LIST | OPT_REP_SEMI)))
     return rc_fail(r, "\"%s\" option set for the second time", o->name);
   if (s->neg && !is_bool) return rc_fail(r, "negation prefix applied to a non-boolean option");
   if (!s->neg && v.n && v.p[0] == '=') {

@@ -63,6 +63,8 @@ static void test_errors(void **state)
       {"no_syslog_pid = true\n", AT("1", "extra characters follow boolean option no_syslog_pid")},
       {"syslog_pid true\n", AT("1", "extra characters follow boolean option syslog_pid")},
       {"qualify_domain = a\nqualify_domain = b\n", AT("2", "\"qualify_domain\" option set for the second time")},
+      {"return_size_limit = 1\nbounce_return_size_limit = 1\nbounce_return_size_limit = 1\n",
+       AT("3", "\"bounce_return_size_limit\" option set for the second time")},
       {"= foo\n", AT("1", "option setting expected: = foo")},
       {"end\n", AT("1", "main option \"end\" unknown")},
       {"hide\n", AT("1", "main option \"\" unknown")},
@@ -138,6 +140,7 @@ static void test_values(void **state)
     const char *conf, *want; /* of qualify_domain */
   } rows[] = {
       {"qualify_domain=a\\\n# c\n   b\n", "ab"},
+      {"return_size_limit = 1K\nbounce_return_size_limit = 2K\nqualify_domain = old.name\n", "old.name"},
       {"qualify_domain=a  \\  \n   b  \n", "a  b"},
       {"qualify_domain=a\\\n.ifdef X\nb\\\n.else\nc\\\n.endif\nd\n", "acd"},
       {"qualify_domain=a # no comment\n", "a # no comment"},
