@@ -190,22 +190,21 @@ struct outcome_so_far {
   uint32_t ttl_sec;
 };
 
+/* What a question without an answer means under the defer_ modifier.  false: stop at once, the whole lookup defers. */
+static bool no_answer(const struct query *q, enum dns_status st, struct outcome_so_far *r) {
+  if (st == DNS_NOMATCH || st == DNS_NODATA) return true;
+  if (q->defer == MODE_STRICT) return false;
+  if (q->defer == MODE_LAX) r->deferred = true;
+  return true;
+}
+
 /* One name and type.  false: stop at once, the whole lookup defers. */
 static bool one_name(struct expand_ctx *x, const struct query *q, const char *name, int type, struct outcome_so_far *r) {
   struct dns_answer ans = {0};
   enum dns_status st = ask(x, q, name, type, &ans);
   bool secure = st == DNS_SUCCEED && q->dnssec != MODE_NEVER && dns_is_secure(x, &ans);
   if (st == DNS_SUCCEED && q->dnssec == MODE_STRICT && !secure) st = DNS_AGAIN;
-  switch (st) {
-  case DNS_NOMATCH:
-  case DNS_NODATA: return true;
-  case DNS_AGAIN:
-  case DNS_FAIL:
-    if (q->defer == MODE_STRICT) return false;
-    if (q->defer == MODE_LAX) r->deferred = true;
-    return true;
-  case DNS_SUCCEED: break;
-  }
+  if (st != DNS_SUCCEED) return no_answer(q, st, r);
   if (secure) r->any_secure = true;
   else r->any_insecure = true;
   r->ttl_sec = MIN(r->ttl_sec, ans.min_ttl);
@@ -221,16 +220,8 @@ static bool one_csa(struct expand_ctx *x, const struct query *q, const char *ite
   struct dns_answer ans = {0};
   const char *target = "";
   char code = '?';
-  switch (dns_csa_find(x, item, &q->dns, &code, &target, &ans)) {
-  case DNS_NOMATCH:
-  case DNS_NODATA: return true;
-  case DNS_AGAIN:
-  case DNS_FAIL:
-    if (q->defer == MODE_STRICT) return false;
-    if (q->defer == MODE_LAX) r->deferred = true;
-    return true;
-  case DNS_SUCCEED: break;
-  }
+  enum dns_status st = dns_csa_find(x, item, &q->dns, &code, &target, &ans);
+  if (st != DNS_SUCCEED) return no_answer(q, st, r);
   r->any_insecure = true;
   r->ttl_sec = MIN(r->ttl_sec, ans.min_ttl);
   if (r->records++ > 0) strbuf_addc(&r->text, q->sep);

@@ -83,13 +83,7 @@ static const char *masked(struct arena *a, const char *line) {
 static void send_line(struct smtp_attempt *s, const char *line) {
   const char *shown = masked(s->a, line);
   DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> %s\n", shown);
-  if (s->io) {
-    stream_puts(s->io, line);
-    stream_put(s->io, "\r\n", 2);
-  } else {
-    strbuf_adds(&s->flight, line);
-    strbuf_adds(&s->flight, "\r\n");
-  }
+  smtp_put_line(s, line);
   smtp_expect(s, AT_AUTH, NULL, shown);
 }
 

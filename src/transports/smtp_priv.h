@@ -171,6 +171,8 @@ struct smtp_attempt {
 void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, const char *fmt, ...) PRINTF(4, 5);
 /* Note a step of the session for PS= in log lines. */
 void smtp_note_step(struct smtp_attempt *s, char step);
+/* Writes a line and its CRLF to the connection, or to the early flight when there is none yet.  line has no line end in it. */
+void smtp_put_line(struct smtp_attempt *s, const char *line);
 /* Note that a reply is owed without a command (greeting, end of data, LMTP per recipient). */
 void smtp_expect(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, const char *shown);
 /* Read the oldest owed reply.  False when the connection is no longer usable: s->fail says why, s->dead is set. */

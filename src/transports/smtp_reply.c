@@ -31,6 +31,16 @@ void smtp_note_said(struct smtp_attempt *s, const char *text, const char *mark) 
   strbuf_adds(&s->said, mark);
 }
 
+void smtp_put_line(struct smtp_attempt *s, const char *line) {
+  if (s->io) {
+    stream_puts(s->io, line);
+    stream_put(s->io, "\r\n", 2);
+  } else {
+    strbuf_adds(&s->flight, line);
+    strbuf_adds(&s->flight, "\r\n");
+  }
+}
+
 void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
@@ -46,13 +56,7 @@ void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, 
     debug_printf("  SMTP%c> %s\n", held ? '|' : '>', line);
     smtp_note_said(s, line, held ? "|" : "");
   }
-  if (s->io) {
-    stream_puts(s->io, line);
-    stream_put(s->io, "\r\n", 2);
-  } else {
-    strbuf_adds(&s->flight, line);
-    strbuf_adds(&s->flight, "\r\n");
-  }
+  smtp_put_line(s, line);
   smtp_expect(s, at, rcpt, line);
   if (at == AT_EHLO || at == AT_HELO || at == AT_STARTTLS) smtp_note_step(s, at == AT_EHLO ? 'e' : at == AT_HELO ? 'h' : 's');
   /* a group is promised as soon as its commands are written without waiting, so the first one counts as pipelined too */
