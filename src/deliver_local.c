@@ -16,6 +16,7 @@
 #include "os/priv.h"
 #include "os/sys.h"
 #include "policy/match.h"
+#include "policy/search.h"
 #include "retry.h"
 
 static void *option_at(const struct transport *t, const char *name, const struct option **ret) {
@@ -315,6 +316,7 @@ static void deliver_each(struct delivery *d) {
 static int child_main(void *ctx) {
   struct child_work *w = ctx;
   const char *cwd = w->d->cwd;
+  lookup_forget(); /* a file that is expanded here is the user's (autoreply): it learns nothing that the user may not read */
   if (chdir(cwd) < 0) {
     /* A home directory that cannot be entered is no reason to fail when the delivery does not need it. */
     if (w->d->transport->o.current_directory)

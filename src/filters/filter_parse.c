@@ -12,6 +12,7 @@ struct reader {
   const char *p, *end;
   int line;
   int depth;
+  int terms; /* of the condition that is read, all brackets together */
   const struct filter_rights *rights;
   const char *error;
 };
@@ -75,7 +76,7 @@ static bool too_long(struct reader *r, const struct strbuf *b) {
 }
 
 static const char *read_quoted(struct reader *r) {
-  struct strbuf b = strbuf_new(r->a);
+  struct strbuf b = strbuf_new_t(r->a, is_tainted(r->p) ? TAINTED : UNTAINTED, 32);
   for (r->p++; r->p < r->end && *r->p != '"' && *r->p != '\n';) {
     if (too_long(r, &b)) return NULL;
     if (*r->p != '\\' || r->p + 1 == r->end) {
@@ -200,6 +201,10 @@ static bool read_plain(struct reader *r, struct filter_cond *c) {
 static struct filter_cond *read_term(struct reader *r) {
   bool negated = false;
   const char *word;
+  if (++r->terms > FILTER_TERMS_MAX) {
+    (void)fail(r, "condition has too many parts near line %d of filter file", r->line);
+    return NULL;
+  }
   while ((word = read_word(r, true)) && strcmp(word, "not") == 0) negated = !negated;
   if (!word) return NULL;
   struct filter_cond *c;
@@ -379,22 +384,24 @@ static bool read_mail(struct reader *r, struct filter_command *c) {
 
 static bool read_commands(struct reader *r, struct filter_command **ret_list, enum filter_verb *ret_stop);
 
-/* if COND then ... [elif COND then ...] [else ...] endif; "if" or "elif" was read. */
+/* if COND then ... [elif COND then ...] [else ...] endif; "if" was read. */
 static bool read_if(struct reader *r, struct filter_command *c) {
   if (r->depth >= FILTER_NESTING_MAX) return fail(r, "\"if\" commands are nested too deeply near line %d of filter file", r->line);
-  c->cond = read_condition(r, false);
-  if (!c->cond) return false;
   enum filter_verb stop;
-  r->depth++;
-  if (!read_commands(r, &c->then_part, &stop)) return false;
-  if (stop == FILTER_ELIF) {
+  for (;;) {
+    r->terms = 0;
+    c->cond = read_condition(r, false);
+    if (!c->cond) return false;
+    r->depth++;
+    bool ok = read_commands(r, &c->then_part, &stop);
+    r->depth--;
+    if (!ok) return false;
+    if (stop != FILTER_ELIF) break;
     struct filter_command *e = ARENA_NEW(r->a, struct filter_command);
     *e = (struct filter_command){.verb = FILTER_IF, .mode = -1, .is_elif = true};
-    c->else_part = e;
-    if (!read_if(r, e)) return false;
-    r->depth--;
-    return true;
+    c = c->else_part = e; /* a branch beside, no level deeper */
   }
+  r->depth++;
   if (stop == FILTER_ELSE && !read_commands(r, &c->else_part, &stop)) return false;
   if (stop == FILTER_VERBS) return fail(r, "\"endif\" missing at end of filter file");
   if (stop != FILTER_ENDIF) return fail(r, "\"endif\" missing near line %d of filter file", r->line);

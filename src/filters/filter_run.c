@@ -310,13 +310,18 @@ static bool obey(struct filter_run *f, const struct filter_command *list, bool *
 
 static bool do_if(struct filter_run *f, const struct filter_command *c, bool *ret_end) {
   const char *saved = f->x->this_address;
-  enum outcome o = filter_test_top(f, c->cond);
-  if (o != OUTCOME_OK && o != OUTCOME_FAIL) return false;
-  f->depth++;
-  bool ok = obey(f, o == OUTCOME_OK ? c->then_part : c->else_part, ret_end);
-  f->depth--;
-  f->x->this_address = saved;
-  return ok;
+  int saved_depth = f->depth;
+  for (;; c = c->else_part) { /* through the elif branches, however many */
+    enum outcome o = filter_test_top(f, c->cond);
+    if (o != OUTCOME_OK && o != OUTCOME_FAIL) return false;
+    f->depth++;
+    bool is_true = o == OUTCOME_OK;
+    if (!is_true && c->else_part && c->else_part->is_elif) continue;
+    bool ok = obey(f, is_true ? c->then_part : c->else_part, ret_end);
+    f->depth = saved_depth;
+    f->x->this_address = saved;
+    return ok;
+  }
 }
 
 static bool (*const handlers[FILTER_VERBS])(struct filter_run *, const struct filter_command *) = {

@@ -133,6 +133,8 @@ struct expand_hooks {
 };
 void expand_set_hooks(const struct expand_hooks *h);
 
+/* Drop the answers that ${readsocket keeps (cache=yes). */
+void expand_forget_sockets(void);
 /* The final value of a header for $h_ etc.: name without colon.  kind 'h','r','b','l'. NULL when absent. */
 const char *expand_header(struct expand_ctx *x, const char *name, char kind);
 

@@ -22,6 +22,7 @@ struct open_file {
   const struct lookup_driver *driver;
   char *file;
   void *handle;
+  int busy;               /* lookups in it that have not ended: a key or a pattern may hold a lookup of its own */
 };
 
 struct result {
@@ -135,17 +136,20 @@ static void close_file(struct open_file *f) {
   arena_free(f->arena);
 }
 
-static void close_oldest(void) {
-  struct open_file **pp = &service.files;
-  if (!*pp) return;
-  while ((*pp)->next) pp = &(*pp)->next;
-  struct open_file *last = *pp;
-  *pp = NULL;
-  close_file(last);
+/* False: there is none that could be closed. */
+static bool close_oldest(void) {
+  struct open_file **oldest = NULL;
+  for (struct open_file **pp = &service.files; *pp; pp = &(*pp)->next)
+    if (!(*pp)->busy) oldest = pp;
+  if (!oldest) return false;
+  struct open_file *f = *oldest;
+  *oldest = f->next;
+  close_file(f);
   service.file_count--;
+  return true;
 }
 
-static enum outcome open_new(struct expand_ctx *x, const struct lookup_driver *d, const char *file, void **ret, const char **ret_error) {
+static enum outcome open_new(struct expand_ctx *x, const struct lookup_driver *d, const char *file, struct open_file **ret, const char **ret_error) {
   void *handle = NULL;
   enum outcome o = d->open(x, file, &handle, ret_error);
   if (o != OUTCOME_OK) return o;
@@ -158,27 +162,29 @@ static enum outcome open_new(struct expand_ctx *x, const struct lookup_driver *d
     }
   }
   int max = x->cfg && x->cfg->o.lookup_open_max > 0 ? (int)x->cfg->o.lookup_open_max : OPEN_MAX_DEFAULT;
-  while (service.file_count >= max) close_oldest();
+  while (service.file_count >= max && close_oldest()) continue;
   struct arena *a = arena_new("lookup file");
   struct open_file *f = ARENA_NEW(a, struct open_file);
-  *f = (struct open_file){service.files, a, d, file ? arena_strdup(a, file) : NULL, handle};
+  *f = (struct open_file){.next = service.files, .arena = a, .driver = d, .file = file ? arena_strdup(a, file) : NULL, .handle = handle};
   service.files = f;
   service.file_count++;
-  *ret = handle;
+  *ret = f;
   return OUTCOME_OK;
 }
 
 static bool same_file(const char *a, const char *b) { return a && b ? strcmp(a, b) == 0 : a == b; }
 
-static enum outcome get_handle(struct expand_ctx *x, const struct lookup_driver *d, const char *file, void **ret, const char **ret_error) {
-  if (!d->open) return OUTCOME_OK; /* nothing is held open */
+/* The open file, newly opened or not; *ret NULL for a driver that holds nothing open. */
+static enum outcome get_file(struct expand_ctx *x, const struct lookup_driver *d, const char *file, struct open_file **ret, const char **ret_error) {
+  *ret = NULL;
+  if (!d->open) return OUTCOME_OK;
   for (struct open_file **pp = &service.files; *pp; pp = &(*pp)->next) {
     struct open_file *f = *pp;
     if (f->driver != d || !same_file(f->file, file)) continue;
     *pp = f->next;
     f->next = service.files;
     service.files = f;
-    *ret = f->handle;
+    *ret = f;
     return OUTCOME_OK;
   }
   return open_new(x, d, file, ret, ret_error);
@@ -193,9 +199,18 @@ static void drop_results(void) {
 }
 
 void lookup_tidy(void) {
-  while (service.files) close_oldest();
+  while (close_oldest()) continue;
   drop_results();
   match_cache_clear();
+  expand_forget_sockets();
+}
+
+void lookup_forget(void) {
+  service.files = NULL;
+  service.file_count = 0;
+  drop_results();
+  match_cache_clear();
+  expand_forget_sockets();
 }
 
 static void keep_result(const char *cache_key, bool found, const struct lookup_result *r) {
@@ -223,11 +238,13 @@ static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, 
     ret->data = cached->data ? arena_strdup(x->a, cached->data) : NULL;
     return cached->found ? OUTCOME_OK : OUTCOME_FAIL;
   }
-  void *handle = NULL;
+  struct open_file *open = NULL;
   ret->ttl_sec = UINT32_MAX;
-  enum outcome got = get_handle(x, d, file, &handle, &ret->error);
+  enum outcome got = get_file(x, d, file, &open, &ret->error);
   if (got != OUTCOME_OK) return got;
-  got = d->find(x, handle, file, key, o->rest, ret);
+  if (open) open->busy++;
+  got = d->find(x, open ? open->handle : NULL, file, key, o->rest, ret);
+  if (open) open->busy--;
   DEBUG(D_LOOKUP) debug_printf("%s lookup of %s: %s\n", d->name, key, got == OUTCOME_OK ? "found" : got == OUTCOME_FAIL ? "failed" : "deferred");
   bool keep = (got == OUTCOME_OK || got == OUTCOME_FAIL) && !ret->no_cache && !o->no_write && !(d->flags & LOOKUP_NO_CACHE);
   if (ret->forget_all) drop_results();

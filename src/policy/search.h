@@ -49,7 +49,10 @@ struct lookup_type {
 const char *lookup_parse_type(struct arena *a, struct str text, struct lookup_type *ret);
 /* Look up.  OK with ret->data, FAIL not found, DEFER.  file NULL for query types. */
 enum outcome lookup_run(struct expand_ctx *x, const struct lookup_type *t, const char *file, const char *key, struct lookup_result *ret);
-/* Close all handles and forget cached results (end of a message, before fork where a library demands it). */
+/* Close all handles and forget cached results, those of named lists and of ${readsocket too (end of a message). */
 void lookup_tidy(void);
+/* In a child that has taken another user's rights: forget what was opened and found with the rights it had.  The handles belong to the parent and are
+ * not closed (a database library must not see them closed twice); the descriptors end with the child. */
+void lookup_forget(void);
 
 #endif

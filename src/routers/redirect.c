@@ -157,7 +157,7 @@ static void add_child(struct redirect_run *run, struct address *child) {
   run->made++;
 }
 
-static enum route_result qualify_domain(struct redirect_run *run, const struct redirect_item *it, const char **ret) {
+enum route_result redirect_qualify_domain(struct redirect_run *run, const struct redirect_item *it, const char **ret) {
   const struct redirect_options *ob = run->ob;
   *ret = run->rc->x->cfg->qualify_recipient;
   if (it->keep_domain || ob->qualify_preserve_domain) *ret = run->addr->domain;
@@ -184,7 +184,7 @@ enum route_result redirect_item_address(struct redirect_run *run, const struct r
   const char *text = it->text;
   if (!it->is_qualified) {
     const char *domain;
-    enum route_result res = qualify_domain(run, it, &domain);
+    enum route_result res = redirect_qualify_domain(run, it, &domain);
     if (res != ROUTE_OK) return res;
     text = arena_printf(a, "%s@%s", text, domain);
   }

@@ -43,10 +43,13 @@ static enum route_result obey(struct redirect_run *run, const struct filter_comm
                               struct filter_result *ret) {
   struct expand_ctx *x = run->rc->x;
   struct address *addr = run->addr;
+  const char *qualify;
+  enum route_result res = redirect_qualify_domain(run, &(struct redirect_item){0}, &qualify);
+  if (res != ROUTE_OK) return res;
   struct filter_child c = {
     .commands = commands,
     .env = {.x = x, .rights = *rights, .forbid_logwrite = run->ob->forbid_filter_logwrite, .forbid_reply = run->ob->forbid_filter_reply,
-            .qualify_domain = run->ob->qualify_preserve_domain ? addr->domain : x->cfg->qualify_recipient,
+            .qualify_domain = qualify,
             .own_address = addr->address, .home = run->ob->filter_prepend_home ? x->home : NULL}};
   uid_t uid = addr->uid_set ? addr->uid : x->cfg->exim_uid;
   gid_t gid = addr->gid_set ? addr->gid : x->cfg->exim_gid;

@@ -31,6 +31,8 @@ static inline struct arena *redirect_arena(const struct redirect_run *run) { ret
 enum route_result redirect_defer(struct redirect_run *run, int basic_errno, const char *message);
 /* An error that skip_syntax_errors passes over: logged and counted. */
 enum route_result redirect_bad(struct redirect_run *run, const char *text);
+/* The domain for an item that has none: qualify_domain, qualify_preserve_domain, or what Exim qualifies recipients with. */
+enum route_result redirect_qualify_domain(struct redirect_run *run, const struct redirect_item *it, const char **ret);
 /* A child for an address, or for a pipe, file or reply; *ret (may be NULL): the child. */
 enum route_result redirect_item_address(struct redirect_run *run, const struct redirect_item *it, struct address **ret);
 enum route_result redirect_item_pseudo(struct redirect_run *run, const struct redirect_item *it, struct address **ret);

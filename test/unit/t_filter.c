@@ -115,9 +115,37 @@ static void nesting_and_lengths_end_at_a_limit(void **state) {
   /* a long chain of elif is no nesting */
   b = strbuf_new(w.a);
   strbuf_adds(&b, "if a is b then finish ");
-  for (int i = 0; i < 20; i++) strbuf_adds(&b, "elif a is b then finish ");
-  strbuf_adds(&b, "endif");
+  for (int i = 0; i < 100000; i++) strbuf_adds(&b, "elif a is b then finish ");
+  strbuf_adds(&b, "else deliver a@b endif");
   assert_null(parse_error(&w, b.p, false));
+  struct filter_result r = run(&w, b.p, false);
+  assert_string_equal(shown(&w, &r), "deliver a@b");
+  /* a condition is obeyed by recursion */
+  b = strbuf_new(w.a);
+  strbuf_adds(&b, "if a is b ");
+  for (int i = 0; i < 100000; i++) strbuf_adds(&b, "or a is b ");
+  strbuf_adds(&b, "then finish endif");
+  assert_string_equal(parse_error(&w, b.p, false), "condition has too many parts near line 1 of filter file");
+  drop_world(&w);
+}
+
+/* What a message says must not be expanded, whether the filter has it in quotes or not. */
+static void tainted_words_are_not_expanded(void **state) {
+  (void)state;
+  static const char *const texts[] = {"deliver \"${uc:a}@b\"", "deliver ${uc:a}@b"};
+  struct world w;
+  setup_world(&w);
+  for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+    struct filter_rights rights = {0};
+    const char *error;
+    const char *text = arena_strndup_t(w.a, texts[i], strlen(texts[i]), TAINTED);
+    struct filter_env env = {.x = &w.x, .qualify_domain = "test.ex"};
+    struct filter_command *c = filter_parse(w.a, str_c(text), &rights, &error);
+    assert_null(error);
+    struct filter_result r = filter_obey(&env, c);
+    assert_int_equal(r.end, FILTER_BROKEN);
+    assert_null(r.actions);
+  }
   drop_world(&w);
 }
 
@@ -286,6 +314,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(errors_have_the_words_of_the_reference),
     cmocka_unit_test(nesting_and_lengths_end_at_a_limit),
+    cmocka_unit_test(tainted_words_are_not_expanded),
     cmocka_unit_test(commands_decide),
     cmocka_unit_test(what_cannot_be_obeyed_is_broken),
     cmocka_unit_test(personal_is_for_people),

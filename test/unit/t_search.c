@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "policy/search.h"
@@ -200,8 +201,54 @@ static void test_cache(void **state) {
   CHECK_STR("after tidying", res.data, "new");
 }
 
+/* A lookup within a lookup must not close the file that is read (lookup_open_max). */
+static void test_nested_lookups_with_few_files(void **state) {
+  (void)state;
+  struct config few = cfg;
+  few.o.lookup_open_max = 1;
+  struct expand_ctx x = expand_ctx_new(arena, &few);
+  struct lookup_type t;
+  struct lookup_result res = {0};
+  struct strbuf b = strbuf_new(arena);
+  strbuf_addl(&b, "${lookup{one}lsearch{", path_of("f"), "}}: wrong\n", NULL);
+  for (int i = 0; i < 20000; i++) strbuf_adds(&b, "no match in this line: x\n");
+  strbuf_adds(&b, "^wanted: right\n");
+  file("cont", b.p);
+  lookup_tidy();
+  assert_null(lookup_parse_type(arena, STR("wildlsearch"), &t));
+  assert_int_equal(lookup_run(&x, &t, path_of("cont"), "wanted", &res), OUTCOME_OK);
+  CHECK_STR("nested", res.data, "right");
+}
+
+/* A child that took another user's rights starts with nothing of what was found before. */
+static void test_forget(void **state) {
+  (void)state;
+  struct expand_ctx x = expand_ctx_new(arena, &cfg);
+  struct lookup_type t;
+  struct lookup_result res = {0};
+  file("cont", "k: secret\n");
+  lookup_tidy();
+  assert_null(lookup_parse_type(arena, STR("lsearch"), &t));
+  assert_int_equal(lookup_run(&x, &t, path_of("cont"), "k", &res), OUTCOME_OK);
+  assert_int_equal(unlink(path_of("cont")), 0);
+  assert_int_equal(lookup_run(&x, &t, path_of("cont"), "k", &res), OUTCOME_OK);
+  assert_int_equal(lookup_run(&x, &t, path_of("cont"), "other", &res), OUTCOME_FAIL); /* the file is still open */
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) {
+    lookup_forget();
+    struct lookup_result in_child = {0};
+    enum outcome o = lookup_run(&x, &t, path_of("cont"), "k", &in_child);
+    _exit(o == OUTCOME_OK || o == OUTCOME_FAIL ? 1 : 0);
+  }
+  int status = -1;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_lookups), cmocka_unit_test(test_types), cmocka_unit_test(test_taint),
-                                     cmocka_unit_test(test_cache)};
+                                     cmocka_unit_test(test_cache),
+                                     cmocka_unit_test(test_nested_lookups_with_few_files), cmocka_unit_test(test_forget)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -272,6 +272,13 @@ static const struct cached_answer *cache_find(const char *name, const char *requ
   return NULL;
 }
 
+void expand_forget_sockets(void) {
+  arena_free(socket_cache.arena);
+  socket_cache.arena = NULL;
+  socket_cache.newest = NULL;
+  socket_cache.count = 0;
+}
+
 static void cache_forget(const char *name) {
   for (struct cached_answer *c = socket_cache.newest; c; c = c->next)
     if (strcmp(c->name, name) == 0) c->answer.p = NULL;
@@ -279,12 +286,7 @@ static void cache_forget(const char *name) {
 
 static void cache_add(const char *name, const char *request, struct str answer) {
   if (answer.n > SOCKET_CACHE_ANSWER_MAX || strlen(request) > SOCKET_CACHE_ANSWER_MAX) return;
-  if (socket_cache.count >= SOCKET_CACHE_MAX) {
-    arena_free(socket_cache.arena);
-    socket_cache.arena = NULL;
-    socket_cache.newest = NULL;
-    socket_cache.count = 0;
-  }
+  if (socket_cache.count >= SOCKET_CACHE_MAX) expand_forget_sockets();
   if (!socket_cache.arena) socket_cache.arena = arena_new("readsocket cache");
   struct arena *a = socket_cache.arena;
   struct cached_answer *c = ARENA_NEW(a, struct cached_answer);
