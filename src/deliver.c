@@ -203,10 +203,15 @@ struct address *deliver_open_recipients(struct deliver_run *run) {
   return first;
 }
 
+static bool has_filter_address(struct address *list) {
+  for (; list; list = list->next)
+    if (!address_top(list)->rcpt) return true;
+  return false;
+}
+
 /* Nothing is left, neither of the recipients nor of what the system filter has added: those are no recipients, they are made anew each time. */
 static bool all_recipients_done(struct deliver_run *run) {
-  for (struct address *addr = run->defer; addr; addr = addr->next)
-    if (!address_top(addr)->rcpt) return false;
+  if (has_filter_address(run->defer) || has_filter_address(run->local) || has_filter_address(run->remote)) return false;
   return deliver_open_recipients(run) == NULL;
 }
 
@@ -480,7 +485,8 @@ static void finish_message(struct deliver_run *run) {
     bounce_tell_frozen(m, &run->x, &(struct frozen_facts){.why = run->freeze_why, .deferred = run->defer});
     set_frozen(run);
   }
-  m->deliver_firsttime = false;
+  /* An open connection may leave addresses untried: then the next attempt is still the first, also for a filter that asks. */
+  if (!run->local && !run->remote) m->deliver_firsttime = false;
   int rc = spool_rewrite(m, true);
   if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to rewrite the header file: %s", strerror(-rc));
 }

@@ -201,6 +201,15 @@ static void extras_wait_on(struct remote_ctx *base, const struct transport *t) {
   base->others.n = 0;
 }
 
+/* The batch is tried some other time. */
+static void extra_give_back(struct extra *e) {
+  struct address **tail = &e->batch;
+  while (*tail) tail = &(*tail)->next;
+  *tail = e->run.remote;
+  e->run.remote = e->batch;
+  e->batch = NULL;
+}
+
 static bool extra_suits(struct remote_ctx *base, struct delivery *next, const struct host *host, bool (*fits)(void *ctx, struct delivery *next),
                         void *ctx) {
   if (fits(ctx, next)) return true;
@@ -209,12 +218,15 @@ static bool extra_suits(struct remote_ctx *base, struct delivery *next, const st
     base->others_host->name = host->name;
   }
   vec_push(&base->others, arena_strdup(base->run->a, next->msg->id));
+  extra_give_back(next->ctx);
   extra_close(next->ctx);
   return false;
 }
 
 static struct delivery *extra_next(struct delivery *d, const struct host *host, bool (*fits)(void *ctx, struct delivery *next), void *ctx) {
   struct remote_ctx *base = d->one_done ? ((struct extra *)d->ctx)->base : d->ctx;
+  /* The filter runs once in an attempt and may add deliveries of any kind; here only what goes to this host is tried. */
+  if (d->cfg->o.system_filter) return NULL;
   for (int i = 0; i < EXTRA_MAX_TRIES; i++) {
     char id[MSGID_SIZE];
     bool more = false;
