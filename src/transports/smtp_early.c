@@ -165,6 +165,8 @@ static bool put_starttls_in_flight(struct smtp_attempt *s) {
 void smtp_pipe_auth(struct smtp_attempt *s) {
   if (!s->in_tls || !s->pipelining || s->need.already_failed || s->plan.why_not == PIPE_SUSPENDED || s->early_auth || !smtp_auth_is_wanted(s)) return;
   if (!listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth)) return;
+  /* Whether it may go there, and how its addresses are written, is smtp_utf8_decide()'s. */
+  if (s->d->msg->smtputf8 && (!(s->facts.features & EHLO_SMTPUTF8) || smtp_utf8_forced(s))) return;
   bool more = false;
   if (!smtp_auth_put_in_flight(s, s->facts.auths, &more) || !more) return;
   struct smtp_rcpt *first = smtp_next_group(s, &s->group_at, &s->group_n);

@@ -16,7 +16,8 @@ bool smtp_is_due(const struct smtp_rcpt *r) { return r->state == RCPT_PENDING &&
 size_t smtp_group_limit(const struct smtp_attempt *s) {
   int64_t max = s->job->max_rcpt;
   if (max <= 0) max = INT64_MAX;
-  if (!s->io && max > SMTP_MAX_AWAITED - 8) max = SMTP_MAX_AWAITED - 8; /* nothing can be read while the first flight is written */
+  /* Nothing can be read while a first flight is written, nor while replies are owed that are not the envelope's. */
+  if ((!s->io || s->awaited_count) && max > SMTP_MAX_AWAITED - 16) max = SMTP_MAX_AWAITED - 16;
   if (s->facts.limit_rcptmax && (int64_t)s->facts.limit_rcptmax < max) max = s->facts.limit_rcptmax;
   return (size_t)max;
 }

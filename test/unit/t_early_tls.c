@@ -245,6 +245,8 @@ static const struct auth_driver plain_driver = {.name = "p", .client = say_plain
 #define PLAIN_AUTH \
   SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, "<STARTTLS", ">220 go\n", "tls", "<EHLO", ">" AUTH_EHLO("PLAIN LOGIN"), "<AUTH PLAIN AGEAYg==", ">235 ok\n", "<MAIL", \
          "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n", "data", ">250 ok\n", "<QUIT")
+#define UTF8_EHLO "250-s\n250-SIZE 9999\n250-PIPELINING\n250-SMTPUTF8\n250-PIPECONNECT\n250 AUTH PLAIN\n"
+#define BASIC_REPLY "250-s\n250-SIZE 9999\n250-PIPELINING\n250 PIPECONNECT\n"
 #define REST "data", ">250 ok\n", "<QUIT"
 
 static void test_auth(void **state) {
@@ -305,6 +307,102 @@ static void test_auth(void **state) {
     client_free(&c);
   }
 }
+
+/* ---- many recipients ------------------------------------------------------------------------------------------ */
+
+enum { MANY = 300, FIRST_GROUP = 240 }; /* room for the replies that stand in front of the envelope's */
+
+/* One transaction with n recipients, the replies after all of its commands; lead: what is answered with it. */
+static size_t add_transaction(struct client *c, const char **out, size_t n, int recipients, const char *lead) {
+  struct strbuf b = strbuf_new(c->a);
+  strbuf_addl(&b, ">", lead, "250 ok\n", NULL);
+  out[n++] = "<MAIL";
+  for (int i = 0; i < recipients; i++) {
+    out[n++] = "<RCPT";
+    strbuf_adds(&b, "250 ok\n");
+  }
+  strbuf_adds(&b, "354 go\n");
+  out[n++] = "<DATA";
+  out[n++] = b.p;
+  return add(out, n, SCRIPT("data", ">250 ok\n"));
+}
+
+static void test_many_recipients(void **state) {
+  (void)state;
+  const struct {
+    const char *name;
+    enum layer layer;
+    bool early, auth;
+  } cases[] = {{"early on connect", SMTPS, true, false}, {"early behind STARTTLS", STARTTLS, true, false}, {"behind AUTH", STARTTLS, false, true}};
+  for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
+    const char *script[MANY + 60];
+    struct client c;
+    struct auth_instance plain = {.name = "p", .driver = &plain_driver, .o = {.public_name = "PLAIN"}, .is_client = true};
+    struct tls_server s = {.scripts = {script}};
+    size_t n = 0;
+    prepare(&c, &s, cases[k].layer, WITH_DATA);
+    client_option(&c, "max_rcpt", "0");
+    struct address **tail = &c.d.addrs;
+    *tail = NULL;
+    for (int i = 0; i < MANY; i++) {
+      *tail = address_new(c.a, arena_printf(c.a, "u%d@x.test", i));
+      tail = &(*tail)->next;
+    }
+    c.x.addr = c.d.addrs;
+    if (cases[k].auth) {
+      c.cfg.auths = &plain;
+      client_option(&c, "hosts_require_auth", "*");
+      client_option(&c, "hosts_pipe_auth", "*");
+      n = add(script, n, SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, "<STARTTLS", ">220 go\n", "tls", "<EHLO", ">" AUTH_EHLO("PLAIN"), "<AUTH PLAIN"));
+      n = add_transaction(&c, script, n, FIRST_GROUP, "235 ok\n");
+    } else {
+      bool behind = cases[k].layer == STARTTLS;
+      n = behind ? add(script, n, SCRIPT(TO_TLS)) : add(script, n, SCRIPT("tls", "<EHLO"));
+      n = add_transaction(&c, script, n, FIRST_GROUP, behind ? BASIC_REPLY : "220 hi\n" BASIC_REPLY);
+    }
+    n = add_transaction(&c, script, n, MANY - FIRST_GROUP, "");
+    (void)add(script, n, SCRIPT("<QUIT"));
+    unsigned clear = cases[k].layer == STARTTLS ? CLEAR : 0;
+    deliver(&c, &s, cases[k].early ? clear : 0, cases[k].early ? BASIC : 0, 0);
+    for (const struct address *a = c.d.addrs; a; a = a->next) CHECK_INT(cases[k].name, a->result, OUTCOME_OK);
+    CHECK_INT(cases[k].name, c.d.addrs->early_pipe_used, cases[k].early);
+    client_free(&c);
+  }
+}
+
+/* Whether the message can go there at all, and how its addresses are written, is decided before MAIL leaves: then nothing stands behind AUTH. */
+static void test_auth_and_utf8(void **state) {
+  (void)state;
+  const struct {
+    const char *name, *ehlo, *forced, *mail;
+    bool alone;
+  } cases[] = {
+    {"not offered", ">" AUTH_EHLO("PLAIN"), NULL, "<MAIL FROM:<s@xn--mnchen-3ya.test> SIZE", true},
+    {"conversion is forced", ">" UTF8_EHLO, "1", "<MAIL FROM:<s@xn--mnchen-3ya.test> SIZE", true},
+    {"offered", ">" UTF8_EHLO, NULL, "<MAIL FROM:<s@m\xc3\xbcnchen.test> SIZE", false},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    const char *script[40];
+    struct client c;
+    struct auth_instance plain = {.name = "p", .driver = &plain_driver, .o = {.public_name = "PLAIN"}, .is_client = true};
+    struct tls_server s = {.scripts = {script}};
+    size_t n = 0;
+    prepare(&c, &s, STARTTLS, WITH_DATA);
+    c.cfg.auths = &plain;
+    c.m->smtputf8 = true;
+    c.d.return_path = "s@m\xc3\xbcnchen.test";
+    client_option(&c, "hosts_require_auth", "*");
+    client_option(&c, "hosts_pipe_auth", "*");
+    if (cases[i].forced) client_option(&c, "utf8_downconvert", cases[i].forced);
+    n = add(script, n, SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, "<STARTTLS", ">220 go\n", "tls", "<EHLO", cases[i].ehlo, "<AUTH PLAIN"));
+    n = cases[i].alone ? add(script, n, SCRIPT("quiet", ">235 ok\n", cases[i].mail, "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n"))
+                       : add(script, n, SCRIPT(cases[i].mail, "<RCPT", "<DATA", ">235 ok\n250 ok\n250 ok\n354 go\n"));
+    (void)add(script, n, SCRIPT(REST));
+    deliver(&c, &s, 0, 0, 0);
+    CHECK_INT(cases[i].name, c.d.addrs->result, OUTCOME_OK);
+    client_free(&c);
+  }
+}
 #else
 static void test_not_built(void **state) {
   (void)state;
@@ -323,6 +421,8 @@ int main(void) {
     cmocka_unit_test(test_hello_in_flight),
     cmocka_unit_test(test_learn_both_halves),
     cmocka_unit_test(test_auth),
+    cmocka_unit_test(test_many_recipients),
+    cmocka_unit_test(test_auth_and_utf8),
 #else
     cmocka_unit_test(test_not_built),
 #endif
