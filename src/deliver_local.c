@@ -218,6 +218,7 @@ static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as
   bool gid_set = false, has_user = opt_was_set(t->block, "user") && (t->o.user.is_set || t->o.user.expand);
   as->uid = run->cfg->exim_uid;
   as->gid = run->cfg->exim_gid;
+  if (t->driver->takes_whole_message) return true;
   if (has_user) {
     const char *name = expanded_id(run, &t->o.user);
     if (!name)
@@ -429,7 +430,7 @@ static struct address *take_batch(struct deliver_run *run) {
   run->local = lead->next;
   lead->next = NULL;
   const struct transport *t = lead->transport;
-  int64_t max = deliver_transport_int(t, "batch_max", 1);
+  int64_t max = t->driver->takes_whole_message ? INT64_MAX : deliver_transport_int(t, "batch_max", 1);
   if (max <= 1 || lead->is_reply) return lead;
   const char *batch_id = deliver_transport_str(t, "batch_id");
   bool by_local = !batch_id && (deliver_transport_mentions(t, "local_part") || deliver_transport_mentions(t, "original_local_part"));

@@ -39,6 +39,9 @@ MUST_CHECK int spool_remove(struct message *m);
 /* Move a message, locked here, to the queue of another configuration: -D and -J first, -H last, so that it is complete wherever it has an -H. */
 MUST_CHECK int spool_move(struct message *m, const struct config *to);
 
+/* Copy -D and -H into a directory, synced; the copied -H knows who has had the message so far.  What is there under these names is replaced. */
+MUST_CHECK int spool_copy(struct message *m, const char *directory);
+
 /* Descriptor of msglog/ID for appending; -1 when message_logs is off or it cannot be opened. */
 int spool_msglog(struct message *m);
 /* Path of a file of the message ('H','D','J', 'L' msglog) for -Mvh etc. */

@@ -69,6 +69,7 @@ struct transport_driver {
   size_t option_count;
   size_t ob_size;
   bool is_local;               /* run as the recipient's uid in a child */
+  bool takes_whole_message;    /* local: as Exim's own user, all recipients in one batch (queuefile) */
   const char *(*init)(struct arena *a, struct config *c, struct transport *t);
   /* Deliver; outcome of every address is set in addr->result/message/basic_errno.  Returns false only when the whole batch was handled as "call
    * me for each address separately". */

@@ -4,10 +4,15 @@
  * A driver that is not built is absent here; the configuration reader then refuses its name. */
 #include "transports/drivers.h"
 
+#include "buildconfig.h"
 #include "policy/expand.h"
 
 const struct transport_driver *const transport_drivers[] = {
-  &appendfile_transport, &autoreply_transport, &lmtp_transport, &pipe_transport, &smtp_transport, NULL,
+  &appendfile_transport, &autoreply_transport, &lmtp_transport, &pipe_transport,
+#if CFG_EXPERIMENTAL_QUEUEFILE
+  &queuefile_transport,
+#endif
+  &smtp_transport, NULL,
 };
 
 void transports_preload(const struct config *c) {

@@ -9,6 +9,7 @@ extern const struct transport_driver appendfile_transport;
 extern const struct transport_driver autoreply_transport;
 extern const struct transport_driver lmtp_transport;
 extern const struct transport_driver pipe_transport;
+extern const struct transport_driver queuefile_transport;
 extern const struct transport_driver smtp_transport;
 
 /* message_size_limit: true when the message is refused (results of all addresses set, "message is too big (transport limit = N)"). */
