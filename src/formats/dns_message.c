@@ -332,8 +332,11 @@ bool dns_parse_answer(struct arena *a, const uint8_t *msg, size_t n, const char 
   }
   for (uint8_t section = 1; section <= 2; section++)
     for (unsigned i = 0; i < counts[section] && !ans.malformed; i++) {
-      /* A count larger than the content is the sender's slip, not a reason to distrust what came. */
-      if (w.c.p == w.c.end) break;
+      /* The message ends before its count says so: what came counts; that nothing came says nothing. */
+      if (w.c.p == w.c.end) {
+        ans.malformed = section == 1;
+        break;
+      }
       ans.malformed = !read_record(&w, section);
     }
 

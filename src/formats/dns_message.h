@@ -56,7 +56,7 @@ struct dns_answer {
   uint32_t min_ttl;          /* of answers and chain; UINT32_MAX when none */
   int64_t negative_ttl;      /* from the SOA of the authority section: min(ttl, minimum); -1 none */
   const char *question;      /* the name that was really asked: qname, or its qualified form when the packet says so */
-  bool malformed;            /* the walk had to stop early: without usable answers this is a temporary failure */
+  bool malformed;            /* the walk had to stop early, or the message ends before its count: without usable answers this is a temporary failure */
   const char *bad_record;    /* static text about the first malformed record skipped, or NULL (for one log line) */
   struct dns_rr *all;        /* every parsed record of answer and authority sections (section in order) for TLSA/DNSSEC users */
 };

@@ -84,6 +84,13 @@ static enum route_result no_answer(struct route_ctx *rc, struct router *r, struc
   return ROUTE_DEFER;
 }
 
+/* The pattern cannot be compiled, or gave up: that says nothing about the address. */
+static enum route_result bad_pattern(struct route_ctx *rc, struct router *r, struct address *addr) {
+  addr->message = arena_printf(rc->x->a, "%s router: response_pattern: %s", r->name, rc->x->error ? rc->x->error : "match failed");
+  addr->basic_errno = ERRNO_UNKNOWNERROR;
+  return ROUTE_DEFER;
+}
+
 static enum route_result reroute(struct route_ctx *rc, struct router *r, struct address *addr, const char *text) {
   const struct iplookup_options *ob = r->ob;
   struct arena *a = rc->x->a;
@@ -105,7 +112,12 @@ static enum route_result reroute(struct route_ctx *rc, struct router *r, struct 
     addr->basic_errno = ERRNO_UNKNOWNERROR;
     return ROUTE_DEFER;
   }
+  const char *errors = NULL;
+  enum route_result res = route_get_errors_address(rc, r, addr, &errors);
+  if (res == ROUTE_OK) res = route_get_munge_headers(rc, r, addr);
+  if (res != ROUTE_OK) return res;
   struct address *child = address_child(a, addr, address);
+  addr->prop.errors_address = errors;
   child->prop = addr->prop;
   child->start_router = r->redirect_router;
   child->next = *rc->children;
@@ -131,7 +143,9 @@ static enum route_result iplookup_route(struct route_ctx *rc, struct router *r, 
   while (n > 0 && ch_isspace(buf[n - 1])) n--;
   const char *text = arena_strndup_t(x->a, buf, (size_t)n, TAINTED);
   if (ob->response_pattern) {
-    if (regex_match(x, ob->response_pattern, false, str_c(text), true) != OUTCOME_OK) return ROUTE_DECLINE;
+    enum outcome oc = regex_match(x, ob->response_pattern, false, str_c(text), true);
+    if (oc == OUTCOME_FAIL) return ROUTE_DECLINE;
+    if (oc != OUTCOME_OK) return bad_pattern(rc, r, addr);
   } else {
     if (!ob->query && !answers_default(text, query)) return ROUTE_DECLINE;
     x->s.captures[0] = text;

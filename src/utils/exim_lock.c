@@ -126,17 +126,20 @@ static int lock_fd(struct lock *l, int fd, short type) {
 
 /* MBX: a shared lock on the mailbox, an exclusive one on a file in /tmp that is named after it. */
 static int take_mbx(struct lock *l) {
-  struct stat st, link;
+  struct stat st;
   int r = lock_fd(l, l->fd, F_RDLCK);
   if (r < 0) return r;
   if (fstat(l->fd, &st) < 0) return -errno;
   l->mbx_name = arena_printf_t(l->a, UNTAINTED, "/tmp/.%lx.%lx", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
-  if (lstat(l->mbx_name, &link) == 0 && (!S_ISREG(link.st_mode) || link.st_nlink > 1)) {
+  l->mbx_fd = sys_open(l->mbx_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0666);
+  if (l->mbx_fd < 0) return l->mbx_fd;
+  /* Anybody may put things into /tmp: what was opened is looked at, not what had the name a moment ago. */
+  if (fstat(l->mbx_fd, &st) < 0) return -errno;
+  if (!S_ISREG(st.st_mode) || st.st_nlink != 1) {
     fprintf(stderr, "exim_lock: %s is not a plain file\n", l->mbx_name);
+    l->retries = 0; /* it will not be better next time */
     return -EPERM;
   }
-  l->mbx_fd = sys_open(l->mbx_name, O_RDWR | O_CREAT | O_NOFOLLOW, 0666);
-  if (l->mbx_fd < 0) return l->mbx_fd;
   (void)!sys_fchmod(l->mbx_fd, 0666); /* others that lock this mailbox must be able to open it */
   return lock_fd(l, l->mbx_fd, F_WRLCK);
 }
@@ -165,7 +168,9 @@ static bool take_locks(struct lock *l) {
 
 static void give_back(struct lock *l) {
   if (l->mbx_fd >= 0) {
-    /* Nobody else has the mailbox open under a lock: the file in /tmp can go. */
+    /* Nobody else has the mailbox open under a lock: the file in /tmp can go.  That is not worth waiting for. */
+    l->timeout = 0;
+    l->verbose = false;
     if (lock_fd(l, l->fd, F_WRLCK) == 0) (void)!sys_unlink(l->mbx_name);
     (void)!sys_close(l->mbx_fd);
   }
