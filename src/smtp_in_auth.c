@@ -206,7 +206,10 @@ void smtp_do_auth(struct smtp_session *s, struct str arg) {
 
 /* ---- without the command ---- */
 
+/* Only a certificate that was shown and verified speaks for a client, whatever the conditions say. */
 void smtp_auth_implicit(struct smtp_session *s) {
+  const struct tls_info *tls = &s->c->from.tls;
+  if (!tls->peer_cert || !tls->certificate_verified) return;
   for (const struct auth_instance *i = s->c->cfg->auths; i && !s->c->from.auth_name; i = i->next) {
     if (!i->driver->is_implicit || !i->is_server) continue;
     const char *id;

@@ -48,12 +48,6 @@ static const char *new_challenge(struct expand_ctx *x) {
   return arena_printf(x->a, "<%llu.%lld@%s>", (unsigned long long)r, (long long)time_now().tv_sec, x->cfg->primary_hostname);
 }
 
-static bool equals(const char *a, const char *b, size_t n) {
-  unsigned char diff = 0;
-  for (size_t i = 0; i < n; i++) diff |= (unsigned char)(a[i] ^ b[i]);
-  return diff == 0;
-}
-
 static enum auth_status cram_md5_server(struct auth_server *s) {
   const struct cram_md5_opts *ob = s->i->ob;
   const char *challenge = new_challenge(s->x), *secret;
@@ -69,12 +63,13 @@ static enum auth_status cram_md5_server(struct auth_server *s) {
   auth_set_var(s->x, 1, arena_strndup(s->x->a, name.p, name.n));
   st = auth_expand(s, ob->server_secret, &secret);
   if (st != AUTH_OK) return st;
+  if (!*secret) return AUTH_FAIL; /* a name without a secret: anybody could prove that */
   const char *want = cram_digest(s->x->a, secret, str_c(challenge));
   if (!want) {
     s->log_text = "HMAC-MD5 is not available";
     return AUTH_DEFER;
   }
-  if (digest.n != CRAM_HEX || !equals(digest.p, want, CRAM_HEX)) return AUTH_FAIL;
+  if (digest.n != CRAM_HEX || !bytes_eq_secret(digest.p, want, CRAM_HEX)) return AUTH_FAIL;
   return auth_condition(s);
 }
 

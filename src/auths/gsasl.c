@@ -72,12 +72,17 @@ static void set_ids(struct exchange *e) {
   auth_set_var(e->x, 3, property(e, GSASL_REALM));
 }
 
-/* Expand an option of the server and give the library the value.  A forced failure defers, as the manual says for passwords. */
+/* Expand an option of the server and give the library the value.  A forced failure defers, as the manual says for passwords; an empty password
+ * proves nothing, and keys of a wrong length are none. */
 static int give(struct exchange *e, Gsasl_property p, const char *option, size_t want_len) {
   const char *value;
   if (!option) return GSASL_NO_CALLBACK;
   if (auth_expand(e->server, option, &value) != AUTH_OK) {
     e->verdict = AUTH_DEFER;
+    return GSASL_AUTHENTICATION_ERROR;
+  }
+  if (!*value && p == GSASL_PASSWORD) {
+    e->verdict = AUTH_FAIL;
     return GSASL_AUTHENTICATION_ERROR;
   }
   if (!*value || (want_len && strlen(value) != want_len)) return GSASL_NO_CALLBACK;
@@ -93,6 +98,11 @@ static int validate(struct exchange *e) {
   return e->verdict == AUTH_OK ? GSASL_OK : GSASL_AUTHENTICATION_ERROR;
 }
 
+static bool is_same_secret(const char *a, const char *b) {
+  size_t n = strlen(a);
+  return n == strlen(b) && bytes_eq_secret(a, b, n);
+}
+
 /* PLAIN and LOGIN with server_password alone: compared here. */
 static int validate_password(struct exchange *e) {
   const char *value, *given = property(e, GSASL_PASSWORD);
@@ -102,7 +112,7 @@ static int validate_password(struct exchange *e) {
   }
   e->is_validated = true;
   e->verdict = auth_expand(e->server, e->ob->server_password, &value) != AUTH_OK ? AUTH_DEFER
-               : strcmp(value, given) == 0                                         ? AUTH_OK
+               : *value && is_same_secret(value, given)                            ? AUTH_OK
                                                                                    : AUTH_FAIL;
   return e->verdict == AUTH_OK ? GSASL_OK : GSASL_AUTHENTICATION_ERROR;
 }

@@ -34,23 +34,16 @@ static const char *spa_init(struct arena *a UNUSED, struct config *c UNUSED, str
 
 /* ---- server ---- */
 
-static bool is_same(const void *a, const void *b, size_t n) {
-  const unsigned char *p = a, *q = b;
-  unsigned char diff = 0;
-  for (size_t i = 0; i < n; i++) diff |= (unsigned char)(p[i] ^ q[i]);
-  return diff == 0;
-}
-
 static bool is_proved(struct auth_server *s, const struct ntlm_authenticate *m, const unsigned char *nonce, const char *password) {
   if (m->nt.n == NTLM_V1_RESPONSE) {
     unsigned char want[NTLM_V1_RESPONSE];
     ntlm_proof_v1(s->x->a, password, nonce, want);
-    return is_same(m->nt.p, want, sizeof(want));
+    return bytes_eq_secret(m->nt.p, want, sizeof(want));
   }
   unsigned char want[16];
   if (m->nt.n < NTLM_V2_MIN || !(m->flags & NTLM_UNICODE)) return false;
   struct str client_bytes = str_n(m->nt.p + 16, m->nt.n - 16);
-  return ntlm_proof_v2(s->x->a, password, m->user, m->domain, nonce, client_bytes, want) && is_same(m->nt.p, want, sizeof(want));
+  return ntlm_proof_v2(s->x->a, password, m->user, m->domain, nonce, client_bytes, want) && bytes_eq_secret(m->nt.p, want, sizeof(want));
 }
 
 static enum auth_status spa_server(struct auth_server *s) {
@@ -73,6 +66,7 @@ static enum auth_status spa_server(struct auth_server *s) {
   auth_set_var(s->x, 1, user);
   st = auth_expand(s, ob->server_password, &password);
   if (st != AUTH_OK) return st;
+  if (!*password) return AUTH_FAIL; /* a name without a password: anybody could prove that */
   return is_proved(s, &m, nonce, password) ? auth_condition(s) : AUTH_FAIL;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The tls authenticator: the client certificate of the session authenticates it.  Floor: drivers.  Manual ch. 42.
  *
- * No mechanism of SMTP: it is not advertised, and the flow runs it by itself once TLS is up.  server_condition decides; without it there is no
- * authenticator, because every session with TLS would count as authenticated. */
+ * No mechanism of SMTP: it is not advertised, and the flow runs it by itself once TLS is up and the client has shown a certificate that was
+ * verified.  server_condition decides; without it there is no authenticator, because every owner of a certificate would count as known. */
 #include "auth.h"
 #include "auths/drivers.h"
 

@@ -33,6 +33,13 @@ bool str_eqic(struct str a, struct str b) {
   return a.n == b.n && compare_fold(a.p, b.p, a.n) == 0;
 }
 
+bool bytes_eq_secret(const void *a, const void *b, size_t n) {
+  const unsigned char *p = a, *q = b;
+  unsigned diff = 0;
+  for (size_t i = 0; i < n; i++) diff |= p[i] ^ q[i];
+  return diff == 0;
+}
+
 int str_cmpic(struct str a, struct str b) {
   int d = compare_fold(a.p, b.p, MIN(a.n, b.n));
   return d != 0 ? d : (a.n > b.n) - (a.n < b.n);

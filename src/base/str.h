@@ -49,6 +49,8 @@ int ch_hexval(int c);
 bool str_eq(struct str a, struct str b);
 bool str_eqic(struct str a, struct str b);
 int str_cmpic(struct str a, struct str b);
+/* Equality of secrets of n bytes: takes as long wherever they differ. */
+bool bytes_eq_secret(const void *a, const void *b, size_t n);
 bool str_eq_c(struct str a, const char *b);
 bool str_eqic_c(struct str a, const char *b);
 bool str_starts(struct str s, struct str prefix);

@@ -26,6 +26,8 @@ struct tls_session {
   struct stream_layer lower;
   struct tls_creds *creds, *sni_creds;
   const struct tls_server_opts *server;  /* during the handshake only */
+  enum tls_verify verify;                /* what is asked of the peer's certificate; a server's may depend on the name it was called by */
+  const char *warning;                   /* of the own files, for the result */
   bool is_server, is_pipe, is_up;
   bool lower_ended;                      /* the transport gave end of file */
   bool again;                            /* the last call stopped, gnutls_record_get_direction() says for what */
@@ -286,10 +288,11 @@ static void note_sni(struct tls_session *t) {
   t->sni = arena_strndup_t(t->a, s.p, s.n, TAINTED);
 }
 
-static void set_client_certificate(gnutls_session_t g, enum tls_verify verify) {
+static void ask_client_certificate(struct tls_session *t, enum tls_verify verify) {
   static const gnutls_certificate_request_t request[] = {
     [TLS_VERIFY_NONE] = GNUTLS_CERT_IGNORE, [TLS_VERIFY_TRY] = GNUTLS_CERT_REQUEST, [TLS_VERIFY_REQUIRE] = GNUTLS_CERT_REQUIRE};
-  gnutls_certificate_server_set_request(g, request[verify]);
+  t->verify = verify;
+  gnutls_certificate_server_set_request(t->g, request[verify]);
 }
 
 /* Other parameters for the name the client gave. */
@@ -299,11 +302,12 @@ static int apply_sni(struct tls_session *t) {
   const struct tls_params *p = t->server->on_sni(t->server->ctx, t->sni, &error);
   if (!error && !p) return 0;
   if (!error) t->sni_creds = tls_creds_get(t->a, p, &error, &warning);
+  if (warning) t->warning = warning;
   if (error) {
     t->refusal = error;
     return GNUTLS_E_UNRECOGNIZED_NAME;
   }
-  set_client_certificate(t->g, p->verify);
+  ask_client_certificate(t, p->verify);
   return gnutls_credentials_set(t->g, GNUTLS_CRD_CERTIFICATE, tls_creds_handle(t->sni_creds));
 }
 
@@ -335,12 +339,13 @@ static int setup_server(struct tls_session *t, const struct tls_server_opts *o) 
   }
   gnutls_handshake_set_hook_function(t->g, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_PRE, see_hello);
   gnutls_handshake_set_post_client_hello_function(t->g, after_client_hello);
-  set_client_certificate(t->g, o->params.verify);
+  ask_client_certificate(t, o->params.verify);
   return set_alpn(t, o->params.alpn);
 }
 
 static int setup_client(struct tls_session *t, const struct tls_client_opts *o) {
   int rc = 0;
+  t->verify = o->params.verify;
   if (o->sni && *o->sni) rc = gnutls_server_name_set(t->g, GNUTLS_NAME_DNS, o->sni, strlen(o->sni));
   if (rc == 0 && o->ocsp != TLS_OCSP_NONE) rc = gnutls_ocsp_status_request_enable_client(t->g, NULL, 0, NULL);
   if (rc == 0 && o->params.dh_min_bits > 0) gnutls_dh_set_prime_bits(t->g, (unsigned)o->params.dh_min_bits);
@@ -433,7 +438,7 @@ static int finish(struct tls_session *t, const struct tls_params *p, const struc
   tls_describe(t->g, t->a, ret);
   if (p->alpn_required && !ret->alpn)
     return refuse_peer(t, GNUTLS_A_NO_APPLICATION_PROTOCOL, -EPROTO, "(handshake): ALPN required but not negotiated", ret_error);
-  int rc = tls_verify_peer(t->g, t->a, p, client, ret, &error);
+  int rc = tls_verify_peer(t->g, t->a, t->verify, client, ret, &error);
   if (rc < 0) return refuse_peer(t, GNUTLS_A_BAD_CERTIFICATE, rc, error, ret_error);
   ret->resumption = TLS_RESUME_CAPABLE;
   if (gnutls_session_is_resumed(t->g)) ret->resumption |= TLS_RESUME_USED;
@@ -442,11 +447,9 @@ static int finish(struct tls_session *t, const struct tls_params *p, const struc
   return 0;
 }
 
-/* *ret begins empty; what was set stays on failure as well (the names of a refused peer are logged). */
-static int start(struct tls_session *t, const struct tls_params *p, unsigned flags, struct tls_result *ret, const char **ret_error) {
+static int start(struct tls_session *t, const struct tls_params *p, unsigned flags, const char **ret_error) {
   const char *error = NULL;
-  *ret = (struct tls_result){0};
-  t->creds = tls_creds_get(t->a, p, &error, &ret->warning);
+  t->creds = tls_creds_get(t->a, p, &error, &t->warning);
   if (!t->creds) return fail_handshake(t, -EINVAL, error, ret_error);
   int rc = new_library_session(t, p, flags);
   return rc < 0 ? fail_handshake(t, -EINVAL, tls_error_text(t->a, "gnutls_init", rc), ret_error) : 0;
@@ -455,7 +458,8 @@ static int start(struct tls_session *t, const struct tls_params *p, unsigned fla
 int tls_start_server(struct stream *io, struct arena *a, const struct tls_server_opts *o, deadline_ms deadline, struct tls_result *ret,
                      const char **ret_error) {
   struct tls_session *t = push_session(io, a, true);
-  int rc = start(t, &o->params, GNUTLS_SERVER | (o->early_start ? (unsigned)GNUTLS_ENABLE_EARLY_START : 0u), ret, ret_error);
+  int rc = start(t, &o->params, GNUTLS_SERVER | (o->early_start ? (unsigned)GNUTLS_ENABLE_EARLY_START : 0u), ret_error);
+  *ret = (struct tls_result){.warning = t->warning};
   if (rc < 0) return rc;
   t->server = o;
   t->early = o->early;
@@ -463,6 +467,7 @@ int tls_start_server(struct stream *io, struct arena *a, const struct tls_server
   if (rc < 0) return fail_handshake(t, -EINVAL, tls_error_text(a, "gnutls_init", rc), ret_error);
   rc = handshake(t, deadline, ret_error);
   ret->sni = t->sni;
+  ret->warning = t->warning;
   if (rc < 0) return rc;
   rc = finish(t, &o->params, NULL, ret, ret_error);
   if (rc < 0) return rc;
@@ -478,8 +483,8 @@ int tls_start_server(struct stream *io, struct arena *a, const struct tls_server
   return 0;
 }
 
-static int start_client(struct tls_session *t, const struct tls_client_opts *o, struct tls_result *ret, const char **ret_error) {
-  int rc = start(t, &o->params, GNUTLS_CLIENT, ret, ret_error);
+static int start_client(struct tls_session *t, const struct tls_client_opts *o, const char **ret_error) {
+  int rc = start(t, &o->params, GNUTLS_CLIENT, ret_error);
   if (rc < 0) return rc;
   rc = setup_client(t, o);
   return rc < 0 ? fail_handshake(t, -EINVAL, tls_error_text(t->a, "gnutls_init", rc), ret_error) : 0;
@@ -487,9 +492,8 @@ static int start_client(struct tls_session *t, const struct tls_client_opts *o, 
 
 struct tls_session *tls_client_hello(struct arena *a, const struct tls_client_opts *o, struct str *ret_bytes, const char **ret_error) {
   struct tls_session *t = ARENA_NEW(a, struct tls_session);
-  struct tls_result r;
   *t = (struct tls_session){.a = a, .is_detached = true, .hello = strbuf_new(a)};
-  int rc = start_client(t, o, &r, ret_error);
+  int rc = start_client(t, o, ret_error);
   if (rc == 0 && (rc = gnutls_handshake(t->g)) == GNUTLS_E_AGAIN && t->hello.n > 0) {
     *ret_bytes = strbuf_str(&t->hello);
     return t;
@@ -510,20 +514,19 @@ void tls_hello_drop(struct tls_session *t) {
 int tls_start_client(struct stream *io, struct arena *a, const struct tls_client_opts *o, deadline_ms deadline, struct tls_result *ret,
                      const char **ret_error) {
   struct tls_session *t = o->hello;
-  int rc;
+  int rc = 0;
   if (t) {
     struct str here = stream_buffered(io);
-    *ret = (struct tls_result){0};
     t->early = str_n(arena_strndup_t(a, here.p, here.n, TAINTED), here.n);
     (void)stream_discard_buffered(io);
     t->is_detached = false;
     attach(t, io);
   } else {
     t = push_session(io, a, false);
-    rc = start_client(t, o, ret, ret_error);
-    if (rc < 0) return rc;
+    rc = start_client(t, o, ret_error);
   }
-  ret->sni = o->sni && *o->sni ? o->sni : NULL;
+  *ret = (struct tls_result){.warning = t->warning, .sni = o->sni && *o->sni ? o->sni : NULL};
+  if (rc < 0) return rc;
   rc = handshake(t, deadline, ret_error);
   if (rc < 0) return rc;
   rc = finish(t, &o->params, o, ret, ret_error);

@@ -127,11 +127,13 @@ static int verify_dane(gnutls_session_t g, struct arena *a, const struct tls_cli
 
 /* ---- OCSP ----------------------------------------------------------------------------------------------- */
 
-static int verify_ocsp(gnutls_session_t g, struct arena *a, enum tls_ocsp want, struct tls_result *ret, const char **ret_error) {
+/* The library looks at the answer when it verifies the chain; where something else decided about that (DANE, or nothing), it is told to. */
+static int verify_ocsp(gnutls_session_t g, enum tls_ocsp want, bool was_chain_verified, struct tls_result *ret, const char **ret_error) {
   gnutls_datum_t stapled;
-  (void)a;
+  unsigned ignored;
   if (want == TLS_OCSP_NONE) return 0;
   bool is_stapled = gnutls_ocsp_status_request_get2(g, 0, &stapled) == 0;
+  if (is_stapled && !was_chain_verified) (void)gnutls_certificate_verify_peers2(g, &ignored);
   bool is_good = is_stapled && gnutls_ocsp_status_request_is_checked(g, 0);
   ret->ocsp = is_good ? TLS_OCSP_VERIFIED : is_stapled ? TLS_OCSP_FAILED : TLS_OCSP_NO_RESPONSE;
   if (is_good || want != TLS_OCSP_REQUIRE) return 0;
@@ -141,25 +143,28 @@ static int verify_ocsp(gnutls_session_t g, struct arena *a, enum tls_ocsp want, 
 
 /* ---- all of it -------------------------------------------------------------------------------------------- */
 
-int tls_verify_peer(gnutls_session_t g, struct arena *a, const struct tls_params *p, const struct tls_client_opts *client,
+int tls_verify_peer(gnutls_session_t g, struct arena *a, enum tls_verify verify, const struct tls_client_opts *client,
                     struct tls_result *ret, const char **ret_error) {
   const char *why = NULL;
   unsigned n = 0, status = 0;
+  bool was_chain_verified = false;
   int rc;
   if (client && client->tlsa_count > 0) {
     if ((rc = verify_dane(g, a, client, ret, ret_error)) < 0) return rc;
-  } else if (p->verify != TLS_VERIFY_NONE && (client || gnutls_certificate_get_peers(g, &n))) {
+  } else if (verify != TLS_VERIFY_NONE && (client || verify == TLS_VERIFY_REQUIRE || gnutls_certificate_get_peers(g, &n))) {
+    /* a resumed session may come without the client's certificate: that proves nobody */
     rc = gnutls_certificate_verify_peers2(g, &status);
+    was_chain_verified = true;
     if (rc < 0) why = gnutls_strerror(rc);
     else if (status) why = status_text(status);
     else if (client && client->verify_names && !peer_has_name(g, client->verify_names)) why = wrong_name;
     ret->certificate_verified = !why;
     ret->verify_error = why;
-    if (why && p->verify == TLS_VERIFY_REQUIRE) {
+    if (why && verify == TLS_VERIFY_REQUIRE) {
       const char *what = "(certificate verification failed)";
       *ret_error = why == wrong_name ? what : arena_printf_t(a, UNTAINTED, "%s: %s", what, why); /* as Exim words it */
       return -EACCES;
     }
   }
-  return client ? verify_ocsp(g, a, client->ocsp, ret, ret_error) : 0;
+  return client ? verify_ocsp(g, client->ocsp, was_chain_verified, ret, ret_error) : 0;
 }

@@ -4,6 +4,9 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "auth.h"
 #include "formats/codecs.h"
@@ -17,8 +20,6 @@ static struct config *cfg;
 
 static const char conf_text[] =
   "primary_hostname = mx.test.ex\n"
-  "spool_directory = %s\n"
-  "log_file_path = %s/%%slog\n"
   "keep_environment =\n"
   "tls_advertise_hosts =\n"
   "smtp_enforce_sync = false\n"
@@ -51,18 +52,43 @@ static const char conf_text[] =
   "  server_set_id = $auth1\n  client_send = me\n"
   "spa:\n  driver = spa\n  public_name = NTLM\n  server_password = ${if eq{$auth1}{user}{secret}fail}\n  server_set_id = $auth1\n"
   "  client_username = user\n  client_password = secret\n"
+  "cram0:\n  driver = cram_md5\n  public_name = CRAM0\n  server_secret = ${if eq{$auth1}{tim}{x}}\n"
+  "  client_name = mo\n  client_secret = ${if eq{a}{b}{x}}\n"
+  "spa0:\n  driver = spa\n  public_name = NTLM0\n  server_password = ${if eq{$auth1}{user}{x}}\n"
+  "  client_username = mo\n  client_password = ${if eq{a}{b}{x}}\n"
   "unproved:\n  driver = external\n  public_name = UNPROVED\n  server_param2 = x\n";
 
-static int setup(void **state) {
-  struct readconf_opts o = {0};
+/* The mechanisms of the library, where there is one. */
+static struct config *gsasl_cfg;
+static const char gsasl_conf_text[] =
+  "primary_hostname = mx.test.ex\n"
+  "keep_environment =\n"
+  "begin authenticators\n"
+  ".ifdef _DRIVER_AUTHENTICATOR_GSASL\n"
+  "gs:\n  driver = gsasl\n  public_name = PLAIN\n  server_password = sec\n  client_username = mo\n  client_password = sec\n"
+  "gs0:\n  driver = gsasl\n  public_name = PLAINX\n  server_mech = PLAIN\n  server_password = ${if eq{$auth1}{tim}{x}}\n"
+  "gscram0:\n  driver = gsasl\n  public_name = CRAM-MD5\n  server_password = ${if eq{$auth1}{tim}{x}}\n"
+  "  client_username = mo\n  client_password = x\n"
+  ".endif\n";
+
+static struct config *read_config(const char *name, const char *text) {
   const char *error = NULL;
-  if (scratch_setup(state) < 0) return -1;
-  FILE *f = fopen(o.files = scratch_path("conf"), "w");
-  if (!f) return -1;
-  fprintf(f, conf_text, scratch_dir, scratch_dir);
+  struct readconf_opts o = {.files = scratch_path(name)};
+  FILE *f = fopen(o.files, "w");
+  if (!f) return NULL;
+  fprintf(f, "spool_directory = %s\nlog_file_path = %s/%%slog\n", scratch_dir, scratch_dir);
+  fputs(text, f);
   fclose(f);
-  cfg = readconf_read(&o, &error);
-  if (!cfg) fprintf(stderr, "%s\n", error);
+  struct config *c = readconf_read(&o, &error);
+  if (!c) fprintf(stderr, "%s\n", error);
+  return c;
+}
+
+static int setup(void **state) {
+  if (scratch_setup(state) < 0) return -1;
+  gsasl_cfg = read_config("gsasl.conf", gsasl_conf_text);
+  cfg = read_config("conf", conf_text);
+  if (!gsasl_cfg) return -1;
   log_init(&(struct log_settings){.file_path = cfg ? cfg->log_file_path : NULL, .exim_uid = geteuid(), .exim_gid = getegid()});
   if (cfg) log_selector_set(cfg->log_selector);
   return cfg ? 0 : -1;
@@ -71,6 +97,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
   log_close();
   arena_free(cfg->arena);
+  arena_free(gsasl_cfg->arena);
   return scratch_teardown(state);
 }
 
@@ -206,7 +233,7 @@ static void test_offer(void **state) {
   (void)state;
   struct arena *a = arena_new("t");
   const char *out = dialogue(a, coded(a, "EHLO x|AUTH PLAIN " B("~userx~secret") "|EHLO y|AUTH PLAIN x|QUIT|"));
-  const char *offer = "250-AUTH PLAIN LOGIN TEXT BROKEN FORCED CRAM-MD5 EXTERNAL NTLM\r\n", *first = strstr(out, offer);
+  const char *offer = "250-AUTH PLAIN LOGIN TEXT BROKEN FORCED CRAM-MD5 EXTERNAL NTLM CRAM0 NTLM0\r\n", *first = strstr(out, offer);
   assert_non_null(first);
   assert_null(strstr(first + 1, "250-AUTH")); /* authenticated: nothing more to offer */
   assert_non_null(strstr(first, "503 AUTH command used when not advertised"));
@@ -370,6 +397,77 @@ static void test_cram_pair(void **state) {
   arena_free(a);
 }
 
+/* ---- the two sides in two processes ---- */
+
+static const char *read_line(struct arena *a, int fd) {
+  struct strbuf b = strbuf_new(a);
+  char c;
+  ssize_t r;
+  while ((r = read(fd, &c, 1)) == 1 && c != '\n') strbuf_addc(&b, c);
+  return r == 1 ? b.p : NULL;
+}
+
+static enum auth_status ask_over(struct auth_server *s, const char *challenge64, const char **ret) {
+  int fd = *(int *)s->ctx;
+  if (dprintf(fd, "%s\n", challenge64) < 0) return AUTH_LOST;
+  *ret = read_line(s->x->a, fd);
+  return !*ret ? AUTH_LOST : strcmp(*ret, "*") == 0 ? AUTH_CANCELLED : AUTH_OK;
+}
+
+static enum auth_status speak_over(struct auth_client *c, const char *line) {
+  int fd = *(int *)c->ctx;
+  const char *data = strncmp(line, "AUTH ", 5) == 0 ? strchr(line + 5, ' ') : NULL;
+  if (strncmp(line, "AUTH ", 5) == 0) line = data ? data + 1 : "-";
+  if (dprintf(fd, "%s\n", line) < 0) return AUTH_LOST;
+  c->reply = c->challenge = read_line(c->x->a, fd);
+  return c->challenge ? AUTH_MORE : AUTH_LOST;
+}
+
+static enum auth_status meet(const struct auth_instance *au) {
+  int fds[2];
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+  pid_t pid = fork();
+  struct arena *a = arena_new("t");
+  struct expand_ctx x = expand_ctx_new(a, cfg);
+  close(fds[pid != 0]);
+  if (pid == 0) {
+    struct auth_client c = {.i = au, .x = &x, .speak = speak_over, .ctx = &fds[1]};
+    (void)au->driver->client(&c);
+    _exit(0);
+  }
+  struct auth_server s = {.i = au, .x = &x, .ask = ask_over, .ctx = &fds[0]};
+  const char *first = read_line(a, fds[0]);
+  assert_non_null(first);
+  s.initial = strcmp(first, "-") == 0 ? NULL : first;
+  enum auth_status st = au->driver->server(&s);
+  close(fds[0]);
+  assert_int_equal(waitpid(pid, NULL, 0), pid);
+  arena_free(a);
+  return st;
+}
+
+/* A lookup that finds nothing gives an empty secret: knowing that lets nobody in. */
+static void test_empty_secret(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    enum auth_status want;
+  } rows[] = {{"cram", AUTH_OK}, {"spa", AUTH_OK}, {"gs", AUTH_OK}, {"cram0", AUTH_FAIL}, {"spa0", AUTH_FAIL}, {"gscram0", AUTH_FAIL}};
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    const struct auth_instance *au = rows[i].name[0] == 'g' ? gsasl_cfg->auths : cfg->auths;
+    while (au && strcmp(au->name, rows[i].name) != 0) au = au->next;
+    if (au) CHECK_INT(rows[i].name, meet(au), rows[i].want);
+    else assert_true(rows[i].name[0] == 'g'); /* built without the library */
+  }
+  struct arena *a = arena_new("t");
+  for (const struct auth_instance *au = gsasl_cfg->auths; au; au = au->next) {
+    struct expand_ctx x = expand_ctx_new(a, gsasl_cfg);
+    struct auth_server s = {.i = au, .x = &x, .initial = base64_encode(a, "\0mo\0", 4)};
+    if (strcmp(au->name, "gs0") == 0) CHECK_INT("gs0", au->driver->server(&s), AUTH_FAIL);
+  }
+  arena_free(a);
+}
+
 static void test_variables(void **state) {
   (void)state;
   struct arena *a = arena_new("t");
@@ -392,6 +490,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_server),    cmocka_unit_test(test_offer),     cmocka_unit_test(test_mail_parameter), cmocka_unit_test(test_cut),
     cmocka_unit_test(test_client),    cmocka_unit_test(test_cram_pair), cmocka_unit_test(test_variables),
+    cmocka_unit_test(test_empty_secret),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

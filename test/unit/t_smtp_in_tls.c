@@ -36,7 +36,8 @@ static const char conf_text[] =
   "begin acl\n"
   "check_mail:\n"
   "  accept logwrite = ver=$tls_in_ver sni=<$tls_in_sni> dn=<$tls_in_peerdn> verified=$tls_in_certificate_verified helo=<$sender_helo_name> "
-  "our=${certextract{subject,CN}{$tls_in_ourcert}} alias=${if eq{$tls_cipher}{$tls_in_cipher}{same}}\n"
+  "our=${certextract{subject,CN}{$tls_in_ourcert}} alias=${if eq{$tls_cipher}{$tls_in_cipher}{same}} "
+  "by=<$sender_host_authenticated> id=<$authenticated_id>\n"
   "check_rcpt:\n"
   "  deny local_parts = crypt\n"
   "       !encrypted = *\n"
@@ -244,6 +245,32 @@ static void client_certificates(void **state) {
   }
 }
 
+/* The tls authenticator takes a certificate that was shown and verified, and nothing else. */
+static void certificates_authenticate(void **state) {
+  (void)state;
+  static const struct {
+    const char *cert, *want;
+  } rows[] = {{NULL, "by=<> id=<>"}, {"stranger", "by=<> id=<>"}, {"client", "by=<byc> id=<CN=client.example>"}};
+  char key[PATH_MAX], pem[PATH_MAX];
+  struct cert stranger = certs_make_ca("stranger");
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct peer p = begin("tls_try_verify_hosts = *\nbegin authenticators\nbyc:\n  driver = tls\n  server_param1 = $tls_in_peerdn\n  server_condition = yes\n"
+                          "  server_set_id = $auth1\n", false);
+    struct tls_client_opts o = {0};
+    if (rows[i].cert) {
+      snprintf(pem, sizeof pem, "%s/%s.pem", scratch_dir, rows[i].cert);
+      snprintf(key, sizeof key, "%s/%s.key", scratch_dir, rows[i].cert);
+      o.params.certificate = pem, o.params.privatekey = key;
+    }
+    starttls(&p, &o);
+    want(say(&p, "EHLO x.example\r\n"), "250");
+    want(say(&p, "MAIL FROM:<>\r\n"), "250");
+    want(say(&p, "QUIT\r\n"), "221");
+    if (!strstr(end(&p), rows[i].want)) fail_msg("no %s for %s", rows[i].want, rows[i].cert ? rows[i].cert : "none");
+  }
+  certs_free(&stranger);
+}
+
 /* TLS-2: commands in the same segment as STARTTLS, or behind it, are never acted on. */
 static void injected_commands(void **state) {
   (void)state;
@@ -418,7 +445,7 @@ static void not_offered(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_whole_session), cmocka_unit_test(names_choose_certificates), cmocka_unit_test(names_choose_no_files),
-    cmocka_unit_test(client_certificates), cmocka_unit_test(injected_commands), cmocka_unit_test(failed_handshake),
+    cmocka_unit_test(client_certificates), cmocka_unit_test(certificates_authenticate), cmocka_unit_test(injected_commands), cmocka_unit_test(failed_handshake),
     cmocka_unit_test(silent_client), cmocka_unit_test(end_of_tls_in_the_middle), cmocka_unit_test(on_connect),
     cmocka_unit_test(on_connect_in_clear),
 #ifdef EXPERIMENTAL_PIPE_CONNECT

@@ -148,6 +148,14 @@ static void test_size(void **state) {
   }
 }
 
+static void test_secrets(void **state) {
+  (void)state;
+  assert_true(bytes_eq_secret("abc", "abd", 2));
+  assert_false(bytes_eq_secret("abc", "abd", 3));
+  assert_false(bytes_eq_secret("\200bc", "\0bc", 3));
+  assert_true(bytes_eq_secret("", "x", 0));
+}
+
 static void test_rand(void **state) {
   (void)state;
   for (int i = 0; i < 1000; i++) {
@@ -168,6 +176,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_compare), cmocka_unit_test(test_cut_and_trim), cmocka_unit_test(test_copies),
       cmocka_unit_test(test_numbers), cmocka_unit_test(test_size),         cmocka_unit_test(test_rand),
+      cmocka_unit_test(test_secrets),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -461,6 +461,105 @@ static void stapled_status(void **state) {
   arena_free(a);
 }
 
+/* DANE decides about the chain, or nothing does; the stapled answer is looked at all the same. */
+static void stapled_status_with_dane(void **state) {
+  (void)state;
+  static const struct {
+    const char *what, *cert;
+    int usage; /* 0: no DANE, nothing is verified */
+    bool is_stapled;
+    int rc, state;
+  } rows[] = {
+    {"TA, stapled", "chain", 2, true, 0, TLS_OCSP_VERIFIED},
+    {"TA, none", "chain", 2, false, -EACCES, TLS_OCSP_NO_RESPONSE},
+    {"EE, chain sent", "chain", 3, true, 0, TLS_OCSP_VERIFIED},
+    {"no verification", "chain", 0, true, 0, TLS_OCSP_VERIFIED},
+  };
+  if (!make_ocsp_answer()) skip();
+  for (size_t v = 0; v < ARRAY_SIZE(versions); v++)
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+      char rdata[35];
+      struct tls_tlsa record = {str_n(rdata, tlsa_of(rows[i].usage == 2 ? &ca : &good, rows[i].usage, rdata))};
+      const char *names[] = {"mx.example", NULL};
+      struct tls_server_opts so = server_opts(rows[i].cert, versions[v]);
+      if (rows[i].is_stapled) so.params.ocsp_file = path("good.ocsp");
+      struct tls_client_opts co = {.tlsa = &record, .tlsa_count = rows[i].usage ? 1 : 0, .verify_names = names, .ocsp = TLS_OCSP_REQUIRE};
+      struct report r = talk(&so, &co, NULL);
+      CHECK_INT(rows[i].what, r.rc, rows[i].rc);
+      if (r.rc == 0) CHECK_INT(rows[i].what, r.ocsp, rows[i].state);
+      if (r.rc == 0) CHECK_INT(rows[i].what, r.dane, rows[i].usage != 0);
+    }
+}
+
+/* A server that asks for a certificate verifies it in a resumed session as well. */
+static void resumption_with_client_certificates(void **state) {
+  (void)state;
+  static const enum tls_verify modes[] = {TLS_VERIFY_TRY, TLS_VERIFY_REQUIRE};
+  for (size_t v = 0; v < ARRAY_SIZE(versions); v++)
+    for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+      struct tls_server_opts so = server_opts("good", versions[v]), named = server_opts("client", NULL);
+      struct tls_client_opts co = client_opts(TLS_VERIFY_REQUIRE);
+      struct session s;
+      so.params.resumption = co.params.resumption = true;
+      so.params.verify_certificates = path("ca.pem");
+      struct report first = talk(&so, &co, &s); /* nobody was asked who he is */
+      arena_free(s.a);
+      assert_true(first.ticket_n > 0);
+      so.params.verify = modes[i];
+      co.resume = str_n(first.ticket, first.ticket_n);
+      (void)talk(&so, &co, &s);
+      CHECK_INT("an old session, no certificate", s.rc == 0, modes[i] == TLS_VERIFY_TRY);
+      assert_false(s.r.certificate_verified);
+      arena_free(s.a);
+      co.params.certificate = named.params.certificate, co.params.privatekey = named.params.privatekey;
+      co.resume = STR_NULL;
+      first = talk(&so, &co, &s);
+      CHECK_INT("a certificate", s.rc, 0);
+      assert_true(s.r.certificate_verified);
+      arena_free(s.a);
+      co.resume = str_n(first.ticket, first.ticket_n);
+      (void)talk(&so, &co, &s);
+      CHECK_INT("again", s.rc, 0);
+      assert_true(s.r.certificate_verified && s.r.peer_dn);
+      arena_free(s.a);
+    }
+}
+
+/* The certificate the name's parameters demand is demanded, whatever the others say. */
+static void server_names_choose_verification(void **state) {
+  (void)state;
+  static const struct {
+    const char *what, *sni, *cert;
+    enum tls_verify without, with;
+    bool is_good, is_verified;
+  } rows[] = {
+    {"asked for, by name", "second.example", NULL, TLS_VERIFY_NONE, TLS_VERIFY_REQUIRE, false, false},
+    {"given, by name", "second.example", "client", TLS_VERIFY_NONE, TLS_VERIFY_REQUIRE, true, true},
+    {"bad, by name", "second.example", "revoked", TLS_VERIFY_NONE, TLS_VERIFY_REQUIRE, false, false},
+    {"bad, tried by name", "second.example", "revoked", TLS_VERIFY_REQUIRE, TLS_VERIFY_TRY, true, false},
+    {"another name", "mx.example", NULL, TLS_VERIFY_NONE, TLS_VERIFY_REQUIRE, true, false},
+  };
+  for (size_t v = 0; v < ARRAY_SIZE(versions); v++)
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+      struct tls_server_opts so = server_opts("good", versions[v]), other = server_opts("second", versions[v]);
+      so.params.verify = rows[i].without;
+      other.params.verify = rows[i].with;
+      so.params.verify_certificates = other.params.verify_certificates = path("ca.pem");
+      so.params.crl = other.params.crl = path("list.crl");
+      so.on_sni = choose_second;
+      so.ctx = &other.params;
+      struct tls_client_opts co = client_opts(TLS_VERIFY_NONE);
+      struct tls_server_opts named = server_opts(rows[i].cert ? rows[i].cert : "good", NULL);
+      if (rows[i].cert) co.params.certificate = named.params.certificate, co.params.privatekey = named.params.privatekey;
+      co.sni = rows[i].sni;
+      struct session s;
+      (void)talk(&so, &co, &s);
+      CHECK_INT(rows[i].what, s.rc == 0, rows[i].is_good);
+      CHECK_INT(rows[i].what, s.r.certificate_verified, rows[i].is_verified);
+      arena_free(s.a);
+    }
+}
+
 static void self_signed(void **state) {
   (void)state;
   struct tls_server_opts so = {.params = {.is_server = true, .own_name = "own.example"}};
@@ -511,6 +610,43 @@ static void renewed_files(void **state) {
   assert_non_null(error);
   assert_non_null(strstr(error, "absent.pem"));
   assert_non_null(strstr(error, "): Error while reading file."));
+  arena_free(a);
+}
+
+/* A first message made before the connection: what was wrong with the files then is told with the result. */
+static void warning_of_an_early_hello(void **state) {
+  (void)state;
+  copy("client.pem", "live.pem");
+  copy("client.key", "live.key");
+  struct tls_server_opts so = server_opts("good", NULL), live = server_opts("live", NULL);
+  struct tls_client_opts co = client_opts(TLS_VERIFY_NONE);
+  co.params.certificate = live.params.certificate, co.params.privatekey = live.params.privatekey;
+  struct arena *a = arena_new("t");
+  assert_null(tls_preload(a, &co.params));
+  copy("second.pem", "live.pem");
+  const char *error = NULL;
+  struct tls_result r;
+  struct str hello;
+  co.hello = tls_client_hello(a, &co, &hello, &error);
+  assert_non_null(co.hello);
+  int fds[2];
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+  pid_t pid = fork();
+  if (pid == 0) {
+    struct session s = {.a = arena_new("server")};
+    s.io = stream_new(s.a, fds[0], fds[0], true);
+    close(fds[1]);
+    handshake(&s, &so);
+    _exit(s.rc == 0 ? 0 : 1);
+  }
+  close(fds[0]);
+  struct stream *io = stream_new(a, fds[1], fds[1], true);
+  assert_int_equal(write(fds[1], hello.p, hello.n), hello.n);
+  assert_int_equal(tls_start_client(io, a, &co, deadline_in_ms(5000), &r, &error), 0);
+  assert_non_null(r.warning);
+  assert_non_null(strstr(r.warning, "(cert/key setup: cert="));
+  stream_close(io);
+  assert_int_equal(waitpid(pid, NULL, 0), pid);
   arena_free(a);
 }
 
@@ -654,7 +790,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(plain_handshake), cmocka_unit_test(bad_certificates), cmocka_unit_test(client_certificates),
     cmocka_unit_test(server_names), cmocka_unit_test(application_protocols), cmocka_unit_test(resumption),
-    cmocka_unit_test(dane), cmocka_unit_test(stapled_status), cmocka_unit_test(self_signed), cmocka_unit_test(renewed_files), cmocka_unit_test(cut_at_each_byte),
+    cmocka_unit_test(dane), cmocka_unit_test(stapled_status),
+    cmocka_unit_test(stapled_status_with_dane), cmocka_unit_test(resumption_with_client_certificates),
+    cmocka_unit_test(server_names_choose_verification), cmocka_unit_test(self_signed), cmocka_unit_test(renewed_files), cmocka_unit_test(warning_of_an_early_hello), cmocka_unit_test(cut_at_each_byte),
     cmocka_unit_test(silent_peer), cmocka_unit_test(both_ways), cmocka_unit_test(cipher_texts),
   };
   return cmocka_run_group_tests(tests, make_certificates, drop_certificates);

@@ -196,32 +196,26 @@ static bool test_in_list(struct expand_ctx *x, const struct cond *c, const char 
 
 /* ---- passwords ---- */
 
-static bool equals_const_time(const char *a, const char *b, size_t n) {
-  unsigned diff = 0;
-  for (size_t i = 0; i < n; i++) diff |= (unsigned)(a[i] ^ b[i]);
-  return diff == 0;
-}
-
 static bool digest_equals(struct expand_ctx *x, const char *name, const char *plain, const char *want) {
   uint8_t d[EXP_DIGEST_MAX];
   size_t n = exp_digest(name, plain, strlen(plain), d);
   size_t len = strlen(want);
   if (len == 2 * n) {
     struct strbuf hex = strbuf_new(x->a);
+    char *lower = arena_strdup(x->a, want);
     exp_add_hex(&hex, d, n, false, UNTAINTED);
-    for (size_t i = 0; i < len; i++)
-      if (hex.p[i] != ch_lower(want[i])) return false;
-    return true;
+    for (char *p = lower; *p; p++) *p = (char)ch_lower(*p);
+    return bytes_eq_secret(hex.p, lower, len);
   }
   const char *b64 = base64_encode(x->a, d, n);
-  return len == strlen(b64) && equals_const_time(b64, want, len);
+  return len == strlen(b64) && bytes_eq_secret(b64, want, len);
 }
 
 static bool crypt_equals(const char *plain, const char *want) {
   struct crypt_data data = {0};
   if (strlen(want) < 2) return false;
   const char *got = crypt_r(plain, want, &data);
-  return got && *got != '*' && strlen(got) == strlen(want) && equals_const_time(got, want, strlen(want));
+  return got && *got != '*' && strlen(got) == strlen(want) && bytes_eq_secret(got, want, strlen(want));
 }
 
 /* crypt() of the first eight characters; when there are more, eleven characters of the next eight follow, salted with the first two of the
@@ -244,7 +238,7 @@ static bool crypt16_equals(const char *plain, const char *want) {
     have += SALT + HASH - skip;
     memcpy(salt, got + SALT, SALT);
   }
-  return strlen(want) == have && equals_const_time(got, want, have);
+  return strlen(want) == have && bytes_eq_secret(got, want, have);
 }
 
 static bool test_crypteq(struct expand_ctx *x, const struct cond *c UNUSED, const char *const *args, bool *ret) {
