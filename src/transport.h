@@ -114,6 +114,13 @@ int transport_write_prepared(struct delivery *d, const struct write_opts *o, str
 int transport_write_bsmtp_envelope(struct delivery *d, bool crlf, write_fn fn, void *ctx);
 /* write_opts as the generic options of the transport say; the caller adds line ends, stuffing and strings. */
 struct write_opts transport_write_opts(const struct transport *t);
+
+/* Send a new message with an empty envelope sender, recipients in its header lines: text, and behind it what more (NULL: nothing) writes to the
+ * descriptor; it returns 0 or a negative errno.  *ret_why: -errno of NOT_STARTED, else the wait status of the process.  NOBODY: it had no recipients.
+ * Nothing is logged. */
+typedef int (*transport_more_fn)(void *ctx, int fd);
+enum transport_submitted { SUBMIT_DONE, SUBMIT_NOBODY, SUBMIT_NOT_STARTED, SUBMIT_FAILED };
+MUST_CHECK enum transport_submitted transport_submit(struct delivery *d, struct str text, transport_more_fn more, void *ctx, int *ret_why);
 /* The text of a failed write: r as transport_write_message() gave it, where " while writing to FILE" or "".  The errno for the log line in *ret_errno. */
 const char *transport_write_error(struct delivery *d, int r, const char *where, int *ret_errno);
 /* preload of all transports of a configuration. */

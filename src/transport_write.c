@@ -184,6 +184,8 @@ static int writer_put(struct writer *w, const char *p, size_t n) {
   return 0;
 }
 
+static int writer_newline(struct writer *w) { return w->crlf ? writer_put(w, "\r\n", 2) : writer_put(w, "\n", 1); }
+
 /* Text of one line (or part of one) without its newline. */
 static int writer_text(struct writer *w, struct str s) {
   if (!w->crlf) return writer_put(w, s.p, s.n);
@@ -218,7 +220,7 @@ static int writer_feed(struct writer *w, struct str s, bool is_last, size_t *ret
     bool drop_cr = has_end && text.n && text.p[text.n - 1] == '\r' && (w->crlf || w->input_has_crlf);
     if (hold_cr || drop_cr) text.n--;
     int r = writer_text(w, text);
-    if (r == 0 && has_end) r = w->crlf ? writer_put(w, "\r\n", 2) : writer_put(w, "\n", 1);
+    if (r == 0 && has_end) r = writer_newline(w);
     if (r < 0) return r;
     if (text.n || has_end) w->at_line_start = has_end;
     used += has_end ? len + 1 : text.n;
@@ -250,7 +252,7 @@ static int write_body(struct writer *w, const struct message *m) {
   }
   if (w->at_line_start) return 0;
   w->at_line_start = true;
-  return w->crlf ? writer_put(w, "\r\n", 2) : writer_put(w, "\n", 1);
+  return writer_newline(w);
 }
 
 static struct writer *writer_new(struct arena *a, write_fn fn, void *ctx) {
@@ -325,7 +327,7 @@ static int write_filtered(struct delivery *d, const struct write_opts *o, struct
   if (r == 0) r = writer_flush(in);
   r = transport_filter_finish(&f, r);
   if (r == 0) r = writer_feed(w, str_n(back->buf, back->n), true, &used);
-  if (r == 0 && o->crlf && !w->at_line_start) r = writer_put(w, "\r\n", 2);
+  if (r == 0 && (o->crlf || o->end_dot) && !w->at_line_start) r = writer_newline(w);
   return r;
 }
 

@@ -6,11 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/buildinfo.h"
-#include "os/child.h"
 #include "os/log.h"
 #include "os/sys.h"
 #include "policy/match.h"
@@ -169,14 +166,6 @@ static bool has_header(const char *text, const char *name) {
 /* The message is delivered, whatever becomes of the warning. */
 static void send_warning(struct append_job *j, const char *text) {
   struct delivery *d = j->d;
-  const char *exim = d->cfg->o.exim_path ? d->cfg->o.exim_path : arena_printf(d->arena, "%s/exim", build_info()->bin_directory);
-  const char *argv[12] = {exim, "-t", "-oem", "-oi", "-f", "<>", arena_printf(d->arena, "-E%s", d->msg->id)};
-  size_t n = 7;
-  if (d->cfg->harness_mode) argv[n++] = "-odi";
-  if (strcmp(d->cfg->file, build_info()->configure_file) != 0) {
-    argv[n++] = "-C";
-    argv[n++] = d->cfg->file;
-  }
   struct strbuf b = strbuf_new(d->arena);
   strbuf_adds(&b, "Auto-Submitted: auto-replied\n");
   if (d->cfg->o.errors_reply_to && !has_header(text, "Reply-To")) strbuf_addl(&b, "Reply-To: ", d->cfg->o.errors_reply_to, "\n", NULL);
@@ -184,18 +173,9 @@ static void send_warning(struct append_job *j, const char *text) {
   if (from) strbuf_addl(&b, "From: ", from, "\n", NULL);
   strbuf_adds(&b, text);
   if (!str_ends(str_c(text), STR("\n"))) strbuf_addc(&b, '\n');
-  struct child_spec spec = {.argv = argv, .uid = (uid_t)-1, .gid = (gid_t)-1, .cwd = "/", .umask = -1, .new_session = true, .stdin_fd = -1,
-                            .stdout_fd = -2};
-  struct child c;
-  int status = 0, r = child_run(&spec, &c);
-  if (r == 0) {
-    r = sys_write_all(c.in_fd, b.p, b.n);
-    close(c.in_fd);
-    int w = child_wait(&c, deadline_in_sec(300), &status);
-    if (r == 0) r = w;
-  }
-  if (r < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    log_write(LS_ALWAYS, LOG_MAIN, "the quota warning of the %s transport could not be sent (status %d)", d->transport->name, status);
+  int why = 0;
+  if (transport_submit(d, strbuf_str(&b), NULL, NULL, &why) != SUBMIT_DONE)
+    log_write(LS_ALWAYS, LOG_MAIN, "the quota warning of the %s transport could not be sent (status %d)", d->transport->name, why);
 }
 
 void append_warn_if_crossed(struct append_job *j) {

@@ -7,12 +7,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/buildinfo.h"
 #include "formats/rfc5322.h"
-#include "os/child.h"
 #include "os/sys.h"
 #include "policy/match.h"
 #include "base/timeutil.h"
@@ -204,10 +201,10 @@ static bool build_reply(struct reply_job *j) {
 static int to_fd(void *ctx, const void *p, size_t n) { return sys_write_all(*(int *)ctx, p, n); }
 
 /* The original message behind the text, never whole in memory. */
-static int write_original(struct reply_job *j, int fd) {
+static int write_original(void *ctx, int fd) {
   static const char all[] = "\n------ This is a copy of the message, including all the headers.\n\n";
   static const char cut[] = "\n------ The body of the message is too large to be returned: these are its headers.\n\n";
-  struct delivery *d = j->d;
+  struct delivery *d = ctx;
   struct write_opts o = transport_write_opts(d->transport);
   int64_t limit = d->cfg->o.bounce_return_size_limit, bytes;
   o.headers_only = limit > 0 && d->msg->message_size > limit;
@@ -217,33 +214,18 @@ static int write_original(struct reply_job *j, int fd) {
 
 static void submit(struct reply_job *j) {
   struct delivery *d = j->d;
-  const char *exim = d->cfg->o.exim_path ? d->cfg->o.exim_path : arena_printf(d->arena, "%s/exim", build_info()->bin_directory);
-  const char *argv[12] = {exim, "-t", "-oem", "-oi", "-f", "<>", arena_printf(d->arena, "-E%s", d->msg->id)};
-  size_t n = 7;
-  if (d->cfg->harness_mode) argv[n++] = "-odi"; /* log lines in a fixed order */
-  if (strcmp(d->cfg->file, build_info()->configure_file) != 0) {
-    argv[n++] = "-C";
-    argv[n++] = d->cfg->file;
+  bool returns = j->r.return_message || j->ob->return_message;
+  int why = 0;
+  switch (transport_submit(d, strbuf_str(&j->text), returns ? write_original : NULL, d, &why)) {
+    case SUBMIT_DONE:
+    case SUBMIT_NOBODY: transport_set_results(d->addrs, OUTCOME_OK, 0, NULL); return;
+    case SUBMIT_NOT_STARTED:
+      (void)refuse(j, "Failed to create child process to send message from %s transport: %s", d->transport->name, strerror(-why));
+      return;
+    case SUBMIT_FAILED: break;
   }
-  struct child_spec spec = {.argv = argv, .uid = (uid_t)-1, .gid = (gid_t)-1, .cwd = "/", .umask = -1, .new_session = true, .stdin_fd = -1,
-                            .stdout_fd = -2};
-  struct child c;
-  int status = 0;
-  int r = child_run(&spec, &c);
-  if (r < 0) {
-    (void)refuse(j, "Failed to create child process to send message from %s transport: %s", d->transport->name, strerror(-r));
-    return;
-  }
-  int w = sys_write_all(c.in_fd, j->text.p, j->text.n);
-  if (w == 0 && (j->r.return_message || j->ob->return_message)) w = write_original(j, c.in_fd);
-  close(c.in_fd);
-  r = child_wait(&c, deadline_in_sec(300), &status);
-  bool nobody = WIFEXITED(status) && WEXITSTATUS(status) == 2; /* the message would have had no recipients: nothing is wrong */
-  if (w < 0 || r < 0 || !WIFEXITED(status) || (WEXITSTATUS(status) != 0 && !nobody))
-    transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR,
-                          arena_printf(d->arena, "message from %s transport could not be submitted (status %d)", d->transport->name, status));
-  else
-    transport_set_results(d->addrs, OUTCOME_OK, 0, NULL);
+  transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR,
+                        arena_printf(d->arena, "message from %s transport could not be submitted (status %d)", d->transport->name, why));
 }
 
 /* One line for each message sent or left out. */

@@ -46,10 +46,6 @@ static bool any_pending(const struct smtp_job *job) {
 
 /* ---- one attempt ------------------------------------------------------------------------------------------ */
 
-static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
-  return match_this_host(s->d->x, name, list, s->host->name, s->host->address) == OUTCOME_OK;
-}
-
 /* LIMITS RCPTDOMAINMAX: may a recipient of this domain join the transaction? */
 static bool domain_fits(struct vec *domains, const char *domain, uint32_t max) {
   if (max == 0 || !domain) return true;
@@ -114,6 +110,7 @@ static void put_off(struct smtp_job *job, struct smtp_rcpt *first) {
 /* One transaction.  *ret_sent: its content left; false: the connection is of no use any more. */
 static bool run_group(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n, bool in_flight, bool *ret_sent) {
   bool earlier = !in_flight && s->content_sent, ok = true;
+  if (!in_flight) s->pipelining = smtp_may_pipeline(s);
   if (!in_flight) {
     s->content_sent = false;
     begin_transaction(s);
@@ -189,8 +186,8 @@ static bool fits_connection(void *ctx, struct delivery *next) {
   x->tls_out = &s->tls;
   x->sending_ip_address = s->d->x->sending_ip_address;
   x->sending_port = s->d->x->sending_port;
-  if (!s->identity) s->identity = smtp_identity(s, s->d);
-  if (strcmp(s->identity, smtp_identity(s, next)) == 0) return true;
+  if (!s->identity) s->identity = smtp_identity(s->d);
+  if (strcmp(s->identity, smtp_identity(next)) == 0) return true;
   DEBUG(D_TRANSPORT) debug_printf("%s wants a connection of its own\n", next->msg->id);
   return false;
 }
@@ -199,7 +196,8 @@ static void continue_connection(struct smtp_attempt *s) {
   int64_t max = s->ob->connection_max_messages;
   if (s->facts.limit_mailmax && (max == 0 || (int64_t)s->facts.limit_mailmax < max)) max = s->facts.limit_mailmax;
   struct delivery *d = s->d;
-  if (s->in_tls && (listed(s, "hosts_nopass_tls", s->ob->hosts_nopass_tls) || listed(s, "hosts_noproxy_tls", s->ob->hosts_noproxy_tls)))
+  if (s->in_tls && (smtp_host_listed(s, "hosts_nopass_tls", s->ob->hosts_nopass_tls) ||
+                    smtp_host_listed(s, "hosts_noproxy_tls", s->ob->hosts_noproxy_tls)))
     return;
   while (!s->dead && d->next_for_host && (max == 0 || s->sequence < max)) {
     struct delivery *next = d->next_for_host(d, s->host, fits_connection, s);
@@ -218,6 +216,7 @@ static void continue_connection(struct smtp_attempt *s) {
     s->sequence++;
     next->sequence = s->sequence;
     s->content_sent = false;
+    s->early = false; /* from here on every command has waited for the EHLO reply: refusals are meant */
     bool again = run_message(s, 0, 0, false);
     if (s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
     for (size_t i = 0; i < s->job->rcpt_count; i++)
@@ -347,7 +346,7 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
     }
     bool close_is_told_last = s->fail.trouble == TROUBLE_REPLY && s->tcp_is_open && !s->dead;
     if (close_is_told_last) s->tcp_is_open = false;
-    smtp_disconnect(s, s->greeting_done && s->fail.trouble != TROUBLE_TIMEOUT);
+    smtp_disconnect(s, s->greeting && s->fail.trouble != TROUBLE_TIMEOUT);
     DEBUG(D_TRANSPORT | D_V) debug_printf(s->said.n ? "cmdlog: '%s'\n" : "cmdlog: (unset)\n", s->said.n ? s->said.p : "");
     if (first_message && s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
     if (close_is_told_last) (void)smtp_event(s, NULL, "tcp:close", NULL, 0);

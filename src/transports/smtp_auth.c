@@ -12,7 +12,6 @@
 #include "formats/smtp_grammar.h"
 #include "os/debug.h"
 #include "os/log.h"
-#include "policy/match.h"
 
 /* ---- who fits --------------------------------------------------------------------------------------------- */
 
@@ -45,15 +44,11 @@ uint16_t smtp_auth_usable(const struct config *cfg, struct str mechanisms) {
   return bits;
 }
 
-static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
-  return match_this_host(s->d->x, name, list, s->host->name, s->host->address) == OUTCOME_OK;
-}
-
 bool smtp_auth_is_wanted(struct smtp_attempt *s) {
   if (s->auth_policy_known) return s->auth_required || s->auth_wanted;
   s->auth_policy_known = true;
-  s->auth_required = listed(s, "hosts_require_auth", s->ob->hosts_require_auth);
-  s->auth_wanted = s->auth_required || listed(s, "hosts_try_auth", s->ob->hosts_try_auth);
+  s->auth_required = smtp_host_listed(s, "hosts_require_auth", s->ob->hosts_require_auth);
+  s->auth_wanted = s->auth_required || smtp_host_listed(s, "hosts_try_auth", s->ob->hosts_try_auth);
   return s->auth_wanted;
 }
 
@@ -114,11 +109,6 @@ static enum auth_status speak(struct auth_client *c, const char *line) {
   }
 }
 
-static const char *log_host(struct smtp_attempt *s) {
-  const char *port = log_selects(LS_OUTGOING_PORT) ? arena_printf_t(s->a, UNTAINTED, ":%d", s->port) : "";
-  return arena_printf(s->a, "H=%s [%s]%s", s->host->name, s->host->address, port);
-}
-
 static void take_success(struct smtp_attempt *s, const struct auth_instance *i) {
   const char *id = i->o.client_set_id ? expand_string(s->d->x, i->o.client_set_id) : NULL;
   s->auth_name = i->name;
@@ -137,9 +127,9 @@ static enum auth_status try_one(struct smtp_attempt *s, const struct auth_instan
   s->d->x->s = scope;
   if (st != AUTH_OK && smtp_auth_is_doubtful(s)) return st; /* said and done by the plain attempt */
   if (st == AUTH_FAIL)
-    log_write(LS_ALWAYS, LOG_MAIN, "%s authenticator failed %s %s", i->name, log_host(s), c.reply ? c.reply : c.error);
+    log_write(LS_ALWAYS, LOG_MAIN, "%s authenticator failed %s %s", i->name, smtp_host_shown(s), c.reply ? c.reply : c.error);
   if (st == AUTH_CANCELLED && c.error)
-    log_write(LS_ALWAYS, LOG_MAIN, "%s authenticator cancelled authentication %s %s", i->name, log_host(s), c.error);
+    log_write(LS_ALWAYS, LOG_MAIN, "%s authenticator cancelled authentication %s %s", i->name, smtp_host_shown(s), c.error);
   if (st == AUTH_DEFER || st == AUTH_MORE || st == AUTH_BAD64 || st == AUTH_UNEXPECTED) {
     if (c.error)
       smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_AUTH, .at = AT_AUTH, .err = ERRNO_AUTHPROB, .reply = c.error});

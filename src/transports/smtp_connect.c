@@ -11,7 +11,6 @@
 #include "os/debug.h"
 #include "os/tls.h"
 #include "os/log.h"
-#include "policy/match.h"
 
 const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect) {
   struct expand_ctx *x = s->d->x;
@@ -52,7 +51,7 @@ static bool proxy_failed(struct smtp_attempt *s, const char *why) {
 }
 
 static enum net_tfo wanted_tfo(struct smtp_attempt *s) {
-  if (match_this_host(s->d->x, "hosts_try_fastopen", s->ob->hosts_try_fastopen, s->host->name, s->host->address) != OUTCOME_OK)
+  if (!smtp_host_listed(s, "hosts_try_fastopen", s->ob->hosts_try_fastopen))
     return NET_TFO_OFF;
   if (s->is_smtps) return NET_TFO_LAZY;
   return s->flight.n ? NET_TFO_DATA : NET_TFO_COOKIE;

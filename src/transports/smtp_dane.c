@@ -11,7 +11,6 @@
 #include "os/debug.h"
 #include "os/log.h"
 #include "os/tls.h"
-#include "policy/match.h"
 
 enum { DANE_RECORDS_MAX = 64, USAGE_TA = 2, USAGE_EE = 3 };
 
@@ -69,10 +68,9 @@ static void look_up(struct smtp_attempt *s, bool required) {
 }
 
 void smtp_dane_check(struct smtp_attempt *s) {
-  struct expand_ctx *x = s->d->x;
   const struct smtp_opts *ob = s->ob;
-  bool required = match_this_host(x, "hosts_require_dane", ob->hosts_require_dane, s->host->name, s->host->address) == OUTCOME_OK;
-  if (!required && match_this_host(x, "hosts_try_dane", ob->hosts_try_dane, s->host->name, s->host->address) != OUTCOME_OK) return;
+  bool required = smtp_host_listed(s, "hosts_require_dane", ob->hosts_require_dane);
+  if (!required && !smtp_host_listed(s, "hosts_try_dane", ob->hosts_try_dane)) return;
   if (s->host->dnssec)
     look_up(s, required);
   else if (required)

@@ -10,7 +10,6 @@
 
 #include "os/debug.h"
 #include "os/log.h"
-#include "policy/match.h"
 
 enum { RIDE_ALONG_MAX = 128 * 1024 }; /* more is not sent before the recipients are known to be wanted */
 
@@ -111,7 +110,7 @@ static bool reap_lmtp(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n)
 
 /* A later connection may send its message in the first flight; see smtp_early.c. */
 static void note_chunking(struct smtp_attempt *s) {
-  if (match_this_host(s->d->x, "hosts_pipe_connect_body", s->ob->hosts_pipe_connect_body, s->host->name, s->host->address) == OUTCOME_OK)
+  if (smtp_host_listed(s, "hosts_pipe_connect_body", s->ob->hosts_pipe_connect_body))
     pipe_connect_chunk_taken(s->d->x, &s->plan, &s->need);
 }
 

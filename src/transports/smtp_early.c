@@ -11,11 +11,6 @@
 
 #include "os/debug.h"
 #include "os/tls.h"
-#include "policy/match.h"
-
-static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
-  return match_this_host(s->d->x, name, list, s->host->name, s->host->address) == OUTCOME_OK;
-}
 
 static void gather_need(struct smtp_attempt *s, bool already_failed) {
   s->need = (struct pipe_need){
@@ -29,8 +24,8 @@ static void gather_need(struct smtp_attempt *s, bool already_failed) {
     .tls_required = s->tls_required,
     .may_tls = !s->avoid_tls,
     .auth_required = smtp_auth_is_wanted(s) && s->auth_required,
-    .avoid_esmtp = listed(s, "hosts_avoid_esmtp", s->ob->hosts_avoid_esmtp),
-    .avoid_pipelining = listed(s, "hosts_avoid_pipelining", s->ob->hosts_avoid_pipelining),
+    .avoid_esmtp = smtp_host_listed(s, "hosts_avoid_esmtp", s->ob->hosts_avoid_esmtp),
+    .avoid_pipelining = smtp_host_listed(s, "hosts_avoid_pipelining", s->ob->hosts_avoid_pipelining),
     .helo_unknown = s->helo == NULL,
     .utf8_needed = s->d->msg->smtputf8,
     .downconvert_forced = smtp_utf8_forced(s),
@@ -73,7 +68,7 @@ static int keep_small(void *ctx, const void *p, size_t n) {
 
 /* NULL: may ride; else the reason why not, for the narration. */
 static const char *why_body_stays(struct smtp_attempt *s) {
-  if (!listed(s, "hosts_pipe_connect_body", s->ob->hosts_pipe_connect_body)) return "host is not in hosts_pipe_connect_body";
+  if (!smtp_host_listed(s, "hosts_pipe_connect_body", s->ob->hosts_pipe_connect_body)) return "host is not in hosts_pipe_connect_body";
   if (!smtp_use_chunking(s)) return "no CHUNKING";
   if (!(s->plan.stored.flags & HINTS_EHLO_CONFIRMED_CHUNKING)) return "no chunk was ever accepted there";
   if (!s->in_tls && !s->avoid_tls) return "it would be in clear, and the host is not in hosts_avoid_tls";
@@ -105,7 +100,7 @@ static void put_body_in_flight(struct smtp_attempt *s) {
 }
 
 size_t smtp_flight_syn_bytes(struct smtp_attempt *s) {
-  if (!s->content_in_flight || listed(s, "hosts_try_fastopen_body", s->ob->hosts_try_fastopen_body)) return s->flight.n;
+  if (!s->content_in_flight || smtp_host_listed(s, "hosts_try_fastopen_body", s->ob->hosts_try_fastopen_body)) return s->flight.n;
   return s->commands_in_flight;
 }
 
@@ -116,7 +111,7 @@ static bool put_auth_in_flight(struct smtp_attempt *s, uint16_t offered) {
   bool more = false;
   if (!s->in_tls && !s->avoid_tls) return false;
   if (!smtp_auth_put_in_flight(s, offered, &more)) return false;
-  return more && s->in_tls && listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth);
+  return more && s->in_tls && smtp_host_listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth);
 }
 
 /* EHLO and the first group, as a half of the record says. */
@@ -141,7 +136,7 @@ static void put_group_in_flight(struct smtp_attempt *s, const struct ehlo_facts 
 static void put_hello_in_flight(struct smtp_attempt *s) {
   struct str hello;
   const char *error = NULL;
-  if (!(s->plan.clear.features & EHLO_TLSFLIGHT) || !listed(s, "starttls_pipeline_hosts", s->ob->starttls_pipeline_hosts)) return;
+  if (!(s->plan.clear.features & EHLO_TLSFLIGHT) || !smtp_host_listed(s, "starttls_pipeline_hosts", s->ob->starttls_pipeline_hosts)) return;
   s->tls_opts->hello = tls_client_hello(s->a, s->tls_opts, &hello, &error);
   DEBUG(D_TRANSPORT | D_TLS) debug_printf("ClientHello behind STARTTLS: %s\n", s->tls_opts->hello ? "yes" : error);
   if (!s->tls_opts->hello) return;
@@ -164,7 +159,7 @@ static bool put_starttls_in_flight(struct smtp_attempt *s) {
 /* On a connection that waited for its EHLO reply, too: AUTH and the first group in one flight (hosts_pipe_auth). */
 void smtp_pipe_auth(struct smtp_attempt *s) {
   if (!s->in_tls || !s->pipelining || s->need.already_failed || s->plan.why_not == PIPE_SUSPENDED || s->early_auth || !smtp_auth_is_wanted(s)) return;
-  if (!listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth)) return;
+  if (!smtp_host_listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth)) return;
   /* Whether it may go there, and how its addresses are written, is smtp_utf8_decide()'s. */
   if (s->d->msg->smtputf8 && (!(s->facts.features & EHLO_SMTPUTF8) || smtp_utf8_forced(s))) return;
   bool more = false;
@@ -318,13 +313,11 @@ enum pipe_event smtp_early_event(const struct smtp_attempt *s) {
   return f->trouble == TROUBLE_NONE ? PIPE_EV_NONE : PIPE_EV_GENUINE;
 }
 
-static bool is_doubtful(const struct smtp_rcpt *r) { return smtp_is_due(r); }
-
 bool smtp_settle_lost(struct smtp_attempt *s) {
   bool any = false;
   for (size_t i = 0; i < s->job->rcpt_count; i++) {
     struct smtp_rcpt *r = &s->job->rcpts[i];
-    r->is_doubtful = is_doubtful(r);
+    r->is_doubtful = smtp_is_due(r);
     any = any || r->is_doubtful;
   }
   if (!s->inconclusive || !any) return false;

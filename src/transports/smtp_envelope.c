@@ -8,7 +8,6 @@
 
 #include "formats/smtp_grammar.h"
 #include "os/debug.h"
-#include "policy/match.h"
 #include "router.h"
 
 bool smtp_is_due(const struct smtp_rcpt *r) { return r->state == RCPT_PENDING && !r->deferred_by_reply && r->turn == TURN_OPEN; }
@@ -24,7 +23,7 @@ size_t smtp_group_limit(const struct smtp_attempt *s) {
 
 bool smtp_use_chunking(const struct smtp_attempt *s) {
   return (s->facts.features & EHLO_CHUNKING) && !s->is_lmtp && !s->d->transport->o.transport_filter && /* a filter's size is not known */
-         match_this_host(s->d->x, "hosts_try_chunking", s->ob->hosts_try_chunking, s->host->name, s->host->address) == OUTCOME_OK;
+         smtp_host_listed(s, "hosts_try_chunking", s->ob->hosts_try_chunking);
 }
 
 /* dsn_lasthop: this program answers for success, the host behind is asked for nothing. */
@@ -69,7 +68,7 @@ static bool wants_prdr(struct smtp_attempt *s, const struct smtp_rcpt *first, si
   size_t due = 0;
   for (size_t i = 0; i < n; i++) due += smtp_is_due(&first[i]);
   if (due < 2 || s->is_lmtp || !(s->facts.features & EHLO_PRDR)) return false;
-  return match_this_host(s->d->x, "hosts_try_prdr", s->ob->hosts_try_prdr, s->host->name, s->host->address) == OUTCOME_OK;
+  return smtp_host_listed(s, "hosts_try_prdr", s->ob->hosts_try_prdr);
 }
 
 static void send_mail(struct smtp_attempt *s, const struct smtp_rcpt *first, size_t n) {

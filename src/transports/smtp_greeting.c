@@ -63,6 +63,8 @@ struct ehlo_facts smtp_parse_ehlo(struct str reply) {
 
 void smtp_send_ehlo(struct smtp_attempt *s) { smtp_send(s, AT_EHLO, NULL, "%s %s", s->is_lmtp ? "LHLO" : "EHLO", s->helo); }
 
+bool smtp_may_pipeline(const struct smtp_attempt *s) { return (s->facts.features & EHLO_PIPELINING) && !s->need.avoid_pipelining; }
+
 void smtp_take_facts(struct smtp_attempt *s, const struct smtp_reply *r) {
   s->facts = smtp_parse_ehlo(str_c(r->text));
   s->facts.auths = smtp_auth_usable(s->d->cfg, smtp_auth_mechanisms(s->a, str_c(r->text)));
@@ -70,7 +72,7 @@ void smtp_take_facts(struct smtp_attempt *s, const struct smtp_reply *r) {
   s->need.rtt_us = net_rtt_us(stream_fd(s->io));
   s->ehlo_reply = r->text;
   (void)smtp_event(s, NULL, "smtp:ehlo", r->text, 0);
-  s->pipelining = (s->facts.features & EHLO_PIPELINING) && !s->need.avoid_pipelining;
+  s->pipelining = smtp_may_pipeline(s);
 }
 
 bool smtp_reap_greeting(struct smtp_attempt *s) {
@@ -78,7 +80,6 @@ bool smtp_reap_greeting(struct smtp_attempt *s) {
   struct smtp_reply r;
   if (!smtp_read_reply(s, &what, &r)) return false;
   s->greeting = r.text;
-  s->greeting_done = true;
   if (smtp_event(s, NULL, "smtp:connect", r.text, 0)) {
     smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_GREETING, .err = ERRNO_EVENT});
     return false;

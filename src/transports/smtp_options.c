@@ -34,6 +34,10 @@ bool smtp_bool_option(struct expand_ctx *x, const char *name, const struct opt_b
   return false;
 }
 
+bool smtp_host_listed(const struct smtp_attempt *s, const char *option, const char *list) {
+  return match_this_host(s->d->x, option, list, s->host->name, s->host->address) == OUTCOME_OK;
+}
+
 /* ---- dscp ------------------------------------------------------------------------------------------------- */
 
 int smtp_dscp_value(struct smtp_attempt *s) {
@@ -80,7 +84,7 @@ static bool count_running(struct hints_db *db, struct arena *a, const char *key,
 }
 
 bool smtp_serialize_begin(struct smtp_attempt *s) {
-  if (match_this_host(s->d->x, "serialize_hosts", s->ob->serialize_hosts, s->host->name, s->host->address) != OUTCOME_OK) return true;
+  if (!smtp_host_listed(s, "serialize_hosts", s->ob->serialize_hosts)) return true;
   const char *key = arena_printf(s->a, "host-serialize-%s", s->host->name);
   struct hints_db *db = hints_open(s->d->cfg->spool_directory, "misc", true);
   if (!db) return true; /* hints are advice */
@@ -116,10 +120,9 @@ static bool is_per_message(const char *name) {
   return str_starts(str_c(name), STR("dkim_")) || str_starts(str_c(name), STR("arc_"));
 }
 
-const char *smtp_identity(struct smtp_attempt *s, struct delivery *d) {
+const char *smtp_identity(struct delivery *d) {
   const struct opt_block *b = d->transport->ob_block;
   struct strbuf out = strbuf_new(d->arena);
-  (void)s;
   for (size_t i = 0; b && i < b->count; i++) {
     const struct option *o = &b->table[i];
     bool is_text = o->type == OPT_T_STR || o->type == OPT_T_STRLIST || o->type == OPT_T_HOSTLIST;

@@ -7,7 +7,6 @@
 
 #include "base/timeutil.h"
 #include "os/tls.h"
-#include "policy/match.h"
 #include "transports/smtp_priv.h"
 #include "transports/smtp_probe.h"
 
@@ -18,10 +17,6 @@ static const struct {
   {EHLO_TLS, "STARTTLS"}, {EHLO_PIPELINING, "PIPELINING"}, {EHLO_PIPE_CONNECT, "PIPECONNECT"}, {EHLO_CHUNKING, "CHUNKING"}, {EHLO_SIZE, "SIZE"},
   {EHLO_DSN, "DSN"},      {EHLO_SMTPUTF8, "SMTPUTF8"},     {EHLO_PRDR, "PRDR"},               {EHLO_IGNOREQUOTA, "IGNOREQUOTA"}, {EHLO_TLSFLIGHT, "XTLSFLIGHT"},
 };
-
-static bool listed(struct smtp_attempt *s, const char *name, const char *list) {
-  return match_this_host(s->d->x, name, list, s->host->name, s->host->address) == OUTCOME_OK;
-}
 
 static void add_features(struct strbuf *b, const char *layer, uint16_t features) {
   if (!features) return;
@@ -57,12 +52,12 @@ static struct ehlo_facts facts_of_mail(const struct smtp_attempt *s) {
 
 /* The group as it would be written; *ret_body: the message is in it. */
 static const char *group(struct smtp_attempt *s, bool in_tls, bool early, bool *ret_body) {
-  bool auth = smtp_auth_is_wanted(s), pipe_auth = auth && in_tls && listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth);
+  bool auth = smtp_auth_is_wanted(s), pipe_auth = auth && in_tls && smtp_host_listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth);
   *ret_body = false;
   if (auth && !in_tls && !s->avoid_tls) return "EHLO";
   if (auth && !pipe_auth) return "EHLO AUTH";
   s->facts = facts_of_mail(s);
-  *ret_body = early && !auth && smtp_use_chunking(s) && listed(s, "hosts_pipe_connect_body", s->ob->hosts_pipe_connect_body) &&
+  *ret_body = early && !auth && smtp_use_chunking(s) && smtp_host_listed(s, "hosts_pipe_connect_body", s->ob->hosts_pipe_connect_body) &&
               (s->plan.stored.flags & HINTS_EHLO_CONFIRMED_CHUNKING) && (in_tls || s->avoid_tls);
   const char *end = *ret_body ? " BDAT (when small and harmless)" : smtp_use_chunking(s) ? "" : " DATA";
   return arena_printf_t(s->a, UNTAINTED, "EHLO%s MAIL RCPT%s", auth ? " AUTH" : "", end);
@@ -79,7 +74,7 @@ static int round_trips(struct smtp_attempt *s, bool starttls, bool body) {
   if (!inside) n += starttls ? 1 : 2;     /* greeting, EHLO */
   if (!inside && smtp_use_chunking(s)) n--; /* no 354 to wait for */
   if (body) n--;
-  if (auth && !(in_tls && listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth))) n++;
+  if (auth && !(in_tls && smtp_host_listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth))) n++;
   return n;
 }
 
@@ -99,8 +94,8 @@ static void add_host(struct strbuf *b, struct smtp_attempt *s) {
     strbuf_addf(b, "    first flight: %s\n", group(s, false, true, &body));
   }
   int n = round_trips(s, starttls, body);
-  bool fast = listed(s, "hosts_try_fastopen", s->ob->hosts_try_fastopen);
-  bool syn_body = !body || s->is_smtps || starttls || listed(s, "hosts_try_fastopen_body", s->ob->hosts_try_fastopen_body);
+  bool fast = smtp_host_listed(s, "hosts_try_fastopen", s->ob->hosts_try_fastopen);
+  bool syn_body = !body || s->is_smtps || starttls || smtp_host_listed(s, "hosts_try_fastopen_body", s->ob->hosts_try_fastopen_body);
   strbuf_addf(b, "    round trips expected: %d%s", n, s->plan.record.n || s->plan.use ? "" : " (with PIPELINING and no TLS)");
   if (fast && syn_body) strbuf_addf(b, ", %d with Fast Open", n - 1);
   strbuf_adds(b, "\n");

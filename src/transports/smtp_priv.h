@@ -116,7 +116,7 @@ struct smtp_attempt {
 
   struct ehlo_facts facts;        /* of the layer now spoken on: believed (early) and later real */
   struct ehlo_facts clear_facts;  /* said before STARTTLS */
-  bool facts_are_real, greeting_done;
+  bool facts_are_real;
   const char *ehlo_error;         /* reply to a refused EHLO, for texts */
   bool pipelining;                /* may groups be sent */
   bool mail_refused, data_refused, data_sent, bdat_used, prdr_asked, prdr_used, any_success, downconvert, tcp_is_open;
@@ -162,7 +162,7 @@ struct smtp_attempt {
   bool content_in_flight;         /* it was part of the first flight, */
   size_t commands_in_flight;      /* behind that many bytes of commands */
   bool peer_took_bytes;           /* when the connection broke, the other end had acknowledged more than the SYN */
-  const char *greeting, *ehlo_reply;
+  const char *greeting, *ehlo_reply; /* NULL: none was read */
   int sequence;                   /* messages on this connection */
 };
 
@@ -204,6 +204,8 @@ MUST_CHECK bool smtp_reap_greeting(struct smtp_attempt *s);
 /* EHLO or LHLO, HELO when that is refused; facts are those of the layer now spoken on (in_tls). */
 MUST_CHECK bool smtp_hello(struct smtp_attempt *s);
 void smtp_send_ehlo(struct smtp_attempt *s);
+/* As the newest EHLO reply has it.  What is in flight already may have believed something else: s->pipelining. */
+bool smtp_may_pipeline(const struct smtp_attempt *s);
 /* The EHLO reply is here. */
 void smtp_take_facts(struct smtp_attempt *s, const struct smtp_reply *r);
 
@@ -249,6 +251,8 @@ bool smtp_tls_note_read_error(struct smtp_attempt *s);
 /* --- smtp_options.c --- */
 /* A boolean that may be an expanded string.  False: *ret_error. */
 MUST_CHECK bool smtp_bool_option(struct expand_ctx *x, const char *name, const struct opt_bool_exp *o, bool *ret, const char **ret_error);
+/* Is the host of this attempt in the list that an option holds? */
+bool smtp_host_listed(const struct smtp_attempt *s, const char *option, const char *list);
 /* TOS byte for dscp, -1 none. */
 int smtp_dscp_value(struct smtp_attempt *s);
 /* hosts_randomize for a list that came from a router: a shuffled copy, or the list itself. */
@@ -257,7 +261,7 @@ struct host *smtp_shuffle_hosts(struct smtp_job *job, struct host *list);
 MUST_CHECK bool smtp_serialize_begin(struct smtp_attempt *s);
 void smtp_serialize_end(struct smtp_attempt *s);
 /* The options that the connection was made with, as they are for this message: two messages share a connection only when the texts agree. */
-const char *smtp_identity(struct smtp_attempt *s, struct delivery *d);
+const char *smtp_identity(struct delivery *d);
 
 /* --- smtp_socks.c --- */
 /* Connect through a proxy when socks_proxy says so (*ret_wanted).  0: s->io is there; -errno: no connection to the host;
@@ -310,10 +314,10 @@ struct smtp_attempt *smtp_probe_attempt(struct delivery *d, struct smtp_opts *ob
 bool smtp_probe_interface(struct delivery *d, const struct host *h, const char **ret_interface, const char **ret_error);
 /* A job for the addresses of a delivery: all of them due. */
 struct smtp_job *smtp_probe_job(struct delivery *d);
-/* The address's hosts or the transport's; NULL with *ret_error.  The port for hosts that name none, -1 with *ret_error. */
 /* For smtp_plan.c: an attempt that is only thought about; NULL: it would end before the connection. */
 struct smtp_attempt *smtp_plan_attempt(struct expand_ctx *x, struct transport *t, struct address *addr, struct host *h, int port,
                                        const char **ret_error);
+/* The address's hosts or the transport's; NULL with *ret_error.  The port for hosts that name none, -1 with *ret_error. */
 struct host *smtp_probe_hosts(struct delivery *d, const char **ret_error);
 int smtp_probe_port(struct delivery *d, const char **ret_error);
 /* Addresses of a host known by name; false: none, d->addrs->message says why. */
@@ -332,7 +336,7 @@ bool smtp_utf8_forced(const struct smtp_attempt *s);
 const char *smtp_utf8_address(struct smtp_attempt *s, const char *address);
 
 /* --- smtp_envelope.c --- */
-/* Write MAIL, RCPTs of [first, last) and DATA as far as one flight may go; *ret_sent: recipients written. */
+/* Write MAIL, RCPT for those of the n that are due, and DATA: in one flight with PIPELINING, else each waits for the reply before it. */
 void smtp_write_envelope(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n, bool with_data);
 /* Read all owed replies of the envelope.  False: connection unusable. */
 MUST_CHECK bool smtp_reap_envelope(struct smtp_attempt *s);
@@ -368,7 +372,10 @@ bool smtp_reopen_excess(struct smtp_attempt *s);
 void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char *confirmation);
 /* Retry records that this attempt has shown to be out of date. */
 void smtp_clear_retry(struct smtp_attempt *s);
+/* A line about the host: text, and what errno (0 none) says. */
 void smtp_log_host(struct smtp_attempt *s, const char *text, int err);
+/* "H=NAME [ADDRESS]" as log lines show it, with the port when that is selected. */
+const char *smtp_host_shown(struct smtp_attempt *s);
 void smtp_set_facts(struct smtp_attempt *s, struct address *a);
 
 #endif

@@ -196,7 +196,7 @@ void smtp_probe_close(struct smtp_probe *p) {
   struct smtp_attempt *s = p->s;
   struct smtp_awaited what;
   struct smtp_reply reply;
-  if (s->io && !s->dead && s->greeting_done && s->awaited_count == 0) {
+  if (s->io && !s->dead && s->greeting && s->awaited_count == 0) {
     smtp_send(s, AT_QUIT, NULL, "QUIT");
     s->reply_deadline = deadline_in_sec(QUIT_WAIT_SEC);
     IGNORE_RESULT(smtp_read_reply(s, &what, &reply));

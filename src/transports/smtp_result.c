@@ -107,11 +107,14 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
   return "unexpected end of the SMTP dialogue";
 }
 
-void smtp_log_host(struct smtp_attempt *s, const char *text, int err) {
+const char *smtp_host_shown(struct smtp_attempt *s) {
   const char *port = log_selects(LS_OUTGOING_PORT) ? arena_printf_t(s->a, UNTAINTED, ":%d", s->port) : "";
+  return arena_printf(s->a, "H=%s [%s]%s", s->host->name, s->host->address, port);
+}
+
+void smtp_log_host(struct smtp_attempt *s, const char *text, int err) {
   const char *why = err > 0 ? strerror(err) : err == ERRNO_EVENT ? "Event requests alternate response" : "";
-  const char *line = arena_printf(s->a, "H=%s [%s]%s%s%s%s%s", s->host->name, s->host->address, port, text ? ": " : "", text ? text : "",
-                                  *why ? (text ? ": " : " ") : "", why);
+  const char *line = arena_printf(s->a, "%s%s%s%s%s", smtp_host_shown(s), text ? ": " : "", text ? text : "", *why ? (text ? ": " : " ") : "", why);
   log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
   if (s->d->msglog_fd > 0) log_msglog(s->d->msglog_fd, "%s", line);
 }
@@ -297,7 +300,8 @@ void smtp_record_failure(struct smtp_attempt *s) {
   }
   if (!first) return;
   bool by_filter = f->trouble == TROUBLE_LOCAL && f->err == ERRNO_FILTER_FAIL; /* says nothing about the host */
-  if (!by_filter && is_logged_for_host(f, permanent, class)) smtp_log_host(s, text, f->trouble == TROUBLE_CONNECT || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_LOCAL ? err : 0);
+  bool has_errno = f->trouble == TROUBLE_CONNECT || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_LOCAL;
+  if (!by_filter && is_logged_for_host(f, permanent, class)) smtp_log_host(s, text, has_errno ? err : 0);
   if (permanent) return;
   if (class == SMTP_ERROR_HOST) raise_host_defer(s, first, text, err);
   if (class == SMTP_ERROR_HOST) s->job->host_error_seen = true;
@@ -308,7 +312,7 @@ void smtp_record_failure(struct smtp_attempt *s) {
 void smtp_clear_retry(struct smtp_attempt *s) {
   enum smtp_error_class class = s->fail.trouble == TROUBLE_NONE ? SMTP_ERROR_RECIPIENT : smtp_classify(&s->fail);
   struct address *a = s->d->addrs;
-  if (!s->greeting_done || class == SMTP_ERROR_HOST) return;
+  if (!s->greeting || class == SMTP_ERROR_HOST) return;
   if (s->job->host_key) retry_add_item(s->a, a, s->job->host_key, NULL, RETRY_HOST | RETRY_DELETE);
   if (s->job->message_key && class != SMTP_ERROR_MESSAGE) retry_add_item(s->a, a, s->job->message_key, NULL, RETRY_HOST | RETRY_DELETE);
   s->job->host_key = s->job->message_key = NULL;

@@ -9,7 +9,6 @@
 #include "hints/hints.h"
 #include "os/debug.h"
 #include "os/tls.h"
-#include "policy/match.h"
 
 enum { SESSION_LIFE_SEC = 2 * 3600, SESSION_MAX_BYTES = 32768 };
 
@@ -49,7 +48,7 @@ static bool read_session(struct smtp_attempt *s, struct hints_tls *ret) {
 void smtp_tls_resume_find(struct smtp_attempt *s, struct tls_client_opts *o) {
   struct hints_tls kept;
   s->tls_session_key = NULL;
-  if (s->dane || match_this_host(s->d->x, "tls_resumption_hosts", s->ob->tls_resumption_hosts, s->host->name, s->host->address) != OUTCOME_OK)
+  if (s->dane || !smtp_host_listed(s, "tls_resumption_hosts", s->ob->tls_resumption_hosts))
     return;
   o->params.resumption = true;
   s->tls_session_key = session_key(s, o);

@@ -182,6 +182,52 @@ static inline void client_recipients(struct client *c, int n) {
   c->x.addr = c->d.addrs;
 }
 
+/* Messages that wait for the same host: after the client's own one the connection is offered them, one at a time, whether they fit or not is asked. */
+enum { QUEUE_MAX = 6 };
+struct client_queue {
+  struct client *c;
+  struct delivery waiting[QUEUE_MAX];
+  int count, next, done;
+};
+
+static inline struct delivery *client_next(struct delivery *d, const struct host *h, bool (*fits)(void *ctx, struct delivery *next), void *ctx) {
+  struct client_queue *q = d->ctx;
+  (void)h;
+  while (q->next < q->count) {
+    struct delivery *next = &q->waiting[q->next++];
+    if (fits(ctx, next)) return next;
+  }
+  return NULL;
+}
+
+static inline void client_one_done(struct delivery *d) { ((struct client_queue *)d->ctx)->done++; }
+
+/* Another message for the same host; it differs from the first one in its id and its recipients "q1-a@x.test", "q1-b@x.test", ... only. */
+static inline struct delivery *client_enqueue(struct client_queue *q, struct client *c, int recipients) {
+  struct delivery *d = &q->waiting[q->count++];
+  struct expand_ctx *x = ARENA_NEW(c->a, struct expand_ctx);
+  struct message *m = ARENA_NEW(c->a, struct message);
+  q->c = c;
+  *m = *c->m;
+  snprintf(m->id, sizeof m->id, "10HmaY-00000000%dvi-0000", q->count);
+  *x = c->x;
+  *d = c->d;
+  x->msg = d->msg = m;
+  d->x = x;
+  struct address **tail = &d->addrs;
+  *tail = NULL;
+  for (int i = 0; i < recipients; i++) {
+    *tail = address_new(c->a, arena_printf(c->a, "q%d-%c@x.test", q->count, 'a' + i));
+    (*tail)->host_list = c->d.addrs->host_list;
+    tail = &(*tail)->next;
+  }
+  x->addr = d->addrs;
+  d->ctx = c->d.ctx = q;
+  d->next_for_host = c->d.next_for_host = client_next;
+  d->one_done = client_one_done;
+  return d;
+}
+
 static inline void client_new(struct client *c, const char *body, int recipients) {
   memset(c, 0, sizeof *c);
   if (getenv("TEST_DEBUG")) (void)debug_parse(getenv("TEST_DEBUG"), &debug_selector);

@@ -263,6 +263,48 @@ static void test_partial_acceptance(void **state) {
   client_free(&c);
 }
 
+/* The next message on the connection has waited for the EHLO reply: what is said about it is believed, and its group is sent as that reply allows. */
+static void test_next_message_is_plain(void **state) {
+  (void)state;
+  const struct {
+    const char *name, *ehlo, *reply;
+    bool one_by_one;
+    enum outcome result;
+  } cases[] = {
+    {"refused", ">250-s\n250 PIPELINING\n", "550 no\n", false, OUTCOME_FAIL},
+    {"deferred", ">250-s\n250 PIPELINING\n", "450 no\n", false, OUTCOME_DEFER},
+    {"PIPELINING is gone, refused", ">250 s\n", "550 no\n", true, OUTCOME_FAIL},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct client c;
+    struct client_queue q = {0};
+    const char *script[40];
+    size_t n = 0;
+    prepare(&c, WITH_DATA);
+    const char *const first[] = {"early", "<EHLO", "<MAIL", "<RCPT", "<DATA", HI, cases[i].ehlo, OK, OK, GO, "data", OK, "<MAIL"};
+    const char *const one_by_one[] = {"quiet", OK, "<RCPT", "quiet"}, *const group[] = {"<RCPT", "<DATA", OK};
+    for (size_t k = 0; k < ARRAY_SIZE(first); k++) script[n++] = first[k];
+    for (size_t k = 0; k < ARRAY_SIZE(one_by_one) && cases[i].one_by_one; k++) script[n++] = one_by_one[k];
+    for (size_t k = 0; k < ARRAY_SIZE(group) && !cases[i].one_by_one; k++) script[n++] = group[k];
+    script[n++] = arena_printf(c.a, ">%s%s", cases[i].reply, cases[i].one_by_one ? "" : "503 no\n");
+    script[n++] = "<QUIT";
+    script[n] = NULL;
+    struct server s = {.scripts = {script}};
+    server_start(&s);
+    client_host(&c, s.port);
+    remember(&c, s.port, BASIC, 0, 0);
+    struct delivery *next = client_enqueue(&q, &c, 1);
+    assert_true(smtp_transport.deliver(&c.d));
+    server_finish(&s);
+    CHECK_INT(cases[i].name, c.d.addrs->result, OUTCOME_OK);
+    CHECK_INT(cases[i].name, next->addrs->result, cases[i].result);
+    assert_non_null(next->addrs->message);
+    CHECK_INT(cases[i].name, strncmp(next->addrs->message, "SMTP error from remote mail server after RCPT TO:<q1-a@x.test>: ", 64), 0);
+    CHECK_INT(cases[i].name, q.done, 1);
+    client_free(&c);
+  }
+}
+
 static void test_not_early(void **state) {
   (void)state;
   const struct {
@@ -302,7 +344,7 @@ int main(void) {
     cmocka_unit_test(test_failure_classes),      cmocka_unit_test(test_rules_are_walked), cmocka_unit_test(test_f26_next_host),
     cmocka_unit_test(test_f1_refused),           cmocka_unit_test(test_learn_then_talk_early), cmocka_unit_test(test_body_needs_a_confirmed_chunk),
     cmocka_unit_test(test_body_guards),          cmocka_unit_test(test_text_has_verbs),   cmocka_unit_test(test_partial_acceptance),
-    cmocka_unit_test(test_not_early),
+    cmocka_unit_test(test_not_early),            cmocka_unit_test(test_next_message_is_plain),
 #else
     cmocka_unit_test(test_not_built),
 #endif

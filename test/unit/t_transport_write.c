@@ -112,6 +112,17 @@ static void test_parts(void **state) {
   check("remove", "A: b\nB: c\nX-a: 1\nX-b: 2\n", "x\n", &(struct write_opts){.remove_headers = "a : ${if eq{a}{a}{x-}}*"}, "B: c\n\nx\n");
 }
 
+/* What a filter makes of it need not end with a newline: the mark of the end stands on a line of its own all the same. */
+static void test_filter_without_newline(void **state) {
+  (void)state;
+  const char *filter = "/usr/bin/tr -d \\012";
+  const struct write_opts plain = {.filter = filter, .filter_timeout = 20}, batch = {.filter = filter, .filter_timeout = 20, .end_dot = true},
+                          smtp = {.filter = filter, .filter_timeout = 20, .end_dot = true, .dot_stuff = true, .crlf = true};
+  check("file", "A: b\n", "x\n", &plain, "A: bx");
+  check("batch SMTP", "A: b\n", "x\n", &batch, "A: bx\n.\n");
+  check("SMTP", "A: b\n", "x\n", &smtp, "A: bx\r\n.\r\n");
+}
+
 static void test_expansion_error(void **state) {
   (void)state;
   struct fixture f;
@@ -189,6 +200,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_forms),           cmocka_unit_test(test_parts),           cmocka_unit_test(test_expansion_error),
     cmocka_unit_test(test_address_headers), cmocka_unit_test(test_piece_boundaries), cmocka_unit_test(test_no_bare_line_ends),
+    cmocka_unit_test(test_filter_without_newline),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
