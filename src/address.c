@@ -11,23 +11,10 @@
 
 #include "base/strbuf.h"
 
-/* The local part without quoting: what a mailbox name or a list item is compared with. */
-static char *local_part_dequote(struct arena *a, struct str local) {
-  char *out = arena_strndup(a, local.p, local.n);
-  if (local.n < 2 || local.p[0] != '"' || local.p[local.n - 1] != '"') return out;
-  size_t n = 0;
-  for (size_t i = 1; i + 1 < local.n; i++) {
-    if (local.p[i] == '\\' && i + 2 < local.n) i++;
-    out[n++] = local.p[i];
-  }
-  out[n] = '\0';
-  return out;
-}
-
 static void address_split(struct arena *a, struct address *addr) {
   struct str local = str_c(addr->address), domain = STR("");
   (void)addr_split(addr->address, &local, &domain);
-  char *cc = local_part_dequote(a, local);
+  const char *cc = addr_dequote_local_part(a, local);
   addr->cc_local_part = cc;
   addr->lc_local_part = str_dup_lower(a, str_c(cc));
   addr->local_part = addr->lc_local_part;

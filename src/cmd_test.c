@@ -1,27 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* -be, -brt, -brw, -bI.  Floor: main.  Manual ch. 5.
  *
- * The texts come from the caller, who for -be has no more rights here than in a shell: exim.c gave up all privileges before. */
+ * The texts come from the caller, who for -be has no more rights here than in a shell: exim.c gave up all privileges before,
+ * or the message of -bem was read first and then they were given up here. */
 #include "cmd_test.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/timeutil.h"
 #include "formats/rfc5322.h"
 #include "message.h"
 #include "os/net.h"
+#include "os/priv.h"
 #include "os/sys.h"
 #include "policy/acl.h"
 #include "policy/expand.h"
 #include "policy/readconf.h"
 #include "policy/rewrite.h"
+#include "receive.h"
 #include "retry.h"
 #include "spool.h"
-
-enum { MESSAGE_FILE_MAX = 32 << 20 };
+#include "startup.h"
 
 /* ---- -be ---- */
 
@@ -86,37 +89,6 @@ static const char *read_logical(struct arena *a)
   return any ? b.p : NULL;
 }
 
-/* The headers and the body of the file become those of the message that $h_... and $message_body see. */
-static struct message *load_message(struct config *cfg, const char *file)
-{
-  char *text;
-  size_t n;
-  int fd = sys_open(file, O_RDONLY | O_NOCTTY, 0);
-  if (fd < 0) {
-    fprintf(stderr, "exim: failed to open %s: %s\n", file, strerror(-fd));
-    return NULL;
-  }
-  struct message *m = message_new(cfg);
-  int rc = sys_read_file(fd, m->arena, MESSAGE_FILE_MAX, &text, &n);
-  if (sys_close(fd) < 0 || rc < 0) {
-    fprintf(stderr, "exim: failed to read %s: %s\n", file, strerror(-rc));
-    message_free(m);
-    return NULL;
-  }
-  struct str rest = str_n(text, n);
-  while (rest.n && rest.p[0] != '\n') {
-    size_t end = 0;
-    do {
-      while (end < rest.n && rest.p[end] != '\n') end++;
-      if (end < rest.n) end++;
-    } while (end < rest.n && ch_isblank(rest.p[end]));
-    message_add_header(m, ' ', arena_strndup_t(m->arena, rest.p, end, TAINTED), end);
-    rest = str_n(rest.p + end, rest.n - end);
-  }
-  m->sender = "";
-  return m;
-}
-
 /* -Mset. */
 static struct message *load_spooled(const struct config *cfg, const char *id)
 {
@@ -131,24 +103,29 @@ static struct message *load_spooled(const struct config *cfg, const char *id)
   return NULL;
 }
 
-int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, const char *sender)
+struct expansion {
+  struct config *cfg;
+  const struct cmdline *c;
+  struct conn *k;
+  const char *sender;
+};
+
+/* m: what the variables see, NULL for none so far; the one that is there at the end, which may be a new one. */
+static struct message *expand_texts(const struct expansion *e, struct message *m)
 {
   struct arena *a = arena_new("be");
-  struct message *m = NULL;
-  if (c->expand_message && !(m = load_message(cfg, c->expand_message))) return EXIT_FAILURE;
-  if (c->expand_spooled && !m && !(m = load_spooled(cfg, c->expand_spooled))) return EXIT_FAILURE;
-  struct expand_ctx x = expand_ctx_new(a, cfg);
+  struct expand_ctx x = expand_ctx_new(a, e->cfg);
   x.msg = m;
-  x.conn = c->expand_spooled ? NULL : k; /* a message from the spool says itself where it came from */
-  x.sender_override = sender;
+  x.conn = e->c->expand_spooled ? NULL : e->k; /* a message from the spool says itself where it came from */
+  x.sender_override = m && e->c->expand_message ? m->sender : e->sender;
   x.want_defer_report = true;
-  for (size_t i = 0; i < c->args.n; i++) {
-    expand_and_print(&x, cfg, c->args.v[i]);
+  for (size_t i = 0; i < e->c->args.n; i++) {
+    expand_and_print(&x, e->cfg, e->c->args.v[i]);
     fflush(stdout);
   }
   const struct expand_ctx fresh = x;
   const struct arena_mark start = arena_mark(a);
-  while (!c->args.n) {
+  while (!e->c->args.n) {
     printf("> ");
     fflush(stdout);
     const char *line = read_logical(a);
@@ -156,15 +133,55 @@ int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, cons
       putchar('\n');
       break;
     }
-    expand_and_print(&x, cfg, line);
+    expand_and_print(&x, e->cfg, line);
     /* The line is forgotten; what outlives it (variables, macros, caches) lies in arenas of its own. */
     struct message *now = x.msg;
     arena_release(a, start);
     x = fresh;
     x.msg = now;
   }
-  message_free(x.msg);
   arena_free(a);
+  return x.msg;
+}
+
+/* Called by the reception when the message is complete, still with its rights. */
+static void examine(void *ctx, struct message *m, struct expand_ctx *x, const char *from_line_sender, bool had_headers)
+{
+  const struct expansion *e = ctx;
+  (void)x;
+  if (from_line_sender && !e->c->sender) puts("Sender taken from \"From \" line");
+  if (!had_headers) puts("Warning: no message headers read");
+  int fd = m->data_fd >= 0 ? dup(m->data_fd) : -1; /* the file goes, the body stays readable */
+  spool_abandon(m);
+  m->data_fd = fd;
+  struct caller who = {.uid = e->k->uid, .gid = e->k->gid};
+  startup_become_caller(&who);
+  (void)expand_texts(e, m);
+}
+
+/* -bem: the file is read like a message that was submitted here; nothing of it stays. */
+static int expand_with_message(const struct expansion *e)
+{
+  const char *file = e->c->expand_message;
+  int fd = priv_open_as(e->k->uid, e->k->gid, file, O_RDONLY | O_NOCTTY, 0);
+  if (fd < 0) {
+    fprintf(stderr, "exim: failed to open %s: %s\n", file, strerror(-fd));
+    return EXIT_FAILURE;
+  }
+  struct submit_opts o = {.extract_recipients = e->c->extract_recipients, .dot_ends = !e->c->ignore_dots, .fd = fd, .sender = e->c->sender ? e->sender : NULL,
+                          .examine = examine, .examine_ctx = (void *)(uintptr_t)e};
+  sys_role(SYS_ROLE_RECEPTION);
+  int status = receive_submission(e->k, &o);
+  return sys_close(fd) < 0 ? EXIT_FAILURE : status;
+}
+
+int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, const char *sender)
+{
+  const struct expansion e = {.cfg = cfg, .c = c, .k = k, .sender = sender};
+  struct message *m = NULL;
+  if (c->expand_message) return expand_with_message(&e);
+  if (c->expand_spooled && !(m = load_spooled(cfg, c->expand_spooled))) return EXIT_FAILURE;
+  message_free(expand_texts(&e, m));
   return EXIT_SUCCESS;
 }
 

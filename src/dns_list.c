@@ -182,7 +182,7 @@ static void narrate_refusal(struct expand_ctx *x, const struct dns_list_item *it
 static enum outcome check_key(struct expand_ctx *x, const struct dns_list_item *item, const char *key, const char *prefix, enum unknown mode) {
   const char *query = arena_printf(x->a, "%s.%s", prefix, item->domain);
   if (strlen(query) >= NAME_BYTES) {
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "dnslist query is too long (ignored): %.200s...", query);
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "dnslist query is too long (ignored): %s...", query);
     return OUTCOME_FAIL;
   }
   struct answer *n = lookup(x, query);

@@ -524,7 +524,7 @@ static int dispatch(struct run *r)
   case CMD_PRINT: return do_print(r);
   case CMD_EXPAND:
     startup_logging(r->cfg, STARTUP_LOG_TESTING);
-    startup_become_caller(&r->who);
+    if (!r->c->expand_message) startup_become_caller(&r->who);
     return do_expand(r);
   case CMD_TEST_FILTER: return do_test_filter(r);
   case CMD_TEST_RETRY:

@@ -236,7 +236,7 @@ static enum host_find list_by_type(struct expand_ctx *x, const char *name, int t
   case DNS_NOMATCH:
   case DNS_NODATA: return HOST_FIND_FAILED;
   case DNS_AGAIN:
-  case DNS_FAIL: return fail_domains && host_name_in(x, owner, fail_domains) ? HOST_FIND_FAILED : HOST_FIND_AGAIN;
+  case DNS_FAIL: return host_name_in(x, owner, fail_domains) ? HOST_FIND_FAILED : HOST_FIND_AGAIN;
   }
   if (dnssec_required && !dns_is_secure(x, &ans)) return HOST_FIND_SECURITY;
   l->insecure = !dns_is_secure(x, &ans);

@@ -197,6 +197,12 @@ static void count_size(struct message *m) {
   }
 }
 
+/* What came from the client, for the ACLs (manual 11.9): lines that were added count when the message is stored. */
+static void count_received(const struct reception *r) {
+  r->m->message_size = r->header_bytes + r->body_read;
+  r->m->message_linecount = r->header_lines + r->m->body_linecount;
+}
+
 /* ---- policy ---- */
 
 /* The ACL at the end.  True: go on (accepted or discarded). */
@@ -368,12 +374,13 @@ static struct receive_reply receive_run(struct reception *r) {
   case BODY_SPOOL_ERROR: return spool_failed(r, "Failed to write to the spool", rc);
   }
   if (r->examined_by) {
-    count_size(m);
+    count_received(r);
+    m->received_count++; /* as a stored one would have it */
     r->examined_by->examine(r->examined_by->examine_ctx, m, r->x, r->from_line_sender, had_headers);
     return end_without(r, RECEIVE_DISCARDED, NULL, false);
   }
   if (!receive_make_received(r, false)) return spool_failed(r, "Received: header", -EINVAL);
-  count_size(m);
+  count_received(r);
   if (!smtp_run_prdr(r, &reply, &prdr_text)) return end_without(r, reply.result, reply.smtp_text, false);
   if (!final_acl(r, &reply, &text)) return reply;
   return store(r, prdr_text ? prdr_text : text);

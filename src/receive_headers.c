@@ -29,6 +29,7 @@ bool receive_get_line(struct reception *r, struct strbuf *b, size_t max_bytes) {
     bool whole = n < r->rest.n;
     strbuf_add_t(b, r->rest.p, n, TAINTED);
     r->header_bytes += (int64_t)n + whole;
+    r->header_lines += whole;
     r->rest = whole ? str_n(r->rest.p + n + 1, r->rest.n - n - 1) : STR_NULL;
     if (whole) return true;
     if (max_bytes && b->n > max_bytes) return true;

@@ -180,16 +180,17 @@ static bool mail_sender(struct submission *s, const char *subject, const char *w
   int status = 1;
   if (sys_write_all(fd, b.p, b.n) == 0 && lseek(fd, 0, SEEK_SET) == 0) {
     const char *to[] = {s->m->sender};
-    struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true,
-                            .error_handling = ERRORS_STDERR, .fd = fd, .queue_only = s->o->queue_only,
+    struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true, .bounce_of = s->m->id,
+                            .error_handling = ERRORS_SENDER, .fd = fd, .queue_only = s->o->queue_only,
                             .delivery_none = s->o->delivery_none};
     struct conn caller = *s->c;
     become_exim(s->c);
     status = receive_submission(s->c, &o);
     *s->c = caller;
+    log_set_message_id(s->m->id);
+    if (status != 0) log_write(LS_ALWAYS, LOG_MAIN, "Child mail process returned status %d", status);
   }
-  if (sys_close(fd) < 0) return false;
-  return status == 0;
+  return sys_close(fd) == 0;
 }
 
 /* text: what follows "exim: " on stderr. */
@@ -313,6 +314,7 @@ static bool finish_envelope(struct reception *r, struct receive_reply *ret) {
   bool bad_before = s->bad_count > 0;
   take_recipients(s, r->saw_resent);
   if (s->c->cfg->o.extract_addresses_remove_arguments) drop_nonrecipients(s);
+  if (s->o->examine) return true;
   if (s->m->recipient_count > 0 && (s->bad_count == 0 || bad_before)) return true;
   spool_abandon(s->m);
   log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s %s found in headers", s->m->id, s->bad_count ? "bad addresses" : "no recipients");

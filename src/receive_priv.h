@@ -18,7 +18,7 @@ struct reception {
   bool extract_recipients;   /* -t: Bcc: is taken off */
   struct str rest;           /* bytes got from the source and not used yet */
   bool at_end;
-  int64_t size_limit, body_read, header_bytes;
+  int64_t size_limit, body_read, header_bytes, header_lines; /* headers: with the empty line behind them */
   int64_t line_len, zero_count;
   bool in_body;
   bool saw_resent;

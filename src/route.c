@@ -272,22 +272,15 @@ static bool try_routers(struct route_ctx *rc, struct address *addr, struct route
 }
 
 enum route_result route_percent_hack(struct route_ctx *rc, struct address *addr) {
-  const char *list = rc->x->cfg->o.percent_hack_domains, *local = addr->cc_local_part, *domain = addr->domain, *percent;
+  const char *local = addr->cc_local_part, *domain = addr->domain;
   struct arena *a = rc->x->a;
-  if (!list) return ROUTE_OK;
-  while ((percent = strrchr(local, '%')) != NULL) {
-    enum outcome o = match_domain(rc->x, domain, list, NULL);
-    if (o == OUTCOME_FAIL) break;
-    if (o != OUTCOME_OK) {
-      addr->message = "percent_hack_domains lookup deferred";
-      addr->basic_errno = ERRNO_LISTDEFER;
-      return ROUTE_DEFER;
-    }
-    domain = arena_strdup(a, percent + 1);
-    local = arena_strndup(a, local, (size_t)(percent - local));
+  if (match_percent_hack(rc->x, &local, &domain) != OUTCOME_OK) {
+    addr->message = "percent_hack_domains lookup deferred";
+    addr->basic_errno = ERRNO_LISTDEFER;
+    return ROUTE_DEFER;
   }
   if (local == addr->cc_local_part) return ROUTE_OK;
-  struct address *child = address_child(a, addr, arena_printf(a, "%s@%s", local, domain));
+  struct address *child = address_child(a, addr, arena_printf(a, "%s@%s", addr_quote_local_part(a, str_c(local)), domain));
   child->next = *rc->children;
   *rc->children = child;
   return ROUTE_REROUTED;

@@ -319,6 +319,18 @@ bool addr_split(const char *address, struct str *ret_local, struct str *ret_doma
   return true;
 }
 
+const char *addr_dequote_local_part(struct arena *a, struct str local) {
+  char *out = arena_strndup(a, local.p, local.n);
+  size_t n = 0;
+  for (size_t i = 0; i < local.n; i++) {
+    if (local.p[i] == '"') continue;
+    if (local.p[i] == '\\' && i + 1 < local.n) i++;
+    out[n++] = local.p[i];
+  }
+  out[n] = '\0';
+  return out;
+}
+
 const char *addr_quote_local_part(struct arena *a, struct str local) {
   bool needs = local.n == 0;
   for (size_t i = 0; i < local.n && !needs; i++) {

@@ -34,6 +34,8 @@ struct str rfc5322_strip_group(struct str item);
 bool addr_split(const char *address, struct str *ret_local, struct str *ret_domain);
 /* Quote a local part when it needs it (operator quote_local_part). */
 const char *addr_quote_local_part(struct arena *a, struct str local);
+/* The local part without quotes and backslashes: what a mailbox name, a variable or a list item is compared with. */
+const char *addr_dequote_local_part(struct arena *a, struct str local);
 /* A phrase fit for a header ("Joe Q. Public" quoted when needed, RFC 2047 coded when 8-bit). */
 const char *rfc5322_fix_phrase(struct arena *a, struct str phrase, const char *charset);
 

@@ -17,7 +17,7 @@ static int fd_of(void *handle) { return (int)(intptr_t)handle - 1; }
 
 static enum outcome dsearch_open(struct expand_ctx *x, const char *file, void **ret_handle, const char **ret_error) {
   if (*file != '/') {
-    *ret_error = arena_printf(x->a, "dirname for dsearch lookup is not absolute: %s", file);
+    *ret_error = arena_printf(x->a, "dirname '%s' for dsearch is not absolute", file);
     return OUTCOME_ERROR;
   }
   int fd = sys_open(file, O_RDONLY | O_DIRECTORY, 0);
@@ -84,7 +84,7 @@ static enum outcome dsearch_find(struct expand_ctx *x, void *handle, const char 
   }
   if (o.key_is_path && path_climbs(key)) return OUTCOME_FAIL; /* nothing of that name below the directory */
   if (!o.key_is_path && strchr(key, '/')) {
-    ret->error = arena_printf(x->a, "key for dsearch lookup contains a slash: %s", key);
+    ret->error = arena_printf(x->a, "\"key for dsearch lookup contains a slash: %s\"", key);
     return OUTCOME_DEFER;
   }
   if (fstatat(fd_of(handle), key, &st, AT_SYMLINK_NOFOLLOW) < 0) {

@@ -32,6 +32,9 @@ enum outcome match_list(struct expand_ctx *x, enum list_kind kind, const char *s
 
 /* Is domain in the domain list?  list NULL or empty: FAIL. */
 enum outcome match_domain(struct expand_ctx *x, const char *domain, const char *list, const char **ret_value);
+/* The percent hack (manual 14.23): while the domain is in percent_hack_domains, "a%b@domain" stands for a@b.  OK: *local and *domain are what the
+ * address means now, the same pointers when it means what it says.  The names are the option's, also in narration. */
+enum outcome match_percent_hack(struct expand_ctx *x, const char **local, const char **domain);
 enum outcome match_local_part(struct expand_ctx *x, const char *local_part, const char *list, bool caseless, const char **ret_value);
 /* Address list; "" is the empty sender.  caseless: local parts too. */
 enum outcome match_address(struct expand_ctx *x, const char *address, const char *list, bool caseless, const char **ret_value);

@@ -463,6 +463,17 @@ enum outcome match_domain(struct expand_ctx *x, const char *domain, const char *
   return match_list(x, LIST_DOMAIN, domain, list, &o);
 }
 
+enum outcome match_percent_hack(struct expand_ctx *x, const char **local, const char **domain) {
+  struct match_opts o = {.caseless = true, .allow_named = true, .name = "percent_hack_domains"};
+  const char *list = x->cfg->o.percent_hack_domains, *percent;
+  enum outcome found = OUTCOME_OK;
+  while (list && (found = match_list(x, LIST_DOMAIN, *domain, list, &o)) == OUTCOME_OK && (percent = strrchr(*local, '%')) != NULL) {
+    *domain = str_dup_lower(x->a, str_c(percent + 1));
+    *local = arena_strndup(x->a, *local, (size_t)(percent - *local));
+  }
+  return found == OUTCOME_FAIL ? OUTCOME_OK : found;
+}
+
 enum outcome match_local_part(struct expand_ctx *x, const char *local_part, const char *list, bool caseless, const char **ret_value) {
   struct match_opts o = {.caseless = caseless, .allow_named = true, .ret_value = ret_value};
   return match_list(x, LIST_LOCALPART, local_part, list, &o);

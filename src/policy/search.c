@@ -324,7 +324,7 @@ enum outcome lookup_run(struct expand_ctx *x, const struct lookup_type *t, const
   bool is_file_query = t->driver->flags & LOOKUP_ABSFILEQUERY;
   if (is_file_query) file = query_file(x, &o, &key);
   if (file && is_tainted(file)) {
-    ret->error = arena_printf(x->a, "Tainted filename for search '%s'", file);
+    ret->error = arena_printf(x->a, "Tainted filename for search: '%s'", file);
     return OUTCOME_ERROR;
   }
   if (is_file_query ? !file || *file != '/' : file && *file != '/' && (t->driver->flags & LOOKUP_ABSFILE)) {

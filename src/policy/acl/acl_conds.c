@@ -131,7 +131,7 @@ static enum outcome cond_local_parts(struct acl_run *r, const struct acl_cond *c
   struct str as_given, domain;
   const char *local = r->x->local_part_override ? r->x->local_part_override : "";
   /* The list folds case itself, unless it says +caseful. */
-  if (r->recipient && addr_split(r->recipient, &as_given, &domain)) local = str_dup(r->x->a, as_given);
+  if (r->recipient && addr_split(r->recipient, &as_given, &domain)) local = addr_dequote_local_part(r->x->a, as_given);
   return match_local_part(r->x, local, arg, true, &r->x->match.local_part_data);
 }
 

@@ -31,7 +31,7 @@ static void set_caseful(struct acl_run *r, bool on) {
   struct str local, domain;
   r->x->conn->caseful_local_part = on;
   if (r->recipient && addr_split(r->recipient, &local, &domain))
-    r->x->local_part_override = on ? str_dup(r->x->a, local) : str_dup_lower(r->x->a, local);
+    r->x->local_part_override = on ? addr_dequote_local_part(r->x->a, local) : str_dup_lower(r->x->a, str_c(addr_dequote_local_part(r->x->a, local)));
 }
 static const char *set_caseful_on(struct acl_run *r, const char *o) { return (void)o, set_caseful(r, true), NULL; }
 static const char *set_caseful_off(struct acl_run *r, const char *o) { return (void)o, set_caseful(r, false), NULL; }

@@ -335,8 +335,22 @@ static void set_recipient(struct expand_ctx *x, const char *recipient) {
     domain = str_n(recipient + local.n, 0);
   }
   bool caseful = x->conn && x->conn->caseful_local_part;
-  x->local_part_override = caseful ? str_dup(x->a, local) : str_dup_lower(x->a, local);
+  const char *plain = addr_dequote_local_part(x->a, local);
+  x->local_part_override = caseful ? plain : str_dup_lower(x->a, str_c(plain));
   x->domain_override = str_dup_lower(x->a, domain);
+}
+
+/* The address that the ACL is about, and where the conditions find it.  False when a list could not tell. */
+static bool percent_hack(struct acl_run *r) {
+  struct expand_ctx *x = r->x;
+  struct str local_part, domain_part;
+  if (!x->cfg->o.percent_hack_domains || !addr_split(r->recipient, &local_part, &domain_part)) return true;
+  const char *as_given = addr_dequote_local_part(x->a, local_part), *local = as_given, *domain = x->domain_override;
+  if (match_percent_hack(x, &local, &domain) != OUTCOME_OK) return false;
+  if (local == as_given) return true;
+  r->recipient = arena_printf(x->a, "%s@%s", addr_quote_local_part(x->a, str_c(local)), domain);
+  set_recipient(x, r->recipient);
+  return true;
 }
 
 enum { REPLY_COLUMNS = 75, REPLY_COLON_MIN = 35 };
@@ -387,12 +401,16 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
   if (x->conn) x->conn->log_reject_target_set = false;
   x->acl_where = acl_where_name(where);
   x->acl_env = env;
+  if (recipient && x->conn) x->conn->caseful_local_part = false; /* a control is for one recipient (manual 44.22) */
   set_recipient(x, recipient);
   if (recipient) match_cache_new_subject();
+  bool hack_known = !recipient || percent_hack(&r);
   const char *text = expand_string(x, acl_text);
   /* What a client said does not become a statement: its conditions and modifiers are expanded when their turn comes. */
   if (text && is_tainted(text) && !is_tainted(acl_text) && is_acl_text(acl_text)) text = acl_text;
-  if (!text) {
+  if (!hack_known) {
+    res = (struct acl_result){.outcome = OUTCOME_DEFER, .log_message = "defer in percent_hack_domains check"};
+  } else if (!text) {
     if (x->forced_fail) res.outcome = OUTCOME_OK;
     else res.log_message = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", acl_text, x->error ? x->error : "");
   } else {
