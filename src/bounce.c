@@ -33,13 +33,6 @@ const char *report_one_line(struct arena *a, const char *s) {
   return copy;
 }
 
-static const char *exim_login(struct report *r) {
-  struct passwd_entry pw;
-  struct strbuf b = strbuf_new(r->a);
-  strbuf_addf(&b, "%lu", (unsigned long)r->old->cfg->exim_uid);
-  return route_find_user(r->a, b.p, &pw) && pw.name ? pw.name : "exim";
-}
-
 bool report_open(struct report *r, struct message *old, struct expand_ctx *x, const char *to) {
   const struct config *cfg = config_default_queue(old->cfg);
   *r = (struct report){.old = old, .x = x, .to = to, .m = message_new(cfg)};
@@ -48,7 +41,7 @@ bool report_open(struct report *r, struct message *old, struct expand_ctx *x, co
   r->c->arena = r->a;
   r->c->cfg = cfg;
   r->c->is_local_caller = true;
-  r->c->login = r->c->from.ident = exim_login(r);
+  r->c->login = r->c->from.ident = route_exim_login(r->a, cfg);
   r->c->from.protocol = "local";
   r->c->from.auth_sender = cfg->o.bounce_sender_authentication;
   r->c->from.host_aliases = vec_new(r->a);
@@ -205,13 +198,8 @@ void report_plain_headers(struct report *r, const char *subject) {
 
 /* --- the list of addresses -------------------------------------------------------------------------- */
 
-static const struct address *top_of(const struct address *addr) {
-  while (addr->parent) addr = addr->parent;
-  return addr;
-}
-
 static const char *top_text(const struct address *addr) {
-  const struct address *top = top_of(addr);
+  const struct address *top = address_top((struct address *)(uintptr_t)addr);
   return top->onetime_parent ? top->onetime_parent : top->address;
 }
 

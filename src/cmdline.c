@@ -5,6 +5,8 @@
  * wins, an exact match before all.  The caller of a setuid program writes these texts: nothing here trusts them. */
 #include "cmdline.h"
 
+#include <limits.h>
+
 #include "base/base62.h"
 #include "base/ip.h"
 #include "base/timeutil.h"
@@ -89,7 +91,7 @@ static bool set_inetd_wait(struct parse *p, const struct cmd_option *o, const ch
   (void)o;
   if (*value && !time_parse_interval(str_c(value), false, &sec)) return fail(p, "exim: bad time value -bw%s: abandoned\n", value);
   p->c->inetd_wait = true;
-  p->c->inetd_timeout_sec = (int)sec;
+  p->c->inetd_timeout_sec = (int)MIN(sec, (int64_t)INT_MAX);
   return set_action(p, &(struct cmd_option){.number = CMD_DAEMON}, NULL);
 }
 

@@ -5,6 +5,7 @@
  * A session that dies of a signal is reported with the peer's address: it may be an attack. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -123,14 +124,6 @@ static int64_t per_host_limit(struct acceptor *s, struct arena *a, const struct 
   return 0;
 }
 
-/* What -H files of received messages name as the originator. */
-static const char *exim_login(const struct config *cfg, struct arena *a)
-{
-  struct passwd_entry pw;
-  const char *uid = arena_printf(a, "%u", (unsigned)cfg->exim_uid);
-  return route_find_user(a, uid, &pw) && pw.name ? pw.name : "exim";
-}
-
 static double load_average(void)
 {
   double l;
@@ -229,7 +222,7 @@ NORETURN static void run_session(struct acceptor *s, int fd, const struct net_en
   c->started = time_now();
   c->uid = s->cfg->exim_uid;
   c->gid = s->cfg->exim_gid;
-  c->login = exim_login(s->cfg, a);
+  c->login = route_exim_login(a, s->cfg);
   c->is_trusted = false;
   c->from.tls.on_connect = tls;
   c->io = stream_new(a, fd, fd, true);
@@ -373,9 +366,10 @@ NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, s
     p[i] = (struct pollfd){.fd = l->v[i].fd, .events = POLLIN};
   }
   smtp_tls_preload(cfg);
+  int idle_ms = o->inetd_timeout_sec <= 0 ? -1 : o->inetd_timeout_sec > INT_MAX / 1000 ? INT_MAX : o->inetd_timeout_sec * 1000;
   p[l->n] = (struct pollfd){.fd = s.signal_fd, .events = POLLIN};
   for (;;) {
-    int ready = poll(p, (nfds_t)l->n + 1, o->inetd_timeout_sec > 0 ? o->inetd_timeout_sec * 1000 : -1);
+    int ready = poll(p, (nfds_t)l->n + 1, idle_ms);
     if (ready < 0 && errno != EINTR) _exit(EXIT_FAILURE);
     if (ready == 0 && s.count == 0) _exit(DAEMON_IDLE_STATUS);
     if (p[l->n].revents) {

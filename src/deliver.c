@@ -568,6 +568,10 @@ bool deliver_run_init(struct deliver_run *run, const struct config *cfg, struct 
 static enum deliver_result run_message(const struct config *cfg, struct message *m, const struct deliver_opts *o) {
   struct deliver_run run;
   if (!deliver_run_init(&run, cfg, m, o)) return DELIVER_NOT_ATTEMPTED;
+  if (o->remote_only && !deliver_is_all_remote(&run)) {
+    if (run.msglog_fd >= 0) (void)!sys_close(run.msglog_fd);
+    return DELIVER_NOT_ATTEMPTED;
+  }
   if (o->give_up && o->cancelled_by) log_write(LS_ALWAYS, LOG_MAIN, "cancelled by %s", o->cancelled_by);
   if (run.cancelled || o->give_up)
     fail_all(&run, o->give_up ? "delivery cancelled by administrator" : "message has been frozen for too long", false);
@@ -636,7 +640,7 @@ void deliver_start_internal(const struct config *cfg, const char *id) {
     (void)deliver_message(cfg, id, &plain);
     return;
   }
-  if (cfg == config_default_queue(cfg) && queue_notify(queue_get_notify_fd(), id)) return; /* a notification names no queue */
+  if (queue_notify(queue_get_notify_fd(), &(struct queue_notice){.id = id, .queue = cfg->queue_name})) return;
   pid_t pid = sys_fork("delivery");
   if (pid == 0) {
     (void)deliver_message(cfg, id, &plain);

@@ -21,6 +21,7 @@ struct deliver_opts {
   bool dont_deliver;    /* -N */
   int64_t assumed_age_sec; /* harness: -Tqt */
   const char *selector_sender, *selector_recipient; /* -S, -R (queue.c filters) */
+  bool remote_only;     /* by a process without root: not attempted at all unless every recipient is routed to a remote transport */
   struct smtp_probe **held; /* a connection that is open for this message (cutthrough.h), NULL none */
 };
 /* Run one attempt in this process, leaving nothing behind (its structs and arena are dropped).  The spool lock is held throughout. */

@@ -40,6 +40,9 @@ enum system_filter deliver_system_filter(struct deliver_run *run);
 /* deliver.c: the recipients still to be delivered to, in the order of the envelope. */
 struct address *deliver_open_recipients(struct deliver_run *run);
 
+/* deliver_remote_only.c */
+bool deliver_is_all_remote(struct deliver_run *run);
+
 /* deliver_route.c: fresh -> local, remote, failed, defer, succeed. */
 void deliver_route_all(struct deliver_run *run);
 /* deliver_local.c, deliver_remote.c: work through run->local / run->remote. */

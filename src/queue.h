@@ -4,6 +4,7 @@
 #define QUEUE_H
 
 #include "message.h"
+#include "queue_notice.h"
 
 struct queue_run_opts {
   bool forced;         /* -qf */
@@ -21,10 +22,12 @@ struct queue_run_opts {
 /* One run in this process: logs Start/End, delivers message by message (each in a forked child; one at a time as Exim's single runner). */
 void queue_run(const struct config *cfg, const struct queue_run_opts *o);
 
-/* Queue manager process: never returns.  notify_fd: datagrams "id\0"; interval_sec 0: no periodic runs; max_runs as queue_run_max. */
+/* Queue manager process: never returns.  notify_fd: datagrams of queue_notice.h; interval_sec 0: no periodic runs. */
 void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, const struct queue_run_opts *o);
-/* Tell a queue manager (from a session); false when there is none. */
-bool queue_notify(int notify_fd, const char *id);
+/* Tell a queue manager (from a session).  False: there is none, it does not take a run, or the notice is too long. */
+bool queue_notify(int notify_fd, const struct queue_notice *notice);
+/* The run for whom smtp_etrn_serialize keeps this hints record is over; NULL or "": nothing. */
+void queue_serialize_end(const struct config *cfg, const char *key);
 /* The descriptor to notify, set by the daemon in its children; -1 none. */
 void queue_set_notify_fd(int fd);
 int queue_get_notify_fd(void);

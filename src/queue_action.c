@@ -259,12 +259,12 @@ bool queue_action(const struct config *cfg, const char *id, enum queue_action ac
 
 bool queue_move(const struct config *cfg, const char *id, const char *to_queue) {
   struct message *m;
-  printf("Message %s ", id);
   enum spool_open_result r = spool_open(cfg, id, true, &m);
   if (r != SPOOL_OPENED) {
     report_unopened(id, r);
     return false;
   }
+  printf("Message %s ", id);
   log_set_message_id(id);
   const char *from = cfg->queue_name ? cfg->queue_name : "";
   int rc = strcmp(from, to_queue) == 0 ? 0 : spool_move(m, config_for_queue(m->arena, cfg, to_queue));

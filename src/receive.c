@@ -16,6 +16,7 @@
 
 #include "cutthrough.h"
 #include "deliver_priv.h"
+#include "os/net.h"
 #include "os/sys.h"
 #include "policy/match.h"
 #include "os/tls.h"
@@ -242,14 +243,9 @@ static bool final_acl(struct reception *r, struct receive_reply *ret, const char
   return false;
 }
 
-static bool fd_is_socket(int fd) {
-  struct stat st;
-  return fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
-}
-
 /* A client that is gone will send the message again: taking it would make a duplicate. */
 static bool client_is_gone(struct reception *r) {
-  if (!r->is_smtp || !r->c->io || r->c->host_checking || !fd_is_socket(stream_fd(r->c->io))) return false;
+  if (!r->is_smtp || !r->c->io || r->c->host_checking || !net_is_socket(stream_fd(r->c->io))) return false;
   if (!stream_peer_gone(r->c->io)) return false;
   if (tls_error(r->c->io))
     log_write(LS_ALWAYS, LOG_MAIN, "TLS error on connection from %s %s", origin_host_ident(r->m->arena, r->c, false, false), tls_error(r->c->io));
@@ -296,7 +292,6 @@ static struct receive_reply gone_already(struct reception *r, const char *text) 
   return reply;
 }
 
-/* Put the message on the spool for good. */
 /* freeze_tell, in a process of its own: the session goes on. */
 static void tell_frozen(struct reception *r) {
   const struct message *m = r->m;
@@ -310,6 +305,7 @@ static void tell_frozen(struct reception *r) {
   if (pid > 0) (void)sys_waitpid(pid, &status, 0);
 }
 
+/* Put the message on the spool for good. */
 static struct receive_reply store(struct reception *r, const char *text) {
   struct message *m = r->m;
   m->received_time_complete = time_now();
@@ -377,7 +373,7 @@ static struct receive_reply receive_run(struct reception *r) {
     count_received(r);
     m->received_count++; /* as a stored one would have it */
     r->examined_by->examine(r->examined_by->examine_ctx, m, r->x, r->from_line_sender, had_headers);
-    return end_without(r, RECEIVE_DISCARDED, NULL, false);
+    return (struct receive_reply){.result = RECEIVE_DISCARDED}; /* it has taken the message away itself */
   }
   if (!receive_make_received(r, false)) return spool_failed(r, "Received: header", -EINVAL);
   count_received(r);
@@ -408,20 +404,6 @@ struct receive_reply receive_message(struct conn *c, struct message *m, struct e
 
 /* ---- delivery ---- */
 
-static void deliver_in_child(struct conn *c, const struct config *cfg, const char *id, const struct deliver_opts *o) {
-  if (c && c->io) { /* the peer must not wait for our delivery to see the end of the connection */
-    int null = sys_open("/dev/null", O_RDWR, 0), fd = stream_fd(c->io);
-    if (null >= 0) {
-      if (fd > 2) (void)dup2(null, fd);
-      (void)dup2(null, 0);
-      (void)dup2(null, 1);
-    }
-  }
-  setsid(); /* out of reach of the keys and the hang-up of the caller's terminal */
-  sys_role(SYS_ROLE_DELIVERY);
-  (void)deliver_message(cfg, id, o);
-}
-
 bool receive_load_is_high(const struct config *cfg, double *ret_load) {
   return cfg->o.queue_only_load >= 0 && getloadavg(ret_load, 1) == 1 && *ret_load * 1000 > (double)cfg->o.queue_only_load;
 }
@@ -438,6 +420,40 @@ static bool queue_file_says(const struct main_options *o, struct arena *a, bool 
   return false;
 }
 
+static bool tell_manager(const struct message *m, bool hold_smtp) {
+  return queue_notify(queue_get_notify_fd(), &(struct queue_notice){.id = m->id, .queue = m->queue_name, .hold_smtp = hold_smtp});
+}
+
+/* In the child.  Without root only what goes over the held connection; the rest is the queue manager's. */
+NORETURN static void deliver_in_child(struct conn *c, const struct message *m, const struct deliver_opts *o) {
+  const char *id = arena_strdup(c->arena, m->id);
+  if (c->io) { /* the peer must not wait for our delivery to see the end of the connection */
+    int null = sys_open("/dev/null", O_RDWR, 0), fd = stream_fd(c->io);
+    if (null >= 0) {
+      if (fd > 2) (void)dup2(null, fd);
+      (void)dup2(null, 0);
+      (void)dup2(null, 1);
+    }
+  }
+  setsid(); /* out of reach of the keys and the hang-up of the caller's terminal */
+  sys_role(SYS_ROLE_DELIVERY);
+  enum deliver_result done = deliver_message(m->cfg, id, o);
+  cutthrough_cancel(c); /* unless it was used */
+  if (o->remote_only && done == DELIVER_NOT_ATTEMPTED) (void)tell_manager(m, o->hold_smtp);
+  _exit(0);
+}
+
+static void fork_delivery(struct conn *c, const struct message *m, const struct deliver_opts *o) {
+  pid_t pid = sys_fork("delivery");
+  if (pid == 0) deliver_in_child(c, m, o);
+  if (pid > 0) {
+    cutthrough_given_away(c);
+    return;
+  }
+  if (o->remote_only && tell_manager(m, o->hold_smtp)) return;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "fork of delivery process failed: %s: the message stays on the queue", strerror((int)-pid));
+}
+
 void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only) {
   struct deliver_opts o = {.hold_smtp = m->hold_smtp || c->hold_smtp, .held = c->held ? &c->held : NULL};
   if (queue_only || queue_file_says(&m->cfg->o, c->arena, false)) return;
@@ -448,16 +464,14 @@ void receive_start_delivery(struct conn *c, const struct message *m, bool foregr
     cutthrough_given_away(c);
     return;
   }
-  int fd = queue_get_notify_fd();
-  bool is_plain = !o.hold_smtp && !*m->queue_name && !c->held; /* a notification is an id and nothing else */
-  if (fd >= 0 && is_plain && queue_notify(fd, m->id)) return;
-  pid_t pid = sys_fork("delivery");
-  if (pid == 0) {
-    deliver_in_child(c, m->cfg, m->id, &o);
-    _exit(0);
+  /* In the daemon deliveries are the queue manager's, who can take on the identities they need.  A session only goes on with the connection that it
+   * holds itself. */
+  bool has_manager = queue_get_notify_fd() >= 0;
+  o.remote_only = has_manager;
+  if (has_manager && (o.hold_smtp || !c->held)) {
+    if (tell_manager(m, o.hold_smtp)) return;
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "the queue manager cannot be told: the message stays on the queue");
+    return;
   }
-  if (pid > 0) cutthrough_given_away(c);
-  if (pid < 0)
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "fork of delivery process failed: %s: the message stays on the queue",
-              strerror((int)-pid));
+  fork_delivery(c, m, &o);
 }

@@ -160,12 +160,10 @@ static void add_copy(struct submission *s, struct strbuf *b) {
 
 /* What Exim itself submits comes from its own user. */
 static void become_exim(struct conn *c) {
-  struct passwd_entry pw;
-  const char *uid = arena_printf(c->arena, "%lu", (unsigned long)c->cfg->exim_uid);
   c->is_trusted = true;
   c->uid = c->cfg->exim_uid;
   c->gid = c->cfg->exim_gid;
-  c->login = c->from.ident = route_find_user(c->arena, uid, &pw) && pw.name ? pw.name : "exim";
+  c->login = c->from.ident = route_exim_login(c->arena, c->cfg);
 }
 
 /* Mail the caller about a message that could not be taken. */

@@ -53,6 +53,12 @@ bool route_find_user(struct arena *a, const char *name_or_number, struct passwd_
   return true;
 }
 
+const char *route_exim_login(struct arena *a, const struct config *cfg) {
+  struct passwd_entry pw;
+  const char *uid = arena_printf(a, "%lu", (unsigned long)cfg->exim_uid);
+  return route_find_user(a, uid, &pw) && pw.name ? pw.name : "exim";
+}
+
 bool route_find_group(const char *name_or_number, gid_t *ret) {
   uint32_t id;
   if (parse_id(name_or_number, &id)) {

@@ -87,6 +87,8 @@ enum route_result route_get_user(struct route_ctx *rc, struct router *r, struct 
 /* finduser_retries: how often more a user or group is looked for, a second apart. */
 void route_set_find_retries(int n);
 bool route_find_user(struct arena *a, const char *name_or_number, struct passwd_entry *ret);
+/* Name of the Exim user, "exim" when it has none: what messages made or received by the program itself name as their originator. */
+const char *route_exim_login(struct arena *a, const struct config *cfg);
 bool route_find_group(const char *name_or_number, gid_t *ret);
 /* Look up the addresses of the hosts and put them into addr->host_list; applies self= and host_find_failed= (a word of route_failure_word() or
  * "ignore").  byname with an empty o->how asks the system's resolver only, byname with address bits tries the DNS first, without byname only the DNS

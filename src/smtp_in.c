@@ -6,12 +6,12 @@
  * doc/experimental-spec.txt.  RFC 5321, 2920, 3030; manual ch. 48. */
 #include "smtp_in.h"
 
-#include <sys/stat.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "host.h"
 #include "os/debug.h"
+#include "os/net.h"
 #include "os/tls.h"
 #include "policy/match.h"
 #include "smtp_in_priv.h"
@@ -352,14 +352,7 @@ static void env_delay(struct acl_env *env, struct expand_ctx *x, int seconds) {
     fprintf(stderr, "%s%d-second delay requested by ACL\n", ">>> ", seconds);
     return;
   }
-  env_flush(env);
-  deadline_ms end = deadline_in_sec(seconds);
-  while (seconds > 0 && !deadline_passed(end) && !(s->is_socket && stream_peer_gone(s->c->io))) {
-    struct timespec nap = {0, 200 * 1000000L};
-    int left = deadline_poll_ms(end);
-    if (left < 200) nap.tv_nsec = left * 1000000L;
-    (void)nanosleep(&nap, NULL);
-  }
+  smtp_nap(s, seconds);
 }
 
 static enum outcome env_verify_helo(struct acl_env *env, struct expand_ctx *x) {
@@ -383,12 +376,6 @@ static enum outcome run_acl_hook(struct expand_ctx *x, const char *name, const c
   struct acl_result r = acl_check(x, x->acl_env, where, NULL, name);
   *ret_message = r.user_message;
   return r.outcome;
-}
-
-static bool fd_is_socket(const struct stream *io) {
-  struct stat st;
-  int fd = stream_fd(io);
-  return fd < 0 || (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode));
 }
 
 /* smtp_receive_timeout may be an expansion; what cannot be read counts as the default. */
@@ -420,7 +407,7 @@ static void session_start(struct smtp_session *s, struct conn *c, const struct s
   c->is_smtp_input = true;
   c->is_batched = o->mode == SMTP_MODE_BATCH;
   c->host_checking = o->mode == SMTP_MODE_CHECK;
-  s->is_socket = !c->host_checking && !c->is_batched && !c->is_local_caller && fd_is_socket(c->io);
+  s->is_socket = !c->host_checking && !c->is_batched && !c->is_local_caller && (stream_fd(c->io) < 0 || net_is_socket(stream_fd(c->io)));
   if (!c->from.ident && c->login && !s->is_socket && !c->host_checking) c->from.ident = c->login;
   s->via_inetd = s->is_socket && stream_fd(c->io) == 0;
   s->own_name = c->cfg->primary_hostname;

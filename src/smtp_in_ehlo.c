@@ -60,6 +60,12 @@ static void advertise_limits(struct smtp_session *s, struct strbuf *b) {
   if (s->recipients_max > 0) strbuf_addf(b, " RCPTMAX=%d", s->recipients_max);
 }
 
+void smtp_forget_advertised(struct smtp_session *s) {
+  struct conn *c = s->c;
+  c->pipelining_advertised = c->pipe_connect_advertised = c->chunking_advertised = c->dsn_advertised = c->prdr_advertised =
+    c->smtputf8_advertised = c->auth_advertised = c->tls_advertised = c->tlsflight_advertised = c->wellknown_advertised = false;
+}
+
 /* Lines "\nKEYWORD..." in Exim's order. */
 static void add_extensions(struct smtp_session *s, struct strbuf *b) {
   struct conn *c = s->c;
@@ -168,8 +174,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   c->from.helo_verified = c->from.helo_verify_failed = false;
   c->esmtp = esmtp;
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
-  c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = c->prdr_advertised = c->auth_advertised =
-    c->tls_advertised = false;
+  smtp_forget_advertised(s);
   if (c->from.host_address && !c->from.host_name &&
       match_list(&s->x, LIST_DOMAIN, c->from.helo_name, s->opt->helo_lookup_domains, &lookup_domains) == OUTCOME_OK) {
     (void)host_name_lookup(&s->x, NULL);

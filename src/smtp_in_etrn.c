@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* ETRN: start the delivery of what waits for somebody.
  *
- * Floor: flows.  The argument is foreign text; it becomes a word of a command, never words, and no shell sees it.  The command runs beside the
- * session, with the rights the session has; nobody waits for its status.  With smtp_etrn_serialize a hints record (database "misc", keyed by a
+ * Floor: flows.  The argument is foreign text; it becomes a word of a command, never words, and no shell sees it.  smtp_etrn_command
+ * runs beside the session, with the rights the session has; nobody waits for its status.  With smtp_etrn_serialize a hints record (database "misc", keyed by a
  * digest of the argument) stands while it runs; records older than six hours are left over and ignored.  RFC 1985; manual ch. 49 "The ETRN
  * command". */
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "formats/codecs.h"
 #include "hints/hints.h"
 #include "os/child.h"
 #include "os/debug.h"
@@ -25,15 +26,8 @@ enum { SERIALIZE_STALE_SEC = 6 * 3600 };
 
 static const char *serialize_key(struct arena *a, struct str arg) {
   unsigned char d[16];
-  char hex[2 * sizeof(d) + 1];
-  static const char digits[] = "0123456789abcdef";
   if (gnutls_hash_fast(GNUTLS_DIG_MD5, arg.p, arg.n, d) != 0) return NULL;
-  for (size_t i = 0; i < sizeof(d); i++) {
-    hex[2 * i] = digits[d[i] >> 4];
-    hex[2 * i + 1] = digits[d[i] & 15];
-  }
-  hex[2 * sizeof(d)] = 0;
-  return arena_printf(a, "etrn-%s", hex);
+  return arena_printf(a, "etrn-%s", hex_encode(a, d, sizeof(d)));
 }
 
 /* False: one with this argument is running.  Without a database nothing is known, and the command runs. */
@@ -54,13 +48,6 @@ static bool serialize_begin(struct smtp_session *s, const char *key) {
   return !running;
 }
 
-static void serialize_end(const struct config *cfg, const char *key) {
-  struct hints_db *db = key ? hints_open(cfg->spool_directory, "misc", true) : NULL;
-  if (!db) return;
-  (void)hints_delete(db, key);
-  hints_close(db);
-}
-
 /* ---- running ---- */
 
 struct etrn_job {
@@ -74,11 +61,15 @@ static void run_command(const struct config *cfg, const struct etrn_job *j) {
   int rc = child_run(&spec, &c), status;
   if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "exec of \"%s\" (ETRN) failed: %s", j->argv[0], strerror(-rc));
   else (void)!child_wait(&c, DEADLINE_NEVER, &status);
-  serialize_end(cfg, j->key);
+  queue_serialize_end(cfg, j->key);
 }
 
-/* A process of its own, which has let go of the connection: the client must see its end. */
+/* A process of its own, which has let go of the connection: the client must see its end.  In the daemon a queue run is the queue manager's, who can
+ * take on the identities that deliveries need. */
 static bool start(struct smtp_session *s, const struct etrn_job *j) {
+  int manager = queue_get_notify_fd();
+  if (!j->argv && manager >= 0)
+    return queue_notify(manager, &(struct queue_notice){.kind = QUEUE_NOTICE_RUN, .pattern = j->match, .serialize_key = j->key});
   pid_t pid = sys_fork("ETRN");
   if (pid != 0) return pid > 0;
   int null = sys_open("/dev/null", O_RDWR, 0), fd = s->c->io ? stream_fd(s->c->io) : -1;
@@ -92,7 +83,7 @@ static bool start(struct smtp_session *s, const struct etrn_job *j) {
   struct queue_run_opts o = {.match_recipient = j->match};
   sys_role(SYS_ROLE_DELIVERY);
   queue_run(s->c->cfg, &o);
-  serialize_end(s->c->cfg, j->key);
+  queue_serialize_end(s->c->cfg, j->key);
   _exit(0);
 }
 
@@ -159,6 +150,6 @@ void smtp_do_etrn(struct smtp_session *s, struct str arg) {
     smtp_acl_accepted(s, &r, 250, "OK");
     return;
   }
-  serialize_end(s->c->cfg, j.key);
-  smtp_replyf(s, "458 Unable to fork process");
+  queue_serialize_end(s->c->cfg, j.key);
+  smtp_replyf(s, j.argv ? "458 Unable to fork process" : "458 Unable to start a queue run");
 }

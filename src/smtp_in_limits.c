@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "os/debug.h"
+#include "os/signals.h"
 #include "smtp_in_priv.h"
 
 void smtp_notquit(struct smtp_session *s, const char *reason) {
@@ -60,13 +61,12 @@ double smtp_ratelimit_delay(const struct smtp_ratelimit *r, int64_t count) {
   return d < r->max_sec ? d : r->max_sec;
 }
 
-static void wait_seconds(struct smtp_session *s, double sec) {
+void smtp_nap(struct smtp_session *s, double sec) {
+  enum { LOOK_EVERY_MS = 200 };
   s->env.flush(&s->env);
   deadline_ms end = deadline_in_ms((int64_t)(sec * 1000));
   while (!s->done && !deadline_passed(end) && !(s->is_socket && stream_peer_gone(s->c->io))) {
-    int left = deadline_poll_ms(end);
-    struct timespec nap = {0, (left < 200 ? left : 200) * 1000000L};
-    (void)nanosleep(&nap, NULL);
+    pause_ms(MIN(deadline_poll_ms(end), LOOK_EVERY_MS));
   }
 }
 
@@ -83,5 +83,5 @@ void smtp_slow_down(struct smtp_session *s, const char *name, const char *option
   double delay = smtp_ratelimit_delay(&r, count);
   if (delay <= 0) return;
   DEBUG(D_RECEIVE) debug_printf("rate limit %s: delay %.3g sec\n", name, delay);
-  if (!s->c->host_checking) wait_seconds(s, delay);
+  if (!s->c->host_checking) smtp_nap(s, delay);
 }

@@ -121,6 +121,8 @@ struct smtp_ratelimit {
 /* "threshold,delay,factor,maximum".  Pure. */
 MUST_CHECK bool smtp_parse_ratelimit(struct str text, struct smtp_ratelimit *ret);
 /* Seconds to wait before the count-th command.  Pure. */
+/* Say what is to be said and wait that long, or until the peer is gone. */
+void smtp_nap(struct smtp_session *s, double sec);
 double smtp_ratelimit_delay(const struct smtp_ratelimit *r, int64_t count);
 /* Wait as smtp_ratelimit_mail or _rcpt (name, option) ask for this host. */
 void smtp_slow_down(struct smtp_session *s, const char *name, const char *option, int64_t count);
@@ -172,6 +174,8 @@ struct acl_result smtp_run_acl(struct smtp_session *s, enum acl_where where, con
                                enum outcome dflt);
 bool smtp_host_in(struct smtp_session *s, const char *option, const char *list);
 /* ---- smtp_in_ehlo.c ---- */
+/* Nothing that an EHLO reply offered holds any more. */
+void smtp_forget_advertised(struct smtp_session *s);
 /* $received_protocol from what is known now: "esmtp", "esmtpsa" ... */
 void smtp_set_protocol(struct smtp_session *s, bool esmtp);
 

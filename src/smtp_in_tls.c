@@ -172,11 +172,10 @@ static void forget_clear_text(struct smtp_session *s) {
   c->from.helo_name = NULL;
   smtp_auth_forget(s, keep_state);
   c->from.helo_verified = c->from.helo_verify_failed = false;
-  c->tls_advertised = c->pipe_connect_advertised = false;
+  c->tls_advertised = c->tlsflight_advertised = c->pipe_connect_advertised = false;
   if (!keep_state) {
     c->helo_seen = c->esmtp = false;
-    c->dsn_advertised = c->smtputf8_advertised = c->chunking_advertised = c->prdr_advertised =
-      c->pipelining_advertised = false;
+    smtp_forget_advertised(s);
   }
   s->helo_is_free = s->auth_is_free = s->rset_is_free = true;
   s->early_group = s->mail_was_refused = false;

@@ -68,6 +68,7 @@ static const char *take_params(struct smtp_session *s, struct str arg, struct xc
     if (!has) return arena_printf(s->tmp, "XCLIENT: missing value for parameter '%.*s'", STR_FMT(key));
     if (value.n == 0) return "XCLIENT: zero-length value for param";
     bool gone = str_eqic(value, STR("[UNAVAILABLE]")) || str_eqic(value, STR("[TEMPUNAVAIL]"));
+    if (gone && i == X_ADDR) return "XCLIENT: the address of the client is needed"; /* else the proxy's own would stay in force */
     const char *text = gone ? "" : xtext_decode(s->tmp, value);
     if (text && (i == X_ADDR || i == X_DESTADDR) && strncmpic(text, "IPv6:", 5) == 0) text += 5;
     if (!text || (*text && !fits(i, text))) return arena_printf(s->tmp, "XCLIENT: bad value for parameter '%.*s'", STR_FMT(key));
@@ -86,23 +87,39 @@ static void apply(struct smtp_session *s, const struct xclient *x) {
   struct origin *f = &c->from;
   struct proxy_info *p = ARENA_NEW(c->arena, struct proxy_info);
   if (c->proxy) *p = *c->proxy;
-  p->local_address = f->host_address;
+  p->local_address = f->host_address; /* of a second XCLIENT too, as Exim has it: the client before */
   p->local_port = f->host_port;
   if (x->value[X_DESTADDR]) p->external_address = *x->value[X_DESTADDR] ? x->value[X_DESTADDR] : NULL;
   if (x->value[X_DESTPORT]) p->external_port = port_of(x->value[X_DESTPORT]);
   c->proxy = p;
-  if (x->value[X_ADDR] && *x->value[X_ADDR]) smtp_client_is(s, x->value[X_ADDR], port_of(x->value[X_PORT]));
+  if (x->value[X_ADDR] || x->value[X_LOGIN]) smtp_auth_forget(s, false); /* whoever proved who he is was the one before */
+  if (x->value[X_ADDR]) smtp_client_is(s, x->value[X_ADDR], port_of(x->value[X_PORT]));
   else if (x->value[X_PORT]) f->host_port = port_of(x->value[X_PORT]);
   if (x->value[X_NAME]) smtp_client_name_is(s, *x->value[X_NAME] ? x->value[X_NAME] : NULL);
-  if (x->value[X_LOGIN]) {
-    bool known = *x->value[X_LOGIN] != 0;
-    f->auth_name = f->auth_pubname = known ? "xclient" : NULL;
-    f->auth_id = known ? x->value[X_LOGIN] : NULL;
+  if (x->value[X_LOGIN] && *x->value[X_LOGIN]) {
+    f->auth_name = f->auth_pubname = "xclient";
+    f->auth_id = x->value[X_LOGIN];
   }
 }
 
-void smtp_do_xclient(struct smtp_session *s, struct str arg) {
+/* Nothing that was said by, counted for or decided about the one before holds for the new client; log lines show its name until there is another. */
+static void start_anew(struct smtp_session *s) {
   struct conn *c = s->c;
+  c->helo_seen = c->esmtp = false;
+  c->from.helo_verified = c->from.helo_verify_failed = c->from.helo_lookup_deferred = false;
+  c->from.protocol = c->from.tls.active ? "smtps" : "smtp";
+  c->early_acceptable = false;
+  c->nonmail_count = 0;
+  s->nonmail_counts = NONMAIL_UNKNOWN;
+  s->ratelimit_checked = s->is_ratelimited = false;
+  s->rate_mail_count = 0;
+  smtp_forget_advertised(s);
+  smtp_check_host_lists(s);
+  smtp_reset(s);
+  origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
+}
+
+void smtp_do_xclient(struct smtp_session *s, struct str arg) {
   struct xclient x = {{0}};
   if (!s->xclient_ok) {
     smtp_synprot_error(s, false, 501, "XCLIENT command used when not advertised");
@@ -119,13 +136,6 @@ void smtp_do_xclient(struct smtp_session *s, struct str arg) {
     return;
   }
   apply(s, &x);
-  c->helo_seen = c->esmtp = false;
-  c->pipelining_advertised = c->chunking_advertised = c->dsn_advertised = c->prdr_advertised = c->smtputf8_advertised =
-    c->auth_advertised = c->tls_advertised = c->wellknown_advertised = false;
-  c->from.helo_verified = c->from.helo_verify_failed = false;
-  c->early_acceptable = false;
-  smtp_check_host_lists(s);
-  smtp_reset(s);
-  origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
+  start_anew(s);
   smtp_replyf(s, "220 XCLIENT success");
 }

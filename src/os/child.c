@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "os/signals.h"
 #include "os/sys.h"
 
 struct child_pipes {
@@ -124,7 +125,7 @@ void child_kill(const struct child *c) {
 }
 
 int child_wait(struct child *c, deadline_ms deadline, int *ret_status) {
-  long nap_ms = 1;
+  int nap_ms = 1;
   for (;;) {
     int status;
     pid_t r = sys_waitpid(c->pid, &status, deadline == DEADLINE_NEVER ? 0 : WNOHANG);
@@ -138,8 +139,7 @@ int child_wait(struct child *c, deadline_ms deadline, int *ret_status) {
       (void)sys_waitpid(c->pid, &status, 0);
       return -ETIMEDOUT;
     }
-    struct timespec nap = {0, nap_ms * 1000 * 1000};
-    nanosleep(&nap, NULL);
+    pause_ms(nap_ms);
     if (nap_ms < 20) nap_ms *= 2;
   }
 }

@@ -10,12 +10,14 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "os/signals.h"
 
 #ifndef TCPI_OPT_TFO_CHILD /* kernels from 6.10 on tell it, older headers lack the name */
 #define TCPI_OPT_TFO_CHILD 128
@@ -219,10 +221,14 @@ int net_connect_unix(const char *path, deadline_ms deadline) {
     if (errno == EINTR) continue;
     /* a full backlog says EAGAIN; there is nothing to poll for */
     if (errno != EAGAIN || deadline_passed(deadline)) return fail_close(fd);
-    struct timespec nap = {0, 20 * 1000 * 1000};
-    nanosleep(&nap, NULL);
+    pause_ms(20);
   }
   return fd;
+}
+
+bool net_is_socket(int fd) {
+  struct stat st;
+  return fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
 static bool get_tcp_info(int fd, struct tcp_info *ret) {

@@ -51,6 +51,8 @@ unsigned net_rtt_us(int fd);
 bool net_peer_took_bytes(int fd);
 /* Not even the SYN was acknowledged (a connection that net_connect() left to the first write). */
 bool net_never_connected(int fd);
+/* Of any kind; false for -1. */
+bool net_is_socket(int fd);
 void net_set_keepalive(int fd);
 void net_set_nodelay(int fd, bool on);
 

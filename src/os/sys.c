@@ -18,6 +18,7 @@
 
 #include "base/arena.h"
 #include "base/strbuf.h"
+#include "os/signals.h"
 
 enum call_id {
   C_OPEN, C_WRITE, C_READ, C_FSYNC, C_FDATASYNC, C_FSYNCDIR, C_RENAME, C_LINK, C_UNLINK, C_MKDIR, C_FTRUNCATE,
@@ -309,8 +310,7 @@ int sys_lock_until(int fd, short type, off_t start, off_t len, deadline_ms deadl
     int r = sys_lock(fd, type, start, len, false);
     if (r != -EAGAIN) return r;
     if (deadline_passed(deadline)) return -EAGAIN;
-    struct timespec nap = {0, 50 * 1000 * 1000};
-    nanosleep(&nap, NULL);
+    pause_ms(50);
   }
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "os/debug.h"
+#include "os/signals.h"
 #include "os/sys.h"
 
 enum { MAX_EXIST_FLIPS = 10 };
@@ -204,8 +205,7 @@ static int flock_until(int fd, deadline_ms deadline) {
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
     if (errno != EINTR && errno != EWOULDBLOCK) return -errno;
     if (deadline_passed(deadline)) return -EAGAIN;
-    struct timespec nap = {0, 50 * 1000 * 1000};
-    nanosleep(&nap, NULL);
+    pause_ms(50);
   }
 }
 

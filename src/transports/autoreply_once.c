@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "base/strbuf.h"
 #include "base/timeutil.h"
+#include "os/signals.h"
 #include "os/sys.h"
 
 static bool is_due(const struct autoreply_once *o, time_t then) {
@@ -31,8 +32,7 @@ static GDBM_FILE open_dbm(const struct autoreply_once *o) {
   for (;;) {
     GDBM_FILE f = gdbm_open(name, 0, GDBM_WRCREAT | GDBM_CLOEXEC, (int)o->mode, NULL);
     if (f || deadline_passed(end) || (gdbm_errno != GDBM_CANT_BE_WRITER && errno != EAGAIN)) return f;
-    struct timespec nap = {0, 50 * 1000000L};
-    (void)nanosleep(&nap, NULL);
+    pause_ms(50);
   }
 }
 
