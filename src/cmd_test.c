@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "base/timeutil.h"
+#include "cmd_input.h"
 #include "formats/rfc5322.h"
 #include "message.h"
+#include "os/debug.h"
 #include "os/net.h"
 #include "os/priv.h"
 #include "os/sys.h"
@@ -44,7 +46,6 @@ static bool set_variable(struct expand_ctx *x, const char *text)
   if (!x->msg) x->msg = message_new(x->cfg);
   acl_var_set(x, str_dup(x->a, name), arena_strndup_t(x->a, value.p, value.n, tainted ? TAINTED : UNTAINTED));
   printf("variable %.*s set\n", STR_FMT(str_n(name.p + 4, name.n - 4)));
-  fflush(stdout);
   return true;
 }
 
@@ -66,20 +67,12 @@ static void expand_and_print(struct expand_ctx *x, struct config *cfg, const cha
   else printf("Failed: %s\n", x->error ? x->error : "forced failure");
 }
 
-const char *cmd_read_line(struct arena *a)
-{
-  struct strbuf b = strbuf_new(a);
-  int c;
-  while ((c = getchar()) != EOF && c != '\n') strbuf_addc(&b, (char)c);
-  return c == EOF && !b.n ? NULL : b.p;
-}
-
 /* One logical line of stdin: continued by a backslash, leading blanks of what follows dropped.  NULL at the end. */
-static const char *read_logical(struct arena *a)
+static const char *read_logical(struct cmd_input *in, struct arena *a)
 {
   struct strbuf b = strbuf_new(a);
   bool any = false;
-  for (const char *line; (line = cmd_read_line(a));) {
+  for (const char *line; (line = cmd_read_line(in, a));) {
     struct str s = str_trim(str_c(line));
     any = true;
     bool more = s.n && s.p[s.n - 1] == '\\';
@@ -123,17 +116,18 @@ static struct message *expand_texts(const struct expansion *e, struct message *m
     expand_and_print(&x, e->cfg, e->c->args.v[i]);
     fflush(stdout);
   }
+  struct cmd_input in = {0};
   const struct expand_ctx fresh = x;
   const struct arena_mark start = arena_mark(a);
   while (!e->c->args.n) {
-    printf("> ");
-    fflush(stdout);
-    const char *line = read_logical(a);
+    fputs("> ", stdout);
+    const char *line = read_logical(&in, a);
     if (!line) {
       putchar('\n');
       break;
     }
     expand_and_print(&x, e->cfg, line);
+    if (debug_selector) fflush(stdout); /* in its place among the lines of the narration */
     /* The line is forgotten; what outlives it (variables, macros, caches) lies in arenas of its own. */
     struct message *now = x.msg;
     arena_release(a, start);

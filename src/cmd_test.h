@@ -11,7 +11,5 @@ int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, cons
 int cmd_test_retry(struct config *cfg, const struct cmdline *c);
 int cmd_test_rewrite(struct config *cfg, const struct cmdline *c);
 int cmd_info(const char *what);
-/* One line of stdin without its end; NULL at the end of input. */
-const char *cmd_read_line(struct arena *a);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/buildinfo.h"
 #include "cmd_filter.h"
+#include "cmd_input.h"
 #include "cmd_test.h"
 #include "cmdline.h"
 #include "daemon.h"
@@ -429,10 +430,10 @@ static int do_test_addresses(struct run *r)
     int rc = test_list(r, r->c->args.v[i], &seen);
     if (rc > status) status = rc;
   }
+  struct cmd_input in = {0};
   while (!r->c->args.n) {
     printf("> ");
-    fflush(stdout);
-    const char *line = cmd_read_line(r->a);
+    const char *line = cmd_read_line(&in, r->a);
     if (!line) break;
     struct str s = str_trim(str_c(line));
     int rc = test_list(r, str_dup(r->a, s), &seen);

@@ -76,7 +76,9 @@ static void append(struct strbuf *b, const char *p, size_t n) {
   if (n == 0) {
     return;
   }
-  strbuf_reserve(b, n);
+  if (n >= b->cap - b->n) {
+    strbuf_reserve(b, n);
+  }
   memmove(b->p + b->n, p, n);
   b->n += n;
   b->p[b->n] = 0;
@@ -138,6 +140,20 @@ void strbuf_addf(struct strbuf *b, const char *fmt, ...) {
   va_start(ap, fmt);
   strbuf_vaddf(b, fmt, ap);
   va_end(ap);
+}
+
+void strbuf_add_int(struct strbuf *b, int64_t v) {
+  char digits[24];
+  size_t at = sizeof digits;
+  uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+  do {
+    digits[--at] = (char)('0' + u % 10);
+    u /= 10;
+  } while (u > 0);
+  if (v < 0) {
+    digits[--at] = '-';
+  }
+  append(b, digits + at, sizeof digits - at);
 }
 
 void strbuf_addl(struct strbuf *b, ...) {

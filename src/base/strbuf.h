@@ -36,6 +36,8 @@ void strbuf_addc(struct strbuf *b, char c);
 /* printf; tainted when a %s argument is tainted. */
 void strbuf_addf(struct strbuf *b, const char *fmt, ...) PRINTF(2, 3);
 void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap) PRINTF(2, 0);
+/* A number in decimal digits. */
+void strbuf_add_int(struct strbuf *b, int64_t v);
 /* Several C strings, ended by NULL. */
 void strbuf_addl(struct strbuf *b, ...) __attribute__((sentinel));
 /* Mark as tainted from now on. */

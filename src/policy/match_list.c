@@ -33,6 +33,21 @@ static char find_separator(const char **pos, int sep) {
   return sep < 0 ? (char)-sep : ':';
 }
 
+/* An item that holds doubled separators, which stand for one. */
+static const char *doubled_item(struct arena *a, const char *s, char c, const char **pos) {
+  struct strbuf b = strbuf_new(a);
+  for (;;) {
+    const char *end = strchrnul(s, c);
+    bool is_doubled = *end && end[1] == c;
+    strbuf_add(&b, s, (size_t)(end - s) + is_doubled);
+    s = end + is_doubled + (*end != '\0');
+    if (!is_doubled) break;
+  }
+  *pos = s;
+  while (b.n > 0 && ch_isspace(b.p[b.n - 1])) strbuf_truncate(&b, b.n - 1);
+  return b.p;
+}
+
 const char *list_next(struct arena *a, const char **pos, int *sep) {
   if (!*pos) return NULL;
   if (*sep <= 0) {
@@ -43,17 +58,12 @@ const char *list_next(struct arena *a, const char **pos, int *sep) {
   while (ch_isspace(*s) && *s != c) s++;
   if (*s == '\0') return NULL;
 
-  struct strbuf b = strbuf_new(a);
   /* A control character as separator is never doubled. */
   bool may_double = !ch_iscntrl((unsigned char)c);
-  for (; *s; s++) {
-    if (*s == c && (!may_double || s[1] != c)) break;
-    strbuf_add(&b, s, 1);
-    if (*s == c) s++;
-  }
-  *pos = *s ? s + 1 : s;
-  while (b.n > 0 && ch_isspace(b.p[b.n - 1])) strbuf_truncate(&b, b.n - 1);
-  return b.p;
+  const char *end = strchrnul(s, c);
+  if (*end && end[1] == c && may_double) return doubled_item(a, s, c, pos);
+  *pos = *end ? end + 1 : end;
+  return str_dup(a, str_rtrim(str_n(s, (size_t)(end - s))));
 }
 
 void list_append(struct strbuf *b, char sep, const char *item) {
@@ -62,9 +72,11 @@ void list_append(struct strbuf *b, char sep, const char *item) {
   /* An item that begins with the separator would merge with the one before it. */
   if (has_before && *item == sep) strbuf_addc(b, ' ');
   if (*item == '\0' && !has_before) strbuf_addc(b, ' ');
-  for (; *item; item++) {
-    strbuf_add(b, item, 1);
-    if (*item == sep) strbuf_addc(b, sep);
+  while (*item) {
+    const char *end = strchrnul(item, sep);
+    strbuf_add(b, item, (size_t)(end - item) + (*end != '\0'));
+    if (*end) strbuf_addc(b, sep);
+    item = end + (*end != '\0');
   }
 }
 

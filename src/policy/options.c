@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <pwd.h>
 
+#include "base/name_table.h"
 #include "base/strbuf.h"
 #include "base/timeutil.h"
 
@@ -26,17 +27,8 @@ static const struct {
 
 const struct option *opt_find(const struct option *table, size_t count, struct str name)
 {
-  size_t lo = 0, hi = count;
-  while (lo < hi) {
-    size_t mid = lo + (hi - lo) / 2;
-    const struct option *o = &table[mid];
-    size_t len = strlen(o->name);
-    int c = memcmp(name.p, o->name, MIN(name.n, len));
-    if (c == 0 && name.n == len) return o->flags & OPT_HIDDEN_FEATURE ? NULL : o;
-    if (c < 0 || (c == 0 && name.n < len)) hi = mid;
-    else lo = mid + 1;
-  }
-  return NULL;
+  const struct option *o = NAME_FIND(table, count, name);
+  return o && !(o->flags & OPT_HIDDEN_FEATURE) ? o : NULL;
 }
 
 bool opt_was_set(const struct opt_block *b, const char *name)

@@ -56,6 +56,19 @@ static void test_long_printf(void **state) {
   arena_free(a);
 }
 
+static void test_integers(void **state) {
+  (void)state;
+  struct arena *a = arena_new("test");
+  struct strbuf b = strbuf_new(a);
+  static const int64_t values[] = {0, 7, -1, 1234567890, INT64_MAX, INT64_MIN};
+  for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+    strbuf_add_int(&b, values[i]);
+    strbuf_addc(&b, ' ');
+  }
+  assert_string_equal(b.p, "0 7 -1 1234567890 9223372036854775807 -9223372036854775808 ");
+  arena_free(a);
+}
+
 static void test_append_own_text(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
@@ -106,7 +119,8 @@ static void test_taint(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_grow),        cmocka_unit_test(test_interleaved),
-      cmocka_unit_test(test_long_printf), cmocka_unit_test(test_append_own_text),
+      cmocka_unit_test(test_long_printf),
+    cmocka_unit_test(test_integers), cmocka_unit_test(test_append_own_text),
       cmocka_unit_test(test_taint),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

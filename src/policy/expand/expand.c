@@ -57,9 +57,9 @@ void exp_skip_space(struct parse *ps) {
   while (ch_isspace(*ps->s)) ps->s++;
 }
 
-struct str exp_read_name(struct parse *ps, const char *extra) {
+struct str exp_read_name(struct parse *ps, char extra) {
   const char *start = ps->s;
-  while (ch_isalnum(*ps->s) || *ps->s == '_' || (*ps->s && strchr(extra, *ps->s))) ps->s++;
+  while (ch_isalnum(*ps->s) || *ps->s == '_' || (*ps->s == extra && extra)) ps->s++;
   return str_n(start, (size_t)(ps->s - start));
 }
 
@@ -69,9 +69,16 @@ static bool fail_unclosed(struct parse *ps) {
                            : "missing } at end of string");
 }
 
+/* Length of the text that stands for itself.  Mostly a few bytes: too short for strcspn() to be quick. */
+static size_t plain_length(const char *s, bool in_braces) {
+  size_t n = 0;
+  while (s[n] && s[n] != '$' && s[n] != '\\' && (s[n] != '}' || !in_braces)) n++;
+  return n;
+}
+
 bool exp_brace(struct parse *ps, const char **ret) {
   ps->s++;
-  size_t n = strcspn(ps->s, "$\\}");
+  size_t n = plain_length(ps->s, true);
   if (ps->s[n] == '}') {
     *ret = ps->skip ? "" : arena_strndup(ps->x->a, ps->s, n);
     ps->s += n + 1;
@@ -128,7 +135,7 @@ bool exp_yes_no(struct parse *ps, struct strbuf *out, bool yes, const char *type
   if (*ps->s == '{') {
     if (!branch(ps, out, !yes)) return false;
   } else if (*ps->s != '}') {
-    struct str word = exp_read_name(ps, "");
+    struct str word = exp_read_name(ps, 0);
     if (!str_eq_c(word, "fail")) return exp_fail(ps->x, "syntax error in \"%s\" item - \"fail\" expected", type);
     if (!yes && !ps->skip) return exp_fail_forced(ps->x, "\"%s\" failed and \"fail\" requested", type);
   }
@@ -214,7 +221,7 @@ static bool walk_braced(struct parse *ps, struct strbuf *out) {
     return true;
   }
   if (!ch_isalpha(*ps->s)) return exp_fail(ps->x, "letter or digit expected after ${");
-  struct str name = exp_read_name(ps, "-");
+  struct str name = exp_read_name(ps, '-');
   const struct exp_item *it = exp_item_find(name);
   if (it) return walk_item(ps, out, it);
   if (*ps->s == '}') {
@@ -237,7 +244,7 @@ static bool walk_dollar(struct parse *ps, struct strbuf *out) {
   }
   if (!ch_isalpha(*ps->s)) return exp_fail(ps->x, "$ not followed by letter, digit, or {");
   const char *start = ps->s;
-  struct str name = exp_read_name(ps, "");
+  struct str name = exp_read_name(ps, 0);
   size_t prefix;
   char kind = exp_header_kind(name, &prefix);
   if (!kind) return add_variable(ps, out, name, false);
@@ -251,7 +258,7 @@ static bool walk_dollar(struct parse *ps, struct strbuf *out) {
 
 static bool walk_text(struct parse *ps, struct strbuf *out, bool in_braces) {
   for (;;) {
-    size_t n = strcspn(ps->s, in_braces ? "$\\}" : "$\\");
+    size_t n = plain_length(ps->s, in_braces);
     if (n && !ps->skip) strbuf_add(out, ps->s, n);
     ps->s += n;
     if (*ps->s == '}') return true;

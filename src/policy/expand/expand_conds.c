@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/ip.h"
+#include "base/name_table.h"
 #include "formats/codecs.h"
 #include "message.h"
 #include "policy/expand/expand_priv.h"
@@ -306,7 +307,7 @@ static bool parse_and_or(struct parse *ps, const struct cond *c, bool *ret) {
 static bool parse_def(struct parse *ps, const struct cond *c UNUSED, bool *ret) {
   if (*ps->s != ':') return exp_fail(ps->x, "\":\" expected after \"def\"");
   const char *start = ++ps->s;
-  struct str name = exp_read_name(ps, "");
+  struct str name = exp_read_name(ps, 0);
   if (!name.n) return exp_fail(ps->x, "variable name omitted after \"def:\"");
   size_t prefix;
   if (exp_header_kind(name, &prefix)) {
@@ -486,19 +487,7 @@ static const struct cond conds[] = {
 };
 
 static const struct cond *find_cond(struct str name) {
-  size_t lo = 0, hi = ARRAY_SIZE(conds);
-  while (lo < hi) {
-    size_t mid = (lo + hi) / 2;
-    struct str key = str_c(conds[mid].name);
-    int c = memcmp(name.p, key.p, MIN(name.n, key.n));
-    if (c == 0) c = (name.n > key.n) - (name.n < key.n);
-    if (c == 0) return &conds[mid];
-    if (c < 0)
-      hi = mid;
-    else
-      lo = mid + 1;
-  }
-  return NULL;
+  return NAME_FIND(conds, ARRAY_SIZE(conds), name);
 }
 
 /* The list of a match_ condition is not expanded: only the escapes count in it and '$' is a plain character. */
@@ -540,7 +529,7 @@ static bool plain_condition(struct parse *ps, const struct cond *c, bool *ret) {
 
 static struct str read_cond_name(struct parse *ps) {
   const char *start = ps->s;
-  if (ch_isalpha(*ps->s)) return exp_read_name(ps, "");
+  if (ch_isalpha(*ps->s)) return exp_read_name(ps, 0);
   if (*ps->s == '=' || *ps->s == '<' || *ps->s == '>') {
     ps->s++;
     if (*ps->s == '=') ps->s++;

@@ -174,6 +174,6 @@ bool exp_op_eval(struct expand_ctx *x, struct strbuf *out, struct str arg, const
   if (why)
     return exp_fail(x, "error in expression evaluation: %s (after processing \"%.*s\")", why, (int)pos, arg.p);
   if (is_tainted(arg.p)) strbuf_taint(out);
-  strbuf_addf(out, "%lld", (long long)v);
+  strbuf_add_int(out, v);
   return true;
 }

@@ -25,6 +25,7 @@ char exp_header_kind(struct str name, size_t *ret_prefix_len) {
     char kind;
   } kinds[] = {{"h_", 'h'},  {"header_", 'h'},  {"bh_", 'b'}, {"bheader_", 'b'},
                {"rh_", 'r'}, {"rheader_", 'r'}, {"lh_", 'l'}, {"lheader_", 'l'}};
+  if (name.n < 2 || !strchr("hbrl", *name.p)) return 0; /* most names */
   for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
     if (str_starts(name, str_c(kinds[i].prefix))) {
       *ret_prefix_len = strlen(kinds[i].prefix);

@@ -4,6 +4,7 @@
  * Each row: name, number of braced arguments, evaluation over expanded arguments, or a parser of its own, and one line of documentation.
  * Sorted by name.  Items of features that this build does not have are refused with their own text. */
 #include "buildconfig.h"
+#include "base/name_table.h"
 #include "policy/expand/expand_priv.h"
 
 static bool refuse(struct expand_ctx *x, const char *what) {
@@ -52,19 +53,5 @@ static const struct exp_item items[] = {
 };
 
 const struct exp_item *exp_item_find(struct str name) {
-  size_t lo = 0, hi = ARRAY_SIZE(items);
-  while (lo < hi) {
-    size_t mid = (lo + hi) / 2;
-    size_t n = strlen(items[mid].name);
-    int c = strncmp(name.p, items[mid].name, MIN(n, name.n));
-    if (c == 0) {
-      if (name.n == n) return &items[mid];
-      c = name.n < n ? -1 : 1;
-    }
-    if (c < 0)
-      hi = mid;
-    else
-      lo = mid + 1;
-  }
-  return NULL;
+  return NAME_FIND(items, ARRAY_SIZE(items), name);
 }

@@ -229,7 +229,7 @@ bool exp_item_run(struct parse *ps, struct strbuf *out) {
   if (x->forbid_run) return exp_fail(x, "running a command is not permitted");
   while (*ps->s == ',') {
     ps->s++;
-    struct str option = exp_read_name(ps, "");
+    struct str option = exp_read_name(ps, 0);
     if (!str_eq_c(option, "preexpand")) return exp_fail(x, "bad option '%.*s' for run", STR_FMT(option));
     preexpand = true;
   }

@@ -65,15 +65,12 @@ static void add_list_item(struct strbuf *b, char sep, const char *item, bool *fi
   if (!*first) strbuf_addc(b, sep);
   *first = false;
   if (!*item) strbuf_addc(b, ' ');
-  for (const char *p = item; *p;) {
-    size_t n = strcspn(p, (char[]){sep, '\0'});
-    strbuf_add(b, p, n);
-    p += n;
-    if (*p) {
-      strbuf_addc(b, sep);
-      strbuf_addc(b, sep);
-      p++;
-    }
+  for (const char *end; *item; item = end + (*end != '\0')) {
+    end = strchrnul(item, sep);
+    strbuf_add(b, item, (size_t)(end - item));
+    if (!*end) break;
+    strbuf_addc(b, sep);
+    strbuf_addc(b, sep);
   }
 }
 
@@ -361,7 +358,7 @@ static bool skip_extract(struct parse *ps) {
   const char *unused;
   for (exp_skip_space(ps); *ps->s == '{'; exp_skip_space(ps))
     if (!exp_brace(ps, &unused)) return false;
-  if (ch_isalpha(*ps->s) && !str_eq_c(exp_read_name(ps, ""), "fail"))
+  if (ch_isalpha(*ps->s) && !str_eq_c(exp_read_name(ps, 0), "fail"))
     return exp_fail(ps->x, "syntax error in \"extract\" item - \"fail\" expected");
   return close_item(ps, "extract");
 }

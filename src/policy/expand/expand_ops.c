@@ -2,6 +2,7 @@
 /* Table of expansion operators ${name:text} and ${name_suffix:text} (manual section 11.6).  Floor: policy.  Sorted by name. */
 #include "policy/expand/expand_priv.h"
 
+#include "base/name_table.h"
 #include "base/timeutil.h"
 
 static const struct exp_op ops[] = {
@@ -65,19 +66,7 @@ static const struct exp_op ops[] = {
 };
 
 static const struct exp_op *find_op(struct str name) {
-  size_t lo = 0, hi = ARRAY_SIZE(ops);
-  while (lo < hi) {
-    size_t mid = (lo + hi) / 2;
-    struct str key = str_c(ops[mid].name);
-    int c = memcmp(name.p, key.p, MIN(name.n, key.n));
-    if (c == 0) c = (name.n > key.n) - (name.n < key.n);
-    if (c == 0) return &ops[mid];
-    if (c < 0)
-      hi = mid;
-    else
-      lo = mid + 1;
-  }
-  return NULL;
+  return NAME_FIND(ops, ARRAY_SIZE(ops), name);
 }
 
 static const struct exp_op quote_lookup = {"quote_", exp_op_quote_lookup, 0, "quote for a lookup type"};
@@ -134,7 +123,7 @@ bool exp_op_time_eval(struct expand_ctx *x, struct strbuf *out, struct str arg, 
   if (!arg.n || ch_isdigit(arg.p[arg.n - 1]) || !time_parse_interval(arg, false, &sec))
     return exp_fail(x, "string \"%s\" is not an Exim time interval in \"time_eval\" operator", arg.p);
   if (is_tainted(arg.p)) strbuf_taint(out);
-  strbuf_addf(out, "%lld", (long long)sec);
+  strbuf_add_int(out, sec);
   return true;
 }
 

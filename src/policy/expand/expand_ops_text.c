@@ -27,7 +27,7 @@ bool exp_op_case(OP_ARGS) {
 }
 
 bool exp_op_strlen(OP_ARGS) {
-  strbuf_addf(out, "%zu", arg.n);
+  strbuf_add_int(out, (int64_t)arg.n);
   return true;
 }
 
@@ -228,7 +228,7 @@ bool exp_op_listcount(OP_ARGS) {
   int sep = 0;
   size_t n = 0;
   while (list_next(x->a, &pos, &sep)) n++;
-  strbuf_addf(out, "%zu", n);
+  strbuf_add_int(out, (int64_t)n);
   return true;
 }
 

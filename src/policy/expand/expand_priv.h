@@ -25,8 +25,8 @@ MUST_CHECK bool exp_walk(struct parse *ps, struct strbuf *out, bool in_braces);
 /* ps->s stands on '{': expand its inside, go behind the '}'.  *ret is "" when skipping. */
 MUST_CHECK bool exp_brace(struct parse *ps, const char **ret);
 void exp_skip_space(struct parse *ps);
-/* Letters, digits, underscores and the extra characters given. */
-struct str exp_read_name(struct parse *ps, const char *extra);
+/* Letters, digits, underscores and the extra character (0 none). */
+struct str exp_read_name(struct parse *ps, char extra);
 /* min..max arguments in braces, then '}' when want_close.  *ret_n of them. */
 MUST_CHECK bool exp_args(struct parse *ps, const char *name, int min, int max, bool want_close, const char **args,
                          int *ret_n);

@@ -10,6 +10,7 @@
 
 #include "address.h"
 #include "base/buildinfo.h"
+#include "base/name_table.h"
 #include "base/timeutil.h"
 #include "conn.h"
 #include "message.h"
@@ -33,7 +34,11 @@ static const char *str_at(const void *base, size_t at) {
   return base ? *(const char *const *)((const char *)base + at) : NULL;
 }
 
-static const char *number(struct expand_ctx *x, int64_t n) { return arena_printf(x->a, "%lld", (long long)n); }
+static const char *number(struct expand_ctx *x, int64_t n) {
+  struct strbuf b = strbuf_new(x->a);
+  strbuf_add_int(&b, n);
+  return b.p;
+}
 
 static const char *get_text(struct expand_ctx *x UNUSED, const struct var *v) { return v->text; }
 static const char *get_ctx(struct expand_ctx *x, const struct var *v) { return str_at(x, v->at); }
@@ -627,19 +632,7 @@ static const struct var vars[] = {
 };
 
 static const struct var *find_var(struct str name) {
-  size_t lo = 0, hi = ARRAY_SIZE(vars);
-  while (lo < hi) {
-    size_t mid = (lo + hi) / 2;
-    struct str key = str_c(vars[mid].name);
-    int c = memcmp(name.p, key.p, MIN(name.n, key.n));
-    if (c == 0) c = (name.n > key.n) - (name.n < key.n);
-    if (c == 0) return &vars[mid];
-    if (c < 0)
-      hi = mid;
-    else
-      lo = mid + 1;
-  }
-  return NULL;
+  return NAME_FIND(vars, ARRAY_SIZE(vars), name);
 }
 
 /* ---- families of names ---- */
