@@ -45,12 +45,29 @@ int str_cmpic(struct str a, struct str b) {
   return d != 0 ? d : (a.n > b.n) - (a.n < b.n);
 }
 
+/* Most such comparisons fail at the first byte: b is not measured before. */
 bool str_eq_c(struct str a, const char *b) {
-  return str_eq(a, str_c(b));
+  if (!b) {
+    return a.n == 0;
+  }
+  for (size_t i = 0; i < a.n; i++) {
+    if (a.p[i] != b[i] || b[i] == 0) {
+      return false;
+    }
+  }
+  return b[a.n] == 0;
 }
 
 bool str_eqic_c(struct str a, const char *b) {
-  return str_eqic(a, str_c(b));
+  if (!b) {
+    return a.n == 0;
+  }
+  for (size_t i = 0; i < a.n; i++) {
+    if (ch_lower(a.p[i]) != ch_lower(b[i]) || b[i] == 0) {
+      return false;
+    }
+  }
+  return b[a.n] == 0;
 }
 
 bool str_starts(struct str s, struct str prefix) {

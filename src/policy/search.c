@@ -230,10 +230,11 @@ static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, 
                              const char *key, struct lookup_result *ret) {
   const struct lookup_driver *d = t->driver;
   if (*key == '\0' && !(d->flags & (LOOKUP_QUERY | LOOKUP_ABSFILEQUERY))) return OUTCOME_FAIL;
-  const char *cache_key = arena_printf(x->a, "%s\n%s\n%s\n%s", d->name, o->rest ? o->rest : "", file ? file : "", key);
-  const struct tree_node *n = o->no_read || x->no_lookups_cached ? NULL : tree_find(&service.results, cache_key);
+  struct strbuf cache_key = strbuf_new(x->a);
+  strbuf_addl(&cache_key, d->name, "\n", o->rest ? o->rest : "", "\n", file ? file : "", "\n", key, NULL);
+  const struct tree_node *n = o->no_read || x->no_lookups_cached ? NULL : tree_find(&service.results, cache_key.p);
   const struct result *cached = n ? n->data : NULL;
-  if (cached && cached->expires_ms > time_mono_ms()) {
+  if (cached && (cached->expires_ms == INT64_MAX || cached->expires_ms > time_mono_ms())) {
     DEBUG(D_LOOKUP) debug_printf("cached data used for lookup of %s%s%s\n", key, file ? "\n  in " : "", file ? file : "");
     ret->data = cached->data ? arena_strdup(x->a, cached->data) : NULL;
     return cached->found ? OUTCOME_OK : OUTCOME_FAIL;
@@ -248,7 +249,7 @@ static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, 
   DEBUG(D_LOOKUP) debug_printf("%s lookup of %s: %s\n", d->name, key, got == OUTCOME_OK ? "found" : got == OUTCOME_FAIL ? "failed" : "deferred");
   bool keep = (got == OUTCOME_OK || got == OUTCOME_FAIL) && !ret->no_cache && !o->no_write && !(d->flags & LOOKUP_NO_CACHE);
   if (ret->forget_all) drop_results();
-  if (keep) keep_result(cache_key, got == OUTCOME_OK, ret);
+  if (keep) keep_result(cache_key.p, got == OUTCOME_OK, ret);
   return got;
 }
 
