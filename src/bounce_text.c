@@ -23,13 +23,13 @@ static const char *read_text(struct report *r, const char *option, const char *f
   char *text;
   size_t n;
   const char *name = expand_option(r->x, option, file);
-  if (!name) {
-    if (!r->x->forced_fail) complain(option, file, r->x->error ? r->x->error : "expansion failed");
-    return NULL;
-  }
-  if (!*name) return NULL;
-  if (expand_taint_refused(r->x, name, option)) {
-    complain(option, file, r->x->error);
+  if (!name && r->x->forced_fail) return NULL;
+  const char *trouble = !name || !*name ? "Failed to expand" : *name != '/' ? "is not absolute after expansion"
+                        : is_tainted(name) ? "is not untainted after expansion" : NULL;
+  if (trouble) {
+    const unsigned dest = LOG_MAIN | LOG_PANIC | LOG_MULTILINE; /* for the empty line behind it, which deployed log readers know */
+    if (!name || !*name) log_write(LS_ALWAYS, dest, "%s %s: '%s'\n\n", trouble, option, log_escape(r->a, str_c(file)));
+    else log_write(LS_ALWAYS, dest, "%s %s: '%s'\n\n", option, trouble, log_escape(r->a, str_c(name)));
     return NULL;
   }
   int fd = sys_open(name, O_RDONLY | O_NONBLOCK, 0);

@@ -183,11 +183,12 @@ static void end_recipients(struct deliver_run *run, enum filter_end end, const c
   }
 }
 
-/* A transport that is not configured is the administrator's to mend: said at once, to the panic log too. */
+/* A transport that is not configured is the administrator's to mend: said at once in the panic log; the main log gets it as it
+ * gets every deferred address. */
 static void report_missing_transports(struct deliver_run *run) {
   for (const struct address *addr = run->fresh; addr; addr = addr->next)
     if ((addr->is_file || addr->is_pipe || addr->is_reply) && !addr->transport)
-      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "== %s", deliver_log_deferred(run->a, run->m, addr));
+      log_write(LS_ALWAYS, LOG_PANIC, "== %s", deliver_log_deferred(run->a, run->m, addr));
 }
 
 static void set_vars(struct deliver_run *run, const struct filter_result *r) {

@@ -414,7 +414,7 @@ static int test_list(struct run *r, const char *text, struct verify_seen *seen)
   int status = 0;
   for (struct str rest = str_c(text); rest.n > 0;) {
     size_t n = MIN(rfc5322_find_address_end(rest), rest.n);
-    struct str one = str_trim(str_n(rest.p, n));
+    struct str one = rfc5322_trim(str_n(rest.p, n));
     int rc = one.n ? test_one(r, str_dup(r->a, one), seen) : 0;
     status = MAX(status, rc);
     rest = n < rest.n ? str_n(rest.p + n + 1, rest.n - n - 1) : STR("");
@@ -435,7 +435,7 @@ static int do_test_addresses(struct run *r)
     printf("> ");
     const char *line = cmd_read_line(&in, r->a);
     if (!line) break;
-    struct str s = str_trim(str_c(line));
+    struct str s = rfc5322_trim(str_c(line));
     int rc = test_list(r, str_dup(r->a, s), &seen);
     if (rc > status) status = rc;
   }

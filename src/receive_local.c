@@ -178,7 +178,7 @@ static bool mail_sender(struct submission *s, const char *subject, const char *w
   int status = 1;
   if (sys_write_all(fd, b.p, b.n) == 0 && lseek(fd, 0, SEEK_SET) == 0) {
     const char *to[] = {s->m->sender};
-    struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true, .bounce_of = s->m->id,
+    struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true, .bounce_of = *s->m->id ? s->m->id : NULL,
                             .error_handling = ERRORS_SENDER, .fd = fd, .queue_only = s->o->queue_only,
                             .delivery_none = s->o->delivery_none};
     struct conn caller = *s->c;
@@ -244,7 +244,7 @@ static void add_recipient_text(struct submission *s, struct str text, bool into_
 static void add_address_list(struct submission *s, struct str list, bool into_nonrecipients) {
   while (list.n > 0) {
     size_t n = rfc5322_find_address_end(list);
-    struct str one = str_trim(str_n(list.p, n));
+    struct str one = rfc5322_trim(str_n(list.p, n));
     if (one.n > 0) add_recipient_text(s, one, into_nonrecipients);
     if (n >= list.n) break;
     list = str_n(list.p + n + 1, list.n - n - 1);

@@ -332,7 +332,7 @@ static enum outcome print_verified(struct expand_ctx *x, const char *text, bool 
 enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_test, bool is_recipient, struct verify_seen *seen) {
   const char *err = NULL;
   size_t domain = 0;
-  struct str s = str_trim(str_c(address));
+  struct str s = rfc5322_trim(str_c(address));
   if (s.n == 0) return OUTCOME_OK;
   struct addr_opts o = {.allow_domain_literal = x->cfg->o.allow_domain_literals, .allow_utf8 = x->cfg->o.allow_utf8_domains};
   const char *text = rfc5322_extract_address(x->a, s, o, &domain, &err);

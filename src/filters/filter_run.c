@@ -253,7 +253,7 @@ static bool write_log(struct filter_run *f, const char *text) {
     /* Written by the owner of the filter with his own rights: his file names, tainted or not, reach nothing that he could not. */
     f->log_fd = sys_open(f->log_path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, (mode_t)f->log_mode);
     if (f->log_fd < 0)
-      return filter_broken(f, true, "failed to open filter log file \"%s\": %s (euid=%ld egid=%ld)", f->log_path, strerror(-f->log_fd),
+      return filter_broken(f, false, "failed to open filter log file \"%s\": %s (euid=%ld egid=%ld)", f->log_path, strerror(-f->log_fd),
                            (long)geteuid(), (long)getegid());
   }
   int rc = sys_write_all(f->log_fd, text, strlen(text));

@@ -301,11 +301,19 @@ size_t rfc5322_find_address_end(struct str s) {
   return s.n;
 }
 
+struct str rfc5322_trim(struct str item) {
+  item = str_ltrim(item);
+  struct str cut = str_rtrim(item);
+  size_t slashes = 0;
+  while (slashes < cut.n && cut.p[cut.n - 1 - slashes] == '\\') slashes++;
+  return slashes % 2 && cut.n < item.n ? str_n(cut.p, cut.n + 1) : cut;
+}
+
 struct str rfc5322_strip_group(struct str item) {
   size_t colon = str_index(item, ':');
   bool is_group = colon < item.n && !memchr(item.p, '"', colon) && !memchr(item.p, '<', colon) && !memchr(item.p, '@', colon);
   if (is_group) item = str_n(item.p + colon + 1, item.n - colon - 1);
-  item = str_trim(item);
+  item = rfc5322_trim(item);
   while (item.n && item.p[item.n - 1] == ';') item = str_rtrim(str_n(item.p, item.n - 1));
   return item;
 }

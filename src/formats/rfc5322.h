@@ -27,6 +27,9 @@ const char *rfc5322_extract_address(struct arena *a, struct str s, struct addr_o
 /* Length of the first address of a comma-separated list (up to the comma or the end; groups handled: "name:" skipped, ";" ends). */
 size_t rfc5322_find_address_end(struct str s);
 
+/* White space around an address taken off, but not the space that a backslash keeps at the end of a local part. */
+struct str rfc5322_trim(struct str item);
+
 /* One item of a list without a group name in front ("name:") and the semicolon that closes a group, trimmed. */
 struct str rfc5322_strip_group(struct str item);
 

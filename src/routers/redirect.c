@@ -135,7 +135,7 @@ static enum route_result get_text(struct redirect_run *run, struct str *ret) {
   }
   while (ch_isspace(*s)) s++;
   if (*s != '/') return redirect_defer(run, 0, arena_printf(x->a, "\"%s\" is not an absolute path", s));
-  if (expand_taint_refused(x, s, "filename for \"file\" option")) return redirect_defer(run, ERRNO_TAINT, x->error);
+  if (expand_taint_refused(x, s, "file read")) return redirect_defer(run, ERRNO_TAINT, arena_printf(x->a, "%s\n", x->error));
   uid_t uid;
   gid_t gid;
   enum route_result res = file_user(run, &uid, &gid);

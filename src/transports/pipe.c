@@ -348,16 +348,6 @@ static const struct {
   {127, "unable to exec or command does not exist"},
 };
 
-static const char *command_text(struct pipe_job *j) {
-  struct strbuf b = strbuf_new(j->d->arena);
-  for (size_t i = 0; i < j->argv.n && j->argv.v[i]; i++) {
-    const char *w = j->argv.v[i];
-    bool quote = strpbrk(w, " \t\n") != NULL;
-    strbuf_addl(&b, " ", quote ? "\"" : "", w, quote ? "\"" : "", NULL);
-  }
-  return b.p;
-}
-
 static bool is_temporary(struct pipe_job *j, int code) {
   const char *list = j->ob->temp_errors, *item;
   int sep = -':', v;
@@ -374,7 +364,7 @@ static void judge_code(struct pipe_job *j, int code) {
   strbuf_addf(&b, "Child process of %s transport returned %d", j->d->transport->name, code);
   for (size_t i = 0; i < ARRAY_SIZE(exit_meanings); i++)
     if (exit_meanings[i].code == code) strbuf_addf(&b, " (could mean %s)", exit_meanings[i].text);
-  strbuf_addl(&b, " from command:", command_text(j), NULL);
+  strbuf_addl(&b, " from command: ", (const char *)j->argv.v[0], NULL); /* arguments may be secrets */
   bool temporary = !j->ob->return_output && is_temporary(j, code);
   set_result(j, temporary ? OUTCOME_DEFER : OUTCOME_FAIL, temporary ? 0 : ERRNO_PIPEFAIL, b.p);
 }

@@ -65,7 +65,7 @@ static void test_commands(void **state) {
     {"all input read", "/bin/sh -c 'test `wc -c` -gt 220000'", NULL, NULL, OUTCOME_OK, NULL},
     {"input not read", "/bin/true", NULL, NULL, OUTCOME_OK, NULL},
     {"talks while reading", "/bin/cat", "max_output", "1M", OUTCOME_OK, NULL},
-    {"exit code", "/bin/sh -c 'exit 99'", NULL, NULL, OUTCOME_FAIL, "Child process of t1 transport returned 99 from command: /bin/sh -c \"exit 99\""},
+    {"exit code", "/bin/sh -c 'exit 99'", NULL, NULL, OUTCOME_FAIL, "Child process of t1 transport returned 99 from command: /bin/sh"},
     {"temporary", "/bin/sh -c 'exit 75'", NULL, NULL, OUTCOME_DEFER, "returned 75 (could mean temporary error) from command"},
     {"temporary by list", "/bin/sh -c 'exit 9'", "temp_errors", "*", OUTCOME_DEFER, "returned 9"},
     {"ignored", "/bin/sh -c 'exit 9'", "ignore_status", "true", OUTCOME_OK, NULL},

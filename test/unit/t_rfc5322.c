@@ -116,6 +116,8 @@ static void quotes_local_parts(void **state) {
   static const char *const rows[][2] = {{"abc", "abc"}, {"a b", "\"a b\""}, {"a\"b", "\"a\\\"b\""}, {".a", "\".a\""},
                                         {"a..b", "a..b"}, {"a.", "\"a.\""}, {"a.b", "a.b"}, {"", "\"\""}, {"a@b", "\"a@b\""}};
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) CHECK_STR(rows[i][0], addr_quote_local_part(a, str_c(rows[i][0])), rows[i][1]);
+  CHECK_INT("a space that is kept", rfc5322_trim(STR(" a\\  ")).n, 3);
+  CHECK_INT("a backslash that is kept", rfc5322_trim(STR(" a\\\\  ")).n, 3);
   static const char *const quoted[][2] = {{"abc", "abc"}, {"\"a b\"", "a b"}, {"\"a\\\"b\"", "a\"b"}, {"a\\b", "ab"}, {"\"a\".b", "a.b"},
                                           {"\"\"", ""}, {"a\\", "a\\"}};
   for (size_t i = 0; i < ARRAY_SIZE(quoted); i++)
