@@ -137,6 +137,76 @@ my @SINGLE = (
   ['log', 'prvs=user/0123456789@x', 'prvs=user/xxxxxxxxxx@x'],
   ['log', 'creating /tmp/rQ1/test/m.lock.myhost.harness.test.6a036c14.00004e25 failed',
     'creating TESTSUITE/m.lock.test.ex.dddddddd.pppppppp failed'],
+  # dates and durations, more
+  ['log', 'Logwrite "2026-11-23 19:10:12 x"', 'Logwrite "1999-03-02 09:44:33 x"'],
+  ['mail', 'Datum: lun., 23 novembre 2026 19:10:12 +0100', "Datum: dim., 10 f\xE9vr 2019 20:05:49 +0000"],
+  ['stdout', '23-Nov-2026 19:10:12 -0500, x', '07-Mar-2000 12:21:52 +0100, x'],
+  ['log', 'first failed=100 last try=200 next try=800', 'first failed=dddd last try=dddd next try=+600'],
+  ['stdout', 'Exim statistics from 2026-11-23 19:10:12 to 2026-11-23 19:11:12', 'Exim statistics from <time> to <time>'],
+  ['stdout', 'seconds 23:10 are no date', 'seconds 23:10 are no date'],
+  ['stderr', '19:10:12 777 x', '01:01:01 p1234 x'],
+  ['stderr', '19:10:12.345 x', '01:01:01 x'],
+  # wordings of systems and libraries
+  ['log', 'the address is not a base 62 number', 'the address is not a base 36/62 number'],
+  ['log', 'forced fail after 3 seconds', 'forced fail after d seconds'],
+  ['stdout', 'Failed to open DB file /tmp/rQ1/test/spool/db/retry', 'Failed to open hintsdb file TESTSUITE/spool/db/retry'],
+  ['log', 'random@h.ex myhost.test.ex-1795461012-testing', 'random@h.ex myhost.test.ex-dddddddd-testing'],
+  ['stderr', 'fd_write=7 fd_read=8', 'fd_write=dddd fd_read=dddd'],
+  ['log', 'could not connect to /s: Connection reset by peer', 'could not connect to /s: Connection refused'],
+  ['log', 'x: No such file: while opening named pipe', 'x: Error: while opening named pipe'],
+  ['log', 'Operation timed out', 'Connection timed out'],
+  ['log', 'errno=111 x', 'errno=dd x'],
+  ['log', 'm is not a regular file', 'm not a regular file or too many links'],
+  ['log', 'm has too many links (2)', 'm not a regular file or too many links'],
+  ['log', 'Arg list too long', 'Argument list too long'],
+  ['log', 'Permission denied (13)', 'Permission denied (13)'],
+  # retry keys
+  ['stdout', '  T:a@b -22 77 text', '  T:a@b -22 xxxx text'],
+  ['stdout', 'helo/ehlo h:1224 x', 'helo/ehlo h:PORT_S x'],
+  ['stdout', 'Transport: h [127.0.0.1]:1224 error 1', 'Transport: h [127.0.0.1]:PORT_S error 1'],
+  ['stdout', '  T:a@b -46 77 text', '  T:a@b -46 77 text'],
+  # users and numbers
+  ['stdout', 'name="Probe User"', 'name=CALLER_GECOS'],
+  ['mail', 'From: eximtest@h', 'From: EXIMUSER@h'],
+  ['log', 'uid=4294967295 gid=4294967295', 'uid=-1 gid=-1'],
+  ['log', 'child 777 and Process 777', 'child p1234 and Process p1234'],
+  ['log', 'x Ci=777 y', 'x Ci=p1234 y'],
+  ['stdout', 'test-mail/temp.777.h', 'test-mail/temp.pppp.h'],
+  ['stderr', '4002 LOG: MAIN', 'LOG: MAIN'],
+  ['stderr', 'connection_id: abc', 'connection_id: conn1111'],
+  ['log', 'waiting for 1 (777)', 'waiting for 1 (pppp)'],
+  # sizes
+  ['log', ',S is 312', ',S is ddddd'],
+  ['stdout', 'MAIL FROM:<a@b> SIZE=1312', 'MAIL FROM:<a@b> SIZE=ssss'],
+  ['log', 'MAIL FROM:<a@b> SIZE=1312', 'MAIL FROM:<a@b> SIZE=1312'],
+  ['stderr', 'message size = 312 x', 'message size = sss x'],
+  ['log', 'space=1000 inodes=1000', 'space=xxxxx inodes=xxxxx'],
+  ['stdout', 'Received     3KB 4', 'Received     nnn 4'],
+  ['stdout', '-received_time_usec .123456', '-received_time_usec .uuuuuu'],
+  ['stdout', '-received_time_complete 1795461012.123456', '-received_time_complete tttt.uuuuuu'],
+  # mailboxes, listings, descriptors
+  ['stdout', 'renamed tmp/1795461012.H1P2.h as new/1795461012.H1P2.h', 'renamed tmp/MAILDIR as new/MAILDIR'],
+  ['stdout', '-rw-r-----.  1 a  b   312 x', '-rw-r----- 1 a b 312 x'],
+  ['stdout', 'max fd = 12', 'max fd = dddd'],
+  ['stdout', '  0 opt=0 status=8000 RDONLY', '  0 opt=0 STATUS'],
+  # ports and connections
+  ['stdout', 'Connection request from [::1]', 'Connection request from [ipv6]'],
+  ['stdout', 'Connection request from [127.0.0.1] port 40000', 'Connection request from [127.0.0.1] port 10001'],
+  ['mail', 'received-port: 1225', 'received-port: PORT_D'],
+  ['log', '== a@b T=t [127.0.0.1]:1225 x', '== a@b T=t [127.0.0.1]:PORT_D x'],
+  # TLS, more
+  ['log', 'Certificate is required.', 'The peer did not send any certificate.'],
+  ['log', 'TLS error on connection from h (gnutls_handshake): timed out', 'TLS error on connection from h (tls lib accept fn): timed out'],
+  ['log', 'TLS session: (gnutls_handshake): timed out', 'TLS session: (tls lib connect fn): timed out'],
+  ['log', '(gnutls_handshake): No common application protocol could be negotiated.', '(tls lib connect): error: <<ALPN>>'],
+  ['log', 'X=TLS1.3:TLS_CHACHA20_POLY1305_SHA256:256', 'X=TLS1.x:ke-RSA-AES256-SHAnnn:xxx'],
+  # dropped, more
+  ['stdout', 'tls_resumption_hosts = *', undef],
+  ['log', '2026-11-23 19:10:12 Berkeley DB error: x', undef],
+  ['mail', 'X-Exim-Diagnostic: x', undef],
+  ['stderr', '>>> host in hosts_proxy? no', undef],
+  ['stderr', 'DKIM: no signatures', undef],
+  ['stderr', '>>> host in hosts_avoid_tls? no', '>>> host in hosts_avoid_tls? no'],
   # behaviour that must stay visible
   ['log', '** a@b R=r T=t: Unrouteable address', '** a@b R=r T=t: Unrouteable address'],
   ['stdout', '550 5.1.1 no such user', '550 5.1.1 no such user'],
@@ -169,6 +239,22 @@ check_lines(fresh(want_old_ids => 1), 'log', 'old 1vPabc-0005Xy-Ab', 'old 10HmaX
 check_lines(fresh(custom => 'loopback'), 'stdout', 'h [::1] [127.0.0.1]', 'h [IP_LOOPBACK_ADDR] [127.0.0.1]');
 check_lines(fresh(custom => 'timeout_errno'), 'log', 'host deferral x errno <110> y', 'host deferral x errno <EEE> y');
 check_lines(fresh(no_munge => 1), 'stdout', '2026-11-23 19:10:12 x', '2026-11-23 19:10:12 x');
+
+check_lines(fresh(custom => 'sync_check_data'), 'log', 'SMTP protocol synchronization error (x): next input="12345678 and more', 'SMTP protocol synchronization error (x): next input="1234567<suppressed>');
+check_lines(fresh(custom => 'scanfile_size'), 'stdout', 'Content-length: 312', 'Content-length: ddd');
+check_lines(fresh(custom => 'delay_1500'), 'stderr', 'x 1523 msec', 'x ssss msec');
+check_lines(fresh(custom => 'optional_config'), 'stdout', 'tls_sni = ', undef);
+check_lines(fresh(custom => 'optional_config'), 'stdout', 'port = smtp', 'port = smtp');
+check('optional_dsn_info', fresh(custom => 'optional_dsn_info')->munge_text('test-mail/x', "Remote-MTA: X-ip; [10.0.0.1]\n more\nTo: x\n"), "To: x\n");
+check('gnutls_bad_clientcert', fresh(custom => 'gnutls_bad_clientcert')->munge_text('test-stdout', "Succeeded in starting TLS\n"),
+  "A TLS fatal alert has been received.\nFailed to start TLS\n");
+check_lines(fresh(custom => 'gnutls_unexpected'), 'log', 'x: The TLS connection was non-properly terminated.', 'x: A TLS packet with unexpected length was received.');
+check_lines(fresh(is_ipv6_case => 1), 'log', 'listening for SMTP on port 1225 (IPv6 and IPv4)', 'listening for SMTP on port PORT_D (IPv6 and IPv4)');
+check_lines(fresh(port_dynamic => 2000), 'stdout', 'Connecting to 127.0.0.1 port 2000 x', 'Connecting to 127.0.0.1 port <dynamic port> x');
+check('filter test headings', fresh(want_rmfiltertest => 1)->munge_text('test-stdout', "Testing Exim filter file \"x\"\n\nSender    = a\nx\n"), "Sender    = a\nx\n");
+check('a question with its elements', fresh()->munge_text('test-stderr', ">>> host in pipelining_connect_advertise_hosts?\n>>>  list element: *\n>>> x\n"), ">>> x\n");
+check('directory sizes', fresh()->munge_text('test-stderr', "check_dir_size: b\ncheck_dir_size: a\nx\n"),
+  "MUNGED: the check_dir_size lines have been sorted to ensure consistency\ncheck_dir_size: a\ncheck_dir_size: b\nx\n");
 
 # A maildirsize file, and names of messages in a maildir.
 check('maildirsize', fresh()->munge_text('test-mail/x/maildirsize', "100S,20C\n312 1\n-312 -1\n"), "100S,20C\nddd d\nddd d\n");
