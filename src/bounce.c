@@ -161,6 +161,8 @@ static void report_date_headers(struct report *r) {
   const struct config *cfg = r->old->cfg;
   const char *mid = arena_printf(a, "Message-Id: <E%s@%s>\n", r->m->id, cfg->primary_hostname);
   message_add_header(r->m, 'I', mid, strlen(mid));
+  r->m->message_id_header = arena_printf(r->m->arena, "E%s@%s", r->m->id, cfg->primary_hostname);
+  r->m->message_id_made = true;
   char buf[64];
   struct time_opts o = {.utc = cfg->o.timezone && strcmpic(cfg->o.timezone, "utc") == 0};
   report_header(r, arena_printf(a, "Date: %s\n", time_format(time_now(), TIME_FULL, o, buf, sizeof(buf))));

@@ -97,6 +97,7 @@ struct conn {
   bool tls_ok_for_helo_required;
   unsigned rcpt_count_session;
   int messages_received;         /* on this connection */
+  unsigned load_looks;           /* harness: looks at the load average */
   int count_at_start;            /* $smtp_count_at_connection_start */
   int nonmail_count, synprot_errors, unknown_commands;
   struct vec command_names;      /* const char *: for C=EHLO,QUIT in logs */

@@ -118,13 +118,14 @@ static void failed(struct deliver_run *run, struct address *addr) {
 
 static void deferred(struct deliver_run *run, struct address *addr) {
   const char *line = deliver_log_deferred(run->a, run->m, addr);
+  bool is_queued = addr->basic_errno == ERRNO_QUEUE_DOMAIN;
   bool is_retry = addr->basic_errno == ERRNO_RRETRY || addr->basic_errno == ERRNO_LRETRY || addr->basic_errno == ERRNO_HRETRY;
   if (run->o->first_pass && addr->basic_errno == ERRNO_LOCAL_ONLY) { /* nothing happened: its turn is the second pass */
     list_push(&run->defer, addr);
     return;
   }
   if (!is_retry) raise_deferred(run, addr);
-  log_write(is_retry ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN | (addr->is_misconfigured ? LOG_PANIC : 0u), "== %s", line);
+  log_write(is_retry || is_queued ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN | (addr->is_misconfigured ? LOG_PANIC : 0u), "== %s", line);
   if (run->msglog_fd >= 0 && (!is_retry || run->m->deliver_firsttime)) log_msglog(run->msglog_fd, "%s", line);
   if (addr->special_action == SPECIAL_FREEZE) {
     run->freeze = true;
@@ -606,7 +607,10 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
     return DELIVER_NOT_ATTEMPTED;
   }
   process_info_set("delivering %s", id);
-  DEBUG(D_V | D_DELIVER) debug_printf("delivering %s\n", id);
+  DEBUG(D_V | D_DELIVER) {
+    if (o->queue_run_pid) debug_printf("delivering %s (queue run pid %d)\n", id, (int)o->queue_run_pid);
+    else debug_printf("delivering %s\n", id);
+  }
   log_set_message_id(id);
   enum deliver_result result = DELIVER_NOT_ATTEMPTED;
   struct message *m = NULL;

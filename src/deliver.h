@@ -15,6 +15,7 @@ struct deliver_opts {
   bool give_up;         /* -Mg */
   const char *cancelled_by; /* with give_up: login for the log line, NULL none */
   bool in_queue_run;
+  pid_t queue_run_pid;  /* of the process that walks over the queue, 0: none */
   bool local_only;      /* -ql */
   bool hold_smtp;       /* remote addresses are routed and wait for a queue run */
   bool first_pass;      /* -qq: remote addresses are routed and noted as waiting for their hosts, not sent */

@@ -141,9 +141,9 @@ static bool must_wait(struct deliver_run *run, struct hints_db *db, const char *
   return !retry_ultimate_address_timeout(&run->x, *key + 2, addr->domain, &r, now);
 }
 
-/* Take out the addresses whose routing must not be tried yet. */
+/* Take out the addresses whose routing must not be tried yet; they are told of in the order of the message. */
 static struct address *check_retry_times(struct deliver_run *run, struct address *todo) {
-  struct address *keep = NULL, **tail = &keep, *late = NULL, **late_tail = &late;
+  struct address *keep = NULL, **tail = &keep, *late = NULL;
   struct hints_db *db = hints_open(run->cfg->spool_directory, "retry", false);
   time_t now = time_sec();
   for (struct address *addr = todo, *next; addr; addr = next) {
@@ -159,9 +159,12 @@ static struct address *check_retry_times(struct deliver_run *run, struct address
       addr->domain_retry_key = addr->address_retry_key = NULL;
     }
     if (db && sender_key && !wait) retry_add_item(run->a, addr, sender_key, NULL, RETRY_DELETE);
-    struct address ***where = wait ? &late_tail : &tail;
-    **where = addr;
-    *where = &addr->next;
+    if (wait) {
+      list_push(&late, addr);
+      continue;
+    }
+    *tail = addr;
+    tail = &addr->next;
   }
   if (db) hints_close(db);
   for (struct address *addr = late, *next; addr; addr = next) {

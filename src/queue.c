@@ -87,6 +87,7 @@ static void one_pass(const struct config *cfg, const struct queue_run_opts *o, b
   struct arena *a = arena_new("queue_run");
   struct deliver_opts d = deliver_opts_of(o);
   d.first_pass = first_pass;
+  d.queue_run_pid = getpid();
   struct str ages = str_c(o->ages);
   bool is_selection = o->start_id || o->match_sender || o->match_recipient;
   bool had_first = !o->match_sender && !o->match_recipient;

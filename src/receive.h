@@ -55,7 +55,7 @@ struct submit_opts {
   const char *bounce_of;         /* internal submissions */
   bool is_bounce_machine;
   int fd;
-  /* -bf: looks at the complete message instead of storing it; no ACL runs, nothing is logged, no spool file stays.  NULL: an ordinary submission. */
+  /* -bf, -bem: looks at the complete message instead of storing it; no ACL runs, nothing is logged, no spool file stays.  NULL: an ordinary submission. */
   void (*examine)(void *ctx, struct message *m, struct expand_ctx *x, const char *from_line_sender, bool had_headers);
   void *examine_ctx;
 };
@@ -63,7 +63,7 @@ int receive_submission(struct conn *c, const struct submit_opts *o);
 
 /* Hand an accepted message to delivery as asked (-odi foreground, -odq not, else queue manager or a forked child). */
 /* queue_only_load: is the load too high for deliveries now? */
-bool receive_load_is_high(const struct config *cfg, double *ret_load);
+bool receive_load_is_high(struct conn *c, double *ret_load);
 void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only);
 
 #endif

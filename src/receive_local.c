@@ -411,7 +411,7 @@ static int run(struct submission *s) {
                (s->c->cfg->o.queue_only && !s->o->delivery_foreground);
   if (s->m->queue_only_policy || s->m->hold_smtp) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: queued by ACL");
   double load;
-  if (!queue && receive_load_is_high(s->c->cfg, &load)) {
+  if (!queue && receive_load_is_high(s->c, &load)) {
     queue = true;
     log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: load average %.2f", load);
   }

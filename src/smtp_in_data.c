@@ -308,7 +308,7 @@ static bool must_queue(struct smtp_session *s, const char **ret_reason) {
     return true;
   }
   double load = s->load_at_queueing;
-  if (load <= 0 && !receive_load_is_high(s->c->cfg, &load)) return false;
+  if (load <= 0 && !receive_load_is_high(s->c, &load)) return false;
   if (o->queue_only_load_latch) s->load_at_queueing = load;
   *ret_reason = arena_printf(s->tmp, "load average %.2f", load);
   return true;
