@@ -50,7 +50,7 @@ enum route_result route_bool(struct route_ctx *rc, struct router *r, struct addr
                                  rc->x->error ? rc->x->error : "");
     return ROUTE_DEFER;
   }
-  if (!*s || strcmpic(s, "no") == 0 || strcmpic(s, "false") == 0 || strcmp(s, "0") == 0) {
+  if (text_means_no(s)) {
     *ret = false;
   } else if (strcmpic(s, "yes") == 0 || strcmpic(s, "true") == 0 || strcmp(s, "1") == 0) {
     *ret = true;

@@ -28,7 +28,7 @@ static bool is_offerable(struct smtp_session *s, const struct auth_instance *i) 
   DEBUG(D_AUTH) debug_printf("Evaluating advertise_condition for %s %s athenticator\n", i->name, i->o.public_name);
   if (!condition) return true;
   const char *r = expand_string(&s->x, condition);
-  if (r) return *r && strcmp(r, "0") != 0 && strcmpic(r, "no") != 0 && strcmpic(r, "false") != 0;
+  if (r) return !text_means_no(r);
   if (!s->x.forced_fail && !s->x.lookup_deferred)
     log_write(LS_ALWAYS, LOG_MAIN, "failed to expand condition \"%s\" for %s authenticator: %s", condition, i->name, s->x.error);
   return false;
@@ -243,7 +243,7 @@ void smtp_auth_end(struct smtp_session *s) {
 
 static bool mail_condition_holds(struct smtp_session *s) {
   const char *r = expand_string(&s->x, s->auth_mail_condition);
-  return r && *r && strcmp(r, "0") != 0 && strcmpic(r, "no") != 0 && strcmpic(r, "false") != 0;
+  return r && !text_means_no(r);
 }
 
 bool smtp_auth_sender(struct smtp_session *s, const char *value) {

@@ -79,7 +79,6 @@ const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct
     .crl = file_option(&e, "tls_crl", o->tls_crl),
     .verify_certificates = file_option(&e, "tls_verify_certificates", o->tls_verify_certificates),
     .dhparam = file_option(&e, "tls_dhparam", o->tls_dhparam),
-    .eccurve = option_value(&e, "tls_eccurve", o->tls_eccurve),
     .ciphers = option_value(&e, "tls_require_ciphers", o->tls_require_ciphers),
     .alpn = option_value(&e, "tls_alpn", o->tls_alpn),
     .own_name = x->cfg->primary_hostname,
@@ -93,18 +92,29 @@ const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct
   return e.error;
 }
 
-/* Which client certificate is wanted of this host, and the rest that depends on it. */
-static enum tls_verify wanted_certificate(struct smtp_session *s) {
-  if (smtp_host_in(s, "tls_verify_hosts", s->opt->tls_verify_hosts)) return TLS_VERIFY_REQUIRE;
+/* A list that asks for protection: one that cannot be looked up is no permission to do without. */
+static bool is_demanded(struct smtp_session *s, const char *name, const char *list, const char **error) {
+  enum outcome o = match_sender_host(&s->x, name, list);
+  if (o != OUTCOME_OK && o != OUTCOME_FAIL && !*error)
+    *error = arena_printf(s->x.a, "(%s): %s", name, s->x.error && *s->x.error ? s->x.error : "host list lookup deferred");
+  return o != OUTCOME_FAIL;
+}
+
+/* Which client certificate is wanted of this host. */
+static enum tls_verify wanted_certificate(struct smtp_session *s, const char **error) {
+  if (is_demanded(s, "tls_verify_hosts", s->opt->tls_verify_hosts, error)) return TLS_VERIFY_REQUIRE;
   return smtp_host_in(s, "tls_try_verify_hosts", s->opt->tls_try_verify_hosts) ? TLS_VERIFY_TRY : TLS_VERIFY_NONE;
 }
 
 static const char *session_params(struct smtp_session *s, struct tls_params *ret) {
-  const char *error = smtp_tls_params(&s->x, wanted_certificate(s), ret);
+  const char *error = NULL;
+  enum tls_verify verify = wanted_certificate(s, &error);
+  bool alpn_required = is_demanded(s, "hosts_require_alpn", s->opt->hosts_require_alpn, &error);
+  if (!error) error = smtp_tls_params(&s->x, verify, ret);
   if (error) return error;
   ret->resumption = smtp_host_in(s, "tls_resumption_hosts", s->opt->tls_resumption_hosts);
   if (s->c->cfg->harness_mode) ret->ticket_life_sec = HARNESS_TICKET_SEC;
-  ret->alpn_required = smtp_host_in(s, "hosts_require_alpn", s->opt->hosts_require_alpn);
+  ret->alpn_required = alpn_required;
   return NULL;
 }
 

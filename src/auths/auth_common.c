@@ -100,7 +100,7 @@ enum auth_status auth_condition(struct auth_server *s) {
   }
   narrate(s->x, D_AUTH, "expanded string: %s", r);
   struct str v = str_c(r);
-  if (v.n == 0 || str_eq(v, STR("0")) || str_eqic(v, STR("no")) || str_eqic(v, STR("false"))) return AUTH_FAIL;
+  if (text_means_no(r)) return AUTH_FAIL;
   if (str_eq(v, STR("1")) || str_eqic(v, STR("yes")) || str_eqic(v, STR("true"))) return AUTH_OK;
   s->user_text = r;
   return AUTH_DEFER;

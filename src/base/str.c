@@ -70,6 +70,27 @@ bool str_eqic_c(struct str a, const char *b) {
   return b[a.n] == 0;
 }
 
+size_t utf8_next(struct str s, uint32_t *ret) {
+  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+  if (s.n == 0) return 0;
+  unsigned char c = (unsigned char)*s.p;
+  size_t len = c < 0x80 ? 1 : (c & 0xe0) == 0xc0 ? 2 : (c & 0xf0) == 0xe0 ? 3 : (c & 0xf8) == 0xf0 ? 4 : 0;
+  if (len == 0 || len > s.n) return 0;
+  uint32_t v = len == 1 ? c : c & (0x7fu >> len);
+  for (size_t i = 1; i < len; i++) {
+    unsigned char d = (unsigned char)s.p[i];
+    if ((d & 0xc0) != 0x80) return 0;
+    v = v << 6 | (d & 0x3f);
+  }
+  if (v < least[len] || v > 0x10ffff || (v >= 0xd800 && v <= 0xdfff)) return 0;
+  *ret = v;
+  return len;
+}
+
+bool text_means_no(const char *s) {
+  return !*s || strcmp(s, "0") == 0 || strcmpic(s, "no") == 0 || strcmpic(s, "false") == 0;
+}
+
 bool str_starts(struct str s, struct str prefix) {
   return s.n >= prefix.n && str_eq(str_n(s.p, prefix.n), prefix);
 }

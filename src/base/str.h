@@ -42,6 +42,8 @@ static inline bool ch_isxdigit(int c) {
 }
 static inline int ch_lower(int c) { return ch_isupper(c) ? c + 32 : c; }
 static inline int ch_upper(int c) { return ch_islower(c) ? c - 32 : c; }
+/* The UTF-8 character that s begins with; its length, 0 when it is none (empty, overlong, surrogate, too large, cut off). */
+size_t utf8_next(struct str s, uint32_t *ret);
 /* Value of a hex digit, -1 when it is none. */
 int ch_hexval(int c);
 
@@ -53,6 +55,8 @@ int str_cmpic(struct str a, struct str b);
 bool bytes_eq_secret(const void *a, const void *b, size_t n);
 bool str_eq_c(struct str a, const char *b);
 bool str_eqic_c(struct str a, const char *b);
+/* Does the value of a condition of the configuration mean no: empty, "0", "no", "false"? */
+bool text_means_no(const char *s);
 bool str_starts(struct str s, struct str prefix);
 bool str_startsic(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);

@@ -114,6 +114,16 @@ void strbuf_addc(struct strbuf *b, char c) {
   b->p[b->n] = 0;
 }
 
+void strbuf_add_utf8(struct strbuf *b, uint32_t c) {
+  if (c < 0x80) {
+    strbuf_addc(b, (char)c);
+    return;
+  }
+  int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+  strbuf_addc(b, (char)((0xff00 >> (more + 1) & 0xff) | c >> 6 * more));
+  while (more-- > 0) strbuf_addc(b, (char)(0x80 | (c >> 6 * more & 0x3f)));
+}
+
 void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap) {
   if (!b->tainted && format_is_tainted(fmt, ap)) {
     strbuf_taint(b);

@@ -33,6 +33,8 @@ void strbuf_add_t(struct strbuf *b, const char *p, size_t n, enum taint t);
 void strbuf_adds(struct strbuf *b, const char *s);
 void strbuf_addstr(struct strbuf *b, struct str s);
 void strbuf_addc(struct strbuf *b, char c);
+/* A character of Unicode, as UTF-8. */
+void strbuf_add_utf8(struct strbuf *b, uint32_t c);
 /* printf; tainted when a %s argument is tainted. */
 void strbuf_addf(struct strbuf *b, const char *fmt, ...) PRINTF(2, 3);
 void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap) PRINTF(2, 0);

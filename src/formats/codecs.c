@@ -114,23 +114,10 @@ int escape_interpret(struct str s, size_t *ret_used) {
   }
 }
 
-/* Length of the UTF-8 sequence at p (n bytes left), 0 when it is none (overlong, surrogate, too large, cut). */
-static size_t utf8_sequence(const unsigned char *p, size_t n) {
-  static const unsigned long least[5] = {0, 0, 0x80, 0x800, 0x10000};
-  unsigned char c = p[0];
-  size_t len = c < 0x80 ? 1 : (c & 0xe0) == 0xc0 ? 2 : (c & 0xf0) == 0xe0 ? 3 : (c & 0xf8) == 0xf0 ? 4 : 0;
-  if (len <= 1 || len > n) return len == 1 ? 1 : 0;
-  unsigned long v = c & (0xffu >> (len + 1));
-  for (size_t i = 1; i < len; i++) {
-    if ((p[i] & 0xc0) != 0x80) return 0;
-    v = v << 6 | (p[i] & 0x3fu);
-  }
-  return v >= least[len] && v <= 0x10ffff && (v < 0xd800 || v > 0xdfff) ? len : 0;
-}
-
 bool utf8_is_valid(struct str s) {
   for (size_t i = 0; i < s.n;) {
-    size_t len = utf8_sequence((const unsigned char *)s.p + i, s.n - i);
+    uint32_t c;
+    size_t len = utf8_next(str_n(s.p + i, s.n - i), &c);
     if (len == 0) return false;
     i += len;
   }

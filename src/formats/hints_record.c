@@ -255,7 +255,6 @@ bool hints_get_ehlo(struct str in, struct hints_ehlo *ret) {
 void hints_put_tls(struct strbuf *b, const struct hints_tls *r) {
   size_t at = begin(b, 't', r->stamp);
   put_uint(b, r->is_verified, 1);
-  put_uint(b, r->ocsp, 1);
   put_uint(b, r->session.n, 4);
   strbuf_add(b, r->session.p, r->session.n);
   end(b, at);
@@ -265,7 +264,6 @@ bool hints_get_tls(struct str in, struct hints_tls *ret) {
   struct hints_tls r;
   struct cursor c = open_record(in, 't', &r.stamp);
   r.is_verified = get_uint(&c, 1) == 1;
-  r.ocsp = (uint8_t)get_uint(&c, 1);
   r.session = get_bytes(&c, get_uint(&c, 4));
   if (!closed_well(&c)) return false;
   *ret = r;

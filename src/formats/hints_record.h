@@ -58,7 +58,6 @@ struct hints_ehlo {
 struct hints_tls {
   int64_t stamp;
   bool is_verified;       /* the certificate of the full handshake was */
-  uint8_t ocsp;           /* enum tls_ocsp_state of the full handshake */
   struct str session;     /* bytes of the library; points into the record when read */
 };
 enum { HINTS_EHLO_USED_TLS = 1, HINTS_EHLO_CONFIRMED_CHUNKING = 2 };

@@ -56,24 +56,6 @@ bool ntlm_parse_authenticate(struct str m, struct ntlm_authenticate *ret) {
   return true;
 }
 
-static void put_utf8(struct strbuf *b, uint32_t c) {
-  if (c < 0x80) {
-    strbuf_addc(b, (char)c);
-  } else if (c < 0x800) {
-    strbuf_addc(b, (char)(0xc0 | c >> 6));
-    strbuf_addc(b, (char)(0x80 | (c & 0x3f)));
-  } else if (c < 0x10000) {
-    strbuf_addc(b, (char)(0xe0 | c >> 12));
-    strbuf_addc(b, (char)(0x80 | (c >> 6 & 0x3f)));
-    strbuf_addc(b, (char)(0x80 | (c & 0x3f)));
-  } else {
-    strbuf_addc(b, (char)(0xf0 | c >> 18));
-    strbuf_addc(b, (char)(0x80 | (c >> 12 & 0x3f)));
-    strbuf_addc(b, (char)(0x80 | (c >> 6 & 0x3f)));
-    strbuf_addc(b, (char)(0x80 | (c & 0x3f)));
-  }
-}
-
 const char *ntlm_text(struct arena *a, struct str field, uint32_t flags) {
   struct strbuf b = strbuf_new_t(a, is_tainted(field.p) ? TAINTED : UNTAINTED, field.n + 1);
   size_t width = flags & NTLM_UNICODE ? 2 : 1;
@@ -87,26 +69,16 @@ const char *ntlm_text(struct arena *a, struct str field, uint32_t flags) {
       i += 2;
     }
     if (c < 32 || c == 127) return NULL;
-    put_utf8(&b, c);
+    strbuf_add_utf8(&b, c);
   }
   return b.p;
 }
 
-/* One character of text at *p, which moves behind it. */
-static uint32_t next_char(const unsigned char **p) {
-  const unsigned char *s = *p;
-  uint32_t c = *s;
-  int more = c >= 0xf0 && c < 0xf5 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
-  if (c >= 0xf5) more = 0;
-  *p = s + 1;
-  if (more == 0) return c;
-  uint32_t v = c & (0x3fu >> more);
-  for (int i = 1; i <= more; i++) {
-    if ((s[i] & 0xc0) != 0x80) return c; /* the end of the text is no such byte either */
-    v = v << 6 | (s[i] & 0x3f);
-  }
-  if (v > 0x10ffff || (v >= 0xd800 && v < 0xe000)) return c;
-  *p = s + 1 + more;
+/* One character of text at *p, which moves behind it; a byte that begins none stands for itself. */
+static uint32_t next_char(const char **p) {
+  uint32_t v = (unsigned char)**p;
+  size_t len = utf8_next(str_c(*p), &v);
+  *p += len ? len : 1;
   return v;
 }
 
@@ -122,7 +94,7 @@ static void put32(struct strbuf *b, uint32_t v) {
 
 struct str ntlm_utf16(struct arena *a, const char *text) {
   struct strbuf b = strbuf_new_t(a, is_tainted(text) ? TAINTED : UNTAINTED, 2 * strlen(text) + 1);
-  const unsigned char *p = (const unsigned char *)text;
+  const char *p = text;
   while (*p) {
     uint32_t c = next_char(&p);
     if (c >= 0x10000) {

@@ -18,38 +18,16 @@ bool utf8_is_ascii(struct str s) {
 
 /* ---- UTF-8 ---- */
 
-/* One character; 0 when malformed (overlong, surrogate, too large, cut off). */
-static uint32_t next_char(struct str *s) {
-  static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  unsigned char c = (unsigned char)*s->p;
-  size_t n = c < 0x80 ? 1 : c >= 0xf0 && c < 0xf8 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 0;
-  if (n == 0 || n > s->n || c >= 0xf8) return 0;
-  uint32_t v = n == 1 ? c : c & (0x7fu >> n);
-  for (size_t i = 1; i < n; i++) {
-    unsigned char d = (unsigned char)s->p[i];
-    if ((d & 0xc0) != 0x80) return 0;
-    v = v << 6 | (d & 0x3f);
-  }
-  *s = str_n(s->p + n, s->n - n);
-  if (v < least[n] || v > 0x10ffff || (v >= 0xd800 && v < 0xe000)) return 0;
-  return v;
-}
-
 static size_t take_points(struct str s, uint32_t *out) {
   size_t n = 0;
   while (s.n > 0) {
-    uint32_t c = n < MAX_POINTS ? next_char(&s) : 0;
-    if (c == 0) return 0;
+    uint32_t c = 0;
+    size_t len = n < MAX_POINTS ? utf8_next(s, &c) : 0;
+    if (len == 0 || c == 0) return 0;
+    s = str_n(s.p + len, s.n - len);
     out[n++] = c;
   }
   return n;
-}
-
-static void put_char(struct strbuf *b, uint32_t c) {
-  if (c < 0x80) strbuf_addc(b, (char)c);
-  else if (c < 0x800) strbuf_addf(b, "%c%c", (int)(0xc0 | c >> 6), (int)(0x80 | (c & 63)));
-  else if (c < 0x10000) strbuf_addf(b, "%c%c%c", (int)(0xe0 | c >> 12), (int)(0x80 | (c >> 6 & 63)), (int)(0x80 | (c & 63)));
-  else strbuf_addf(b, "%c%c%c%c", (int)(0xf0 | c >> 18), (int)(0x80 | (c >> 12 & 63)), (int)(0x80 | (c >> 6 & 63)), (int)(0x80 | (c & 63)));
 }
 
 /* ---- Punycode ---- */
@@ -178,7 +156,7 @@ const char *utf8_localpart_from_alabel(struct arena *a, struct str local, const 
     return NULL;
   }
   struct strbuf b = strbuf_new_t(a, is_tainted(local.p) ? TAINTED : UNTAINTED, 64);
-  for (size_t i = 0; i < n; i++) put_char(&b, points[i]);
+  for (size_t i = 0; i < n; i++) strbuf_add_utf8(&b, points[i]);
   return b.p;
 }
 

@@ -159,15 +159,9 @@ static bool is_plain(unsigned char c) {
 
 /* Length of a well-formed UTF-8 character at s that changes nothing but itself: no C1 control, no line or direction mark.  0: none. */
 static size_t shown_utf8(const char *s, size_t n) {
-  unsigned char c = (unsigned char)*s;
-  size_t len = c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
-  if (!len || len > n) return 0;
-  uint32_t v = c & (0x7fu >> len);
-  for (size_t i = 1; i < len; i++) {
-    if (((unsigned char)s[i] & 0xc0) != 0x80) return 0;
-    v = v << 6 | ((unsigned char)s[i] & 0x3f);
-  }
-  if (v < 0xa0 || (len == 3 && v < 0x800) || (len == 4 && v < 0x10000) || v > 0x10ffff || (v >= 0xd800 && v < 0xe000)) return 0;
+  uint32_t v;
+  size_t len = utf8_next(str_n(s, n), &v);
+  if (!len || v < 0xa0) return 0;
   bool is_mark = (v >= 0x200e && v <= 0x200f) || (v >= 0x2028 && v <= 0x202e) || (v >= 0x2066 && v <= 0x2069);
   return is_mark ? 0 : len;
 }

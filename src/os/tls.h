@@ -31,7 +31,6 @@ struct tls_params {
   const char *crl;
   const char *verify_certificates; /* file, directory, "system", NULL or "" none */
   const char *dhparam;             /* server: file, "none", "historic", a group's name */
-  const char *eccurve;             /* ignored by GnuTLS; groups are chosen in ciphers */
   const char *ciphers;             /* GnuTLS priority string, NULL: NORMAL */
   const char *alpn;                /* list: server accepts one of these, client offers all; NULL none */
   bool alpn_required;

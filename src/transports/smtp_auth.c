@@ -55,7 +55,7 @@ bool smtp_auth_is_wanted(struct smtp_attempt *s) {
 static bool condition_allows(struct smtp_attempt *s, const struct auth_instance *i) {
   struct expand_ctx *x = s->d->x;
   const char *condition = i->o.client_condition, *r = condition ? expand_string(x, condition) : "yes";
-  if (r) return *r && strcmp(r, "0") != 0 && strcmpic(r, "no") != 0 && strcmpic(r, "false") != 0;
+  if (r) return !text_means_no(r);
   if (!x->forced_fail)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand condition \"%s\" for %s client authenticator: %s", condition, i->name,
               x->error);

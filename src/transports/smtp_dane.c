@@ -69,8 +69,9 @@ static void look_up(struct smtp_attempt *s, bool required) {
 
 void smtp_dane_check(struct smtp_attempt *s) {
   const struct smtp_opts *ob = s->ob;
-  bool required = smtp_host_listed(s, "hosts_require_dane", ob->hosts_require_dane);
-  if (!required && !smtp_host_listed(s, "hosts_try_dane", ob->hosts_try_dane)) return;
+  bool required = smtp_is_demanded(s, "hosts_require_dane", ob->hosts_require_dane);
+  if (!required && !smtp_is_demanded(s, "hosts_try_dane", ob->hosts_try_dane)) return;
+  if (s->fail.trouble != TROUBLE_NONE) return;
   if (s->host->dnssec)
     look_up(s, required);
   else if (required)

@@ -230,6 +230,8 @@ void smtp_auth_set_facts(const struct smtp_attempt *s, struct address *a);
 enum smtp_tls_step { SMTP_TLS_UNUSED, SMTP_TLS_STARTED, SMTP_TLS_FAILED };
 /* What options and TLSA records say about TLS to this host: is_smtps, avoid_tls, tls_required, dane.  False: s->fail, do not connect. */
 MUST_CHECK bool smtp_tls_policy(struct smtp_attempt *s);
+/* Is the host in a list that asks for protection?  When the list cannot be looked up now: s->fail (a deferral), and true. */
+bool smtp_is_demanded(struct smtp_attempt *s, const char *name, const char *list);
 /* Expand all options of TLS for this host: before STARTTLS leaves.  False: s->fail. */
 MUST_CHECK bool smtp_tls_prepare(struct smtp_attempt *s);
 /* The reply to STARTTLS is here: handshake or not, as smtp_start_tls(). */

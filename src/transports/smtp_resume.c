@@ -54,6 +54,7 @@ void smtp_tls_resume_find(struct smtp_attempt *s, struct tls_client_opts *o) {
   s->tls_session_key = session_key(s, o);
   if (!read_session(s, &kept)) return;
   if (o->params.verify == TLS_VERIFY_REQUIRE && !kept.is_verified) return;
+  if (o->ocsp == TLS_OCSP_REQUIRE) return; /* no answer is stapled to a resumed handshake: the demand would never be met */
   o->resume = kept.session;
   s->kept_is_verified = kept.is_verified;
   DEBUG(D_TLS) debug_printf("TLS session found for %s\n", s->tls_session_key);
@@ -68,7 +69,7 @@ void smtp_tls_resume_keep(struct smtp_attempt *s) {
   if (!s->tls_session_key) return;
   struct str session = tls_session_data(s->io, s->a);
   if (session.n == 0 || session.n > SESSION_MAX_BYTES) return;
-  struct hints_tls kept = {.stamp = time_sec(), .is_verified = s->tls.certificate_verified, .ocsp = (uint8_t)s->tls.ocsp, .session = session};
+  struct hints_tls kept = {.stamp = time_sec(), .is_verified = s->tls.certificate_verified, .session = session};
   struct strbuf b = strbuf_new(s->a);
   hints_put_tls(&b, &kept);
   struct hints_db *db = hints_open(s->d->cfg->spool_directory, "tls", true);

@@ -15,6 +15,16 @@
 #include "os/log.h"
 #include "os/net.h"
 #include "os/tls.h"
+#include "policy/match.h"
+
+bool smtp_is_demanded(struct smtp_attempt *s, const char *name, const char *list) {
+  struct expand_ctx *x = s->d->x;
+  enum outcome o = match_this_host(x, name, list, s->host->name, s->host->address);
+  if (o == OUTCOME_OK || o == OUTCOME_FAIL) return o == OUTCOME_OK;
+  const char *why = arena_printf(s->a, "%s: %s", name, x->error && *x->error ? x->error : "host list lookup deferred");
+  smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_STARTTLS, .err = ERRNO_EXPANDFAIL, .reply = why});
+  return true;
+}
 
 bool smtp_tls_policy(struct smtp_attempt *s) {
   const struct smtp_opts *ob = s->ob;
@@ -23,8 +33,8 @@ bool smtp_tls_policy(struct smtp_attempt *s) {
     s->avoid_tls = smtp_host_listed(s, "hosts_avoid_tls", ob->hosts_avoid_tls) ||
                    (s->is_verify && smtp_host_listed(s, "hosts_verify_avoid_tls", ob->hosts_verify_avoid_tls));
   if (!s->avoid_tls && (smtp_dane_check(s), s->fail.trouble != TROUBLE_NONE)) return false;
-  s->tls_required = s->is_smtps || s->dane || s->dane_unusable || smtp_host_listed(s, "hosts_require_tls", ob->hosts_require_tls);
-  return true;
+  s->tls_required = s->is_smtps || s->dane || s->dane_unusable || smtp_is_demanded(s, "hosts_require_tls", ob->hosts_require_tls);
+  return s->fail.trouble == TROUBLE_NONE;
 }
 
 /* ---- options ---------------------------------------------------------------------------------------------- */
@@ -53,7 +63,7 @@ static bool is_set(const char *list) { return list && *list; }
 static enum tls_verify verify_mode(struct smtp_attempt *s, bool have_certificates) {
   const struct smtp_opts *ob = s->ob;
   if (!is_set(ob->tls_verify_hosts) && !is_set(ob->tls_try_verify_hosts)) return have_certificates ? TLS_VERIFY_REQUIRE : TLS_VERIFY_NONE;
-  if (smtp_host_listed(s, "tls_verify_hosts", ob->tls_verify_hosts)) return TLS_VERIFY_REQUIRE;
+  if (smtp_is_demanded(s, "tls_verify_hosts", ob->tls_verify_hosts)) return TLS_VERIFY_REQUIRE;
   if (have_certificates && smtp_host_listed(s, "tls_try_verify_hosts", ob->tls_try_verify_hosts)) return TLS_VERIFY_TRY;
   return TLS_VERIFY_NONE;
 }
@@ -61,7 +71,7 @@ static enum tls_verify verify_mode(struct smtp_attempt *s, bool have_certificate
 /* The default "*" of hosts_request_ocsp: with DANE only when all usable records are trust anchors. */
 static enum tls_ocsp ocsp_mode(struct smtp_attempt *s) {
   const struct smtp_opts *ob = s->ob;
-  if (smtp_host_listed(s, "hosts_require_ocsp", ob->hosts_require_ocsp)) return TLS_OCSP_REQUIRE;
+  if (smtp_is_demanded(s, "hosts_require_ocsp", ob->hosts_require_ocsp)) return TLS_OCSP_REQUIRE;
   bool is_default = ob->hosts_request_ocsp && strcmp(ob->hosts_request_ocsp, "*") == 0;
   if (is_default) return s->tls.tlsa_usage == 0 || s->tls.tlsa_usage == 4 ? TLS_OCSP_REQUEST : TLS_OCSP_NONE;
   return smtp_host_listed(s, "hosts_request_ocsp", ob->hosts_request_ocsp) ? TLS_OCSP_REQUEST : TLS_OCSP_NONE;
@@ -99,15 +109,16 @@ static bool gather(struct smtp_attempt *s, struct tls_client_opts *o) {
     o->sni = s->host->name;
   else if (!text_option(s, "tls_sni", ob->tls_sni, false, &o->sni))
     return false;
-  p->alpn_required = smtp_host_listed(s, "hosts_require_alpn", ob->hosts_require_alpn);
+  p->alpn_required = smtp_is_demanded(s, "hosts_require_alpn", ob->hosts_require_alpn);
   p->own_name = s->d->cfg->primary_hostname;
   p->dh_min_bits = (int)ob->tls_dh_min_bits;
   p->compat = ob->gnutls_compat_mode;
   p->verify = s->dane ? TLS_VERIFY_REQUIRE : verify_mode(s, p->verify_certificates != NULL);
   if (s->dane) p->verify_certificates = NULL;
-  if (s->dane || (p->verify != TLS_VERIFY_NONE && smtp_host_listed(s, "tls_verify_cert_hostnames", ob->tls_verify_cert_hostnames)))
+  if (s->dane || (p->verify != TLS_VERIFY_NONE && smtp_is_demanded(s, "tls_verify_cert_hostnames", ob->tls_verify_cert_hostnames)))
     o->verify_names = names_of(s);
   o->ocsp = ocsp_mode(s);
+  if (s->fail.trouble != TROUBLE_NONE) return false; /* a list that could not be looked up */
   if (s->dane) {
     o->tlsa = s->dane->records;
     o->tlsa_count = s->dane->count;

@@ -432,6 +432,23 @@ static void no_certificate(void **state) {
   assert_non_null(strstr(end(&p), "(gnutls_certificate_set_x509_crl_file): Error while reading file."));
 }
 
+/* Whether a certificate is demanded cannot be known now: no TLS without. */
+static void demand_unknown(void **state) {
+  (void)state;
+  static const char *const options[] = {"tls_verify_hosts", "hosts_require_alpn"};
+  for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+    char extra[100], logged[100];
+    snprintf(extra, sizeof extra, "%s = net-testdb;defer", options[i]);
+    snprintf(logged, sizeof logged, "TLS error on connection from (client.example) [192.0.2.1] (%s): ", options[i]);
+    struct peer p = begin(extra, false);
+    want(reply(&p), "220");
+    want(say(&p, "EHLO client.example\r\n"), "250");
+    CHECK_STR("454", say(&p, "STARTTLS\r\n"), "454 TLS currently unavailable");
+    want(say(&p, "QUIT\r\n"), "221");
+    assert_non_null(strstr(end(&p), logged));
+  }
+}
+
 static void not_offered(void **state) {
   (void)state;
   struct peer p = begin("tls_advertise_hosts =", false);
@@ -452,7 +469,7 @@ int main(void) {
     cmocka_unit_test(early_talk_inside_tls), cmocka_unit_test(early_starttls),
 #endif
     cmocka_unit_test(no_certificate),
-    cmocka_unit_test(not_offered),
+    cmocka_unit_test(demand_unknown), cmocka_unit_test(not_offered),
   };
   return cmocka_run_group_tests(tests, make_all, drop_all);
 }

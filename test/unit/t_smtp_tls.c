@@ -101,6 +101,7 @@ struct tls_case {
 #define NO_TLS ">220 hello\n", "<EHLO", ">250-srv\n250 PIPELINING\n"
 #define REFUSED(reply) ">220 hello\n", "<EHLO", EHLO_TLS_LINES, "<STARTTLS", reply
 
+#define UNKNOWN_NOW "net-testdb;defer"
 static const struct tls_case cases[] = {
   {"not offered", SCRIPT(NO_TLS, CLEAR_DELIVERY), NULL, {{0}}, "mx.test", OUTCOME_OK, 0, NULL, false, false, false},
   {"required, not offered", SCRIPT(NO_TLS, "<QUIT"), NULL, {{"hosts_require_tls", "*"}}, "mx.test", OUTCOME_DEFER, ERRNO_TLSREQUIRED,
@@ -141,6 +142,16 @@ static const struct tls_case cases[] = {
    OUTCOME_DEFER, ERRNO_TLSFAILURE, "TLS session: (handshake): ALPN required but not negotiated", false, false, true},
   {"ciphers unknown", SCRIPT(REFUSED(">220 go\n"), "close"), NULL, {{"tls_require_ciphers", "nonsense"}, {"hosts_require_tls", "*"}}, "mx.test",
    OUTCOME_DEFER, ERRNO_TLSFAILURE, "TLS session: (", false, false, true},
+  {"list that demands TLS cannot be looked up", NULL, NULL, {{"hosts_require_tls", UNKNOWN_NOW}}, "mx.test", OUTCOME_DEFER, ERRNO_EXPANDFAIL,
+   "hosts_require_tls: ", false, false, false},
+  {"list that demands DANE cannot be looked up", NULL, NULL, {{"hosts_try_dane", UNKNOWN_NOW}}, "mx.test", OUTCOME_DEFER, ERRNO_EXPANDFAIL,
+   "hosts_try_dane: ", false, false, false},
+  {"list that demands verification cannot be looked up", SCRIPT(">220 hello\n", "<EHLO", EHLO_TLS_LINES, "<QUIT"), NULL,
+   {{"tls_verify_hosts", UNKNOWN_NOW}}, "mx.test", OUTCOME_DEFER, ERRNO_EXPANDFAIL, "tls_verify_hosts: ", false, false, false},
+  {"list that demands a status cannot be looked up", SCRIPT(">220 hello\n", "<EHLO", EHLO_TLS_LINES, "<QUIT"), NULL,
+   {{"hosts_require_ocsp", UNKNOWN_NOW}}, "mx.test", OUTCOME_DEFER, ERRNO_EXPANDFAIL, "hosts_require_ocsp: ", false, false, false},
+  {"list that demands ALPN cannot be looked up", SCRIPT(">220 hello\n", "<EHLO", EHLO_TLS_LINES, "<QUIT"), NULL,
+   {{"hosts_require_alpn", UNKNOWN_NOW}}, "mx.test", OUTCOME_DEFER, ERRNO_EXPANDFAIL, "hosts_require_alpn: ", false, false, false},
   {"option cannot be expanded", SCRIPT(">220 hello\n", "<EHLO", EHLO_TLS_LINES, "<QUIT"), NULL, {{"tls_sni", "${if"}}, "mx.test", OUTCOME_DEFER, ERRNO_EXPANDFAIL,
    "failed to expand", false, false, false},
 };

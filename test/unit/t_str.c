@@ -148,6 +148,13 @@ static void test_size(void **state) {
   }
 }
 
+static void test_no(void **state) {
+  (void)state;
+  static const char *const no[] = {"", "0", "no", "NO", "false", "False"}, *const others[] = {"1", "yes", "true", "nope", "00", " "};
+  for (size_t i = 0; i < ARRAY_SIZE(no); i++) CHECK_INT(no[i], text_means_no(no[i]), true);
+  for (size_t i = 0; i < ARRAY_SIZE(others); i++) CHECK_INT(others[i], text_means_no(others[i]), false);
+}
+
 static void test_secrets(void **state) {
   (void)state;
   assert_true(bytes_eq_secret("abc", "abd", 2));
@@ -176,7 +183,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_compare), cmocka_unit_test(test_cut_and_trim), cmocka_unit_test(test_copies),
       cmocka_unit_test(test_numbers), cmocka_unit_test(test_size),         cmocka_unit_test(test_rand),
-      cmocka_unit_test(test_secrets),
+      cmocka_unit_test(test_secrets), cmocka_unit_test(test_no),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

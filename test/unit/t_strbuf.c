@@ -116,12 +116,37 @@ static void test_taint(void **state) {
   arena_free(a);
 }
 
+static void test_utf8(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t c;
+    const char *bytes;
+  } rows[] = {{'a', "a"}, {0x7f, "\x7f"}, {0x80, "\xc2\x80"}, {0x7ff, "\xdf\xbf"}, {0x800, "\xe0\xa0\x80"}, {0xffff, "\xef\xbf\xbf"},
+              {0x10000, "\xf0\x90\x80\x80"}, {0x10ffff, "\xf4\x8f\xbf\xbf"}};
+  static const char *const bad[] = {"", "\x80", "\xc2", "\xc1\x81", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xe2\x82z"};
+  struct arena *a = arena_new("t");
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct strbuf b = strbuf_new(a);
+    uint32_t c = 0;
+    strbuf_add_utf8(&b, rows[i].c);
+    CHECK_STR("put", b.p, rows[i].bytes);
+    strbuf_adds(&b, "xyz");
+    CHECK_INT("length", utf8_next(strbuf_str(&b), &c), strlen(rows[i].bytes));
+    CHECK_INT("value", c, rows[i].c);
+  }
+  for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+    uint32_t c = 42;
+    CHECK_INT("bad", utf8_next(str_c(bad[i]), &c), 0);
+    CHECK_INT("untouched", c, 42);
+  }
+  arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_grow),        cmocka_unit_test(test_interleaved),
-      cmocka_unit_test(test_long_printf),
-    cmocka_unit_test(test_integers), cmocka_unit_test(test_append_own_text),
-      cmocka_unit_test(test_taint),
+      cmocka_unit_test(test_long_printf), cmocka_unit_test(test_integers), cmocka_unit_test(test_append_own_text),
+      cmocka_unit_test(test_taint), cmocka_unit_test(test_utf8),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
