@@ -133,6 +133,7 @@ struct address {
   enum addr_return_file return_file_when;
   bool log_failed_output, log_output;
   int64_t delivered_size;
+  bool quota_crossed;             /* appendfile: this delivery took the mailbox over quota_warn_threshold */
   const char *return_path;        /* as used by the delivery, NULL not known */
   bool homonym;                   /* same text as an ancestor: its unique form carries transport and router */
   bool hide_child;                /* bounces name the top-level address only (hide_child_in_errmsg) */

@@ -395,14 +395,26 @@ static void failed_recipients_header(struct report *r, const struct address *fai
   report_header(r, b.p);
 }
 
+/* Those with output: batch by batch, the last one first. */
+static void add_output_statuses(struct report *r, const struct address *failed) {
+  struct vec all = vec_new(r->a);
+  for (const struct address *p = failed; p; p = p->next)
+    if (output_wanted(p)) vec_push(&all, (void *)p);
+  for (size_t end = all.n, i = all.n; i-- > 0;) {
+    const struct address *p = all.v[i], *before = i ? all.v[i - 1] : NULL;
+    if (before && before->return_output == p->return_output) continue;
+    for (size_t k = i; k < end; k++) add_status(r, all.v[k], "failed", "5.0.0");
+    end = i;
+  }
+}
+
 static void failed_status_list(struct report *r, struct address *failed) {
   open_status(r);
+  add_output_statuses(r, failed);
   struct vec plain = vec_new(r->a);
   for (struct address *p = failed; p; p = p->next)
     if (!output_wanted(p)) vec_push(&plain, p);
   for (size_t i = plain.n; i-- > 0;) add_status(r, plain.v[i], "failed", "5.0.0");
-  for (struct address *p = failed; p; p = p->next)
-    if (output_wanted(p)) add_status(r, p, "failed", "5.0.0");
 }
 
 /* The pattern of an item of errors_copy, quoted when it has spaces; *item moves to the addresses behind it. */

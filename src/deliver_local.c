@@ -143,7 +143,8 @@ struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport 
 }
 
 static bool refuse(struct delivery *d, enum outcome result, int basic_errno, const char *message) {
-  if (basic_errno == ERRNO_EXPANDFAIL) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", message);
+  bool is_ours = basic_errno == ERRNO_EXPANDFAIL || basic_errno == ERRNO_GIDFAIL || basic_errno == ERRNO_NOTABSOLUTE;
+  if (is_ours) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", message);
   transport_set_results(d->addrs, result, basic_errno, message);
   return false;
 }
@@ -157,8 +158,11 @@ static bool set_return_path(struct deliver_run *run, struct delivery *d) {
     const char *s = expand_string(&run->x, t->o.return_path);
     if (s) d->return_path = s;
     else if (!run->x.forced_fail) {
-      transport_set_misconfigured(d->addrs, ERRNO_UNKNOWNERROR,
-                                  arena_printf(run->a, "Failed to expand return path \"%s\": %s", t->o.return_path, run->x.error ? run->x.error : ""));
+      const char *why = run->x.error ? run->x.error : "";
+      if (t->driver->is_local)
+        return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
+                      arena_printf(run->a, "Failed to expand return path \"%s\" in %s transport: %s", t->o.return_path, t->name, why));
+      transport_set_misconfigured(d->addrs, ERRNO_UNKNOWNERROR, arena_printf(run->a, "Failed to expand return path \"%s\": %s", t->o.return_path, why));
       return false;
     }
   }
@@ -171,12 +175,13 @@ static bool check_size(struct deliver_run *run, struct delivery *d) {
   const struct transport *t = d->transport;
   if (!t->o.message_size_limit) return true;
   int64_t limit;
-  if (!expand_int(&run->x, t->o.message_size_limit, &limit) || limit < 0)
-    return refuse(d, OUTCOME_DEFER, ERRNO_UNKNOWNERROR,
-                  arena_printf(run->a, "invalid message_size_limit in %s transport: %s", t->name,
-                               run->x.error ? run->x.error : "not a number"));
+  if (!expand_int(&run->x, t->o.message_size_limit, &limit) || limit < 0) {
+    const char *why = run->x.error ? run->x.error : "not a number";
+    const char *what = strncmp(why, "invalid integer", 15) == 0 || strncmp(why, "not a number", 12) == 0 ? "invalid" : "failed to expand";
+    return refuse(d, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(run->a, "%s message_size_limit in %s transport: %s", what, t->name, why));
+  }
   if (limit == 0 || run->m->message_size <= limit) return true;
-  for (struct address *p = d->addrs; p; p = p->next) p->pass_message = true;
+  for (struct address *p = d->addrs; t->driver->is_local && p; p = p->next) p->user_message = ""; /* for the log alone */
   return refuse(d, OUTCOME_FAIL, 0, arena_printf(run->a, "message is too big (transport limit = %lld)", (long long)limit));
 }
 
@@ -211,6 +216,27 @@ static const char *expanded_id(struct deliver_run *run, const struct opt_id *o) 
   return o->expand ? expand_string(&run->x, o->expand) : o->text;
 }
 
+/* name NULL: the expansion failed. */
+static bool no_such_id(struct deliver_run *run, struct delivery *d, const char *kind, const struct opt_id *o, const char *name) {
+  const char *given = o->expand ? o->expand : o->text, *t = d->transport->name;
+  const char *text = name ? arena_printf(run->a, "Failed to find %s \"%s\" from expanded string \"%s\" for the %s transport", kind, name, given, t)
+                          : arena_printf(run->a, "Failed to expand %s string \"%s\" for the %s transport: %s", kind, given, t,
+                                         run->x.error ? run->x.error : "");
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", text);
+  transport_set_results(d->addrs, OUTCOME_DEFER, *kind == 'u' ? ERRNO_UIDFAIL : ERRNO_GIDFAIL, text);
+  return false;
+}
+
+static bool is_never_user(struct deliver_run *run, struct delivery *d, uid_t uid) {
+  const char *list = in_id_list(run, build_info()->fixed_never_users, uid) ? "fixed_never_users"
+                     : in_id_list(run, run->cfg->o.never_users, uid) ? "never_users" : NULL;
+  if (!list) return false;
+  const char *text = arena_printf(run->a, "User %lu set for %s transport is on the %s list", (unsigned long)uid, d->transport->name, list);
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", text);
+  transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UIDFAIL, text);
+  return true;
+}
+
 static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as *as) {
   const struct transport *t = d->transport;
   const struct address *addr = d->addrs;
@@ -221,14 +247,8 @@ static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as
   if (t->driver->takes_whole_message) return true;
   if (has_user) {
     const char *name = expanded_id(run, &t->o.user);
-    if (!name)
-      return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL,
-                    arena_printf(run->a, "failed to expand user string \"%s\" for %s transport: %s", t->o.user.expand, t->name,
-                                 run->x.error ? run->x.error : ""));
-    if (!route_find_user(run->a, name, &pw))
-      return refuse(d, OUTCOME_DEFER, ERRNO_UIDFAIL,
-                    arena_printf(run->a, "failed to find user \"%s\" from expanded string \"%s\" for the %s transport", name,
-                                 t->o.user.expand ? t->o.user.expand : name, t->name));
+    if (!name) return no_such_id(run, d, "user", &t->o.user, NULL);
+    if (!route_find_user(run->a, name, &pw)) return no_such_id(run, d, "user", &t->o.user, name);
     as->uid = pw.uid;
     gid_set = pw.gid != (gid_t)-1;
     if (gid_set) as->gid = pw.gid;
@@ -241,9 +261,7 @@ static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as
   }
   if (opt_was_set(t->block, "group") && (t->o.group.is_set || t->o.group.expand)) {
     const char *name = expanded_id(run, &t->o.group);
-    if (!name || !route_find_group(name, &as->gid))
-      return refuse(d, OUTCOME_DEFER, ERRNO_GIDFAIL,
-                    arena_printf(run->a, "failed to find group \"%s\" for the %s transport", name ? name : "", t->name));
+    if (!name || !route_find_group(name, &as->gid)) return no_such_id(run, d, "group", &t->o.group, name);
     gid_set = true;
   } else if (!has_user && !gid_set && addr->gid_set) {
     as->gid = addr->gid;
@@ -258,13 +276,7 @@ static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as
     strbuf_addf(&b, "%lu", (unsigned long)as->uid);
     if (route_find_user(run->a, b.p, &pw)) as->initgroups = pw.name;
   }
-  if (in_id_list(run, build_info()->fixed_never_users, as->uid) || in_id_list(run, run->cfg->o.never_users, as->uid)) {
-    const char *text = arena_printf(run->a, "User %lu set for %s transport is on the never_users list", (unsigned long)as->uid,
-                                    t->name);
-    log_write(LS_ALWAYS, LOG_PANIC, "%s", text);
-    return refuse(d, OUTCOME_DEFER, ERRNO_UIDFAIL, text);
-  }
-  return true;
+  return !is_never_user(run, d, as->uid);
 }
 
 static bool find_directories(struct deliver_run *run, struct delivery *d) {
@@ -318,14 +330,8 @@ static int child_main(void *ctx) {
   struct child_work *w = ctx;
   const char *cwd = w->d->cwd;
   lookup_forget(); /* a file that is expanded here is the user's (autoreply): it learns nothing that the user may not read */
-  if (chdir(cwd) < 0) {
-    /* A home directory that cannot be entered is no reason to fail when the delivery does not need it. */
-    if (w->d->transport->o.current_directory)
-      transport_set_results(w->d->addrs, OUTCOME_DEFER, errno, arena_printf(w->d->arena, "failed to chdir to %s", cwd));
-    else if (chdir("/") == 0) deliver_each(w->d);
-  } else {
-    deliver_each(w->d);
-  }
+  if (chdir(cwd) < 0) transport_set_results(w->d->addrs, OUTCOME_DEFER, errno, arena_printf(w->d->arena, "failed to chdir to %s", cwd));
+  else deliver_each(w->d);
   struct strbuf b = strbuf_new(w->d->arena);
   deliver_results_encode(&b, w->d->addrs);
   return sys_write_all(w->fd, b.p, b.n) < 0 ? 1 : 0;
@@ -361,7 +367,10 @@ static void run_child(struct deliver_run *run, struct delivery *d, const struct 
   (void)!sys_close(fds[0]);
   int status = 0;
   sys_waitpid(pid, &status, 0);
-  if (deliver_results_decode(run->a, strbuf_str(&answer), d->addrs)) return;
+  if (deliver_results_decode(run->a, strbuf_str(&answer), d->addrs)) {
+    if (d->transport->driver->finish) d->transport->driver->finish(d);
+    return;
+  }
   const char *what = WIFSIGNALED(status)
                          ? arena_printf(run->a, "%s transport process was killed by signal %d", d->transport->name, WTERMSIG(status))
                          : arena_printf(run->a, "%s transport process returned no result: status 0x%04x", d->transport->name, status);
@@ -485,7 +494,8 @@ static struct address *drop_early(struct deliver_run *run, struct address *batch
 static bool set_up_driver(struct delivery *d) {
   const char *error = NULL;
   if (!d->transport->driver->setup || d->transport->driver->setup(d, &error) == OUTCOME_OK) return true;
-  return refuse(d, OUTCOME_DEFER, ERRNO_EXPANDFAIL, error);
+  transport_set_misconfigured(d->addrs, ERRNO_UNKNOWNERROR, error);
+  return false;
 }
 
 /* --- shadow transports ------------------------------------------------------------------------------ */

@@ -109,10 +109,10 @@ static void add_tls(struct strbuf *b, const struct address *addr) {
   }
 }
 
-static void add_common(struct strbuf *b, const struct message *m, const struct address *addr) {
+static void add_common(struct strbuf *b, const struct message *m, const struct address *addr, bool has_return_path) {
   if (log_selects(LS_SENDER_ON_DELIVERY)) strbuf_addl(b, " F=<", addr->sent_from ? addr->sent_from : m->sender ? m->sender : "", ">", NULL);
   if (m->queue_name && *m->queue_name) strbuf_addl(b, " Q=", m->queue_name, NULL);
-  if (log_selects(LS_RETURN_PATH_ON_DELIVERY)) {
+  if (has_return_path && log_selects(LS_RETURN_PATH_ON_DELIVERY)) {
     const char *rp = addr->return_path ? addr->return_path : addr->prop.errors_address ? addr->prop.errors_address : m->sender;
     strbuf_addl(b, " P=<", rp ? rp : "", ">", NULL);
   }
@@ -145,8 +145,8 @@ static void add_session(struct strbuf *b, const struct address *addr) {
 const char *deliver_log_delivered(struct arena *a, const struct message *m, const struct address *addr, const char *flag) {
   struct strbuf b = strbuf_new(a);
   strbuf_addl(&b, flag, " ", deliver_log_address(a, addr, true), NULL);
-  add_common(&b, m, addr);
   bool is_bypassed = addr->is_file && strcmp(addr->address, "/dev/null") == 0;
+  add_common(&b, m, addr, !is_bypassed);
   if (is_bypassed) strbuf_adds(&b, " T=**bypassed**");
   else if (addr->transport) strbuf_addl(&b, " T=", addr->transport->name, NULL);
   if (log_selects(LS_DELIVERY_SIZE)) strbuf_addf(&b, " S=%lld", (long long)addr->delivered_size);
@@ -188,7 +188,7 @@ const char *deliver_log_deferred(struct arena *a, const struct message *m, const
 const char *deliver_log_failed(struct arena *a, const struct message *m, const struct address *addr) {
   struct strbuf b = strbuf_new(a);
   strbuf_adds(&b, deliver_log_address(a, addr, false));
-  add_common(&b, m, addr);
+  add_common(&b, m, addr, true);
   if (addr->transport) strbuf_addl(&b, " T=", addr->transport->name, NULL);
   add_host(&b, addr);
   if (addr->transport && addr->transport->driver && !addr->transport->driver->is_local) add_tls(&b, addr);

@@ -330,6 +330,23 @@ void route_queue_add(struct route_ctx *rc, struct router *r, struct address *add
   *list = addr;
 }
 
+struct transport *route_named_transport(struct route_ctx *rc, const struct router *r, const char *text, struct address *addr) {
+  struct arena *a = rc->x->a;
+  const char *s = expand_string(rc->x, text);
+  struct transport *t = s && !is_tainted(s) ? config_transport(rc->x->cfg, s) : NULL;
+  if (t) return t;
+  addr->basic_errno = ERRNO_BADTRANSPORT;
+  if (!s) {
+    addr->message = arena_printf(a, "failed to expand transport \"%s\" in %s router: %s", text, r->name, rc->x->error ? rc->x->error : "");
+  } else if (is_tainted(s)) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "attempt to use tainted value '%s' from '%s' for transport", s, text);
+    addr->message = "internal configuration error";
+  } else {
+    addr->message = arena_printf(a, "transport \"%s\" not found in %s router", s, r->name);
+  }
+  return NULL;
+}
+
 enum route_result route_get_transport(struct route_ctx *rc, struct router *r, struct address *addr, bool required) {
   const char *name = r->o.transport;
   struct arena *a = rc->x->a;
@@ -343,18 +360,8 @@ enum route_result route_get_transport(struct route_ctx *rc, struct router *r, st
     addr->transport = r->transport;
     return ROUTE_OK;
   }
-  const char *s = expand_string(rc->x, name);
-  if (!s) {
-    addr->basic_errno = ERRNO_BADTRANSPORT;
-    addr->message = arena_printf(a, "failed to expand transport \"%s\" in %s router: %s", name, r->name,
-                                 rc->x->error ? rc->x->error : "");
-    return ROUTE_DEFER;
-  }
-  addr->transport = config_transport(rc->x->cfg, s);
-  if (addr->transport) return ROUTE_OK;
-  addr->basic_errno = ERRNO_BADTRANSPORT;
-  addr->message = arena_printf(a, "%s transport not found in %s router", s, r->name);
-  return ROUTE_DEFER;
+  addr->transport = route_named_transport(rc, r, name, addr);
+  return addr->transport ? ROUTE_OK : ROUTE_DEFER;
 }
 
 /* Does an errors_to value route?  A single child is followed, several count as success. */

@@ -73,6 +73,8 @@ void route_queue_add(struct route_ctx *rc, struct router *r, struct address *add
 /* What is left of an address whose router made unseen deliveries: a child with the same text that goes on behind r. */
 void route_go_on(struct route_ctx *rc, struct router *r, struct address *addr);
 /* Common parts for drivers (all set addr->message/basic_errno on DEFER/FAIL). */
+/* The transport that the expanded text names; NULL: message and basic_errno of addr say why. */
+struct transport *route_named_transport(struct route_ctx *rc, const struct router *r, const char *text, struct address *addr);
 enum route_result route_get_transport(struct route_ctx *rc, struct router *r, struct address *addr, bool required);
 /* Set at all?  An empty value, which reads as NULL, is one: nobody gets the errors. */
 bool router_sets_errors_to(const struct router *r);

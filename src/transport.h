@@ -76,6 +76,8 @@ struct transport_driver {
   bool (*deliver)(struct delivery *d);
   /* Called in the parent before deliver: smtp builds host lists from the hosts option, appendfile expands its quotas; NULL none. */
   enum outcome (*setup)(struct delivery *d, const char **ret_error);
+  /* Local: called in the parent when deliver has run in its child and the results are known; NULL none. */
+  void (*finish)(struct delivery *d);
   /* The hosts an address would be sent to: the router's or the transport's own, perhaps not looked up yet; NULL unknown.  NULL: the router's. */
   struct host *(*hosts_of)(struct expand_ctx *x, struct transport *t, struct address *addr);
   /* Called now and then in a process that starts deliveries: make what they share before they are forked.  NULL: nothing. */

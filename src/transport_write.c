@@ -31,7 +31,7 @@ static int collect_removals(struct delivery *d, const char *list, struct vec *na
   int sep = -':';
   const char *item;
   while ((item = list_next(d->arena, &list, &sep))) {
-    const char *pos = expand_option(d->x, "headers_remove", item);
+    const char *pos = expand_string(d->x, item);
     int inner = -':';
     if (!pos && d->x->forced_fail) continue;
     if (!pos) return -EPROTO;
@@ -50,7 +50,7 @@ static bool is_removed(const struct header_line *h, const struct vec *names) {
 
 /* One item, already expanded, written as it is: what stands in the middle of it is the administrator's. */
 static int add_item(struct delivery *d, const char *item, struct strbuf *out) {
-  const char *text = expand_option(d->x, "headers_add", item);
+  const char *text = expand_string(d->x, item);
   if (!text) return d->x->forced_fail ? 0 : -EPROTO;
   if (!*text) return 0;
   strbuf_adds(out, text);
@@ -128,10 +128,17 @@ static void add_message_headers(struct delivery *d, const struct write_opts *o, 
   }
 }
 
-int transport_prepare_headers(struct delivery *d, const struct write_opts *o, struct strbuf *ret_headers) {
+/* An expansion failed: what a transport says about it. */
+static int header_fault(struct delivery *d, int r) {
+  if (r != -EPROTO) return r;
+  d->write_fault = (struct write_fault){.basic_errno = ERRNO_CHHEADER_FAIL, .text = "failed to expand headers_add or headers_remove",
+                                        .tail = arena_printf(d->arena, ": %s", d->x->error ? d->x->error : "")};
+  return r;
+}
+
+static int make_headers(struct delivery *d, const struct write_opts *o, struct strbuf *ret_headers) {
   struct vec removed = vec_new(d->arena);
   int r = 0;
-  if (o->body_only) return 0;
   if (d->addrs && d->addrs->prop.remove_headers)
     r = collect_removals(d, d->addrs->prop.remove_headers, &removed);
   if (r == 0 && o->remove_headers) r = collect_removals(d, o->remove_headers, &removed);
@@ -144,6 +151,10 @@ int transport_prepare_headers(struct delivery *d, const struct write_opts *o, st
   if (r < 0) return r;
   strbuf_addc(ret_headers, '\n');
   return 0;
+}
+
+int transport_prepare_headers(struct delivery *d, const struct write_opts *o, struct strbuf *ret_headers) {
+  return o->body_only ? 0 : header_fault(d, make_headers(d, o, ret_headers));
 }
 
 /* ---- bytes ------------------------------------------------------------------------------------------------ */
@@ -279,7 +290,10 @@ static struct writer *writer_for(struct arena *a, const struct write_opts *o, wr
 
 static int write_text(struct writer *w, struct delivery *d, const struct write_opts *o, struct str headers) {
   size_t used;
+  struct str check = w->check;
+  if (!o->dot_stuff) w->check = STR(""); /* check_string is looked for in the body */
   int r = o->body_only ? 0 : writer_feed(w, headers, true, &used);
+  w->check = check;
   w->input_has_crlf = d->msg->spool_wireformat;
   w->at_line_start = true;
   return r == 0 && !o->headers_only ? write_body(w, d->msg) : r;

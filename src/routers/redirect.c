@@ -231,13 +231,9 @@ static void choose_transport(struct redirect_run *run, struct address *child, co
   if (k->transport) {
     x->address_pipe = child->is_pipe ? child->address : NULL;
     x->address_file = address_file_name(child);
-    const char *s = expand_string(x, k->transport);
+    child->transport = route_named_transport(run->rc, run->r, k->transport, child);
     x->address_pipe = x->address_file = NULL;
-    child->transport = s ? config_transport(x->cfg, s) : NULL;
     if (child->transport) child->basic_errno = 0;
-    else if (s) child->message = arena_printf(a, "%s transport not found in %s router", s, run->r->name);
-    else child->message = arena_printf(a, "failed to expand transport \"%s\" in %s router: %s", k->transport, run->r->name,
-                                       x->error ? x->error : "");
   } else {
     child->message = arena_printf(a, "%s unset in %s router", k->option, run->r->name);
   }

@@ -56,6 +56,13 @@ void append_defer(struct append_job *j, int err, const char *fmt, ...) {
   va_end(ap);
 }
 
+void append_misconfigured(struct append_job *j, int err, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  transport_set_misconfigured(j->d->addrs, err, arena_vprintf(j->d->arena, fmt, ap));
+  va_end(ap);
+}
+
 void append_freeze(struct append_job *j, int err, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
@@ -70,18 +77,24 @@ static int to_fd(void *ctx, const void *p, size_t n) {
   return sys_write_all(j->fd, p, n);
 }
 
-static int write_extra(struct append_job *j, const char *name, const char *text) {
+/* what: "prefix" or "suffix". */
+static int write_extra(struct append_job *j, const char *what, const char *text) {
+  struct delivery *d = j->d;
   if (!text || !*text) return 0;
-  const char *s = expand_option(j->d->x, name, text);
-  if (!s) return j->d->x->forced_fail ? 0 : -EPROTO;
-  return sys_write_all(j->fd, s, strlen(s));
+  const char *s = expand_string(d->x, text);
+  if (s) return sys_write_all(j->fd, s, strlen(s));
+  if (d->x->forced_fail) return 0;
+  d->write_fault = (struct write_fault){.basic_errno = ERRNO_EXPANDFAIL, .is_complete = true,
+                                        .text = arena_printf(d->arena, "Expansion of \"%s\" (%s for %s transport) failed", text, what, d->transport->name)};
+  DEBUG(D_TRANSPORT) debug_printf("%s: %s\n", d->write_fault.text, d->x->error ? d->x->error : "");
+  return -EPROTO;
 }
 
 int append_write(struct append_job *j, int64_t *ret_bytes) {
-  int r = write_extra(j, "message_prefix", j->prefix);
+  int r = write_extra(j, "prefix", j->prefix);
   if (r == 0 && j->ob->use_bsmtp) r = transport_write_bsmtp_envelope(j->d, j->ob->use_crlf, to_fd, j);
   if (r == 0) r = transport_write_message(j->d, &j->write, to_fd, j, ret_bytes);
-  if (r == 0) r = write_extra(j, "message_suffix", j->suffix);
+  if (r == 0) r = write_extra(j, "suffix", j->suffix);
   if (r == 0 && !j->no_sync) r = sys_fsync(j->fd);
   return r;
 }
@@ -94,7 +107,8 @@ void append_write_failed(struct append_job *j, int r, const char *shown) {
   }
   int err;
   const char *text = transport_write_error(d, r, arena_printf(d->arena, " while writing to %s", shown), &err);
-  append_defer(j, err == ERRNO_EXPANDFAIL && !d->write_fault.text ? ERRNO_CHHEADER_FAIL : err, "%s", text);
+  if (err < 0 && err != ERRNO_EXPANDFAIL) append_misconfigured(j, err, "%s", text);
+  else append_defer(j, err, "%s", text);
 }
 
 /* ---- paths ------------------------------------------------------------------------------------------------ */
@@ -176,7 +190,6 @@ bool append_make_directories(struct append_job *j, const char *dir) {
 
 /* Tainted text may become a path only when create_file confines it: the check is made on the final text. */
 static bool accept_path(struct append_job *j, const char *path) {
-  struct expand_ctx *x = j->d->x;
   j->path = path;
   if (*path != '/') {
     append_defer(j, ERRNO_NOTABSOLUTE, "appendfile: file or directory name \"%s\" is not absolute", path);
@@ -189,9 +202,7 @@ static bool accept_path(struct append_job *j, const char *path) {
     j->path = arena_untaint_copy(j->d->arena, path, strlen(path)); /* lies below a directory of the configuration */
     return true;
   }
-  const char *what = arena_printf(j->d->arena, "file or directory name for %s transport", j->d->transport->name);
-  if (!expand_taint_refused(x, path, what)) return true;
-  append_defer(j, ERRNO_TAINT, "%s", x->error ? x->error : "tainted file name not permitted");
+  append_misconfigured(j, ERRNO_UNKNOWNERROR, "Tainted '%s' (file or directory name for %s transport) not permitted", path, j->d->transport->name);
   return false;
 }
 
@@ -204,7 +215,7 @@ static bool choose_path(struct append_job *j) {
   if (text) {
     path = expand_string(d->x, text);
     if (!path) {
-      append_defer(j, ERRNO_EXPANDFAIL, "Expansion of \"%s\" (file or directory name for %s transport) failed: %s", text, d->transport->name,
+      append_misconfigured(j, ERRNO_UNKNOWNERROR, "Expansion of \"%s\" (file or directory name for %s transport) failed: %s", text, d->transport->name,
                    d->x->error ? d->x->error : "");
       return false;
     }
@@ -217,7 +228,7 @@ static bool choose_path(struct append_job *j) {
       path = arena_strndup(d->arena, path, n - 1);
     }
   } else {
-    append_defer(j, ERRNO_BADTRANSPORT, "Mandatory file or directory option missing from %s transport", d->transport->name);
+    append_misconfigured(j, ERRNO_UNKNOWNERROR, "Mandatory file or directory option missing from %s transport", d->transport->name);
     return false;
   }
   if (!accept_path(j, path)) return false;
@@ -247,7 +258,7 @@ static bool hand_over(struct delivery *d, struct transport *t) {
   d->setup_data = NULL;
   for (struct address *a = d->addrs; a; a = a->next) a->other_transport = t->name;
   if (t->driver->setup && t->driver->setup(d, &error) != OUTCOME_OK) {
-    transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_EXPANDFAIL, error);
+    transport_set_misconfigured(d->addrs, ERRNO_UNKNOWNERROR, error);
     return true;
   }
   return t->driver->deliver(d);
@@ -279,7 +290,7 @@ static bool appendfile_deliver(struct delivery *d) {
     append_to_mbox(&j);
   else
     append_to_directory(&j);
-  if (d->addrs->result == OUTCOME_OK) append_warn_if_crossed(&j);
+  if (d->addrs->result == OUTCOME_OK) append_note_crossing(&j);
   return true;
 }
 
@@ -292,5 +303,6 @@ const struct transport_driver appendfile_transport = {
   .init = appendfile_init,
   .deliver = appendfile_deliver,
   .setup = append_setup,
+  .finish = append_finish,
   .info = "maildir/mailstore",
 };

@@ -104,17 +104,17 @@ static const char *make_tag(struct append_job *j, off_t size) {
   if (!j->ob->maildir_tag) return "";
   int64_t real_size = m->message_size;
   m->message_size = size;
-  const char *text = expand_option(x, "maildir_tag", j->ob->maildir_tag);
+  const char *text = expand_string(x, j->ob->maildir_tag);
   m->message_size = real_size;
   if (!text && x->forced_fail) return "";
-  if (!text || strchr(text, '/')) {
-    append_defer(j, ERRNO_EXPANDFAIL, "Expansion of \"%s\" (maildir_tag for %s transport) failed: %s", j->ob->maildir_tag,
-                 j->d->transport->name, text ? "a tag cannot contain a slash" : x->error ? x->error : "");
+  if (!text) {
+    append_misconfigured(j, ERRNO_UNKNOWNERROR, "Expansion of \"%s\" (maildir_tag for %s transport) failed: %s", j->ob->maildir_tag,
+                         j->d->transport->name, x->error ? x->error : "");
     return NULL;
   }
   struct strbuf b = strbuf_new(j->d->arena);
   for (; *text; text++) {
-    if (!ch_isprint(*text)) continue;
+    if (!ch_isgraph(*text) || *text == '/') continue; /* a name of this directory it stays */
     if (b.n == 0 && ch_isalnum(*text)) strbuf_adds(&b, ":");
     strbuf_addc(&b, *text);
   }
@@ -182,12 +182,12 @@ static void deliver_file(struct append_job *j) {
   int64_t bytes = 0;
   if (is_full(j, temp, temp, 0) || !write_temp(j, temp, temp, &st, &bytes)) return;
   j->d->x->inode = st.st_ino;
-  const char *name = expand_option(j->d->x, "directory_file", j->ob->directory_file);
+  const char *name = expand_string(j->d->x, j->ob->directory_file);
   /* Whatever the text comes from: it names an entry of this directory and nothing else, and no file is replaced. */
   if (!name || strchr(name, '/') || !*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
     (void)!sys_unlink(temp);
-    append_defer(j, ERRNO_EXPANDFAIL, "Expansion of \"%s\" (directory_file for %s transport) failed: %s", j->ob->directory_file,
-                 j->d->transport->name, j->d->x->error ? j->d->x->error : "no usable file name");
+    append_misconfigured(j, 0, "Expansion of \"%s\" (directory_file for %s transport) failed: %s", j->ob->directory_file,
+                         j->d->transport->name, name ? "no usable file name" : j->d->x->error ? j->d->x->error : "");
     return;
   }
   const char *final = arena_printf(a, "%s/%s", j->path, name);

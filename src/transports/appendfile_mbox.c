@@ -3,7 +3,7 @@
  *
  * Order: lock file (safe over NFS: a hitching post linked to the lock name), lstat and checks, open, the same checks on the open file, fcntl or
  * flock lock, append, fsync.  A file whose inode, owner or mode changed between look and open was tampered with: defer and freeze.
- * On any error the file gets back its old length and times, or is removed when this delivery made it.  The lock file is removed last. */
+ * On any error the file gets back its old length and times; one that this delivery made stays, empty.  The lock file is removed last. */
 #include "transports/appendfile_priv.h"
 
 #include <errno.h>
@@ -142,7 +142,7 @@ enum opened { OPENED_OLD, OPENED_NEW, OPENED_FAILED, OPENED_AGAIN };
 
 static enum opened open_new(struct append_job *j) {
   if (j->ob->file_must_exist) {
-    append_defer(j, ERRNO_NOTREGULAR, "mailbox %s does not exist, but file_must_exist is set", j->path);
+    append_defer(j, ENOENT, "mailbox %s does not exist, but file_must_exist is set", j->path);
     return OPENED_FAILED;
   }
   if (!append_may_create(j, j->path)) {
@@ -252,11 +252,8 @@ static enum opened open_locked(struct append_job *j) {
 
 /* ---- appending -------------------------------------------------------------------------------------------- */
 
-static void undo(struct append_job *j, enum opened how, const struct stat *before) {
-  if (how == OPENED_NEW) {
-    (void)!sys_unlink(j->path);
-    return;
-  }
+/* A mailbox that this delivery made stays, empty: somebody may have opened it meanwhile. */
+static void undo(struct append_job *j, const struct stat *before) {
   struct timespec times[2] = {before->st_atim, before->st_mtim};
   (void)!sys_ftruncate(j->fd, before->st_size);
   (void)futimens(j->fd, times);
@@ -279,7 +276,6 @@ static void append_open_file(struct append_job *j, enum opened how) {
   if (r == 0) append_note_file_size(j, before.st_size);
   const char *full = r == 0 ? append_over_quota(j) : NULL;
   if (full) {
-    if (how == OPENED_NEW) (void)!sys_unlink(j->path);
     (void)!sys_close(j->fd);
     j->fd = -1;
     append_defer_quota(j, full, j->path, before.st_size > 0 ? before.st_atime : 0);
@@ -290,7 +286,7 @@ static void append_open_file(struct append_job *j, enum opened how) {
   struct stat after;
   int64_t written = r == 0 && fstat(j->fd, &after) == 0 ? after.st_size - before.st_size : 0;
   if (r == 0 && how == OPENED_NEW) r = append_sync_parent(j->d->arena, j->path);
-  if (r < 0) undo(j, how, &before);
+  if (r < 0) undo(j, &before);
   int c = sys_close(j->fd);
   j->fd = -1;
   if (r < 0 || c < 0) {
@@ -307,13 +303,9 @@ void append_to_mbox(struct append_job *j) {
   struct arena *a = j->d->arena;
   const char *slash = strrchr(j->path, '/');
   struct stat st;
-  if (lstat(j->path, &st) < 0 && errno == ENOENT) {
-    if (!append_may_create(j, j->path)) {
-      append_defer(j, ERRNO_BADCREATE, "mailbox %s does not exist, but creation outside the home directory is not permitted", j->path);
-      return;
-    }
-    if (!append_make_directories(j, arena_strndup(a, j->path, (size_t)(slash - j->path)))) return;
-  }
+  if (lstat(j->path, &st) < 0 && errno == ENOENT && append_may_create(j, j->path) &&
+      !append_make_directories(j, arena_strndup(a, j->path, (size_t)(slash - j->path))))
+    return;
   const char *lock = arena_printf(a, "%s.lock", j->path);
   if (j->ob->use_lockfile && !take_lock_file(j, lock)) return;
   enum opened how = open_locked(j);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* appendfile: file_format, named pipes, mailstore, the quota warning.  Floor: drivers.  Manual ch. 26.
+/* appendfile: file_format, named pipes, mailstore.  Floor: drivers.  Manual ch. 26.
  *
  * Runs as the recipient's user like the rest of the transport.  What an existing mailbox begins with, and whatever stands at a path, is the user's and
  * hostile.  A mailstore message is two files: the envelope takes its final name last, so that a reader that sees it sees the whole message. */
@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "os/log.h"
 #include "os/sys.h"
 #include "policy/match.h"
 #include "transports/appendfile_priv.h"
@@ -76,11 +75,17 @@ void append_to_fifo(struct append_job *j) {
 
 /* ---- mailstore -------------------------------------------------------------------------------------------- */
 
-static int put_text(const struct append_job *j, int fd, const char *option, const char *text) {
+/* what: "prefix" or "suffix". */
+static int put_text(const struct append_job *j, int fd, const char *what, const char *text) {
+  struct delivery *d = j->d;
   if (!text || !*text) return 0;
-  const char *s = expand_option(j->d->x, option, text);
-  if (!s) return j->d->x->forced_fail ? 0 : -EPROTO;
-  return sys_write_all(fd, s, strlen(s));
+  const char *s = expand_string(d->x, text);
+  if (s) return sys_write_all(fd, s, strlen(s));
+  if (d->x->forced_fail) return 0;
+  d->write_fault = (struct write_fault){.basic_errno = ERRNO_UNKNOWNERROR, .is_complete = true,
+                                        .text = arena_printf(d->arena, "Expansion of \"%s\" (mailstore %s for %s transport) failed: %s", text, what,
+                                                             d->transport->name, d->x->error ? d->x->error : "")};
+  return -EPROTO;
 }
 
 /* Sender, recipients one a line; prefix and suffix around them. */
@@ -89,11 +94,11 @@ static int write_envelope(struct append_job *j, const char *path) {
   struct strbuf b = strbuf_new(d->arena);
   int fd = sys_open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, (mode_t)j->mode);
   if (fd < 0) return fd;
-  int r = put_text(j, fd, "mailstore_prefix", j->ob->mailstore_prefix);
+  int r = put_text(j, fd, "prefix", j->ob->mailstore_prefix);
   strbuf_addl(&b, d->return_path ? d->return_path : "", "\n", NULL);
   for (const struct address *a = d->addrs; a; a = a->next) strbuf_addl(&b, address_rcpt_text(d->arena, a), "\n", NULL);
   if (r == 0) r = sys_write_all(fd, b.p, b.n);
-  if (r == 0) r = put_text(j, fd, "mailstore_suffix", j->ob->mailstore_suffix);
+  if (r == 0) r = put_text(j, fd, "suffix", j->ob->mailstore_suffix);
   if (r == 0) r = sys_fsync(fd);
   int c = sys_close(fd);
   return r < 0 ? r : c;
@@ -144,47 +149,4 @@ void append_to_mailstore(struct append_job *j) {
   if (!j->is_counted) return;
   j->size_before = j->usage.bytes;
   j->size_after = j->usage.bytes + st.st_size;
-}
-
-/* ---- the quota warning ------------------------------------------------------------------------------------ */
-
-static const char default_warning[] = "To: $local_part@$domain\nSubject: Your mailbox\n\n"
-                                      "This message is automatically created by mail delivery software (Exim).\n\n"
-                                      "The size of your mailbox has exceeded a warning threshold that is\nset by the system administrator.\n";
-
-static bool has_header(const char *text, const char *name) {
-  struct str rest = str_c(text);
-  while (rest.n) {
-    struct str line = str_cut(&rest, '\n'), field;
-    if (!line.n) return false;
-    field = str_trim(str_cut(&line, ':'));
-    if (str_eqic_c(field, name)) return true;
-  }
-  return false;
-}
-
-/* The message is delivered, whatever becomes of the warning. */
-static void send_warning(struct append_job *j, const char *text) {
-  struct delivery *d = j->d;
-  struct strbuf b = strbuf_new(d->arena);
-  strbuf_adds(&b, "Auto-Submitted: auto-replied\n");
-  if (d->cfg->o.errors_reply_to && !has_header(text, "Reply-To")) strbuf_addl(&b, "Reply-To: ", d->cfg->o.errors_reply_to, "\n", NULL);
-  const char *from = has_header(text, "From") ? NULL : expand_option(d->x, "dsn_from", d->cfg->o.dsn_from);
-  if (from) strbuf_addl(&b, "From: ", from, "\n", NULL);
-  strbuf_adds(&b, text);
-  if (!str_ends(str_c(text), STR("\n"))) strbuf_addc(&b, '\n');
-  int why = 0;
-  if (transport_submit(d, strbuf_str(&b), NULL, NULL, &why) != SUBMIT_DONE)
-    log_write(LS_ALWAYS, LOG_MAIN, "the quota warning of the %s transport could not be sent (status %d)", d->transport->name, why);
-}
-
-void append_warn_if_crossed(struct append_job *j) {
-  const struct append_limits *l = j->limits;
-  if (!l || l->warn_bytes <= 0 || j->size_before > l->warn_bytes || j->size_after <= l->warn_bytes) return;
-  const char *text = j->ob->quota_warn_message ? j->ob->quota_warn_message : default_warning;
-  const char *expanded = expand_option(j->d->x, "quota_warn_message", text);
-  if (expanded) send_warning(j, expanded);
-  else if (!j->d->x->forced_fail)
-    log_write(LS_ALWAYS, LOG_MAIN, "Failed to expand \"%s\" (warning message for %s transport): %s", text, j->d->transport->name,
-              j->d->x->error ? j->d->x->error : "");
 }

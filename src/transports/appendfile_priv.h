@@ -55,6 +55,8 @@ void append_to_directory(struct append_job *j);
 void append_write_failed(struct append_job *j, int r, const char *shown);
 int append_write(struct append_job *j, int64_t *ret_bytes);
 void append_defer(struct append_job *j, int err, const char *fmt, ...) PRINTF(3, 4);
+/* The same: the configuration is at fault, which the panic log is told too. */
+void append_misconfigured(struct append_job *j, int err, const char *fmt, ...) PRINTF(3, 4);
 /* The same, and the message is to be frozen: something tampered with the mailbox. */
 void append_freeze(struct append_job *j, int err, const char *fmt, ...) PRINTF(3, 4);
 /* May something be created here (create_file)? */
@@ -69,8 +71,11 @@ struct transport *append_find_format(struct append_job *j);
 bool append_is_fifo(const struct append_job *j);
 void append_to_fifo(struct append_job *j);
 void append_to_mailstore(struct append_job *j);
-/* quota_warn_threshold, after the delivery and with all locks given back. */
-void append_warn_if_crossed(struct append_job *j);
+
+/* appendfile_warn.c.  After a delivery: mark the addresses when it took the mailbox over quota_warn_threshold. */
+void append_note_crossing(struct append_job *j);
+/* In the parent: send the warning for addresses so marked. */
+void append_finish(struct delivery *d);
 
 /* appendfile_quota.c.  "10.5M/no_check": NULL or an error text. */
 const char *append_parse_quota(const char *text, int64_t *ret_value, bool *ret_no_check);

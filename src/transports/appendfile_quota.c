@@ -52,12 +52,14 @@ const char *append_parse_quota(const char *text, int64_t *ret_value, bool *ret_n
 static const char *one_limit(struct delivery *d, const char *name, const char *text, int64_t *ret, bool *ret_no_check) {
   bool ignored;
   if (!text || !*text) return NULL;
-  const char *value = expand_option(d->x, name, text);
+  const char *value = expand_string(d->x, text);
   if (!value)
     return arena_printf(d->arena, "Expansion of \"%s\" in %s transport failed: %s", text, d->transport->name, d->x->error ? d->x->error : "");
   if (!str_trim(str_c(value)).n) return NULL; /* no limit for this one */
   const char *error = append_parse_quota(value, ret, ret_no_check ? ret_no_check : &ignored);
   if (!error) return NULL;
+  if (strcmp(error, "malformed value") == 0)
+    return arena_printf(d->arena, "Malformed value \"%s\" (expansion of \"%s\") in %s transport", value, text, d->transport->name);
   return arena_printf(d->arena, "%s in expansion of \"%s\" in %s transport: \"%s\"", error, name, d->transport->name, value);
 }
 

@@ -93,7 +93,7 @@ static void test_forms(void **state) {
     {"CR at the end", "A: b\n", "a\r", &smtp, "A: b\r\n\r\na \r\n.\r\n"},
     {"CR kept in files", "A: b\n", "a\rb\r\n", &plain, "A: b\n\na\rb\r\n"},
     {"chunk", "A: b\n", ".\nx", &bdat, "A: b\r\n\r\n.\r\nx\r\n"},
-    {"mbox", "A: b\nFrom me\n", "From x\n From y\nFrom\nFrom ", &mbox, "A: b\n>From me\n\n>From x\n From y\nFrom\n>From \n"},
+    {"mbox", "A: b\nFrom me\n", "From x\n From y\nFrom\nFrom ", &mbox, "A: b\nFrom me\n\n>From x\n From y\nFrom\n>From \n"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) check(rows[i].name, rows[i].headers, rows[i].body, rows[i].o, rows[i].want);
 }
