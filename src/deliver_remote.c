@@ -28,7 +28,6 @@ enum { REMOTE_MAX_CHILDREN = 64, EXTRA_MAX_TRIES = 20 };
 struct remote_ctx {
   struct deliver_run *run; /* of the message the connection was made for */
   struct vec extras;       /* struct extra *: finished ones live on until the connection is over */
-  bool is_journaled;
   bool is_last;            /* no other batch of the message is left: it can be finished before the connection goes on */
   struct timeval start;
   struct vec others;       /* ids: for the host, but not for this connection */
@@ -122,7 +121,7 @@ static void extra_done(struct delivery *d) {
   extra_close(e);
 }
 
-static struct delivery *extra_next(struct delivery *d, const struct host *host, bool (*fits)(void *ctx, struct delivery *next), void *ctx);
+static void extra_offer(struct delivery *d);
 
 /* Open, lock and route another message; NULL when it has nothing for this host. */
 static struct delivery *extra_open(struct remote_ctx *base, const struct delivery *d, const char *id, const struct host *host) {
@@ -145,9 +144,9 @@ static struct delivery *extra_open(struct remote_ctx *base, const struct deliver
     return NULL;
   }
   struct delivery *next = deliver_new_delivery(&e->run, d->transport, e->batch);
-  next->next_for_host = extra_next;
   next->one_done = extra_done;
   next->ctx = e;
+  extra_offer(next);
   if (deliver_prepare(&e->run, next)) return next;
   extra_done(next);
   return NULL;
@@ -155,12 +154,10 @@ static struct delivery *extra_open(struct remote_ctx *base, const struct deliver
 
 /* What the connection has delivered for the first message must be on disk before it carries anything else. */
 static bool journal_first(struct remote_ctx *base, const struct delivery *d) {
-  if (base->is_journaled) return true;
   struct vec done = vec_new(d->arena);
   for (const struct address *addr = d->addrs; addr; addr = addr->next)
     if (addr->result == OUTCOME_OK) vec_push(&done, (void *)addr->unique);
-  base->is_journaled = done.n == 0 || spool_journal(base->run->m, (const char *const *)done.v, done.n) == 0;
-  return base->is_journaled;
+  return done.n == 0 || spool_journal(base->run->m, (const char *const *)done.v, done.n) == 0;
 }
 
 static void finish_batch(struct deliver_run *run, struct address *batch) {
@@ -201,43 +198,68 @@ static void extras_wait_on(struct remote_ctx *base, const struct transport *t) {
   base->others.n = 0;
 }
 
-/* The batch is tried some other time. */
-static void extra_give_back(struct extra *e) {
+/* It goes to this host, but not now and here. */
+static void extra_wait_on(struct remote_ctx *base, struct delivery *next) {
+  struct extra *e = next->ctx;
   struct address **tail = &e->batch;
+  vec_push(&base->others, arena_strdup(base->run->a, next->msg->id));
   while (*tail) tail = &(*tail)->next;
   *tail = e->run.remote;
   e->run.remote = e->batch;
   e->batch = NULL;
+  extra_close(e);
 }
 
-static bool extra_suits(struct remote_ctx *base, struct delivery *next, const struct host *host, bool (*fits)(void *ctx, struct delivery *next),
-                        void *ctx) {
-  if (fits(ctx, next)) return true;
+static struct remote_ctx *base_of(const struct delivery *d) { return d->one_done ? ((struct extra *)d->ctx)->base : d->ctx; }
+
+/* The next message for the host; finish: what the connection has done for the first one is over, so it can be ended. */
+static struct delivery *extra_find(struct delivery *d, const struct host *host, bool finish, bool (*fits)(void *ctx, struct delivery *next), void *ctx) {
+  struct remote_ctx *base = base_of(d);
+  /* The filter runs once in an attempt and may add deliveries of any kind; here only what goes to this host is tried. */
+  if (d->cfg->o.system_filter) return NULL;
   if (!base->others_host) {
     base->others_host = ARENA_NEW(base->run->a, struct host);
     base->others_host->name = host->name;
   }
-  vec_push(&base->others, arena_strdup(base->run->a, next->msg->id));
-  extra_give_back(next->ctx);
-  extra_close(next->ctx);
-  return false;
-}
-
-static struct delivery *extra_next(struct delivery *d, const struct host *host, bool (*fits)(void *ctx, struct delivery *next), void *ctx) {
-  struct remote_ctx *base = d->one_done ? ((struct extra *)d->ctx)->base : d->ctx;
-  /* The filter runs once in an attempt and may add deliveries of any kind; here only what goes to this host is tried. */
-  if (d->cfg->o.system_filter) return NULL;
   for (int i = 0; i < EXTRA_MAX_TRIES; i++) {
     char id[MSGID_SIZE];
     bool more = false;
     if (!wait_next(d->cfg, base->run->a, d->transport->name, host->name, base->run->m->id, extra_exists, (void *)d->cfg, id, &more))
       return NULL;
-    if (!d->one_done && !finish_first(base, d)) return NULL; /* the id is lost from the hints only */
-    struct delivery *next = extra_open(base, d, id, host);
-    if (next && extra_suits(base, next, host, fits, ctx)) return next;
+    if (finish && !finish_first(base, d)) return NULL; /* the id is lost from the hints only */
+    /* a lock says nothing to the process that holds it */
+    struct delivery *next = strcmp(id, d->msg->id) != 0 ? extra_open(base, d, id, host) : NULL;
+    if (next && fits(ctx, next)) return next;
+    if (next) extra_wait_on(base, next);
     if (!more) return NULL;
   }
   return NULL;
+}
+
+static struct delivery *extra_next(struct delivery *d, const struct host *host, bool (*fits)(void *ctx, struct delivery *next), void *ctx) {
+  return extra_find(d, host, !d->one_done, fits, ctx);
+}
+
+static struct delivery *extra_find_next(struct delivery *d, const struct host *host, bool (*fits)(void *ctx, struct delivery *next), void *ctx) {
+  struct delivery *next = extra_find(d, host, false, fits, ctx);
+  log_set_message_id(d->msg->id);
+  return next;
+}
+
+static bool extra_go_on(struct delivery *d, struct delivery *next) {
+  if (!d->one_done && !finish_first(d->ctx, d)) return false;
+  log_set_message_id(next->msg->id);
+  return true;
+}
+
+static void extra_give_back(struct delivery *next) { extra_wait_on(base_of(next), next); }
+
+/* The connection of d may take other messages. */
+static void extra_offer(struct delivery *d) {
+  d->next_for_host = extra_next;
+  d->find_next = extra_find_next;
+  d->go_on = extra_go_on;
+  d->give_back = extra_give_back;
 }
 
 /* --- batches ---------------------------------------------------------------------------------------- */
@@ -275,7 +297,7 @@ static void run_transport(struct deliver_run *run, struct address *batch, bool i
   ctx->extras = vec_new(run->a);
   ctx->others = vec_new(run->a);
   d->ctx = ctx;
-  if (!run->dont_deliver) d->next_for_host = extra_next;
+  if (!run->dont_deliver) extra_offer(d);
   const char *error = NULL;
   if (deliver_prepare(run, d)) {
     enum outcome o = d->transport->driver->setup ? d->transport->driver->setup(d, &error) : OUTCOME_OK;

@@ -72,12 +72,13 @@ struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *re
 
 static bool finish_transaction(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
   if (!smtp_reap_envelope(s)) return false;
-  if (s->bdat_used) return smtp_reap_chunk(s, first, n);
+  if (s->was_ahead && smtp_next_is_asked_again(s, first, n)) return !s->dead;
+  if (s->t.bdat_used) return smtp_reap_chunk(s, first, n);
   bool any = false;
   for (size_t i = 0; i < n; i++) any = any || first[i].state == RCPT_ACCEPTED;
-  if (any && !s->mail_refused && !s->data_sent && !smtp_use_chunking(s)) {
+  if (any && !s->t.mail_refused && !s->t.data_sent && !smtp_use_chunking(s)) {
     smtp_send(s, AT_DATA, NULL, "DATA");
-    s->data_sent = true;
+    s->t.data_sent = true;
     if (!smtp_reap_envelope(s)) return false;
   }
   return smtp_send_content(s, first, n);
@@ -93,10 +94,6 @@ static bool reset_server(struct smtp_attempt *s) {
   return smtp_read_reply(s, &what, &r) && r.code / 100 == 2;
 }
 
-static void begin_transaction(struct smtp_attempt *s) {
-  s->mail_refused = s->data_refused = s->data_sent = s->bdat_used = s->prdr_used = s->any_success = false;
-}
-
 static bool mailmax_reached(const struct smtp_attempt *s) {
   return s->facts.limit_mailmax && (int64_t)s->sequence >= (int64_t)s->facts.limit_mailmax;
 }
@@ -110,10 +107,10 @@ static void put_off(struct smtp_job *job, struct smtp_rcpt *first) {
 /* One transaction.  *ret_sent: its content left; false: the connection is of no use any more. */
 static bool run_group(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n, bool in_flight, bool *ret_sent) {
   bool earlier = !in_flight && s->content_sent, ok = true;
-  if (!in_flight) s->pipelining = smtp_may_pipeline(s);
   if (!in_flight) {
+    s->pipelining = smtp_may_pipeline(s);
     s->content_sent = false;
-    begin_transaction(s);
+    s->t = (struct smtp_transaction){0};
     smtp_write_envelope(s, first, n, !smtp_use_chunking(s));
     ok = !s->dead && (!smtp_chunk_rides_along(s) || smtp_send_chunk_ahead(s));
   }
@@ -123,17 +120,17 @@ static bool run_group(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n,
   return ok;
 }
 
-/* All groups of one message.  True: the connection can take another message. */
-static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_flight) {
+bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_flight) {
   struct smtp_rcpt *first = in_flight ? &s->job->rcpts[0] : NULL;
   bool clean = true;
   if (!in_flight && !smtp_utf8_decide(s)) return false;
   if (!in_flight && !smtp_auth_prepare_mail(s)) return false;
   if (!in_flight) first = smtp_next_group(s, &at, &n);
   while (first) {
-    bool sent;
+    bool sent, was_ahead = s->was_ahead;
     if (!run_group(s, first, n, in_flight, &sent)) return false;
     in_flight = false;
+    if (was_ahead && !sent) at = 0; /* some may have to be asked again */
     clean = sent && s->fail.trouble == TROUBLE_NONE;
     if (s->fail.trouble != TROUBLE_NONE) return false;
     if (s->inconclusive) return false;
@@ -144,14 +141,17 @@ static bool run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fli
       return clean;
     }
     if (first) s->sequence++;
-    if (first && !clean && !reset_server(s)) return false;
+    if (first && !clean && !reset_server(s)) {
+      s->was_ahead = was_ahead && !sent; /* it has not begun */
+      return false;
+    }
   }
   return clean;
 }
 
-/* ---- further messages on the same connection -------------------------------------------------------------- */
+/* ---- jobs -------------------------------------------------------------------------------------------------- */
 
-static struct smtp_job *job_new(struct delivery *d) {
+struct smtp_job *smtp_job_new(struct delivery *d) {
   struct smtp_job *job = ARENA_NEW(d->arena, struct smtp_job);
   job->d = d;
   job->ob = d->transport->ob;
@@ -167,8 +167,7 @@ static struct smtp_job *job_new(struct delivery *d) {
   return job;
 }
 
-/* Options that decide for the whole job. */
-static bool job_options(struct smtp_job *job, const char **ret_error) {
+bool smtp_job_options(struct smtp_job *job, const char **ret_error) {
   struct expand_ctx *x = job->d->x;
   job->include_ip = job->ob->retry_include_ip_address.value;
   if (job->ob->max_rcpt && !expand_int(x, job->ob->max_rcpt, &job->max_rcpt)) {
@@ -176,56 +175,6 @@ static bool job_options(struct smtp_job *job, const char **ret_error) {
     return false;
   }
   return smtp_bool_option(x, "hosts_randomize", &job->ob->hosts_randomize, &job->randomize, ret_error);
-}
-
-/* Is the message one for this very connection?  What depends on the sender or the like must come out as it did. */
-static bool fits_connection(void *ctx, struct delivery *next) {
-  struct smtp_attempt *s = ctx;
-  struct expand_ctx *x = next->x;
-  x->host = s->host;
-  x->tls_out = &s->tls;
-  x->sending_ip_address = s->d->x->sending_ip_address;
-  x->sending_port = s->d->x->sending_port;
-  if (!s->identity) s->identity = smtp_identity(s->d);
-  if (strcmp(s->identity, smtp_identity(next)) == 0) return true;
-  DEBUG(D_TRANSPORT) debug_printf("%s wants a connection of its own\n", next->msg->id);
-  return false;
-}
-
-static void continue_connection(struct smtp_attempt *s) {
-  int64_t max = s->ob->connection_max_messages;
-  if (s->facts.limit_mailmax && (max == 0 || (int64_t)s->facts.limit_mailmax < max)) max = s->facts.limit_mailmax;
-  struct delivery *d = s->d;
-  if (s->in_tls && (smtp_host_listed(s, "hosts_nopass_tls", s->ob->hosts_nopass_tls) ||
-                    smtp_host_listed(s, "hosts_noproxy_tls", s->ob->hosts_noproxy_tls)))
-    return;
-  while (!s->dead && d->next_for_host && (max == 0 || s->sequence < max)) {
-    struct delivery *next = d->next_for_host(d, s->host, fits_connection, s);
-    const char *error = NULL;
-    if (!next) return;
-    struct smtp_job *job = job_new(next);
-    if (!job_options(job, &error)) {
-      transport_set_results(next->addrs, OUTCOME_DEFER, ERRNO_EXPANDFAIL, error);
-      if (next->one_done) next->one_done(next);
-      return;
-    }
-    job->include_ip = s->job->include_ip;
-    s->d = next;
-    s->a = next->arena;
-    s->job = job;
-    s->sequence++;
-    next->sequence = s->sequence;
-    s->content_sent = false;
-    s->early = false; /* from here on every command has waited for the EHLO reply: refusals are meant */
-    bool again = run_message(s, 0, 0, false);
-    if (s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
-    for (size_t i = 0; i < s->job->rcpt_count; i++)
-      if (s->job->rcpts[i].state != RCPT_DONE && !s->job->rcpts[i].addr->message && !s->job->rcpts[i].addr->basic_errno)
-        s->job->rcpts[i].addr->basic_errno = ERRNO_UNKNOWNERROR;
-    if (next->one_done) next->one_done(next);
-    d = next;
-    if (!again) return;
-  }
 }
 
 /* ---- one host --------------------------------------------------------------------------------------------- */
@@ -310,8 +259,8 @@ static void run_attempt(struct smtp_attempt *s, bool allow_early) {
   /* A name that asks for the local address gets its real answer once there is one: greet_plain expands it then. */
   if (!s->plan.use && strstr(s->ob->helo_data, "sending_")) s->helo = NULL;
   if (!smtp_connect(s) || !smtp_greet(s)) return;
-  bool again = run_message(s, s->group_at, s->group_n, s->group_in_flight);
-  if (again && !s->inconclusive) continue_connection(s);
+  bool again = smtp_run_message(s, s->group_at, s->group_n, s->group_in_flight);
+  smtp_continue_connection(s, again && !s->inconclusive);
 }
 
 /* At most one early attempt, then a plain one, then at most one that avoids TLS. */
@@ -585,7 +534,7 @@ static void pretend(struct smtp_job *job, struct host *list) {
 }
 
 static bool smtp_deliver(struct delivery *d) {
-  struct smtp_job *job = job_new(d);
+  struct smtp_job *job = smtp_job_new(d);
   struct host *list = d->addrs->host_list;
   const char *error = NULL;
   if (transport_size_refused(d)) return true;
@@ -593,7 +542,7 @@ static bool smtp_deliver(struct delivery *d) {
     transport_set_results(d->addrs, OUTCOME_FAIL, 0, "message has lines too long for transport");
     return true;
   }
-  if (!job_options(job, &error)) {
+  if (!smtp_job_options(job, &error)) {
     transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_EXPANDFAIL, error);
     return true;
   }
@@ -625,7 +574,7 @@ static bool smtp_deliver(struct delivery *d) {
 
 struct smtp_attempt *smtp_probe_attempt(struct delivery *d, struct smtp_opts *ob, struct host *h, int port, bool avoid_tls,
                                         const char **ret_error) {
-  struct smtp_job *job = job_new(d);
+  struct smtp_job *job = smtp_job_new(d);
   job->ob = ob;
   d->x->host = h;
   d->x->sending_ip_address = NULL;
@@ -650,7 +599,7 @@ struct smtp_attempt *smtp_plan_attempt(struct expand_ctx *x, struct transport *t
   x->transport = t;
   x->host = h;
   x->sending_ip_address = NULL;
-  struct smtp_job *job = job_new(d);
+  struct smtp_job *job = smtp_job_new(d);
   if (!choose_interface(job, h, &job->interface, ret_error)) return NULL;
   struct smtp_attempt *s = attempt_new(job, h, port);
   if (!smtp_tls_policy(s)) return NULL;
@@ -660,21 +609,21 @@ struct smtp_attempt *smtp_plan_attempt(struct expand_ctx *x, struct transport *t
 }
 
 bool smtp_probe_interface(struct delivery *d, const struct host *h, const char **ret_interface, const char **ret_error) {
-  return choose_interface(job_new(d), h, ret_interface, ret_error);
+  return choose_interface(smtp_job_new(d), h, ret_interface, ret_error);
 }
 
-struct smtp_job *smtp_probe_job(struct delivery *d) { return job_new(d); }
+struct smtp_job *smtp_probe_job(struct delivery *d) { return smtp_job_new(d); }
 
 struct host *smtp_probe_hosts(struct delivery *d, const char **ret_error) {
-  struct smtp_job *job = job_new(d);
+  struct smtp_job *job = smtp_job_new(d);
   struct host *list = d->addrs->host_list;
   if (!list || (job->ob->hosts && job->ob->hosts_override)) list = own_host_list(job, ret_error);
   return list;
 }
 
-int smtp_probe_port(struct delivery *d, const char **ret_error) { return default_port(job_new(d), ret_error); }
+int smtp_probe_port(struct delivery *d, const char **ret_error) { return default_port(smtp_job_new(d), ret_error); }
 
-bool smtp_probe_look_up(struct delivery *d, struct host *h) { return look_up_host(job_new(d), h); }
+bool smtp_probe_look_up(struct delivery *d, struct host *h) { return look_up_host(smtp_job_new(d), h); }
 
 const struct transport_driver smtp_transport = {
   .name = "smtp",

@@ -66,7 +66,7 @@ static bool write_content(struct smtp_attempt *s, bool bdat) {
     if (r < 0) return abandon(s, r);
     smtp_send(s, AT_END, NULL, "BDAT %lld LAST", (long long)size);
     s->awaited[(s->awaited_head + s->awaited_count - 1) % SMTP_MAX_AWAITED].command = "end of data";
-    s->bdat_used = true;
+    s->t.bdat_used = true;
     k.limit = size;
   }
   int64_t sent = 0;
@@ -131,7 +131,7 @@ static bool reap_prdr(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n)
     smtp_note_reply(s, &last, &final);
     return true;
   }
-  s->prdr_used = true;
+  s->t.prdr_used = true;
   for (size_t i = 0; i < n; i++) {
     if (first[i].state != RCPT_ACCEPTED) continue;
     if (replies[i].code / 100 == 2) replies[i].text = arena_printf(s->a, "%s\\n%s", replies[i].text, final.text);
@@ -145,13 +145,13 @@ static bool reap_final(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n
   struct smtp_reply r;
   if (s->awaited_count == 0) smtp_expect(s, AT_END, NULL, "end of data");
   if (!smtp_read_reply(s, &what, &r)) return false;
-  if (r.code == 353 && s->prdr_asked) return reap_prdr(s, first, n);
+  if (r.code == 353 && s->t.prdr_asked) return reap_prdr(s, first, n);
   if (r.code / 100 != 2) {
     if (s->early && !s->promise_stands) s->inconclusive = true;
     smtp_note_reply(s, &what, &r);
     return true;
   }
-  if (s->bdat_used) note_chunking(s);
+  if (s->t.bdat_used) note_chunking(s);
   for (size_t i = 0; i < n; i++)
     if (first[i].state == RCPT_ACCEPTED) smtp_record_success(s, &first[i], r.text);
   return true;
@@ -193,15 +193,17 @@ bool smtp_reap_chunk(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) 
   bool any = false;
   for (size_t i = 0; i < n; i++) any = any || first[i].state == RCPT_ACCEPTED;
   s->reply_deadline = deadline_in_sec(s->ob->final_timeout);
-  return any && !s->mail_refused ? reap_final(s, first, n) : reap_unwanted_chunk(s);
+  return any && !s->t.mail_refused ? reap_final(s, first, n) : reap_unwanted_chunk(s);
 }
 
 bool smtp_send_content(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
   bool any = false;
   for (size_t i = 0; i < n; i++) any = any || first[i].state == RCPT_ACCEPTED;
-  if (s->data_sent && !s->data_refused && (!any || s->mail_refused)) return send_lone_dot(s);
-  if (!any || s->mail_refused || s->data_refused) return true;
-  if (!write_content(s, !s->data_sent)) return false;
+  if (s->t.data_sent && !s->t.data_refused && (!any || s->t.mail_refused)) return send_lone_dot(s);
+  if (!any || s->t.mail_refused || s->t.data_refused) return true;
+  smtp_find_next(s); /* before anything leaves: what that takes must not come between this message and the reply to it */
+  if (!write_content(s, !s->t.data_sent)) return false;
+  smtp_put_next_in_flight(s);
   s->reply_deadline = deadline_in_sec(s->ob->final_timeout);
   return s->is_lmtp ? reap_lmtp(s, first, n) : reap_final(s, first, n);
 }

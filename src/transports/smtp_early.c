@@ -94,7 +94,7 @@ static void put_body_in_flight(struct smtp_attempt *s) {
   s->awaited[(s->awaited_head + s->awaited_count - 1) % SMTP_MAX_AWAITED].command = "end of data";
   if (s->io) stream_put(s->io, text.p, text.n);
   else strbuf_add(&s->flight, text.p, text.n);
-  s->bdat_used = s->content_sent = s->content_in_flight = true;
+  s->t.bdat_used = s->content_sent = s->content_in_flight = true;
   s->used_features |= EHLO_CHUNKING;
   s->d->addrs->delivered_size = size;
 }

@@ -84,9 +84,9 @@ static void send_mail(struct smtp_attempt *s, const struct smtp_rcpt *first, siz
   sender = smtp_utf8_address(s, sender);
   const char *utf8 = s->d->msg->smtputf8 && !s->downconvert && (s->facts.features & EHLO_SMTPUTF8) ? " SMTPUTF8" : "";
   if (*utf8) s->used_features |= EHLO_SMTPUTF8;
-  s->prdr_asked = wants_prdr(s, first, n);
-  if (s->prdr_asked) s->used_features |= EHLO_PRDR;
-  smtp_send(s, AT_MAIL, NULL, "MAIL FROM:<%s>%s%s%s%s%s", sender, size, s->prdr_asked ? " PRDR" : "", utf8, dsn,
+  s->t.prdr_asked = wants_prdr(s, first, n);
+  if (s->t.prdr_asked) s->used_features |= EHLO_PRDR;
+  smtp_send(s, AT_MAIL, NULL, "MAIL FROM:<%s>%s%s%s%s%s", sender, size, s->t.prdr_asked ? " PRDR" : "", utf8, dsn,
             s->auth_mail_param ? s->auth_mail_param : "");
 }
 
@@ -112,40 +112,40 @@ void smtp_write_envelope(struct smtp_attempt *s, struct smtp_rcpt *first, size_t
   if (s->pipelining) s->used_features |= EHLO_PIPELINING;
   send_mail(s, first, n);
   if (!s->pipelining && !smtp_reap_envelope(s)) return;
-  for (size_t i = 0; i < n && !s->dead && !s->mail_refused; i++) {
+  for (size_t i = 0; i < n && !s->dead && !s->t.mail_refused; i++) {
     if (!smtp_is_due(&first[i])) continue;
     send_rcpt(s, &first[i]);
     bool is_full = s->io && s->awaited_count >= SMTP_MAX_AWAITED - 8;
     if ((!s->pipelining || is_full) && !smtp_reap_envelope(s)) return;
   }
-  if (!with_data || s->dead || s->mail_refused) return;
+  if (!with_data || s->dead || s->t.mail_refused) return;
   if (!s->pipelining) {
     bool any = false;
     for (size_t i = 0; i < n; i++) any = any || first[i].state == RCPT_ACCEPTED;
     if (!any) return;
   }
   smtp_send(s, AT_DATA, NULL, "DATA");
-  s->data_sent = true;
+  s->t.data_sent = true;
 }
 
-/* The server took back what the flight relied on: its refusals say nothing. */
-static bool doubtful(const struct smtp_attempt *s) { return s->early && !s->promise_stands; }
+/* The server took back what the flight relied on, or the message in front of it was refused: its refusals say nothing. */
+static bool doubtful(const struct smtp_attempt *s) { return (s->early && !s->promise_stands) || s->ahead_in_doubt; }
 
 static void take_mail_reply(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *r) {
   if (r->code / 100 == 2) return;
-  s->mail_refused = true;
-  if (doubtful(s)) s->inconclusive = true;
+  s->t.mail_refused = true;
+  if (doubtful(s) || s->was_ahead) s->inconclusive = true;
   smtp_note_reply(s, what, r);
 }
 
 static void take_rcpt_reply(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *r) {
   struct smtp_rcpt *rcpt = what->rcpt;
-  if (!s->mail_refused && r->code / 100 == 2) {
+  if (!s->t.mail_refused && r->code / 100 == 2) {
     rcpt->state = RCPT_ACCEPTED;
     return;
   }
   rcpt->state = RCPT_PENDING;
-  if (s->mail_refused) return;
+  if (s->t.mail_refused) return;
   if (doubtful(s))
     s->inconclusive = true;
   else
@@ -154,10 +154,10 @@ static void take_rcpt_reply(struct smtp_attempt *s, const struct smtp_awaited *w
 
 static void take_data_reply(struct smtp_attempt *s, const struct smtp_awaited *what, const struct smtp_reply *r) {
   if (r->code / 100 == 3) return;
-  s->data_refused = true;
+  s->t.data_refused = true;
   bool any = false;
   for (size_t i = 0; i < s->job->rcpt_count; i++) any = any || s->job->rcpts[i].state == RCPT_ACCEPTED;
-  if (s->mail_refused || !any) return; /* a consequence */
+  if (s->t.mail_refused || !any) return; /* a consequence */
   if (doubtful(s)) s->inconclusive = true;
   smtp_note_reply(s, what, r);
 }

@@ -90,6 +90,28 @@ struct smtp_job {                 /* one host list worked through for one delive
   const char *message_key;
 };
 
+/* From MAIL to the reply to the end of the message. */
+struct smtp_transaction {
+  bool mail_refused, data_refused, data_sent, bdat_used, prdr_asked, prdr_used, any_success;
+};
+
+/* What a connection knows about the message now sent. */
+struct smtp_turn {
+  struct delivery *d;
+  struct smtp_job *job;
+  struct arena *a;
+  struct smtp_transaction t;
+  bool downconvert;
+  const char *auth_sender, *auth_mail_param;
+};
+
+/* The next message for the connection, found while this one is under way (smtp_next.c). */
+struct smtp_next {
+  struct smtp_turn turn;
+  bool is_in_flight;              /* its envelope stands behind the end of this message: */
+  size_t at, n;                   /* the first n recipients, up to at */
+};
+
 struct smtp_attempt {
   struct smtp_job *job;
   struct delivery *d;             /* message now sent: job->d, or a later one on the same connection */
@@ -119,7 +141,11 @@ struct smtp_attempt {
   bool facts_are_real;
   const char *ehlo_error;         /* reply to a refused EHLO, for texts */
   bool pipelining;                /* may groups be sent */
-  bool mail_refused, data_refused, data_sent, bdat_used, prdr_asked, prdr_used, any_success, downconvert, tcp_is_open;
+  struct smtp_transaction t;
+  bool downconvert, tcp_is_open;
+  struct smtp_next *next;         /* NULL: none was looked for, or there is none */
+  bool was_ahead;                 /* the envelope whose replies are read now left before this message's turn, */
+  bool ahead_in_doubt;            /* and the message before it was refused */
 
   /* TLS */
   bool is_smtps;                  /* TLS from the first byte */
@@ -305,7 +331,22 @@ bool smtp_settle_lost(struct smtp_attempt *s);
 /* The failure counts as a lost reply to the end of data, at whatever reply it showed. */
 void smtp_blame_end(struct smtp_attempt *s);
 
+/* --- smtp_next.c --- */
+/* Further messages on the connection, one after the other.  again: as smtp_run_message() said of the one before. */
+void smtp_continue_connection(struct smtp_attempt *s, bool again);
+/* Before the content of a message leaves whose recipients are all answered: look for the next message if its envelope may stand behind this one
+ * (hosts_pipe_next).  And when the end of the content has left: write that envelope. */
+void smtp_find_next(struct smtp_attempt *s);
+void smtp_put_next_in_flight(struct smtp_attempt *s);
+/* The replies to an envelope that was written ahead are here.  True: it is to be sent again, alone, because something in it was refused. */
+bool smtp_next_is_asked_again(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n);
+
 /* --- smtp.c --- */
+struct smtp_job *smtp_job_new(struct delivery *d);
+/* Options that decide for the whole job.  False: *ret_error. */
+MUST_CHECK bool smtp_job_options(struct smtp_job *job, const char **ret_error);
+/* All groups of the message.  in_flight: the first n recipients, up to at, have been written.  True: the connection can take another message. */
+bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_flight);
 /* First group of recipients not settled yet: *ret_n of them (settled ones in between are skipped when sending). */
 struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n);
 /* For smtp_probe.c.  An attempt that is going to be plain, with the options given instead of the transport's; NULL with *ret_error.  A trouble

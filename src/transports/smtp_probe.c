@@ -265,10 +265,10 @@ static void send_content(struct smtp_probe *p, struct delivery *d) {
   s->job = smtp_probe_job(d);
   s->sequence = 1;
   s->fail = (struct smtp_failure){.trouble = TROUBLE_NONE};
-  s->mail_refused = s->data_refused = s->bdat_used = s->content_sent = false;
+  s->t.mail_refused = s->t.data_refused = s->t.bdat_used = s->content_sent = false;
   for (size_t i = 0; i < s->job->rcpt_count; i++) s->job->rcpts[i].state = RCPT_ACCEPTED;
   smtp_send(s, AT_DATA, NULL, "DATA");
-  s->data_sent = true;
+  s->t.data_sent = true;
   if (smtp_reap_envelope(s) && s->fail.trouble == TROUBLE_NONE) IGNORE_RESULT(smtp_send_content(s, s->job->rcpts, s->job->rcpt_count));
 }
 

@@ -132,8 +132,8 @@ void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
   a->continued_connection = s->sequence > 1;
   a->pipelining_used = s->pipelining;
   a->early_pipe_used = s->early && s->promise_stands && s->sequence == 1;
-  a->chunking_used = s->bdat_used;
-  a->prdr_used = s->prdr_used;
+  a->chunking_used = s->t.bdat_used;
+  a->prdr_used = s->t.prdr_used;
   smtp_tls_set_facts(s, a);
   a->proxy_used = s->proxy.local_address ? arena_printf(s->a, "[%s]:%d", s->proxy.local_address, s->proxy.local_port) : NULL;
   smtp_auth_set_facts(s, a);
@@ -195,7 +195,7 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
     (void)smtp_event(s, r->addr, "msg:rcpt:defer", text, more);
   }
   r->is_excess = what->at == AT_RCPT && reply->code == 452;
-  if (what->at == AT_RCPT || s->prdr_used) retry_add_item(s->a, r->addr, address_key(s, r->addr), with_host(s, text), 0);
+  if (what->at == AT_RCPT || s->t.prdr_used) retry_add_item(s->a, r->addr, address_key(s, r->addr), with_host(s, text), 0);
 }
 
 static void drop_retry_item(struct address *a, const char *key) {
@@ -207,7 +207,7 @@ static void drop_retry_item(struct address *a, const char *key) {
 
 bool smtp_reopen_excess(struct smtp_attempt *s) {
   bool any = false;
-  if (!s->any_success) return false;
+  if (!s->t.any_success) return false;
   for (size_t i = 0; i < s->job->rcpt_count; i++) {
     struct smtp_rcpt *r = &s->job->rcpts[i];
     if (!r->is_excess || r->state == RCPT_DONE || !r->deferred_by_reply) continue;
@@ -227,8 +227,8 @@ void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char
   a->timedout = false;
   a->confirmation = log_escape(s->a, str_c(confirmation)); /* one line, whatever shows it */
   smtp_set_facts(s, a);
-  a->new_transaction = !s->any_success;
-  s->any_success = true;
+  a->new_transaction = !s->t.any_success;
+  s->t.any_success = true;
   r->state = RCPT_DONE;
   if (s->job->host_key) retry_add_item(s->a, a, s->job->host_key, NULL, RETRY_HOST | RETRY_DELETE);
   if (s->job->message_key) retry_add_item(s->a, a, s->job->message_key, NULL, RETRY_HOST | RETRY_DELETE);

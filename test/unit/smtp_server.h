@@ -188,7 +188,19 @@ struct client_queue {
   struct client *c;
   struct delivery waiting[QUEUE_MAX];
   int count, next, done;
+  struct strbuf story; /* what was asked of the caller, in order: "find 2, go 1 2, done 2, back 3"; 0 is the client's own message */
+  int refuse_go;       /* go_on to that message fails: the journal cannot be written */
 };
+
+static inline int queue_number(const struct delivery *d) {
+  const struct client_queue *q = d->ctx;
+  return d >= q->waiting && d < q->waiting + QUEUE_MAX ? (int)(d - q->waiting) + 1 : 0;
+}
+
+static inline void queue_note(struct client_queue *q, const char *what, const struct delivery *one, const struct delivery *two) {
+  strbuf_addf(&q->story, "%s%s %d", q->story.n ? ", " : "", what, queue_number(one));
+  if (two) strbuf_addf(&q->story, " %d", queue_number(two));
+}
 
 static inline struct delivery *client_next(struct delivery *d, const struct host *h, bool (*fits)(void *ctx, struct delivery *next), void *ctx) {
   struct client_queue *q = d->ctx;
@@ -200,13 +212,31 @@ static inline struct delivery *client_next(struct delivery *d, const struct host
   return NULL;
 }
 
-static inline void client_one_done(struct delivery *d) { ((struct client_queue *)d->ctx)->done++; }
+static inline struct delivery *client_find_next(struct delivery *d, const struct host *h, bool (*fits)(void *ctx, struct delivery *next), void *ctx) {
+  struct delivery *next = client_next(d, h, fits, ctx);
+  if (next) queue_note(d->ctx, "find", next, NULL);
+  return next;
+}
+
+static inline bool client_go_on(struct delivery *d, struct delivery *next) {
+  struct client_queue *q = d->ctx;
+  queue_note(q, "go", d, next);
+  return queue_number(next) != q->refuse_go;
+}
+
+static inline void client_give_back(struct delivery *next) { queue_note(next->ctx, "back", next, NULL); }
+
+static inline void client_one_done(struct delivery *d) {
+  ((struct client_queue *)d->ctx)->done++;
+  queue_note(d->ctx, "done", d, NULL);
+}
 
 /* Another message for the same host; it differs from the first one in its id and its recipients "q1-a@x.test", "q1-b@x.test", ... only. */
 static inline struct delivery *client_enqueue(struct client_queue *q, struct client *c, int recipients) {
   struct delivery *d = &q->waiting[q->count++];
   struct expand_ctx *x = ARENA_NEW(c->a, struct expand_ctx);
   struct message *m = ARENA_NEW(c->a, struct message);
+  if (!q->c) q->story = strbuf_new(c->a);
   q->c = c;
   *m = *c->m;
   snprintf(m->id, sizeof m->id, "10HmaY-00000000%dvi-0000", q->count);
@@ -225,6 +255,9 @@ static inline struct delivery *client_enqueue(struct client_queue *q, struct cli
   d->ctx = c->d.ctx = q;
   d->next_for_host = c->d.next_for_host = client_next;
   d->one_done = client_one_done;
+  d->find_next = c->d.find_next = client_find_next;
+  d->go_on = c->d.go_on = client_go_on;
+  d->give_back = c->d.give_back = client_give_back;
   return d;
 }
 
