@@ -40,6 +40,7 @@ static void print_features(FILE *f)
       {"crypteq", NULL, CFG_SUPPORT_CRYPTEQ},
       {"iconv()", NULL, CFG_HAVE_ICONV},
       {"IPv6", NULL, CFG_HAVE_IPV6},
+      {"PAM", NULL, CFG_SUPPORT_PAM},
       {"Perl", "perl_startup", true},
       {"Expand_dlfunc", NULL, CFG_EXPAND_DLFUNC},
       {"GnuTLS", "tls_certificate", CFG_USE_GNUTLS},

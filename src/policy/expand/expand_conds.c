@@ -9,6 +9,7 @@
 
 #include "base/ip.h"
 #include "base/name_table.h"
+#include "buildconfig.h"
 #include "formats/codecs.h"
 #include "message.h"
 #include "policy/expand/expand_priv.h"
@@ -264,6 +265,16 @@ static bool test_unsupported(struct expand_ctx *x, const struct cond *c, const c
   return exp_fail(x, "support for \"%s\" not compiled", c->name);
 }
 
+static bool test_pwcheck(struct expand_ctx *x, const struct cond *c UNUSED, const char *const *args, bool *ret) {
+  return exp_ask_pwcheck(x, args[0], ret);
+}
+
+#if CFG_SUPPORT_PAM
+static bool test_pam(struct expand_ctx *x, const struct cond *c UNUSED, const char *const *args, bool *ret) { return exp_ask_pam(x, args[0], ret); }
+#else
+#define test_pam test_unsupported
+#endif
+
 /* ---- conditions with a grammar of their own ---- */
 
 static bool missing_open(struct parse *ps, const char *name) { return exp_fail(ps->x, "missing { after \"%s\"", name); }
@@ -363,11 +374,11 @@ static bool parse_acl(struct parse *ps, const struct cond *c, bool *ret) {
   return exp_fail(ps->x, "ERROR from acl \"%s\"", args[0]);
 }
 
-static bool parse_saslauthd(struct parse *ps, const struct cond *c, bool *ret UNUSED) {
+static bool parse_saslauthd(struct parse *ps, const struct cond *c, bool *ret) {
   const char *args[EXP_MAX_ARGS];
   int n;
   if (!nested_args(ps, c, 2, 4, args, &n)) return false;
-  return ps->skip || exp_fail(ps->x, "support for \"%s\" not compiled", c->name);
+  return ps->skip || exp_ask_saslauthd(ps->x, args, n, ret);
 }
 
 enum { QUANT_ANY = 1, QUANT_JSON = 2, QUANT_JSONS = 4 };
@@ -479,8 +490,8 @@ static const struct cond conds[] = {
   {"match_ip", 2, true, test_in_list, NULL, IN_IP, "IP addresses of a host list"},
   {"match_local_part", 2, true, test_in_list, NULL, IN_LOCAL_PART, "local part list"},
   {"or", 0, false, NULL, parse_and_or, 1, "one condition is true"},
-  {"pam", 1, false, test_unsupported, NULL, 0, "PAM authentication"},
-  {"pwcheck", 1, false, test_unsupported, NULL, 0, "pwcheck daemon"},
+  {"pam", 1, false, test_pam, NULL, 0, "PAM authentication"},
+  {"pwcheck", 1, false, test_pwcheck, NULL, 0, "pwcheck daemon"},
   {"queue_running", 0, false, test_queue_running, NULL, 0, "started by a queue runner"},
   {"radius", 1, false, test_unsupported, NULL, 0, "RADIUS authentication"},
   {"saslauthd", 0, false, NULL, parse_saslauthd, 0, "saslauthd daemon"},

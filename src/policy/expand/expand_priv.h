@@ -135,6 +135,13 @@ MUST_CHECK bool exp_integer(struct expand_ctx *x, const char *s, int64_t *ret);
 /* Truth of text.  strict: other words are an error. */
 MUST_CHECK bool exp_truth(struct expand_ctx *x, const char *s, bool strict, bool *ret);
 
+/* Conditions that ask another program about a password.  False: it could not be asked or its answer is unclear (x->error set). */
+MUST_CHECK bool exp_ask_saslauthd(struct expand_ctx *x, const char *const *args, int nargs, bool *ret);
+/* "user:password" */
+MUST_CHECK bool exp_ask_pwcheck(struct expand_ctx *x, const char *user_and_password, bool *ret);
+/* "user:answer:answer...", a list as Exim's lists are written; built with SUPPORT_PAM. */
+MUST_CHECK bool exp_ask_pam(struct expand_ctx *x, const char *data, bool *ret);
+
 /* Variables.  exp_var: NULL with *ret_known false for an unknown name; NULL and known: the value cannot be had (error set). */
 const char *exp_var(struct expand_ctx *x, struct str name, bool *ret_known);
 /* Is there such a variable? */
