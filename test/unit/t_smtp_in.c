@@ -439,14 +439,15 @@ enum { MANY = 20000, MEMORY_COUNTS = false };
 enum { MANY = 1000000, MEMORY_COUNTS = true };
 #endif
 
+/* What the process holds for itself; pages of the program come and go with the machine's mood. */
 static long resident_kib(void) {
-  long size = 0, resident = 0;
-  FILE *f = fopen("/proc/self/statm", "r");
-  if (f) {
-    if (fscanf(f, "%ld %ld", &size, &resident) != 2) resident = 0;
-    fclose(f);
-  }
-  return resident * (sysconf(_SC_PAGESIZE) / 1024);
+  long kib = 0;
+  char line[128];
+  FILE *f = fopen("/proc/self/status", "r");
+  while (f && fgets(line, sizeof line, f))
+    if (sscanf(line, "RssAnon: %ld", &kib) == 1) break;
+  if (f) fclose(f);
+  return kib;
 }
 
 /* The client's side: a dialogue, then piece count times, then the end, not waiting for replies. */
