@@ -55,6 +55,7 @@ void startup_process(void)
   signals_handle(SIGUSR1, SIG_IGN);
   signals_handle(SIGCHLD, SIG_DFL);
   signals_unblock_all();
+  sys_large_blocks_apart();
   umask(0022);
   if (getuid() == 0 || build_in_harness_mode()) sys_faults_enable();
 }

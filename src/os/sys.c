@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static const char *const call_names[C_COUNT] = {
   "open", "write", "read", "fsync", "fdatasync", "fsyncdir", "rename", "link", "unlink", "mkdir", "ftruncate",
   "fchown", "fchmod", "close", "lock", "fork", "pipe"};
 
-enum { MAX_FORK_HOOKS = 8, ANY_CALL = C_COUNT };
+enum { MAX_FORK_HOOKS = 8, ANY_CALL = C_COUNT, LARGE_BLOCK_BYTES = 128 * 1024 };
 
 static struct {
   unsigned long count[C_COUNT + 1]; /* the last one counts all of the armed role */
@@ -345,6 +346,8 @@ pid_t sys_waitpid(pid_t pid, int *status, int options) {
   while (r < 0 && errno == EINTR);
   return r < 0 ? -errno : r;
 }
+
+void sys_large_blocks_apart(void) { (void)mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES); }
 
 int sys_become(uid_t uid, gid_t gid, const char *initgroups_name) {
   /* Raise first: a process with root only as saved id needs it for the group calls. */

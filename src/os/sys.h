@@ -68,6 +68,10 @@ pid_t sys_waitpid(pid_t pid, int *status, int options);
 /* Permanently become uid:gid (all three ids, supplementary groups set from initgroups name or cleared). 0/-errno. */
 MUST_CHECK int sys_become(uid_t uid, gid_t gid, const char *initgroups_name);
 
+/* Once, before anything large is allocated: buffers of a busy connection grow and are given back again and again; without this the allocator learns to
+ * cut them from the heap, where small blocks pin them, and an idle session keeps tens of megabytes. */
+void sys_large_blocks_apart(void);
+
 /* Number of calls of that name so far in this process ("fsync" ...): for tests. */
 unsigned long sys_call_count(const char *name);
 

@@ -14,6 +14,7 @@
 
 #include "os/log.h"
 #include "os/stream.h"
+#include "os/sys.h"
 #include "policy/readconf.h"
 #include "smtp_in.h"
 
@@ -584,6 +585,7 @@ static void recipients_limit(void **state) {
 }
 
 int main(void) {
+  sys_large_blocks_apart();
   const struct CMUnitTest tests[] = {cmocka_unit_test(verbs_by_state), cmocka_unit_test(after_rejection),
                                      cmocka_unit_test(command_characters), cmocka_unit_test(chunk_without_pipelining), cmocka_unit_test(synchronisation),
                                      cmocka_unit_test(end_of_data), cmocka_unit_test(disconnected),
