@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "filters/filter.h"
 #include "formats/utf8_domain.h"
 #include "os/debug.h"
 #include "os/log.h"
@@ -73,10 +74,13 @@ void deliver_flush_journal(struct deliver_run *run) {
 static void raise(struct deliver_run *run, struct address *addr, const char *name, const char *data, int err) {
   struct expand_ctx x = run->x;
   const char *action = addr->transport ? addr->transport->o.event_action : run->cfg->o.event_action;
-  x.addr = addr;
   x.host = addr->host_used;
   x.router_name = addr->router ? addr->router->name : NULL;
   x.transport_name = addr->transport ? addr->transport->name : NULL;
+  struct address shown = *addr;
+  x.addr = &shown;
+  if (addr->is_file || addr->is_pipe || addr->is_reply) shown.local_part = addr->address;
+  if (strcmp(addr->address, FILTER_BAD_REPLY) == 0) shown.domain = ""; /* it never had one */
   (void)event_raise(&x, action, addr->transport ? addr->transport->name : "main", name, data, err);
 }
 
@@ -106,12 +110,23 @@ static void delivered(struct deliver_run *run, struct address *addr, bool is_fir
   deliver_mark_done(run, addr);
 }
 
+static const char *errors_target(const struct deliver_run *run, const struct address *addr) {
+  return addr->prop.errors_address ? addr->prop.errors_address : run->m->sender ? run->m->sender : "";
+}
+
+/* Nobody will be told of this failure. */
+static bool is_forgotten(const struct deliver_run *run, const struct address *addr) {
+  return addr->prop.ignore_error || (addr->dsn_flags != 0 && !(addr->dsn_flags & DSN_FAILURE)) || !*errors_target(run, addr);
+}
+
 static void failed(struct deliver_run *run, struct address *addr) {
   const char *line = deliver_log_failed(run->a, run->m, addr);
   bool logs = !(addr->router && addr->router->o.disable_logging) && !(addr->transport && addr->transport->o.disable_logging);
-  if (!addr->transport) raise_failed(run, addr);
+  bool is_ignored = is_forgotten(run, addr), is_asked_for = addr->dsn_flags & DSN_FAILURE;
+  /* As Exim: before the line when a bounce follows, behind it when none does, and not at all when the sender asked for the report. */
+  if (!is_ignored && !is_asked_for) raise_failed(run, addr);
   if (logs) log_write(LS_ALWAYS, LOG_MAIN, "** %s", line);
-  if (addr->transport) raise_failed(run, addr);
+  if (is_ignored) raise_failed(run, addr);
   if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", addr->transport ? "" : "routing failed for ", line);
   list_push(&run->failed, addr);
 }
@@ -264,10 +279,6 @@ static void ignored(struct deliver_run *run, struct address *addr, const char *w
   log_write(LS_ALWAYS, LOG_MAIN, "%s: error ignored%s", text, why);
   if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: error ignored%s", text, why);
   deliver_mark_done(run, addr);
-}
-
-static const char *errors_target(const struct deliver_run *run, const struct address *addr) {
-  return addr->prop.errors_address ? addr->prop.errors_address : run->m->sender ? run->m->sender : "";
 }
 
 /* A bounce that cannot be delivered: forgotten when old enough, else kept frozen. */

@@ -13,6 +13,7 @@
 #include "os/debug.h"
 #include "os/log.h"
 #include "os/resolver.h"
+#include "policy/event.h"
 #include "policy/match.h"
 
 enum { CACHE_MAX = 2000, CACHE_BYTES_MAX = 8 << 20, TTL_MAX = 86400, TTL_NEGATIVE_DEFAULT = 300, TTL_TRYAGAIN = 30, CNAME_LIMIT_MAX = 50 };
@@ -109,6 +110,17 @@ static int64_t ttl_of(enum dns_status st, const struct dns_answer *a) {
   return TTL_TRYAGAIN;
 }
 
+/* dns:fail; not for what its own action asks. */
+static void raise_failed(struct expand_ctx *x, enum dns_status st, const char *name, int type) {
+  static const char *const names[] = {
+    [DNS_SUCCEED] = "DNS_SUCCEED", [DNS_NOMATCH] = "DNS_NOMATCH", [DNS_NODATA] = "DNS_NODATA", [DNS_AGAIN] = "DNS_AGAIN", [DNS_FAIL] = "DNS_FAIL"};
+  if (!x->cfg || !x->cfg->o.event_action || x->event_name) return;
+  bool is_plain = true;
+  for (const char *p = name; *p; p++) is_plain = is_plain && (ch_isalnum(*p) || strchr("-._", *p));
+  if (is_plain) name = arena_strdup_t(x->a, name, UNTAINTED); /* an action may put it into the text of an ACL */
+  (void)event_raise(x, x->cfg->o.event_action, "main", "dns:fail", arena_printf(x->a, "%s:%s:%s", names[st], name, dns_type_name(type)), 0);
+}
+
 /* Ask once.  *ret is filled (zero when there was no answer at all). */
 static enum dns_status query_once(struct expand_ctx *x, const char *name, int type, const struct dns_query_opts *o, struct dns_answer *ret) {
   const uint8_t *bytes = NULL;
@@ -141,6 +153,7 @@ static enum dns_status query_once(struct expand_ctx *x, const char *name, int ty
                             st == DNS_SUCCEED ? "succeeded" : st == DNS_NOMATCH ? "HOST_NOT_FOUND" : st == DNS_NODATA ? "NO_DATA"
                                               : st == DNS_AGAIN ? "TRY_AGAIN" : "NO_RECOVERY");
   cache_put(key, st, bytes, parsed ? n : 0, ttl_of(st, ret));
+  if (st != DNS_SUCCEED && !(st == DNS_NODATA && ret->chain_open)) raise_failed(x, st, parsed ? ret->final_name : name, type);
   return st;
 }
 

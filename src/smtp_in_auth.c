@@ -8,6 +8,7 @@
  * per connection; STARTTLS makes it forgotten.  RFC 4954; manual ch. 33. */
 #include "auth.h"
 #include "os/debug.h"
+#include "policy/event.h"
 #include "policy/match.h"
 #include "policy/narrate.h"
 #include "smtp_in_priv.h"
@@ -106,12 +107,22 @@ static const struct verdict {
   [AUTH_LOST] = {421, "connection lost"},
 };
 
+/* auth:fail, with the authenticator as $sender_host_authenticated; what it says replaces the line in the log. */
+static const char *raise_failed(struct smtp_session *s, const struct auth_instance *i, const struct verdict *v) {
+  s->c->from.auth_name = i->name;
+  const char *other = event_raise(&s->x, s->opt->event_action, "main", "auth:fail", arena_printf(s->auth_arena, "%d %s", v->code, v->text), 0);
+  s->c->from.auth_name = NULL;
+  return other;
+}
+
 static void refuse(struct smtp_session *s, struct auth_server *as, enum auth_status st, const char *id) {
   const struct verdict *v = &verdicts[st];
   const char *detail = st == AUTH_DEFER && as->user_text ? as->user_text : as->log_text;
   const char *set_id = id ? arena_printf(s->auth_arena, " (set_id=%s)", log_escape(s->auth_arena, str_c(id))) : "";
   s->x.auth_fail_id = set_id;
-  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s authenticator failed for %s: %d %s%s%s%s", as->i->name,
+  const char *other = raise_failed(s, as->i, v);
+  if (other) log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s", other);
+  else log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s authenticator failed for %s: %d %s%s%s%s", as->i->name,
             origin_host_ident(s->tmp, s->c, !s->c->from.host_address, true), v->code, v->text, set_id, detail ? ": " : "", detail ? detail : "");
   if (st == AUTH_DEFER && as->user_text) smtp_replyf(s, "%d %s: %s", v->code, v->text, as->user_text);
   else smtp_replyf(s, "%d %s", v->code, v->text);

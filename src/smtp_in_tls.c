@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "os/debug.h"
+#include "policy/event.h"
 #include "policy/match.h"
 #include "smtp_in_priv.h"
 
@@ -143,6 +144,21 @@ static const struct tls_params *use_sni(void *ctx, const char *sni, const char *
   return NULL;
 }
 
+/* ---- events ---------------------------------------------------------------------------------------------------- */
+
+static const char *raise(struct smtp_session *s, const char *name, const char *data) {
+  return event_raise(&s->x, s->opt->event_action, "main", name, data, 0);
+}
+
+/* tls:cert may refuse a client, with any text. */
+static bool see_certificate(void *ctx, unsigned depth, const char *pem) {
+  struct smtp_session *s = ctx;
+  s->c->from.tls.peer_cert = pem;
+  const char *why = raise(s, "tls:cert", arena_printf(s->tmp, "%u", depth));
+  if (why) log_write(LS_ALWAYS, LOG_MAIN, "SSL verify denied by event-action: depth=%u: %s", depth, why);
+  return !why;
+}
+
 /* ---- the handshake ------------------------------------------------------------------------------------------- */
 
 static void log_tls_error(const struct smtp_session *s, const char *error) {
@@ -207,6 +223,10 @@ static int run_handshake(struct smtp_session *s, const struct tls_params *p, boo
   struct sni_state sni = {.s = s};
   struct tls_server_opts o = {
     .params = *p, .on_sni = use_sni, .ctx = &sni, .early_start = early_banner && p->verify == TLS_VERIFY_NONE};
+  if (s->opt->event_action) {
+    o.params.on_cert = see_certificate;
+    o.params.on_cert_ctx = s;
+  }
   if (is_hello_behind(s)) {
     struct str behind = stream_buffered(c->io);
     o.early = str_n(arena_strndup_t(c->arena, behind.p, behind.n, TAINTED), behind.n);
@@ -215,7 +235,8 @@ static int run_handshake(struct smtp_session *s, const struct tls_params *p, boo
   int rc = tls_start_server(c->io, c->arena, &o, smtp_deadline(s), &r, ret_error);
   if (r.warning) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s%s", changed_files, r.warning);
   if (rc < 0) {
-    c->from.tls.sni = NULL;
+    if (r.failure) (void)raise(s, "tls:fail:connect", r.failure);
+    c->from.tls.sni = c->from.tls.peer_cert = NULL;
     return rc;
   }
   keep_result(c, &r);

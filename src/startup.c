@@ -239,11 +239,12 @@ static void purge_environment(struct arena *a, const struct config *cfg, bool *r
   *ret_surprise = !keep_set && environ && *environ;
   struct vec kept = vec_new(a);
   struct expand_ctx x = expand_ctx_new(a, cfg);
+  static const struct match_opts plain = {.no_expand = true}; /* "$" ends a regular expression */
   for (char **e = environ; e && *e && keep_set && o->keep_environment; e++) {
     const char *eq = strchr(*e, '=');
     if (!eq) continue;
     const char *name = arena_strndup_t(a, *e, (size_t)(eq - *e), TAINTED);
-    if (match_string_list(&x, name, o->keep_environment, false, NULL) == OUTCOME_OK) vec_push(&kept, arena_strdup(a, *e));
+    if (match_list(&x, LIST_LOCALPART, name, o->keep_environment, &plain) == OUTCOME_OK) vec_push(&kept, arena_strdup(a, *e));
   }
   clearenv();
   for (size_t i = 0; i < kept.n; i++) set_variable(kept.v[i]);

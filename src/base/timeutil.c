@@ -218,7 +218,7 @@ char *time_format(struct timeval tv, enum time_style style, struct time_opts o, 
     break;
   case TIME_NAMED_ZONE:
     snprintf(buf, size, "%s %2d %02d:%02d:%02d %04d %.16s", month, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, year,
-             o.utc || !tm.tm_zone ? "UTC" : tm.tm_zone);
+             o.utc || !tm.tm_zone ? "GMT" : tm.tm_zone);
     break;
   case TIME_LOGFILE:
     snprintf(buf, size, "%04d%02d%02d", year, tm.tm_mon + 1, tm.tm_mday);

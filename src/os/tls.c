@@ -40,6 +40,7 @@ struct tls_session {
   const char *alpn_offered;              /* what the client said, colons between; NULL nothing */
   const char *sni;
   const char *refusal;                   /* why a callback ended the handshake */
+  const char *failure;                   /* for the result */
   bool is_detached;                      /* a client hello is made before there is a connection, */
   struct strbuf hello;                   /* here */
   struct str early;                      /* of the handshake, read before TLS was begun */
@@ -401,6 +402,7 @@ static int fail_handshake(struct tls_session *t, int error, const char *text, co
 }
 
 static int handshake_failed(struct tls_session *t, int code, bool timed_out, const char **ret_error) {
+  t->failure = timed_out ? "(gnutls_handshake): timed out" : tls_error_text(t->a, "gnutls_handshake", code);
   const char *side = t->is_server ? "tls lib accept fn" : "tls lib connect fn";
   if (timed_out) return fail_handshake(t, -ETIMEDOUT, arena_printf_t(t->a, UNTAINTED, "(%s): timed out", side), ret_error);
   if (t->lower_ended || code == GNUTLS_E_PULL_ERROR || code == GNUTLS_E_PUSH_ERROR || code == GNUTLS_E_PREMATURE_TERMINATION)
@@ -436,6 +438,10 @@ static int finish(struct tls_session *t, const struct tls_params *p, const struc
                   const char **ret_error) {
   const char *error;
   tls_describe(t->g, t->a, ret);
+  if (!tls_show_chain(t->g, t->a, p)) {
+    ret->failure = tls_error_text(t->a, "gnutls_handshake", GNUTLS_E_CERTIFICATE_ERROR);
+    return refuse_peer(t, GNUTLS_A_BAD_CERTIFICATE, -EACCES, ret->failure, ret_error);
+  }
   if (p->alpn_required && !ret->alpn)
     return refuse_peer(t, GNUTLS_A_NO_APPLICATION_PROTOCOL, -EPROTO, "(handshake): ALPN required but not negotiated", ret_error);
   int rc = tls_verify_peer(t->g, t->a, t->verify, client, ret, &error);
@@ -468,6 +474,7 @@ int tls_start_server(struct stream *io, struct arena *a, const struct tls_server
   rc = handshake(t, deadline, ret_error);
   ret->sni = t->sni;
   ret->warning = t->warning;
+  ret->failure = t->failure;
   if (rc < 0) return rc;
   rc = finish(t, &o->params, NULL, ret, ret_error);
   if (rc < 0) return rc;
@@ -528,6 +535,7 @@ int tls_start_client(struct stream *io, struct arena *a, const struct tls_client
   *ret = (struct tls_result){.warning = t->warning, .sni = o->sni && *o->sni ? o->sni : NULL};
   if (rc < 0) return rc;
   rc = handshake(t, deadline, ret_error);
+  ret->failure = t->failure;
   if (rc < 0) return rc;
   rc = finish(t, &o->params, o, ret, ret_error);
   if (rc < 0) return rc;

@@ -22,6 +22,10 @@ enum tls_ocsp_state { TLS_OCSP_NOT_REQUESTED, TLS_OCSP_NO_RESPONSE, TLS_OCSP_NOT
 /* As $tls_*_resumption shows it. */
 enum { TLS_RESUME_CAPABLE = 1, TLS_RESUME_ASKED = 2, TLS_RESUME_OFFERED = 4, TLS_RESUME_GIVEN = 8, TLS_RESUME_USED = 16 };
 
+/* A certificate of the peer's chain, looked at before it is verified: from the last one (depth n - 1) to the peer's own (0).  False refuses the
+ * peer, whatever else is asked. */
+typedef bool (*tls_cert_fn)(void *ctx, unsigned depth, const char *pem);
+
 /* Files and texts of one side.  Lists are colon lists as in the configuration, already expanded.  NULL: not set. */
 struct tls_params {
   bool is_server;
@@ -40,6 +44,8 @@ struct tls_params {
   bool compat, allow_pkcs11;
   bool skip_ocsp_check;            /* tests only: staple an answer that is no good */
   enum tls_verify verify;
+  tls_cert_fn on_cert;             /* NULL none */
+  void *on_cert_ctx;
   bool resumption;                 /* server: give tickets; client: use and keep sessions */
   int ticket_life_sec;             /* server; 0: the library's two hours */
 };
@@ -83,6 +89,7 @@ struct tls_result {
   unsigned resumption;             /* TLS_RESUME_* */
   bool is_early;                   /* early_start took place: the peer's last flight is still to come */
   const char *channel_binding;     /* base64 of tls-exporter (1.3) or tls-unique; for AUTH -PLUS; NULL none */
+  const char *failure;             /* the handshake failed: "(gnutls_handshake): ...", in the library's words; NULL when it came to its end */
   const char *warning;             /* set on failure too: changed files could not be used, the old ones were */
 };
 

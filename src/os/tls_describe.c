@@ -38,7 +38,7 @@ static const char *standard_name(gnutls_session_t g, struct arena *a) {
   return name ? arena_strdup_t(a, name, UNTAINTED) : NULL;
 }
 
-static const char *pem_of(struct arena *a, const gnutls_datum_t *der, enum taint t) {
+const char *tls_pem(struct arena *a, const gnutls_datum_t *der, enum taint t) {
   gnutls_datum_t pem = {NULL, 0};
   if (!der || gnutls_pem_base64_encode2("CERTIFICATE", der, &pem) < 0) return NULL;
   const char *text = arena_strndup_t(a, (const char *)pem.data, pem.size, t);
@@ -91,10 +91,10 @@ void tls_describe(gnutls_session_t g, struct arena *a, struct tls_result *ret) {
   unsigned n = 0;
   const gnutls_datum_t *peer = gnutls_certificate_type_get(g) == GNUTLS_CRT_X509 ? gnutls_certificate_get_peers(g, &n) : NULL;
   if (peer && n > 0) {
-    ret->peer_cert_pem = pem_of(a, peer, TAINTED);
+    ret->peer_cert_pem = tls_pem(a, peer, TAINTED);
     ret->peer_dn = dn_of(a, peer);
   }
-  ret->our_cert_pem = pem_of(a, gnutls_certificate_get_ours(g), UNTAINTED);
+  ret->our_cert_pem = tls_pem(a, gnutls_certificate_get_ours(g), UNTAINTED);
   gnutls_datum_t alpn;
   if (gnutls_alpn_get_selected_protocol(g, &alpn) == 0) ret->alpn = arena_strndup_t(a, (const char *)alpn.data, alpn.size, TAINTED);
   ret->channel_binding = channel_binding(g, a);

@@ -32,7 +32,12 @@ int tls_selfsigned(gnutls_certificate_credentials_t cred, const char *name, cons
 int tls_verify_peer(gnutls_session_t g, struct arena *a, enum tls_verify verify, const struct tls_client_opts *client,
                     struct tls_result *ret, const char **ret_error);
 
+/* Show the chain to on_cert of the parameters, in PEM.  False: refused. */
+bool tls_show_chain(gnutls_session_t g, struct arena *a, const struct tls_params *p);
+
 /* ---- tls_describe.c ---- */
+/* A certificate as PEM in the arena, NULL when there is none. */
+const char *tls_pem(struct arena *a, const gnutls_datum_t *der, enum taint t);
 /* Fill the descriptive fields of the result. */
 void tls_describe(gnutls_session_t g, struct arena *a, struct tls_result *ret);
 

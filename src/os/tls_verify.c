@@ -80,7 +80,8 @@ static bool chain_is_good(const gnutls_datum_t *chain, unsigned n, unsigned anch
 }
 
 /* DANE-TA: the library says whether some certificate above the first is in the DNS; which one is found by asking for each. */
-static bool dane_ta_good(dane_state_t state, const gnutls_datum_t *chain, unsigned n, const struct tls_client_opts *o, unsigned *status) {
+static bool dane_ta_good(dane_state_t state, const gnutls_datum_t *chain, unsigned n, const struct tls_client_opts *o, unsigned *status,
+                         const char **ret_why) {
   for (unsigned i = 1; i < n; i++) {
     gnutls_datum_t pair[2] = {chain[0], chain[i]};
     for (size_t k = 0; k < o->tlsa_count; k++) {
@@ -95,7 +96,9 @@ static bool dane_ta_good(dane_state_t state, const gnutls_datum_t *chain, unsign
       one.tlsa = &as_ee;
       one.tlsa_count = 1;
       unsigned ignored = 0;
-      if (dane_fits(state, &pair[1], 1, &one, USAGE_EE, &ignored) && chain_is_good(chain, n, i, o->verify_names)) return true;
+      if (!dane_fits(state, &pair[1], 1, &one, USAGE_EE, &ignored)) continue;
+      if (chain_is_good(chain, n, i, o->verify_names)) return true;
+      *ret_why = status_text(0);
     }
   }
   for (size_t k = 0; k < o->tlsa_count; k++)
@@ -105,16 +108,21 @@ static bool dane_ta_good(dane_state_t state, const gnutls_datum_t *chain, unsign
 
 static int verify_dane(gnutls_session_t g, struct arena *a, const struct tls_client_opts *o, struct tls_result *ret, const char **ret_error) {
   unsigned n = 0, status = 0;
+  const char *why = NULL;
   const gnutls_datum_t *chain = gnutls_certificate_get_peers(g, &n);
   dane_state_t state;
   if (!chain || n == 0 || dane_state_init(&state, DANE_F_IGNORE_DNSSEC | DANE_F_IGNORE_LOCAL_RESOLVER) < 0) {
     *ret_error = "(certificate verification failed): no certificate to compare with the DNS";
     return -EACCES;
   }
-  ret->dane_verified = dane_fits(state, chain, n, o, USAGE_EE, &status) || dane_ta_good(state, chain, n, o, &status);
+  ret->dane_verified = dane_fits(state, chain, n, o, USAGE_EE, &status) || dane_ta_good(state, chain, n, o, &status, &why);
   dane_state_deinit(state);
   ret->certificate_verified = ret->dane_verified;
   if (ret->dane_verified) return 0;
+  if (why) {
+    *ret_error = arena_printf_t(a, UNTAINTED, "(certificate verification failed): %s", why);
+    return -EACCES;
+  }
   gnutls_datum_t text = {NULL, 0};
   if (status == 0) status = DANE_VERIFY_UNKNOWN_DANE_INFO;
   if (dane_verification_status_print(status, &text, 0) == 0)
@@ -141,6 +149,19 @@ static int verify_ocsp(gnutls_session_t g, enum tls_ocsp want, bool was_chain_ve
   return -EACCES;
 }
 
+/* ---- others who look at it ----------------------------------------------------------------------------------- */
+
+bool tls_show_chain(gnutls_session_t g, struct arena *a, const struct tls_params *p) {
+  unsigned n = 0;
+  bool is_x509 = gnutls_certificate_type_get2(g, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_X509;
+  if (!p->on_cert || !is_x509 || gnutls_session_is_resumed(g)) return true;
+  for (const gnutls_datum_t *chain = gnutls_certificate_get_peers(g, &n); chain && n > 0;) {
+    const char *pem = tls_pem(a, &chain[--n], TAINTED);
+    if (!pem || !p->on_cert(p->on_cert_ctx, n, pem)) return false;
+  }
+  return true;
+}
+
 /* ---- all of it -------------------------------------------------------------------------------------------- */
 
 int tls_verify_peer(gnutls_session_t g, struct arena *a, enum tls_verify verify, const struct tls_client_opts *client,
@@ -149,6 +170,7 @@ int tls_verify_peer(gnutls_session_t g, struct arena *a, enum tls_verify verify,
   unsigned n = 0, status = 0;
   bool was_chain_verified = false;
   int rc;
+  if (client && client->ocsp != TLS_OCSP_NONE) ret->ocsp = TLS_OCSP_NO_RESPONSE;
   if (client && client->tlsa_count > 0) {
     if ((rc = verify_dane(g, a, client, ret, ret_error)) < 0) return rc;
   } else if (verify != TLS_VERIFY_NONE && (client || verify == TLS_VERIFY_REQUIRE || gnutls_certificate_get_peers(g, &n))) {

@@ -23,7 +23,8 @@ bool smtp_dane_is_usable(struct str rdata) {
   return !length[matching] || rdata.n - 3 == length[matching];
 }
 
-static void dane_failed(struct smtp_attempt *s, bool permanent, const char *what) {
+static void dane_failed(struct smtp_attempt *s, bool required, bool permanent, const char *what) {
+  (void)smtp_event(s, NULL, "dane:fail", required ? "dane-required" : "dnssec-invalid", 0);
   smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_DANE, .at = AT_GREETING, .err = permanent ? 0 : ERRNO_DNSDEFER,
                                              .reply = arena_printf(s->a, "DANE error: %s", what)});
 }
@@ -42,7 +43,7 @@ static void take_records(struct smtp_attempt *s, const struct dns_answer *ans, b
   if (dane->count)
     s->dane = dane;
   else if (required)
-    dane_failed(s, true, "no usable TLSA record");
+    dane_failed(s, true, true, "no usable TLSA record");
   else
     s->dane_unusable = true;
 }
@@ -62,9 +63,9 @@ static void look_up(struct smtp_attempt *s, bool required) {
     case DNS_NOMATCH:
     case DNS_NODATA: break;
     case DNS_AGAIN:
-    case DNS_FAIL: dane_failed(s, false, "tlsa lookup DEFER"); return;
+    case DNS_FAIL: dane_failed(s, required, false, "tlsa lookup DEFER"); return;
   }
-  if (required) dane_failed(s, true, "tlsa lookup FAIL");
+  if (required) dane_failed(s, true, true, "tlsa lookup FAIL");
 }
 
 void smtp_dane_check(struct smtp_attempt *s) {
@@ -75,5 +76,5 @@ void smtp_dane_check(struct smtp_attempt *s) {
   if (s->host->dnssec)
     look_up(s, required);
   else if (required)
-    dane_failed(s, true, arena_printf(s->a, "%s lookup not DNSSEC", s->host->name));
+    dane_failed(s, true, true, arena_printf(s->a, "%s lookup not DNSSEC", s->host->name));
 }

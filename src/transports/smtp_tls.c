@@ -100,6 +100,15 @@ static const char *const *names_of(struct smtp_attempt *s) {
   return names;
 }
 
+/* tls:cert may refuse a server, with any text. */
+static bool see_certificate(void *ctx, unsigned depth, const char *pem) {
+  struct smtp_attempt *s = ctx;
+  s->tls.peer_cert = pem;
+  if (!smtp_event(s, NULL, "tls:cert", arena_printf(s->a, "%u", depth), 0)) return true;
+  log_write(LS_ALWAYS, LOG_MAIN, "[%s] SSL verify denied by event-action: depth=%u", s->host->address, depth);
+  return false;
+}
+
 /* Everything the handshake needs.  False: s->fail. */
 static bool gather(struct smtp_attempt *s, struct tls_client_opts *o) {
   const struct smtp_opts *ob = s->ob;
@@ -124,6 +133,10 @@ static bool gather(struct smtp_attempt *s, struct tls_client_opts *o) {
     o->tlsa_count = s->dane->count;
   }
   s->tls = (struct tls_info){.sni = o->sni, .dane = s->tls.dane, .tlsa_usage = s->tls.tlsa_usage};
+  if (s->d->transport->o.event_action) {
+    p->on_cert = see_certificate;
+    p->on_cert_ctx = s;
+  }
   smtp_tls_resume_find(s, o);
   return true;
 }
@@ -151,8 +164,10 @@ void smtp_tls_client_preload(const struct config *c, const struct transport *t) 
 static bool tls_failed(struct smtp_attempt *s, const char *why) {
   s->dead = true;
   smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_TLS, .at = AT_STARTTLS, .err = ERRNO_TLSFAILURE, .reply = why});
-  if (s->dane)
+  if (s->dane) {
     log_write(LS_ALWAYS, LOG_MAIN, "DANE attempt failed; TLS connection to %s [%s]: %s", s->host->name, s->host->address, why);
+    (void)smtp_event(s, NULL, "dane:fail", "validation-failure", 0);
+  }
   return false;
 }
 
@@ -172,6 +187,8 @@ static bool handshake(struct smtp_attempt *s, struct tls_client_opts *o) {
   DEBUG(D_TLS) debug_printf("TLS handshake with %s [%s]\n", s->host->name, s->host->address);
   int e = tls_start_client(s->io, s->a, o, deadline_in_sec(s->ob->command_timeout), &r, &error);
   o->hello = NULL;
+  s->tls.ocsp = (int)r.ocsp;
+  s->tls.peer_cert = r.peer_cert_pem;
   if (r.warning) log_write(LS_ALWAYS, LOG_MAIN, "%s transport: %s", s->d->transport->name, r.warning);
   if (e < 0 && s->is_smtps && net_never_connected(stream_fd(s->io))) { /* Fast Open: it shows only now (rule T2) */
     s->dead = true;

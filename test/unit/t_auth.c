@@ -229,6 +229,20 @@ static void test_server(void **state) {
   }
 }
 
+/* The event of a failure: its text stands in the logs instead. */
+static void test_event(void **state) {
+  (void)state;
+  struct arena *a = arena_new("t");
+  cfg->o.event_action = "${if eq{$event_name}{auth:fail}{mine: $sender_host_authenticated $event_data$authenticated_fail_id}}";
+  const char *in = coded(a, "EHLO x|AUTH PLAIN " B("~userx~bad") "|AUTH PLAIN %%|MAIL FROM:<a@b>|QUIT|");
+  CHECK_STR("replies", replies(a, dialogue(a, in)), "535 Incorrect authentication data|501 Invalid base64 data|250 OK" BYE);
+  CHECK_STR("log", take_log(a, "mainlog"),
+            "mine: plain 535 Incorrect authentication data (set_id=userx)\nmine: plain 501 Invalid base64 data\n"
+            "id=<> sender=<> by=<> failed=1 fail_id=<> proto=esmtp\n");
+  cfg->o.event_action = NULL;
+  arena_free(a);
+}
+
 static void test_offer(void **state) {
   (void)state;
   struct arena *a = arena_new("t");
@@ -488,7 +502,7 @@ static void test_variables(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_server),    cmocka_unit_test(test_offer),     cmocka_unit_test(test_mail_parameter), cmocka_unit_test(test_cut),
+    cmocka_unit_test(test_server),    cmocka_unit_test(test_event), cmocka_unit_test(test_offer),     cmocka_unit_test(test_mail_parameter), cmocka_unit_test(test_cut),
     cmocka_unit_test(test_client),    cmocka_unit_test(test_cram_pair), cmocka_unit_test(test_variables),
     cmocka_unit_test(test_empty_secret),
   };

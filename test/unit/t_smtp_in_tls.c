@@ -33,7 +33,15 @@ static const char conf_text[] =
   "acl_smtp_rcpt = check_rcpt\n"
   "acl_smtp_mail = check_mail\n"
   "%2$s\n"
+  ".ifndef REFUSE\n"
+  "REFUSE =\n"
+  ".endif\n"
   "begin acl\n"
+  "ev:\n"
+  "  accept logwrite = $event_name <$event_data> ${certextract{subject}{$tls_in_peercert}}\n"
+  "         condition = ${if eq{$event_name:$event_data}{tls:cert:0}}\n"
+  "         message = REFUSE\n"
+  "  accept\n"
   "check_mail:\n"
   "  accept logwrite = ver=$tls_in_ver sni=<$tls_in_sni> dn=<$tls_in_peerdn> verified=$tls_in_certificate_verified helo=<$sender_helo_name> "
   "our=${certextract{subject,CN}{$tls_in_ourcert}} alias=${if eq{$tls_cipher}{$tls_in_cipher}{same}} "
@@ -432,6 +440,49 @@ static void no_certificate(void **state) {
   assert_non_null(strstr(end(&p), "(gnutls_certificate_set_x509_crl_file): Error while reading file."));
 }
 
+/* Events of the manual: each certificate before it is verified, from the far end of the chain; the end of a handshake that fails.  The lines are
+ * those of Exim 4.96 with the same configuration. */
+static void events(void **state) {
+  (void)state;
+  static const struct {
+    const char *cert, *verify, *refuse, *log[5];
+    bool is_up;
+  } rows[] = {
+    {"joined", "tls_try_verify_hosts", "", {"tls:cert <1> CN=ca", "tls:cert <0> CN=client.example", "verified=1"}, true},
+    {NULL, "tls_try_verify_hosts", "no", {"verified=0"}, true},
+    {"joined", "tls_try_verify_hosts", "no", {"tls:cert <1> CN=ca", "tls:cert <0> CN=client.example", "SSL verify denied by event-action: depth=0: no\n",
+     "tls:fail:connect <(gnutls_handshake): Error in the certificate.> ", "[192.0.2.1] (gnutls_handshake): Error in the certificate.\n"}, false},
+    {NULL, "tls_verify_hosts", "", {"tls:fail:connect <(gnutls_handshake): "}, false},
+  };
+  certs_join("joined.pem", "client.pem", "ca.pem");
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    char extra[600], key[PATH_MAX], pem[PATH_MAX];
+    snprintf(extra, sizeof extra, "%s = *\nevent_action = ${acl {ev}}\nREFUSE = %s",
+             rows[i].verify, rows[i].refuse);
+    struct peer p = begin(extra, false);
+    struct tls_client_opts o = {0};
+    if (rows[i].cert) {
+      snprintf(pem, sizeof pem, "%s/%s.pem", scratch_dir, rows[i].cert);
+      snprintf(key, sizeof key, "%s/client.key", scratch_dir);
+      o.params.certificate = pem, o.params.privatekey = key;
+    }
+    starttls(&p, &o);
+    if (rows[i].is_up) {
+      want(say(&p, "EHLO x.example\r\n"), "250");
+      want(say(&p, "MAIL FROM:<>\r\n"), "250");
+      want(say(&p, "QUIT\r\n"), "221");
+    } else {
+      CHECK_STR("refused", say(&p, "EHLO x.example\r\n"), "");
+    }
+    const char *log = end(&p);
+    for (size_t k = 0; k < ARRAY_SIZE(rows[i].log) && rows[i].log[k]; k++) {
+      const char *at = strstr(log, rows[i].log[k]);
+      if (!at) fail_msg("row %zu: no \"%s\" in %s", i, rows[i].log[k], log);
+      log = at;
+    }
+  }
+}
+
 /* Whether a certificate is demanded cannot be known now: no TLS without. */
 static void demand_unknown(void **state) {
   (void)state;
@@ -469,7 +520,7 @@ int main(void) {
     cmocka_unit_test(early_talk_inside_tls), cmocka_unit_test(early_starttls),
 #endif
     cmocka_unit_test(no_certificate),
-    cmocka_unit_test(demand_unknown), cmocka_unit_test(not_offered),
+    cmocka_unit_test(events), cmocka_unit_test(demand_unknown), cmocka_unit_test(not_offered),
   };
   return cmocka_run_group_tests(tests, make_all, drop_all);
 }

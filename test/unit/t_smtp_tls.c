@@ -179,6 +179,23 @@ static void test_cases(void **state) {
   }
 }
 
+/* tls:cert of the transport's event_action: what it says that is not empty refuses the server. */
+static void test_event(void **state) {
+  (void)state;
+  for (int refuses = 0; refuses < 2; refuses++) {
+    const char *const *accepted = SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), *const *refused = SCRIPT(REFUSED(">220 go\n"), "tls-fails");
+    struct tls_server s = {.scripts = {refuses ? refused : accepted}};
+    struct client c;
+    tls_client_new(&c, &s, 1);
+    client_option(&c, "hosts_require_tls", "*");
+    c.t.o.event_action = refuses ? "${if eq{$event_name:$event_data:${certextract{subject}{$tls_out_peercert}}}{tls:cert:0:CN=mx.test}{no}}" : "";
+    run(&c, &s, "mx.test");
+    assert_int_equal(c.d.addrs->result, refuses ? OUTCOME_DEFER : OUTCOME_OK);
+    if (refuses) assert_string_equal(c.d.addrs->message, "TLS session: (gnutls_handshake): Error in the certificate.");
+    client_free(&c);
+  }
+}
+
 /* The second connection resumes what the first one left, but not under other demands. */
 static void test_resumption(void **state) {
   (void)state;
@@ -354,7 +371,7 @@ int main(void) {
     cmocka_unit_test(test_starttls),
     cmocka_unit_test(test_on_connect),
     cmocka_unit_test(test_cases),
-    cmocka_unit_test(test_resumption),
+    cmocka_unit_test(test_event), cmocka_unit_test(test_resumption),
     cmocka_unit_test(test_tlsa_usable),
     cmocka_unit_test(test_dane),
   };

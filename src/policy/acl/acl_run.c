@@ -415,7 +415,7 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
     else res.log_message = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", acl_text, x->error ? x->error : "");
   } else {
     res.outcome = acl_run_text(&r, str_dup(x->a, str_trim(str_c(text))));
-    res.user_message = acl_split_message(x->a, r.user_text);
+    res.user_message = where == ACL_WHERE_UNKNOWN ? r.user_text : acl_split_message(x->a, r.user_text); /* ${acl: no reply */
     res.log_message = r.log_text;
   }
   x->local_part_override = x->domain_override = NULL;
