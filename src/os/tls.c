@@ -253,7 +253,10 @@ static int note_extension(void *self, unsigned id, const unsigned char *data, un
   struct tls_session *t = self;
   switch (id) {
     case EXT_STATUS_REQUEST: t->has_status_request = true; break;
-    case EXT_SESSION_TICKET: t->has_ticket = true; break;
+    case EXT_SESSION_TICKET: /* TLS 1.2: with a ticket in it a session is offered, without one a new one asked for */
+      if (n > 0) t->has_psk = true;
+      else t->has_ticket = true;
+      break;
     case EXT_PRE_SHARED_KEY: t->has_psk = true; break;
     case EXT_ALPN: t->alpn_offered = tls_alpn_names(t->a, str_n((const char *)data, n)); break;
     default: break;

@@ -17,8 +17,19 @@ static const char *early_text(gnutls_session_t g, struct arena *a, int bits) {
   return arena_printf_t(a, UNTAINTED, "%s:%s", gnutls_protocol_get_name(gnutls_protocol_get_version(g)), text);
 }
 
+/* A resumed session of TLS 1.3 has no signature; the library's description leaves out the key exchange too. */
+static const char *resumed_text(gnutls_session_t g, struct arena *a, int bits) {
+  const char *group = gnutls_group_get_name(gnutls_group_get(g));
+  char *text = arena_printf_t(a, UNTAINTED, "%s_PSK%s%s__%s:%d", group ? "ECDHE" : "", group ? "_" : "", group ? group : "",
+                              gnutls_cipher_get_name(gnutls_cipher_get(g)), bits);
+  for (char *p = text; *p; p++)
+    if (*p == '-') *p = '_';
+  return arena_printf_t(a, UNTAINTED, "%s:%s", gnutls_protocol_get_name(gnutls_protocol_get_version(g)), group ? text : text + 1);
+}
+
 /* "(TLS1.3)-(ECDHE-X25519)-(RSA-PSS-RSAE-SHA256)-(AES-256-GCM)" becomes "TLS1.3:ECDHE_X25519__RSA_PSS_RSAE_SHA256__AES_256_GCM:256". */
 static const char *cipher_text(gnutls_session_t g, struct arena *a, int bits) {
+  if (gnutls_session_is_resumed(g) && gnutls_protocol_get_version(g) == GNUTLS_TLS1_3) return resumed_text(g, a, bits);
   char *desc = gnutls_session_get_desc(g);
   if (!desc) return early_text(g, a, bits);
   struct strbuf b = strbuf_new(a);

@@ -83,6 +83,8 @@ struct acl_hooks {
 };
 void acl_set_hooks(const struct acl_hooks *h);
 
+/* The i-th condition or modifier of this build, NULL when there are not so many. */
+const char *acl_word(size_t i, bool *ret_is_modifier);
 /* ACL variables: name like "acl_m0" or "acl_c_foo"; value NULL deletes. */
 void acl_var_set(struct expand_ctx *x, const char *name, const char *value);
 const char *acl_var_get(struct expand_ctx *x, const char *name);

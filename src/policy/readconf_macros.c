@@ -6,7 +6,9 @@
 #include "auth.h"
 #include "base/buildinfo.h"
 #include "os/log.h"
+#include "policy/acl.h"
 #include "policy/readconf_priv.h"
+#include "policy/search.h"
 #include "router.h"
 #include "transport.h"
 
@@ -71,7 +73,7 @@ static void builtin_features(struct builtin_list *l)
       {"EVENT", "event_action"}, {"DKIM", "acl_smtp_dkim"}, {"CONTENT_SCANNING", "av_scanner"}, {"SPF", "spf_guess"},
       {"ESMTP_LIMITS", "limits_advertise_hosts"}, {"ESMTP_WELLKNOWN", "wellknown_advertise_hosts"},
       {"I18N", "smtputf8_advertise_hosts"}, {"OCSP", "tls_ocsp_file"}, {"TLS_RESUME", "tls_resumption_hosts"},
-      {"TLS_OCSP", "tls_ocsp_file"}, {"TLS_OCSP_LIST", "tls_ocsp_file"}, {"TLS_ALPN", "tls_alpn"}, {"TLS_CA_CACHE", "tls_certificate"},
+      {"TLS_OCSP", "tls_ocsp_file"}, {"TLS_OCSP_LIST", "tls_ocsp_file"}, {"TLS_ALPN", "tls_alpn"}, {"TLS_CA_CACHE", "tls_certificate"}, {"TLS1_3", "tls_certificate"},
       {"MOVE_FROZEN_MESSAGES", "move_frozen_messages"}, {"PERL", "perl_startup"}, {"DNSSEC", "dns_dnssec_ok"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(by_option); i++)
@@ -89,6 +91,31 @@ static void builtin_features(struct builtin_list *l)
   }
 }
 
+/* The words of ACLs, the kinds of lookups, the formats of appendfile. */
+static void builtin_words(struct builtin_list *l)
+{
+  const char *name;
+  bool is_modifier;
+  for (size_t i = 0; (name = acl_word(i, &is_modifier)); i++) builtin_add(l, is_modifier ? "_ACL_MOD_" : "_ACL_COND_", "", name, "y");
+  for (size_t i = 0; lookup_drivers[i]; i++)
+    if (strncmp(lookup_drivers[i]->name, "testdb", 6) != 0) builtin_add(l, "_HAVE_LOOKUP_", "", lookup_drivers[i]->name, "y");
+  static const char *const formats[] = {"maildir", "mailstore", "mbx"};
+  for (size_t t = 0; transport_drivers[t]; t++)
+    for (size_t i = 0; strcmp(transport_drivers[t]->name, "appendfile") == 0 && i < ARRAY_SIZE(formats); i++) {
+      const struct option *o = opt_find(transport_drivers[t]->options, transport_drivers[t]->option_count,
+                                        str_c(arena_printf(l->a, "%s_format", formats[i])));
+      if (o && (o->flags & OPT_BUILT)) builtin_add(l, "_HAVE_TRANSPORT_APPEND_", "", formats[i], "y");
+    }
+}
+
+/* Manual 43.17: a text for each value of $tls_*_resumption, for listextract. */
+static const char resume_decode[] =
+  "not requested or offered : 0x02 :client requested, no server ticket: 0x04 : 0x05 : 0x06 :client offered session, no server action"
+  ": 0x08 :no client request: 0x0A :client requested new ticket, server provided: 0x0C :client offered session, not used"
+  ": 0x0E :client offered session, server only provided new ticket: 0x10 :session resumed unasked: 0x12 :session resumed unasked"
+  ": 0x14 : 0x15 : 0x16 :session resumed: 0x18 :session resumed unasked: 0x1A :session resumed unasked: 0x1C :session resumed"
+  ": 0x1E :session resumed, also new ticket";
+
 struct macro *readconf_builtin_macros(struct arena *a)
 {
   struct builtin_list l = {.a = a};
@@ -101,6 +128,8 @@ struct macro *readconf_builtin_macros(struct arena *a)
   builtin_options(&l, "_OPT_ROUTERS_", "", router_option_table, router_option_count);
   builtin_options(&l, "_OPT_MAIN_", "", main_option_table, main_option_count);
   builtin_features(&l);
+  builtin_words(&l);
+  if (option_is_built("tls_resumption_hosts")) builtin_add(&l, "", "", "_RESUME_DECODE", resume_decode);
   return l.first;
 }
 

@@ -330,14 +330,15 @@ static void resumption(void **state) {
     struct report first = talk(&so, &co, &s);
     assert_int_equal(s.rc, 0);
     assert_true(first.ticket_n > 0);
-    assert_int_equal(s.r.resumption & (TLS_RESUME_CAPABLE | TLS_RESUME_GIVEN | TLS_RESUME_USED), TLS_RESUME_CAPABLE | TLS_RESUME_GIVEN);
+    assert_int_equal(s.r.resumption, TLS_RESUME_CAPABLE | TLS_RESUME_ASKED | TLS_RESUME_GIVEN); /* 11, as Exim 4.96 */
     arena_free(s.a);
     co.resume = str_n(first.ticket, first.ticket_n);
     struct report again = talk(&so, &co, &s);
     assert_int_equal(s.rc, 0);
     assert_true(again.verified);
     assert_int_equal(again.resumption & (TLS_RESUME_OFFERED | TLS_RESUME_USED), TLS_RESUME_OFFERED | TLS_RESUME_USED);
-    assert_true(s.r.resumption & TLS_RESUME_USED);
+    assert_int_equal(s.r.resumption, v == 0 ? 29 : 31); /* as Exim 4.96 */
+    if (v == 1) assert_memory_equal(s.r.cipher, "TLS1.3:ECDHE_PSK_", 17);
     arena_free(s.a);
     so.params.resumption = false; /* a server that does not give any takes none */
     again = talk(&so, &co, &s);

@@ -212,6 +212,15 @@ const struct acl_cond_type acl_cond_types[] = {
 };
 const size_t acl_cond_type_count = ARRAY_SIZE(acl_cond_types);
 
+const char *acl_word(size_t i, bool *ret_is_modifier) {
+  for (const struct acl_cond_type *t = acl_cond_types; t < acl_cond_types + acl_cond_type_count; t++) {
+    if (t->flags & ACL_COND_UNBUILT || i-- > 0) continue;
+    *ret_is_modifier = t->flags & ACL_COND_MODIFIER;
+    return t->name;
+  }
+  return NULL;
+}
+
 const struct acl_cond_type *acl_find_cond_type(struct str name) {
   size_t lo = 0, hi = acl_cond_type_count;
   while (lo < hi) {
