@@ -88,10 +88,11 @@ bool deliver_transport_mentions(const struct transport *t, const char *name) {
 
 static bool text_same(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
 
-static bool hosts_same(const struct host *a, const struct host *b) {
+/* Names before CNAMEs count only where delivery hangs on what the certificate says. */
+static bool hosts_same(const struct host *a, const struct host *b, bool must_prove) {
   for (; a && b; a = a->next, b = b->next)
     if (strcmpic(a->name, b->name) != 0 || !text_same(a->address, b->address) || a->port != b->port || a->mx != b->mx ||
-        a->dnssec != b->dnssec || !text_same(a->cert_name, b->cert_name)) /* what TLS must prove would differ */
+        a->dnssec != b->dnssec || ((must_prove || a->dnssec) && !text_same(a->cert_name, b->cert_name)))
       return false;
   return !a && !b;
 }
@@ -105,7 +106,7 @@ static bool headers_same(const struct header_line *a, const struct header_line *
 bool deliver_same_batch(const struct address *l, const struct address *b, bool is_remote) {
   if (l->transport != b->transport || !text_same(l->prop.errors_address, b->prop.errors_address) ||
       !text_same(l->prop.remove_headers, b->prop.remove_headers) || !headers_same(l->prop.extra_headers, b->prop.extra_headers) ||
-      !hosts_same(l->host_list, b->host_list) || l->prop.utf8_msg != b->prop.utf8_msg)
+      !hosts_same(l->host_list, b->host_list, is_remote && deliver_transport_str(l->transport, "tls_verify_hosts") != NULL) || l->prop.utf8_msg != b->prop.utf8_msg)
     return false;
   if (is_remote) return text_same(l->self_hostname, b->self_hostname);
   return l->uid_set == b->uid_set && l->gid_set == b->gid_set && (!l->uid_set || l->uid == b->uid) &&

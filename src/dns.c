@@ -164,7 +164,8 @@ enum dns_status dns_lookup(struct expand_ctx *x, const char *name, int type, con
   static const struct dns_query_opts none = {.cname_limit = -1};
   if (!o) o = &none;
   int limit = o->cname_limit >= 0 ? o->cname_limit : x->cfg ? (int)x->cfg->o.dns_cname_loops : 1;
-  if (!utf8_is_ascii(str_c(name))) { /* on the wire a domain is ASCII */
+  const char *given = name, *question = NULL;
+  if (!utf8_is_ascii(str_c(name)) && !(x->cfg && x->cfg->o.allow_utf8_domains)) { /* on the wire a domain is ASCII */
     const char *error = NULL, *alabel = utf8_domain_to_alabel(x->a, name, &error);
     if (alabel) name = alabel;
   }
@@ -178,6 +179,8 @@ enum dns_status dns_lookup(struct expand_ctx *x, const char *name, int type, con
     }
     enum dns_status st = query_once(x, name, type, o, ret);
     all_secure = all_secure && ret->ad;
+    if (!question) question = ret->question && dns_name_eq(ret->question, asked) ? given : ret->question;
+    ret->question = question;
     if (ret->chain_loop && ret->rcode == 0 && st != DNS_AGAIN) break;
     if (st != DNS_NODATA || !ret->chain_open) {
       ret->ad = all_secure;

@@ -534,7 +534,7 @@ static int dispatch(struct run *r)
   case CMD_TEST_REWRITE:
     startup_logging(r->cfg, STARTUP_LOG_TESTING);
     return cmd_test_rewrite(r->cfg, r->c);
-  case CMD_TEST_ADDRESS:
+  case CMD_TEST_ADDRESS: debug_selector |= D_V; /* fall through */
   case CMD_VERIFY_RECIPIENT:
   case CMD_VERIFY_SENDER:
     startup_logging(r->cfg, STARTUP_LOG_TESTING);

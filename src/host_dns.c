@@ -6,6 +6,7 @@
  * not be looked up for now is used without them; only when none is left is the whole a temporary failure. */
 
 #include "base/rand.h"
+#include "base/tree.h"
 #include "host_priv.h"
 #include "os/debug.h"
 #include "os/log.h"
@@ -45,6 +46,7 @@ static struct host *add_address(struct expand_ctx *x, struct host *h, struct hos
 struct tally {
   bool again, ignored, insecure;
   const char *final; /* where a CNAME led, NULL: none */
+  const char *question; /* the full form of the name asked for */
 };
 
 static void one_family(struct expand_ctx *x, struct host *h, struct host **last, const struct host_find_opts *o, int type, int base,
@@ -55,7 +57,7 @@ static void one_family(struct expand_ctx *x, struct host *h, struct host **last,
   if (o && o->how & HOST_FIND_SEARCH_PARENTS) q.search_parents = true;
   const char *final = h->name;
   switch (dns_lookup(x, h->name, type, &q, &ans, &final)) {
-  case DNS_SUCCEED: break;
+  case DNS_SUCCEED: t->question = ans.question; break;
   case DNS_NOMATCH:
   case DNS_NODATA: return;
   case DNS_AGAIN:
@@ -85,7 +87,9 @@ static bool skips_ipv6(struct expand_ctx *x, const struct host_find_opts *o, con
   return x->cfg->o.dns_ipv4_lookup && host_name_in(x, name, x->cfg->o.dns_ipv4_lookup);
 }
 
-enum host_find host_set_addresses(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, int base, struct host **ret_last) {
+/* *ret_full: the name as the resolver completed it. */
+static enum host_find set_addresses(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, int base, struct host **ret_last,
+                                    const char **ret_full) {
   struct ip ip;
   struct tally t = {0};
   bool required = false;
@@ -105,6 +109,7 @@ enum host_find host_set_addresses(struct expand_ctx *x, struct host *h, const st
   *ret_last = last;
   if (!h->address) return t.again ? HOST_FIND_AGAIN : t.ignored ? HOST_IGNORED : HOST_FIND_FAILED;
   if (required && t.insecure) return HOST_FIND_SECURITY;
+  if (t.question) *ret_full = t.question;
   for (struct host *p = h, *end = last->next; p != end; p = p->next) {
     p->dnssec = dnssec && !t.insecure;
     p->dnssec_used = dnssec;
@@ -113,6 +118,11 @@ enum host_find host_set_addresses(struct expand_ctx *x, struct host *h, const st
     p->name = t.final;
   }
   return HOST_FOUND;
+}
+
+enum host_find host_set_addresses(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, int base, struct host **ret_last) {
+  const char *full;
+  return set_addresses(x, h, o, base, ret_last, &full);
 }
 
 /* ---- SRV and MX records to a list of names ---- */
@@ -181,11 +191,11 @@ static bool treated_as_local(struct expand_ctx *x, const char *name) {
   return list && host_name_in(x, name, list);
 }
 
-/* Cut the list before the first preference at which one of the hosts is local. */
+/* Cut the list before the first preference at which one of the hosts is local.  Names without addresses still hold their place. */
 static enum host_find cut_at_local(struct expand_ctx *x, struct host **list, bool *ret_removed) {
   const struct host *local = NULL;
   for (const struct host *h = *list; h && !local; h = h->next)
-    if (host_is_local(x, h->address) || treated_as_local(x, h->name)) local = h;
+    if ((h->address && host_is_local(x, h->address)) || treated_as_local(x, h->name)) local = h;
   if (!local) return HOST_FOUND;
   struct host **pp = list;
   while (*pp && (*pp)->mx < local->mx) pp = &(*pp)->next;
@@ -196,25 +206,66 @@ static enum host_find cut_at_local(struct expand_ctx *x, struct host **list, boo
   return HOST_FOUND;
 }
 
-/* Give each name its addresses; names without are dropped.  *list becomes the chain. */
+/* Give each name its addresses.  *list becomes the chain, in which names without any still stand.  What is said of the names that
+ * have none counts only when no other name is left. */
 static enum host_find resolve_all(struct expand_ctx *x, struct host **list, const struct host_find_opts *o, bool by_key) {
-  bool again = false, ignored = false, security = false;
+  bool again = false, security = false;
+  struct host_find_opts as_is = *o;
+  as_is.how &= ~(unsigned)(HOST_FIND_QUALIFY_SINGLE | HOST_FIND_SEARCH_PARENTS); /* the domain's name is completed, not those of its hosts */
   struct host *out = NULL, **tail = &out;
   for (struct host *h = *list, *next; h; h = next) {
     struct host *last;
     next = h->next;
     h->next = NULL;
-    enum host_find f = host_set_addresses(x, h, o, by_key ? h->mx * KEY_PER_MX : h->sort_key, &last);
+    enum host_find f = host_set_addresses(x, h, &as_is, by_key ? h->mx * KEY_PER_MX : h->sort_key, &last);
     again |= f == HOST_FIND_AGAIN;
-    ignored |= f == HOST_IGNORED;
     security |= f == HOST_FIND_SECURITY;
-    if (f != HOST_FOUND) continue;
+    if (f == HOST_IGNORED) continue;
+    if (f != HOST_FOUND) { /* perhaps with addresses that must not be used */
+      h->address = NULL;
+      h->status = HOST_UNUSABLE;
+      last = h;
+      h->next = NULL;
+    }
     *tail = h;
     tail = &last->next;
   }
+  *tail = NULL;
   *list = out;
-  if (out) return HOST_FOUND;
-  return again ? HOST_FIND_AGAIN : security ? HOST_FIND_SECURITY : ignored ? HOST_IGNORED : HOST_FIND_FAILED;
+  return again ? HOST_FIND_AGAIN : security ? HOST_FIND_SECURITY : HOST_FIND_FAILED;
+}
+
+/* Take out the names without addresses (keep: unless a host with one is left), and addresses that stand there already. */
+static void drop_useless(struct expand_ctx *x, struct host **list, bool keep) {
+  struct tree seen = {0};
+  const struct host *any = *list;
+  while (any && !any->address) any = any->next;
+  for (struct host **pp = list; *pp;) {
+    const struct host *h = *pp;
+    bool is_new = !h->address && any && keep;
+    if (h->address) (void)tree_insert(&seen, x->a, arena_printf(x->a, "%s %d", h->address, h->port), &is_new);
+    if (is_new) pp = &(*pp)->next;
+    else *pp = h->next;
+  }
+}
+
+/* The hosts of MX or SRV records.  When all are useless, *h says which was the first of them. */
+static enum host_find find_named(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, struct names *l, bool by_srv, bool *ret_removed) {
+  int port = h->port;
+  struct host first = *l->first;
+  enum host_find why_none = resolve_all(x, &l->first, o, !by_srv);
+  for (struct host *p = l->first; p && l->insecure; p = p->next) p->dnssec = false;
+  enum host_find f = cut_at_local(x, &l->first, ret_removed);
+  drop_useless(x, &l->first, o->keep_useless);
+  if (!l->first) {
+    h->name = first.name;
+    h->mx = first.mx;
+    return why_none;
+  }
+  *h = *l->first;
+  if (port)
+    for (struct host *p = h; p; p = p->next) p->port = port;
+  return f;
 }
 
 /* ---- the whole search ---- */
@@ -246,10 +297,10 @@ static enum host_find list_by_type(struct expand_ctx *x, const char *name, int t
   return HOST_FOUND; /* perhaps with an empty list: the domain says it takes no mail */
 }
 
-static enum host_find by_address(struct expand_ctx *x, struct host *h, const struct host_find_opts *o) {
+static enum host_find by_address(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, const char **ret_fqdn) {
   struct host *last;
   h->mx = -1;
-  enum host_find f = host_set_addresses(x, h, o, 0, &last);
+  enum host_find f = set_addresses(x, h, o, 0, &last, ret_fqdn);
   if (f != HOST_FOUND) return f;
   last->next = NULL;
   for (const struct host *p = h; p; p = p->next)
@@ -290,18 +341,12 @@ enum host_find host_find_bydns(struct expand_ctx *x, struct host *h, const struc
     return HOST_FIND_FAILED;
   }
   if (f == HOST_FIND_FAILED && o->how & (HOST_FIND_BY_A | HOST_FIND_BY_AAAA)) {
-    f = by_address(x, h, o);
+    f = by_address(x, h, o, &fqdn);
     if (ret_fqdn) *ret_fqdn = fqdn;
     if (f != HOST_FOUND && f != HOST_FOUND_LOCAL) return f;
   } else {
-    if (f == HOST_FOUND) f = resolve_all(x, &l.first, o, !by_srv);
-    if (f != HOST_FOUND) return f;
-    for (struct host *p = l.first; p && l.insecure; p = p->next) p->dnssec = false;
-    f = cut_at_local(x, &l.first, ret_removed);
-    int port = h->port;
-    *h = *l.first;
-    if (port)
-      for (struct host *p = h; p; p = p->next) p->port = port;
+    if (f == HOST_FOUND) f = find_named(x, h, o, &l, by_srv, ret_removed);
+    if (f != HOST_FOUND && f != HOST_FOUND_LOCAL) return f;
     if (ret_fqdn) *ret_fqdn = fqdn;
   }
   DEBUG(D_HOST_LOOKUP) {

@@ -235,7 +235,8 @@ static void narrate_end(const struct route_ctx *rc, const struct address *addr, 
     case ROUTE_OK:
     case ROUTE_REROUTED:
     case ROUTE_DISCARD:
-      narrate(x, D_ROUTE, "routed by %s router%s", name, rc->was_unseen ? " (unseen)" : "");
+      if (rc->renamed) narrate(x, D_ROUTE, "re-routed to %s", rc->renamed);
+      else narrate(x, D_ROUTE, "routed by %s router%s", name, rc->was_unseen ? " (unseen)" : "");
       break;
     case ROUTE_DEFER:
       narrate(x, D_ROUTE, "%s router: defer for %s", name, addr->address);
@@ -295,6 +296,7 @@ enum route_result route_address(struct route_ctx *rc, struct address *addr) {
   narrate(rc->x, D_ROUTE, ">>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>");
   narrate(rc->x, D_ROUTE, "routing %s", addr->address);
   rc->was_unseen = false;
+  rc->renamed = NULL;
   match_cache_new_subject();
   narrate_indent(1);
   bool decided = try_routers(rc, addr, &last, &why_declined, &res);

@@ -6,9 +6,11 @@
 #include "route_priv.h"
 
 #include "host.h"
+#include "message.h"
 #include "os/debug.h"
 #include "os/log.h"
 #include "policy/narrate.h"
+#include "policy/rewrite.h"
 
 enum route_result route_failure_word(struct address *addr, const char *word) {
   if (strcmp(word, "decline") == 0) return ROUTE_DECLINE;
@@ -18,20 +20,39 @@ enum route_result route_failure_word(struct address *addr, const char *word) {
   return ROUTE_DEFER;
 }
 
-static enum route_result self_reroute(struct route_ctx *rc, struct router *r, struct address *addr, const char *text) {
-  struct arena *a = rc->x->a;
-  struct str s = str_trim(str_c(text));
-  if (str_startsic(s, STR("rewrite:"))) {
-    addr->message = "self = reroute: rewrite: is not supported by this build";
-    return ROUTE_DEFER;
+/* The lines of the message say the full name too, where they said the short one. */
+static void rewrite_domain_in_headers(struct expand_ctx *x, const char *old, const char *new) {
+  struct message *m = x->msg;
+  for (struct header_line *h = m->headers; h; h = h->next) {
+    const char *text = strchr("BCFRST", h->type) ? rewrite_header_domain(x, h, old, new) : NULL;
+    if (!text) continue;
+    struct header_line *changed = ARENA_NEW(m->arena, struct header_line);
+    *changed = (struct header_line){.next = h->next, .text = arena_strdup(m->arena, text), .n = strlen(text), .type = h->type};
+    if (m->headers_tail == &h->next) m->headers_tail = &changed->next;
+    h->next = changed;
+    h->type = '*';
+    h = changed;
   }
-  const char *domain = str_dup(a, s);
+}
+
+enum route_result route_change_domain(struct route_ctx *rc, struct router *r, struct address *addr, const char *domain, bool rewrite) {
+  struct arena *a = rc->x->a;
   const char *local = addr_quote_local_part(a, str_c(addr->cc_local_part));
+  if (rewrite && rc->verify == VERIFY_NONE && rc->x->msg) rewrite_domain_in_headers(rc->x, addr->domain, domain);
   struct address *child = address_child(a, addr, arena_printf(a, "%s@%s", local, domain));
+  addr->router = r;
   child->start_router = r->redirect_router;
+  rc->renamed = child->address;
   child->next = *rc->children;
   *rc->children = child;
   return ROUTE_REROUTED;
+}
+
+static enum route_result self_reroute(struct route_ctx *rc, struct router *r, struct address *addr, const char *text) {
+  struct str s = str_trim(str_c(text));
+  bool rewrite = str_startsic(s, STR("rewrite:"));
+  if (rewrite) s = str_trim(str_n(s.p + 8, s.n - 8));
+  return route_change_domain(rc, r, addr, str_dup(rc->x->a, s), rewrite);
 }
 
 enum route_result route_self_action(struct route_ctx *rc, struct router *r, struct address *addr, struct host *host) {
@@ -46,8 +67,7 @@ enum route_result route_self_action(struct route_ctx *rc, struct router *r, stru
     addr->message = NULL;
     return self_reroute(rc, r, addr, self + 8);
   }
-  if (strcmp(self, "pass") == 0) {
-    addr->message = NULL;
+  if (strcmp(self, "pass") == 0) { /* the message stays, for the case that nobody takes the address */
     addr->self_hostname = host->name;
     return ROUTE_PASS;
   }

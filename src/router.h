@@ -42,6 +42,7 @@ struct route_ctx {
   enum { VERIFY_NONE, VERIFY_SENDER, VERIFY_RECIPIENT, VERIFY_EXPN, VERIFY_TEST } verify;
   struct passwd_entry *pw;   /* with check_local_user */
   bool was_unseen;           /* the router that took the address let a copy go on */
+  const char *renamed;       /* the address with the domain that was found to be the real one */
 };
 
 struct passwd_entry {
@@ -100,6 +101,9 @@ enum route_result route_lookup_hosts(struct route_ctx *rc, struct router *r, str
                                      bool byname, const char *host_find_failed, const struct host_find_opts *o);
 /* Act on a word of host_find_failed= or host_all_ignored= (decline, defer, fail, freeze, pass); addr->message is set by the caller. */
 enum route_result route_failure_word(struct address *addr, const char *word);
+/* Route the address again under another domain: widened, or self = reroute.  rewrite: when this is a delivery, the header lines that name
+ * addr->domain change too. */
+enum route_result route_change_domain(struct route_ctx *rc, struct router *r, struct address *addr, const char *domain, bool rewrite);
 /* self=: what to do when the host list starts with this host. */
 enum route_result route_self_action(struct route_ctx *rc, struct router *r, struct address *addr, struct host *host);
 

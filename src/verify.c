@@ -233,12 +233,14 @@ static void print_hosts(const struct host *list) {
   }
   for (const struct host *h = list; h; h = h->next) {
     printf("  host %-*s ", name_width, h->name);
-    int used = h->address ? printf("[%s]", h->address) : 0;
+    bool is_useless = h->status == HOST_UNUSABLE;
+    int used = h->address || is_useless ? printf("[%s]", h->address ? h->address : "unknown") : 0;
     bool more = h->mx >= 0 || h->port > 0;
     if (!h->address || more) printf("%*s", MAX(0, ip_width + 2 - used), "");
     if (h->mx >= 0) printf(" MX=%d", h->mx);
     if (h->port > 0) printf(" port=%d", h->port);
     if (h->dnssec) printf(" AD");
+    if (is_useless) printf(" ** unusable **");
     printf("\n");
   }
 }

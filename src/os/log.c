@@ -415,7 +415,7 @@ static void tell_user(enum log_sel sel, unsigned dest, const char *text) {
 
 static void write_all(unsigned dest, const char *line, size_t text_at, const char *extra) {
   if (log_state.s.testing) {
-    fprintf(stderr, "%s\n", line);
+    if (!debug_selector) fprintf(stderr, "%s\n", line); /* else tell_user() did */
     return;
   }
   if (log_state.s.stderr_only && !(debug_selector & ~(unsigned)D_V)) { /* -bh: one line, without date and time */

@@ -239,14 +239,27 @@ static unsigned header_flag(const struct header_line *h) {
   }
 }
 
+/* How the addresses of a header line change: by the rules, or one domain stands for another. */
+struct change {
+  unsigned flag;
+  const struct rewrite_rule *rules;
+  const char *old_domain, *new_domain; /* when set, not the rules */
+};
+
+static struct subject change_address(struct expand_ctx *x, const struct change *c, const char *old, size_t domain) {
+  if (!c->old_domain) return rewrite_one(x, old, c->flag, c->rules);
+  if (strcmpic(old + domain, c->old_domain) != 0) return (struct subject){old, NULL};
+  return (struct subject){arena_printf(x->a, "%.*s%s", (int)domain, old, c->new_domain), NULL};
+}
+
 /* One address of a header with its surroundings; true when it changed. */
-static bool rewrite_item(struct expand_ctx *x, struct str item, unsigned flag, const struct rewrite_rule *rules, struct strbuf *out) {
+static bool rewrite_item(struct expand_ctx *x, struct str item, const struct change *c, struct strbuf *out) {
   const char *error = NULL;
   size_t domain = 0;
   struct addr_opts o = {.allow_domain_literal = true};
   const char *old = rfc5322_extract_address(x->a, item, o, &domain, &error);
   if (!old || !*old || domain == 0) return false;
-  struct subject now = rewrite_one(x, old, flag, rules);
+  struct subject now = change_address(x, c, old, domain);
   if (!now.whole && strcmp(now.address, old) == 0) return false;
   struct str trimmed = str_trim(item);
   strbuf_add(out, item.p, (size_t)(trimmed.p - item.p));
@@ -256,12 +269,25 @@ static bool rewrite_item(struct expand_ctx *x, struct str item, unsigned flag, c
   return true;
 }
 
-const char *rewrite_header(struct expand_ctx *x, const struct header_line *h, const struct rewrite_rule *rules) {
-  unsigned flag = header_flag(h), wanted = 0;
+/* Behind a changed address a line that has become long goes on below; counted is from the beginning or from the last break made here. */
+static size_t fold_behind(struct strbuf *out, size_t line_start, struct str *rest) {
+  enum { FOLD_BEHIND = 40 };
+  size_t blanks = 0;
+  while (blanks < rest->n && ch_isblank(rest->p[blanks])) blanks++;
+  if (blanks == rest->n || rest->p[blanks] == '\n' || out->n + blanks - line_start <= FOLD_BEHIND) return line_start;
+  strbuf_add(out, rest->p, blanks);
+  strbuf_addc(out, '\n');
+  line_start = out->n;
+  strbuf_addc(out, '\t');
+  *rest = str_n(rest->p + blanks, rest->n - blanks);
+  return line_start;
+}
+
+static const char *change_header(struct expand_ctx *x, const struct header_line *h, const struct change *c) {
   struct str name, value;
-  bool changed = false;
-  for (const struct rewrite_rule *r = rules; r; r = r->next) wanted |= r->flags;
-  if (!flag || !(wanted & flag) || !header_split(str_n(h->text, h->n), &name, &value)) return NULL;
+  bool any = false;
+  size_t line_start = 0;
+  if (!header_split(str_n(h->text, h->n), &name, &value)) return NULL;
   struct strbuf out = strbuf_new(x->a);
   /* Everything up to the value stays byte for byte. */
   strbuf_add(&out, h->text, (size_t)(value.p - h->text));
@@ -269,13 +295,26 @@ const char *rewrite_header(struct expand_ctx *x, const struct header_line *h, co
   while (rest.n > 0) {
     size_t n = MIN(rfc5322_find_address_end(rest), rest.n);
     struct str item = str_n(rest.p, n);
-    if (rewrite_item(x, item, flag, rules, &out)) changed = true;
-    else strbuf_addstr(&out, item);
+    bool changed = rewrite_item(x, item, c, &out);
+    any |= changed;
+    if (!changed) strbuf_addstr(&out, item);
     if (n < rest.n) strbuf_add(&out, rest.p + n, 1);
     n = MIN(n + 1, rest.n);
     rest = str_n(rest.p + n, rest.n - n);
+    if (changed) line_start = fold_behind(&out, line_start, &rest);
   }
-  if (!changed) return NULL;
+  if (!any) return NULL;
   if (out.n == 0 || out.p[out.n - 1] != '\n') strbuf_addc(&out, '\n');
   return out.p;
+}
+
+const char *rewrite_header(struct expand_ctx *x, const struct header_line *h, const struct rewrite_rule *rules) {
+  unsigned flag = header_flag(h), wanted = 0;
+  for (const struct rewrite_rule *r = rules; r; r = r->next) wanted |= r->flags;
+  return flag & wanted ? change_header(x, h, &(struct change){.flag = flag, .rules = rules}) : NULL;
+}
+
+const char *rewrite_header_domain(struct expand_ctx *x, const struct header_line *h, const char *old_domain, const char *new_domain) {
+  if (!header_flag(h)) return NULL;
+  return change_header(x, h, &(struct change){.old_domain = old_domain, .new_domain = new_domain});
 }

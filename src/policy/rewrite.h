@@ -22,5 +22,7 @@ const char *rewrite_address(struct expand_ctx *x, const char *address, unsigned 
 void rewrite_message_sender(struct expand_ctx *x);
 /* Rewrite one header line; NULL when unchanged, else the new text. */
 const char *rewrite_header(struct expand_ctx *x, const struct header_line *h, const struct rewrite_rule *rules);
+/* The same for a line of addresses in which new_domain takes the place of old_domain (manual 17.4, dnslookup's rewrite_headers). */
+const char *rewrite_header_domain(struct expand_ctx *x, const struct header_line *h, const char *old_domain, const char *new_domain);
 
 #endif

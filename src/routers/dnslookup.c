@@ -3,6 +3,7 @@
  *
  * What the DNS says is hostile and tainted; a temporary DNS problem defers (or passes on with pass_on_timeout), it never fails.
  * same_domain_copy_routing needs no code here: answers are cached for the life of the process. */
+#include "formats/dns_message.h"
 #include "host.h"
 #include "policy/match.h"
 #include "policy/narrate.h"
@@ -71,7 +72,11 @@ static enum route_result lookup_failed(struct route_ctx *rc, struct address *add
     addr->pass_message = true;
     return ROUTE_DECLINE;
   }
-  if (h->mx >= 0) addr->message = "all relevant MX records point to non-existent hosts";
+  struct ip ip;
+  if (h->mx >= 0)
+    addr->message = ip_parse(str_c(h->name), &ip)
+                        ? "all relevant MX records point to non-existent hosts or (invalidly) to IP addresses"
+                        : "all relevant MX records point to non-existent hosts";
   if (!ob->fail_defer_domains) return ROUTE_DECLINE;
   enum outcome m = match_domain(rc->x, addr->domain, ob->fail_defer_domains, NULL);
   if (m == OUTCOME_FAIL) return ROUTE_DECLINE;
@@ -93,13 +98,9 @@ static bool may_widen(const struct route_ctx *rc, const struct dnslookup_options
   return ob->widen_domains && (rc->verify != VERIFY_SENDER || !ob->rewrite_headers);
 }
 
-/* The domain exists with an ending of widen_domains: the full address is routed from the start. */
-static enum route_result reroute_widened(struct route_ctx *rc, struct router *r, struct address *addr, const char *domain) {
-  struct address *child = address_child(rc->x->a, addr, arena_printf(rc->x->a, "%s@%s", addr->cc_local_part, domain));
-  addr->router = r;
-  child->next = *rc->children;
-  *rc->children = child;
-  return ROUTE_REROUTED;
+/* The DNS knows the domain under a longer name: by widen_domains, qualify_single or search_parents.  A wildcard's name is none. */
+static const char *full_name(const char *asked, const char *fqdn) {
+  return fqdn && *fqdn != '*' && !dns_name_eq(fqdn, asked) ? fqdn : asked;
 }
 
 static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r, struct address *addr) {
@@ -110,7 +111,8 @@ static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r,
                              .ignore_target_hosts = r->o.ignore_target_hosts,
                              .dnssec_request_domains = r->o.dnssec_request_domains,
                              .dnssec_require_domains = r->o.dnssec_require_domains,
-                             .for_router = true};
+                             .for_router = true,
+                             .keep_useless = rc->verify == VERIFY_TEST};
   enum route_result res = how_to_look(rc, r, addr, ob, &o);
   if (res != ROUTE_OK) return res;
   struct host *h;
@@ -128,7 +130,10 @@ static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r,
     if (found != HOST_FIND_FAILED || !widen || !(ending = list_next(a, &widen, &sep))) break;
     name = arena_printf(a, "%s.%s", addr->domain, ending);
   }
-  if (name != addr->domain && (found == HOST_FOUND || found == HOST_FOUND_LOCAL)) return reroute_widened(rc, r, addr, name);
+  if (found == HOST_FOUND || found == HOST_FOUND_LOCAL) {
+    name = full_name(name, fqdn);
+    if (name != addr->domain) return route_change_domain(rc, r, addr, name, ob->rewrite_headers);
+  }
   switch (found) {
     case HOST_FIND_AGAIN:
       if (r->o.pass_on_timeout) return ROUTE_PASS;
@@ -140,7 +145,6 @@ static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r,
     case HOST_IGNORED: return ROUTE_DECLINE;
     case HOST_FIND_FAILED: return lookup_failed(rc, addr, ob, h);
     case HOST_FOUND_LOCAL:
-      if (ob->check_secondary_mx && !removed) return ROUTE_DECLINE;
       res = route_self_action(rc, r, addr, h);
       return res == ROUTE_OK ? found_hosts(rc, r, addr, h) : res;
     case HOST_FOUND: break;
