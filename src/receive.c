@@ -105,10 +105,7 @@ static struct receive_reply lost(struct reception *r) {
     return end_without(r, RECEIVE_REJECTED, "552 Message header not CRLF terminated", false);
   case BODY_ABORTED: return end_without(r, RECEIVE_REJECTED, NULL, false);
   default:
-    log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP connection%s%s from %s lost while reading message data%s",
-              log_selects(LS_CONNECTION_ID) && r->c->connection_id ? " Ci=" : "",
-              log_selects(LS_CONNECTION_ID) && r->c->connection_id ? r->c->connection_id : "", session_host(r),
-              r->in_body ? "" : " (header)");
+    smtp_log_data_lost(r->m->arena, r->c, !r->in_body);
     return end_without(r, RECEIVE_LOST, "421 Lost incoming connection", true);
   }
 }
@@ -268,7 +265,7 @@ static const char fake_reject_text[] =
 
 static struct receive_reply accepted(struct reception *r, const char *text) {
   struct message *m = r->m;
-  struct receive_reply reply = {.result = RECEIVE_ACCEPTED};
+  struct receive_reply reply = {.result = RECEIVE_ACCEPTED, .blank_line_added = r->blank_line_added};
   if (m->fake_reject || m->fake_defer) {
     const char *t = m->fake_response_text ? m->fake_response_text : fake_reject_text;
     reply.smtp_text = arena_printf(r->x->a, "%d %s", m->fake_reject ? 550 : 450, t);

@@ -22,6 +22,7 @@ struct receive_reply {
   const char *smtp_text;   /* whole reply text with code, without CRLF: "250 OK id=..." */
   bool drop;               /* close afterwards */
   bool by_acl;             /* refused by the non-SMTP ACL */
+  bool blank_line_added;   /* the headers were not ended by one */
 };
 
 /* Take the message whose envelope is in m from the source: checks sizes, parses headers, makes Received:, fixes up local submissions, runs the DATA

@@ -73,8 +73,19 @@ static void note_header(struct reception *r, struct header_line *h) {
   }
 }
 
+/* Length without the lines at the end that hold blanks only. */
+static size_t without_blank_lines(struct str h) {
+  size_t keep = h.n;
+  for (size_t i = h.n; i > 0; i--) {
+    if (h.p[i - 1] == '\n') keep = i - 1;
+    else if (!ch_isblank(h.p[i - 1])) break;
+  }
+  return keep;
+}
+
 static void finish_header(struct reception *r, struct strbuf *h) {
   if (h->n == 0) return;
+  strbuf_truncate(h, without_blank_lines(strbuf_str(h)));
   strbuf_addc(h, '\n');
   note_header(r, message_add_header(r->m, ' ', h->p, h->n));
   strbuf_clear(h);
@@ -107,6 +118,10 @@ bool receive_read_headers(struct reception *r) {
   for (;;) {
     strbuf_clear(&line);
     bool whole = receive_get_line(r, &line, max);
+    if (r->source_error == BODY_PROTOCOL && header.n > 0) { /* shown in the reject log as it came */
+      strbuf_addc(&header, '\n');
+      message_add_header(r->m, ' ', header.p, header.n);
+    }
     if (r->source_error || is_too_long(r, header.n + line.n)) return false;
     if ((int64_t)line.n > r->m->max_received_linelength) r->m->max_received_linelength = (int64_t)line.n;
     if (!whole && line.n == 0) break;
@@ -122,11 +137,16 @@ bool receive_read_headers(struct reception *r) {
     } else {
       finish_header(r, &header);
       if (!header_is_valid_start(strbuf_str(&line))) { /* the body starts here, without an empty line */
-        if (whole) strbuf_addc(&line, '\n');
+        if (whole) {
+          (void)refill(r); /* the line is whole when what follows it is no continuation */
+          if (r->source_error) return false;
+          strbuf_addc(&line, '\n');
+        }
         size_t held = r->rest.n;
         if (held) strbuf_add_t(&line, r->rest.p, held, TAINTED);
         r->rest = strbuf_str(&line);
         r->header_bytes -= (int64_t)(line.n - held);
+        r->blank_line_added = true;
         return true;
       }
     }

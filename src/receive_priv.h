@@ -21,7 +21,7 @@ struct reception {
   int64_t size_limit, body_read, header_bytes, header_lines; /* headers: with the empty line behind them */
   int64_t line_len, zero_count;
   bool in_body;
-  bool saw_resent;
+  bool saw_resent, blank_line_added;
   bool accepted_from_line;   /* a UUCP From line may stand at the start */
   const char *from_line_sender;
   int source_error;          /* BODY_* or 0 */

@@ -125,6 +125,13 @@ bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb) {
   return false;
 }
 
+bool smtp_check_chunk_sync(struct smtp_session *s) {
+  if (!s->c->enforce_sync || !s->is_socket || s->c->pipelining_advertised || s->early_group) return true;
+  if (stream_input_ready(s->c->io, 0) != STREAM_DATA) return true;
+  smtp_log_sync_error(s, false);
+  return false;
+}
+
 /* ---- reading commands ---- */
 
 /* Only the last twenty are ever shown, and that there were more: a client that talks for hours costs no memory. */
@@ -303,7 +310,7 @@ static void dispatch(struct smtp_session *s) {
     smtp_replyf(s, "503 Command refused, required Proxy negotiation failed");
     return;
   }
-  if (s->bdat_broken && !(k->flags & CMD_WHEN_BROKEN)) {
+  if (s->chunks && !(k->flags & CMD_WHEN_BROKEN)) {
     smtp_synprot_error(s, false, 503, "only RSET accepted now");
     return;
   }
@@ -438,6 +445,10 @@ void smtp_batch_error(struct smtp_session *s, const char *text) {
 }
 
 static void session_end(struct smtp_session *s) {
+  if (s->chunks) {
+    log_set_message_id(s->chunks_id);
+    smtp_log_data_lost(s->tmp, s->c, s->chunks_in_header);
+  }
   cutthrough_cancel(s->c);
   struct stream *io = s->c->io;
   deadline_ms deadline = deadline_in_sec(10);

@@ -3,9 +3,10 @@
  *
  * Floor: flows.  From a network peer only the five bytes CR LF . CR LF end a message; a bare CR or LF never does, and
  * never makes a following dot special.  In the header a bare CR or LF becomes a folded line, in the body a bare CR
- * becomes a line end and a bare LF a space (when the peer otherwise sends CR LF).  From a local pipe LF ends lines too.
- * BDAT bytes are counted exactly; whatever happens, no byte of a body is taken for a command.  RFC 5321 §4.1.1.4, 3030;
- * manual ch. 48 "Line endings". */
+ * becomes a line end and a bare LF a space (when the peer otherwise sends CR LF; with BDAT, whose end is a count, it stays
+ * a line end).  From a local pipe LF ends lines too.  BDAT bytes are counted exactly; whatever happens, no byte of a body
+ * is taken for a command.  RFC 5321 §4.1.1.4, 3030; manual ch. 48 "Line endings". */
+#include <stdio.h>
 #include <unistd.h>
 
 #include "queue.h"
@@ -27,6 +28,7 @@ struct smtp_body {
   /* BDAT */
   bool chunked, last, aborted;
   uint64_t left, chunk_size, total;
+  uint64_t added;         /* bytes that the message needed and the client left out; counted in its answer */
   char out[BODY_OUT_SIZE + 64];
   size_t out_n;
 };
@@ -59,8 +61,10 @@ static void bare_cr(struct smtp_body *b) {
 
 /* A LF without CR; *ret_line_start when it counts as a real line end. */
 static void bare_lf(struct smtp_body *b, bool *ret_line_start) {
+  bool is_binary = b->chunked && !b->in_header; /* its end is a count: no line end can fake it */
   *ret_line_start = b->lax;
-  if (b->lax || !b->first_line_done || !b->crlf_mode) {
+  b->added++;
+  if (b->lax || is_binary || !b->first_line_done || !b->crlf_mode) {
     if (b->chunked && b->in_header && !b->lax) b->bad_header_ending = true;
     b->first_line_done = true;
     end_line(b);
@@ -205,13 +209,14 @@ static enum chunk_command chunk_command(struct smtp_body *b) {
     if (!smtp_too_many_nonmail(s, VERB_NOOP)) smtp_replyf(s, "250 OK");
     return CHUNK_NONE;
   case VERB_RSET:
+    s->chunks = CHUNKS_NONE;
     smtp_replyf(s, "250 Reset OK");
     return CHUNK_ABORT;
   case VERB_QUIT:
     smtp_do_quit(s, STR(""));
     return CHUNK_ABORT;
   default:
-    s->bdat_broken = true;
+    s->chunks = CHUNKS_BROKEN;
     smtp_synprot_error(s, false, 503, "only BDAT permissible after non-LAST BDAT");
     return CHUNK_ABORT;
   }
@@ -220,8 +225,15 @@ static enum chunk_command chunk_command(struct smtp_body *b) {
 /* Between chunks: read commands until the next BDAT.  False: the message is over (aborted). */
 static bool next_chunk_command(struct smtp_body *b) {
   struct smtp_session *s = b->s;
+  if (!smtp_check_chunk_sync(s)) {
+    b->aborted = true;
+    return false;
+  }
   smtp_replyf(s, "250 %llu byte chunk received", (unsigned long long)b->chunk_size);
   enum chunk_command c = CHUNK_NONE;
+  s->chunks = CHUNKS_OPEN;
+  s->chunks_in_header = b->in_header;
+  snprintf(s->chunks_id, sizeof(s->chunks_id), "%s", s->m->id);
   while (c == CHUNK_NONE && !s->done) { /* a million tiny chunks must not cost memory */
     struct arena_mark mark = arena_mark(s->tmp);
     if (smtp_read_command(s)) c = chunk_command(b);
@@ -229,7 +241,10 @@ static bool next_chunk_command(struct smtp_body *b) {
     s->c->smtp_command = s->line.p;
     arena_release(s->tmp, mark);
   }
-  if (c == CHUNK_NEXT) return true;
+  if (c == CHUNK_NEXT) {
+    s->chunks = CHUNKS_NONE;
+    return true;
+  }
   b->aborted = true;
   return false;
 }
@@ -239,9 +254,11 @@ static ssize_t bdat_next(struct body_source *src, const char **ret_p) {
   b->out_n = 0;
   while (b->out_n == 0 && b->state != ST_END) {
     if (b->aborted) return BODY_ABORTED;
+    if (b->bad_header_ending) return BODY_PROTOCOL;
     if (b->left == 0) {
       b->total += b->chunk_size;
       if (b->last) {
+        b->added += b->state == ST_CR ? 1 : b->line_len > 0 ? 2 : 0;
         if (b->state == ST_CR) bare_cr(b); /* a CR as the very last byte */
         b->state = ST_END;
         break;
@@ -253,10 +270,9 @@ static ssize_t bdat_next(struct body_source *src, const char **ret_p) {
     enum stream_status st = stream_fill(b->s->c->io, smtp_deadline(b->s), &in);
     if (st != STREAM_OK) return map_status(b->s, st);
     size_t n = (size_t)MIN((uint64_t)in.n, b->left), i = 0;
-    while (i < n && b->out_n + 4 < BODY_OUT_SIZE) feed(b, in.p[i++]);
+    while (i < n && !b->bad_header_ending && b->out_n + 4 < BODY_OUT_SIZE) feed(b, in.p[i++]);
     stream_consume(b->s->c->io, i);
     b->left -= i;
-    if (b->bad_header_ending) return BODY_PROTOCOL;
   }
   *ret_p = b->out;
   return (ssize_t)b->out_n;
@@ -347,7 +363,7 @@ static void answer(struct smtp_session *s, const struct smtp_body *b, const stru
   if (!r->smtp_text) return;
   if (b->chunked && b->last && !s->m->prdr_requested && (r->result == RECEIVE_ACCEPTED || r->result == RECEIVE_DISCARDED))
     smtp_replyf(s, "250- %llu byte chunk, total %llu", (unsigned long long)b->chunk_size,
-                (unsigned long long)b->total);
+                (unsigned long long)(b->total + b->added + r->blank_line_added));
   send_reply(s, r->smtp_text);
 }
 
@@ -466,9 +482,9 @@ void smtp_do_bdat(struct smtp_session *s, struct str arg) {
     if (skip_bytes(s, size) || s->drop) send_reply(s, text);
     return;
   }
-  if (s->bdat_broken || !s->c->chunking_advertised) {
+  if (s->chunks || !s->c->chunking_advertised) {
     if (!skip_bytes(s, size) && !s->drop) return; /* whoever announced too much still gets the answer */
-    smtp_synprot_error(s, false, 503, s->bdat_broken ? "only RSET accepted now" : "BDAT command used when CHUNKING not advertised");
+    smtp_synprot_error(s, false, 503, s->chunks ? "only RSET accepted now" : "BDAT command used when CHUNKING not advertised");
     return;
   }
   if (!have_recipients(s, "BDAT") || recipients_over(s)) {

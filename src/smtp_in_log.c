@@ -283,6 +283,12 @@ void smtp_log_incomplete(struct smtp_session *s, const char *how) {
             how, s->m->sender, b.p);
 }
 
+void smtp_log_data_lost(struct arena *a, const struct conn *c, bool in_header) {
+  const char *id = log_selects(LS_CONNECTION_ID) && c->connection_id ? arena_printf(a, " Ci=%s", c->connection_id) : "";
+  log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP connection%s from %s lost while reading message data%s", id,
+            origin_host_ident(a, c, false, false), in_header ? " (header)" : "");
+}
+
 void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
   const char *d = smtp_duration(s, s->c->started);
   const char *name = s->own_name;
@@ -292,16 +298,17 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
     log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP command timeout on %sconnection from %s D=%s",
               s->c->from.tls.active ? "TLS " : "", smtp_host_text(s), d);
     s->line = STR("");
+    s->chunks = CHUNKS_NONE; /* this line is enough */
     smtp_notquit(s, "command-timeout");
     if (s->o->mode == SMTP_MODE_BATCH) s->line_number--; /* that one did not come */
     if (s->o->mode == SMTP_MODE_BATCH) smtp_batch_error(s, "421 SMTP command timeout");
     else smtp_replyf(s, "421 %s: SMTP command timeout - closing connection", name);
   } else {
-    if (s->m->sender) {
+    if (s->m->sender && !s->chunks) {
       smtp_log_incomplete(s, "connection lost");
       log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "unexpected %s while reading SMTP command from %s D=%s",
                 s->is_socket || s->c->host_checking ? "disconnection" : "EOF", smtp_host_text(s), d);
-    } else if (!s->is_unlogged) {
+    } else if (!s->is_unlogged && !s->chunks) {
       log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s lost D=%s", smtp_connection_text(s), d);
     }
     smtp_notquit(s, "connection-lost");

@@ -32,7 +32,7 @@ void smtp_do_rset(struct smtp_session *s, struct str arg) {
   }
   smtp_log_incomplete(s, "RSET");
   smtp_reset(s);
-  s->bdat_broken = false;
+  s->chunks = CHUNKS_NONE;
   smtp_replyf(s, "250 Reset OK");
 }
 

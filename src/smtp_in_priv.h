@@ -40,7 +40,10 @@ struct smtp_session {
   bool unqualified_sender_ok, unqualified_recipient_ok;
   bool helo_required, helo_verify_required, helo_verify, helo_junk_ok;
   bool recipients_max_exceeded;
-  bool bdat_broken;            /* a chunked message was interrupted: only RSET, QUIT, BDAT (thrown away) */
+  enum { CHUNKS_NONE, CHUNKS_OPEN /* more of a chunked message is to come */,
+         CHUNKS_BROKEN /* it was interrupted: only RSET, QUIT, BDAT (thrown away) */ } chunks;
+  char chunks_id[MSGID_SIZE];  /* of that message, for the line about its loss */
+  bool chunks_in_header;
   const char *chunk_refusal;   /* reply to the rest of the chunks of a message that was refused, NULL: none to come */
   bool rset_is_free, helo_is_free, starttls_is_free, auth_is_free; /* the first is not counted */
   bool early_group;            /* the group behind a refused EHLO of an early talker is being answered */
@@ -75,6 +78,8 @@ deadline_ms smtp_deadline(const struct smtp_session *s);
 bool smtp_read_command(struct smtp_session *s);
 /* After a command that is the last of a group (or any, without pipelining): unread input is an error, false then. */
 bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb);
+/* The same behind a chunk that is not the last. */
+bool smtp_check_chunk_sync(struct smtp_session *s);
 /* Count a command against smtp_accept_max_nonmail; true (reply given) when the session has to end. */
 bool smtp_too_many_nonmail(struct smtp_session *s, enum smtp_verb verb);
 
@@ -107,6 +112,8 @@ const char *smtp_duration(const struct smtp_session *s, struct timeval since);
 /* " A=..." and " X=..." parts of reject lines (leading blank) or "". */
 const char *smtp_command_list(const struct smtp_session *s);
 void smtp_log_lost(struct smtp_session *s, enum stream_status st);
+/* The connection ended before the message did. */
+void smtp_log_data_lost(struct arena *a, const struct conn *c, bool in_header);
 void smtp_log_sync_error(struct smtp_session *s, bool greeting);
 void smtp_log_incomplete(struct smtp_session *s, const char *how);
 void smtp_log_end(struct smtp_session *s, const char *how);
