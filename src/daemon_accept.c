@@ -22,6 +22,7 @@
 #include "os/signals.h"
 #include "os/stream.h"
 #include "os/sys.h"
+#include "policy/acl.h"
 #include "policy/expand.h"
 #include "policy/match.h"
 #include "router.h"
@@ -108,6 +109,14 @@ static bool host_in(struct acceptor *s, struct arena *a, const struct net_end *p
   return match_host(&x, &h, list, NULL) == OUTCOME_OK;
 }
 
+/* An ACL called in an expansion that says so holds up everybody. */
+static void delay(struct acl_env *env, struct expand_ctx *x, int seconds)
+{
+  (void)env;
+  (void)x;
+  pause_ms(seconds * 1000);
+}
+
 static int64_t per_host_limit(struct acceptor *s, struct arena *a, const struct net_end *peer, const struct net_end *local)
 {
   int64_t n = 0;
@@ -116,7 +125,9 @@ static int64_t per_host_limit(struct acceptor *s, struct arena *a, const struct 
   struct conn c = {.arena = a, .cfg = s->cfg};
   fill_conn(&c, peer, local);
   struct expand_ctx x = expand_ctx_new(a, s->cfg);
+  struct acl_env env = {.delay = delay};
   x.conn = &c;
+  x.acl_env = &env;
   if (expand_int(&x, text, &n)) return n;
   if (!x.forced_fail)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "expansion of smtp_accept_max_per_host failed for %s: %s", peer_text(a, peer, local),
@@ -264,9 +275,18 @@ static void look_at_credentials(struct acceptor *s)
   smtp_tls_preload(s->cfg);
 }
 
+/* smtp_backlog_monitor: how many waited, this one included. */
+static void log_backlog(const struct acceptor *s, unsigned n, const struct net_end *local)
+{
+  char ip[IP_TEXT_SIZE];
+  int64_t limit = s->cfg->o.smtp_backlog_monitor;
+  if (limit > 0 && n > limit) log_write(LS_ALWAYS, LOG_MAIN, "listen backlog %u I=[%s]:%d", n, ip_format(&local->ip, ip), local->port);
+}
+
 static void accept_one(struct acceptor *s, const struct listener *l)
 {
   struct net_end peer, local;
+  unsigned backlog = s->cfg->o.smtp_backlog_monitor > 0 ? net_backlog(l->fd) : 0;
   int fd = net_accept(l->fd, &peer);
   if (fd < 0) {
     if (fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED) return;
@@ -278,7 +298,9 @@ static void accept_one(struct acceptor *s, const struct listener *l)
   if (net_local(fd, &local) < 0) local = l->end;
   peer.ip = ip_unmap(peer.ip);
   local.ip = ip_unmap(local.ip);
-  if (admit(s, a, fd, &peer, &local)) {
+  bool is_admitted = admit(s, a, fd, &peer, &local);
+  log_backlog(s, backlog, &local);
+  if (is_admitted) {
     struct session_slot *slot = free_slot(s);
     look_at_credentials(s);
     if (!host_in(s, a, &peer, &local, s->cfg->o.hosts_connection_nolog))

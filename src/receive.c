@@ -379,12 +379,33 @@ static struct receive_reply receive_run(struct reception *r) {
   return store(r, prdr_text ? prdr_text : text);
 }
 
+bool receive_size_limit(struct expand_ctx *x, int64_t *ret, const char **ret_what) {
+  const char *text = x->cfg->o.message_size_limit, *value = text ? expand_string(x, text) : NULL;
+  int64_t n;
+  *ret_what = "unable to expand";
+  if (text && !value) return false;
+  if (!text) {
+    *ret = 50 << 20;
+    return true;
+  }
+  *ret_what = "invalid";
+  if (!expand_int(x, text, &n)) return false;
+  if (n < 0) {
+    x->error = arena_printf(x->a, "non-negative integer expected but \"%s\" found", value);
+    return false;
+  }
+  *ret = n;
+  return true;
+}
+
 struct receive_reply receive_run_reception(struct reception *r) {
-  const struct main_options *o = &r->c->cfg->o;
-  int64_t limit = 0;
+  const char *what;
   struct message *m = r->m;
-  if (!o->message_size_limit || !expand_int(r->x, o->message_size_limit, &limit)) limit = 50 << 20;
-  r->size_limit = limit;
+  /* Where the dialogue began it was good; a value that has become bad since lets nothing in. */
+  if (!receive_size_limit(r->x, &r->size_limit, &what)) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s message_size_limit: %s", what, r->x->error);
+    return (struct receive_reply){.result = RECEIVE_TEMPFAIL, .smtp_text = "451 Temporary local problem - please try later"};
+  }
   m->received_time = time_now();
   m->message_size = 0;
   r->is_local = !r->c->from.host_address || m->submission_mode;

@@ -42,6 +42,9 @@ void receive_add_recipient(struct message *m, const char *address, const char *r
 /* Is there room on the spool and log partitions for a message of that size (check_spool_space and friends)?  Logs when not. */
 bool receive_space_available(const struct config *cfg, int64_t message_bytes);
 
+/* message_size_limit as it is now.  False: x->error; *ret_what: how the log line begins. */
+bool receive_size_limit(struct expand_ctx *x, int64_t *ret, const char **ret_what);
+
 /* -bm, -t and friends: read a message from fd 0.  Exit status for the process. */
 struct submit_opts {
   const char *const *recipients;

@@ -91,6 +91,14 @@ static void finish_header(struct reception *r, struct strbuf *h) {
   strbuf_clear(h);
 }
 
+/* A header whose line ending was wrong stands in the reject log as it came. */
+static void show_unfinished(struct reception *r, struct strbuf *h, struct str line) {
+  if (h->n > 0 && line.n > 0) strbuf_addc(h, '\n');
+  strbuf_addstr(h, line);
+  strbuf_addc(h, '\n');
+  if (h->n > 1) message_add_header(r->m, ' ', h->p, h->n);
+}
+
 /* A line "From address date" that some programs put in front; consumed when it is one. */
 static bool take_from_line(struct reception *r, struct str line) {
   const char *pattern = r->c->cfg->o.uucp_from_pattern;
@@ -118,10 +126,8 @@ bool receive_read_headers(struct reception *r) {
   for (;;) {
     strbuf_clear(&line);
     bool whole = receive_get_line(r, &line, max);
-    if (r->source_error == BODY_PROTOCOL && header.n > 0) { /* shown in the reject log as it came */
-      strbuf_addc(&header, '\n');
-      message_add_header(r->m, ' ', header.p, header.n);
-    }
+    if (whole && line.n > 0) (void)refill(r); /* it is complete when what follows is no continuation */
+    if (r->source_error == BODY_PROTOCOL) show_unfinished(r, &header, strbuf_str(&line));
     if (r->source_error || is_too_long(r, header.n + line.n)) return false;
     if ((int64_t)line.n > r->m->max_received_linelength) r->m->max_received_linelength = (int64_t)line.n;
     if (!whole && line.n == 0) break;
@@ -137,11 +143,7 @@ bool receive_read_headers(struct reception *r) {
     } else {
       finish_header(r, &header);
       if (!header_is_valid_start(strbuf_str(&line))) { /* the body starts here, without an empty line */
-        if (whole) {
-          (void)refill(r); /* the line is whole when what follows it is no continuation */
-          if (r->source_error) return false;
-          strbuf_addc(&line, '\n');
-        }
+        if (whole) strbuf_addc(&line, '\n');
         size_t held = r->rest.n;
         if (held) strbuf_add_t(&line, r->rest.p, held, TAINTED);
         r->rest = strbuf_str(&line);

@@ -378,6 +378,16 @@ static bool too_many_recipients(struct submission *s) {
   return max > 0 && s->m->recipient_count > (size_t)max;
 }
 
+/* Nothing is read when it is not known how much may be. */
+static bool has_size_limit(struct submission *s) {
+  int64_t limit;
+  const char *what;
+  if (receive_size_limit(&s->x, &limit, &what)) return true;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s message_size_limit: %s", strcmp(what, "invalid") == 0 ? "invalid value for" : "failed to expand",
+            s->x.error);
+  return false;
+}
+
 static int run(struct submission *s) {
   struct acl_env env = {.session = NULL};
   struct local_source *l = arena_alloc(s->x.a, sizeof(*l));
@@ -430,7 +440,7 @@ int receive_submission(struct conn *c, const struct submit_opts *o) {
   if (c->started.tv_sec == 0) c->started = time_now();
   if (!c->connection_id) c->connection_id = conn_make_id(c->arena, time_now());
   prepare(&s);
-  int status = run(&s);
+  int status = has_size_limit(&s) ? run(&s) : 1;
   message_free(s.m);
   arena_free(tmp);
   log_set_message_id(NULL);

@@ -302,12 +302,8 @@ static void dispatch(struct smtp_session *s) {
     }
   }
   smtp_note_early_banner(s);
-  if (s->security_failed && v != VERB_QUIT) {
-    smtp_replyf(s, "554 Security failure");
-    return;
-  }
-  if (s->proxy_failed && v != VERB_QUIT) {
-    smtp_replyf(s, "503 Command refused, required Proxy negotiation failed");
+  if (s->shut_reply && v != VERB_QUIT) {
+    smtp_replyf(s, "%s", s->shut_reply);
     return;
   }
   if (s->chunks && !(k->flags & CMD_WHEN_BROKEN)) {

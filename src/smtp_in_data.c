@@ -381,7 +381,7 @@ static void run_message(struct smtp_session *s, struct smtp_body *b) {
   answer(s, b, &r);
   if (r.drop || r.result == RECEIVE_LOST) {
     s->done = s->drop = true;
-    if (r.result == RECEIVE_LOST) s->exit_status = 1;
+    if (r.result == RECEIVE_LOST && s->o->mode != SMTP_MODE_BATCH) s->exit_status = 1;
     if (r.result == RECEIVE_LOST) smtp_notquit(s, r.smtp_text && strstr(r.smtp_text, "timeout") ? "data-timeout" : "connection-lost");
   }
   if (c->host_checking && r.result == RECEIVE_ACCEPTED)

@@ -3,20 +3,29 @@
  *
  * Floor: flows.  A refusal answers only the greeting and closes with a linger (S5, S6).  Manual ch. 14, 48. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "host.h"
 #include "policy/match.h"
 #include "smtp_in_priv.h"
 
-static void set_active_hostname(struct smtp_session *s) {
+/* False: no name to greet with, and nothing is said. */
+static bool set_active_hostname(struct smtp_session *s) {
   struct conn *c = s->c;
   s->own_name = c->cfg->primary_hostname;
-  if (!s->opt->smtp_active_hostname) return;
+  if (!s->opt->smtp_active_hostname) return true;
   const char *e = expand_option(&s->x, "smtp_active_hostname", s->opt->smtp_active_hostname);
   if (e && *e) s->own_name = c->from.active_hostname = arena_strdup(c->arena, e);
-  else if (!e && !s->x.forced_fail)
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand \"%s\" (smtp_active_hostname): %s",
-              s->opt->smtp_active_hostname, s->x.error ? s->x.error : "");
+  if (e || s->x.forced_fail) return true;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", s->x.error);
+  s->exit_status = EXIT_FAILURE;
+  return false;
+}
+
+/* Not now: whatever comes, QUIT alone is obeyed. */
+static void stay_shut(struct smtp_session *s, const char *reply) {
+  s->shut_reply = reply;
+  smtp_replyf(s, "%s", reply);
 }
 
 static void refuse(struct smtp_session *s, const char *reply) {
@@ -98,13 +107,21 @@ static bool check_early_input(struct smtp_session *s) {
   return true;
 }
 
+static bool find_size_limit(struct smtp_session *s) {
+  const char *what;
+  if (receive_size_limit(&s->x, &s->size_limit, &what)) return true;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s message_size_limit: %s", what, s->x.error);
+  stay_shut(s, "421 Temporary local problem - please try later");
+  return false;
+}
+
 static void send_banner(struct smtp_session *s, const char *banner, int code) {
   if (!banner) {
-    banner = expand_option(&s->x, "smtp_banner", s->opt->smtp_banner);
+    banner = expand_string(&s->x, s->opt->smtp_banner);
     if (!banner) {
-      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Expansion of \"%s\" (smtp_banner) failed: %s", s->opt->smtp_banner,
-                s->x.error ? s->x.error : "");
-      banner = arena_printf(s->tmp, "%s ESMTP", s->own_name);
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Expansion of \"%s\" (smtp_banner) failed: %s", s->opt->smtp_banner, s->x.error);
+      stay_shut(s, "421 Unexpected failure, please try later");
+      return;
     }
   }
   /* A banner must be at least the code; an empty one still gives a well-formed line. */
@@ -115,15 +132,15 @@ bool smtp_in_greet(struct smtp_session *s) {
   struct conn *c = s->c;
   const char *banner = NULL;
   int code = 220;
-  set_active_hostname(s);
+  if (!set_active_hostname(s)) return false;
   c->enforce_sync = s->opt->smtp_enforce_sync;
   c->pipelining_enabled = true;
-  s->size_limit = smtp_int_option(s, "message_size_limit", s->opt->message_size_limit, 50 << 20);
   s->recipients_max = (int)smtp_int_option(s, "recipients_max", s->opt->recipients_max, 50000);
   s->max_per_connection = smtp_int_option(s, "smtp_accept_max_per_connection", s->opt->smtp_accept_max_per_connection, 1000);
   if (c->host_checking) check_narration_head(c);
   if (c->from.host_address && !c->from.fullhost) origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   s->is_unlogged = c->from.host_address && smtp_host_in(s, "hosts_connection_nolog", s->opt->hosts_connection_nolog);
+  if (!find_size_limit(s)) return true;
   if (!s->is_unlogged && (s->via_inetd || !s->is_socket)) /* the daemon has logged its connections already */
     log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s", smtp_connection_text(s));
   if (c->is_batched) {

@@ -315,7 +315,7 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
     smtp_replyf(s, "421 %s lost input connection", name);
   }
   s->done = true;
-  s->exit_status = s->c->host_checking && st != STREAM_TIMEOUT ? 0 : 1;
+  if (s->o->mode != SMTP_MODE_BATCH) s->exit_status = s->c->host_checking && st != STREAM_TIMEOUT ? 0 : 1;
   smtp_log_end(s, NULL); /* smtp_no_mail */
 }
 

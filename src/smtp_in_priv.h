@@ -49,7 +49,6 @@ struct smtp_session {
   bool early_group;            /* the group behind a refused EHLO of an early talker is being answered */
   bool early_pending;          /* input came before the greeting; the first command must be EHLO */
   int recipients_max;
-  bool proxy_failed;           /* no PROXY header where one is required: nothing but QUIT */
   bool xclient_checked, xclient_ok, notquit_done, ratelimit_checked, is_ratelimited;
   int64_t rate_mail_count;     /* MAIL commands, for smtp_ratelimit_mail */
   int64_t size_limit, max_per_connection;
@@ -64,7 +63,7 @@ struct smtp_session {
   struct arena *auth_arena;    /* of the newest AUTH attempt */
   const char *auth_sender_given; /* -oMas: what $authenticated_sender is without AUTH= */
   const char *auth_mail_condition; /* server_mail_auth_condition of the authenticator that succeeded */
-  bool security_failed;        /* STARTTLS inside TLS: all but QUIT is refused */
+  const char *shut_reply;      /* something is wrong here: the answer to all but QUIT, NULL none */
   bool tls_loss_is_logged;
   bool early_banner_sent;      /* the greeting left before the client had finished its handshake */
   double load_at_queueing;     /* > 0: queue_only_load was exceeded, and what follows is queued too */
@@ -147,7 +146,7 @@ void smtp_do_etrn(struct smtp_session *s, struct str arg);
 void smtp_do_wellknown(struct smtp_session *s, struct str arg);
 void smtp_do_xclient(struct smtp_session *s, struct str arg);
 void smtp_advertise_xclient(struct smtp_session *s, struct strbuf *b);
-/* hosts_proxy: read the header and take over what it says; s->proxy_failed when it is missing or wrong. */
+/* hosts_proxy: read the header and take over what it says; nothing but QUIT is obeyed when it is missing or wrong. */
 void smtp_take_proxy_header(struct smtp_session *s);
 /* The client is somebody else than the host at the other end (its name unknown) / has this name, NULL none. */
 void smtp_client_is(struct smtp_session *s, const char *address, int port);

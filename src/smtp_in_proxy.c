@@ -78,7 +78,7 @@ void smtp_take_proxy_header(struct smtp_session *s) {
   c->proxy = ARENA_NEW(c->arena, struct proxy_info);
   if (!read_header(s, &h)) {
     DEBUG(D_RECEIVE) debug_printf("no usable PROXY header\n");
-    s->proxy_failed = true;
+    s->shut_reply = "503 Command refused, required Proxy negotiation failed";
     return;
   }
   if (!h.has_addresses) return; /* the proxy itself, looking whether we are alive */

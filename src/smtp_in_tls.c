@@ -306,7 +306,7 @@ static bool starttls_is_allowed(struct smtp_session *s, struct str arg) {
     if (s->c->from.tls.active) {
       log_write(LS_ALWAYS, LOG_MAIN, "TLS error on connection from %s (STARTTLS received after TLS started): ", smtp_host_text(s));
       smtp_replyf(s, "554 Already in TLS");
-      s->security_failed = true;
+      s->shut_reply = "554 Security failure";
     } else {
       smtp_synprot_error(s, false, 503, "STARTTLS command used when not advertised");
     }

@@ -245,6 +245,11 @@ enum net_tfo_mark net_tfo_mark(int fd, bool is_client) {
   return NET_TFO_NONE;
 }
 
+unsigned net_backlog(int fd) {
+  struct tcp_info ti;
+  return get_tcp_info(fd, &ti) ? ti.tcpi_unacked : 0; /* of a listening socket Linux puts the length of its queue there */
+}
+
 unsigned net_rtt_us(int fd) {
   struct tcp_info ti;
   return get_tcp_info(fd, &ti) ? ti.tcpi_rtt : 0;

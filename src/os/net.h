@@ -45,6 +45,8 @@ MUST_CHECK int net_connect_udp(const struct net_end *to);
 /* Unix stream socket. */
 MUST_CHECK int net_connect_unix(const char *path, deadline_ms deadline);
 enum net_tfo_mark net_tfo_mark(int fd, bool is_client);
+/* Connections that wait to be accepted on this listening socket. */
+unsigned net_backlog(int fd);
 /* Smoothed round-trip time in microseconds from TCP_INFO, 0 unknown. */
 unsigned net_rtt_us(int fd);
 /* Has the other end acknowledged more than the SYN?  True when the kernel cannot say. */
