@@ -89,7 +89,7 @@ struct conn {
   bool early_used;
   bool tlsflight_advertised;     /* a ClientHello may stand behind STARTTLS */
   bool enforce_sync;             /* smtp_enforce_sync and not control = no_enforce_sync */
-  bool no_callout_flush;         /* control of that name */
+  bool no_callout_flush, no_delay_flush; /* controls of those names */
   bool no_multiline;             /* control = no_multiline_responses */
   bool recipients_discarded;
   bool allow_auth_unadvertised;

@@ -355,6 +355,7 @@ static void env_delay(struct acl_env *env, struct expand_ctx *x, int seconds) {
     fprintf(stderr, "%s%d-second delay requested by ACL\n", ">>> ", seconds);
     return;
   }
+  if (!s->c->no_delay_flush) env_flush(env);
   smtp_nap(s, seconds);
 }
 

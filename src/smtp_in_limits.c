@@ -63,7 +63,6 @@ double smtp_ratelimit_delay(const struct smtp_ratelimit *r, int64_t count) {
 
 void smtp_nap(struct smtp_session *s, double sec) {
   enum { LOOK_EVERY_MS = 200 };
-  s->env.flush(&s->env);
   deadline_ms end = deadline_in_ms((int64_t)(sec * 1000));
   while (!s->done && !deadline_passed(end) && !(s->is_socket && stream_peer_gone(s->c->io))) {
     pause_ms(MIN(deadline_poll_ms(end), LOOK_EVERY_MS));
@@ -83,5 +82,7 @@ void smtp_slow_down(struct smtp_session *s, const char *name, const char *option
   double delay = smtp_ratelimit_delay(&r, count);
   if (delay <= 0) return;
   DEBUG(D_RECEIVE) debug_printf("rate limit %s: delay %.3g sec\n", name, delay);
-  if (!s->c->host_checking) smtp_nap(s, delay);
+  if (s->c->host_checking) return;
+  s->env.flush(&s->env);
+  smtp_nap(s, delay);
 }

@@ -2,6 +2,7 @@
 /* VRFY, EXPN, HELP, NOOP, RSET, QUIT.
  *
  * Floor: flows.  VRFY and EXPN do nothing unless their ACL says yes.  RFC 5321 §4.1.1; manual ch. 44, 48. */
+#include "policy/rewrite.h"
 #include "smtp_in_priv.h"
 #include "verify.h"
 
@@ -105,6 +106,7 @@ void smtp_do_expn(struct smtp_session *s, struct str arg) {
   }
   s->env.flush(&s->env);
   const char *address = strchr(arg.p, '@') ? arg.p : arena_printf(s->tmp, "%s@%s", arg.p, s->c->cfg->qualify_recipient);
+  if (s->c->cfg->rewrite_rules) address = rewrite_address(&s->x, address, REWRITE_ENVTO, s->c->cfg->rewrite_rules);
   enum outcome o = verify_address(&s->x, address, VOPT_IS_RECIPIENT | VOPT_EXPN | VOPT_QUALIFY, &user, &log);
   if (o == OUTCOME_OK) smtp_reply_text(s, 250, user ? user : address);
   else smtp_replyf(s, "553 %s %s", address, o == OUTCOME_FAIL ? "is undeliverable" : "cannot be resolved at this time");

@@ -127,7 +127,7 @@ struct smtp_ratelimit {
 /* "threshold,delay,factor,maximum".  Pure. */
 MUST_CHECK bool smtp_parse_ratelimit(struct str text, struct smtp_ratelimit *ret);
 /* Seconds to wait before the count-th command.  Pure. */
-/* Say what is to be said and wait that long, or until the peer is gone. */
+/* Wait that long, or until the peer is gone. */
 void smtp_nap(struct smtp_session *s, double sec);
 double smtp_ratelimit_delay(const struct smtp_ratelimit *r, int64_t count);
 /* Wait as smtp_ratelimit_mail or _rcpt (name, option) ask for this host. */

@@ -321,7 +321,7 @@ sub sizes {
   if ($kind eq 'stdout') {
     s/^ *\d+[mhd] +\d+(?:\.\d+)?[KM]? ($AN{6}-$AN+-$AN+ <)/TTT   sss $1/;
   }
-  s/ SIZE=\d+/ SIZE=ssss/ if $kind eq 'stdout' || $kind eq 'stderr';
+  s/ SIZE=\d+/ SIZE=ssss/ if $kind eq 'stdout' || $kind eq 'stderr' || $kind eq 'log';
   s/( size=)\d+/$1sss/ if $kind eq 'stderr';
   s/(old size = )\d+/$1sssss/;
   s/((?:message size|this message|Size of headers) = )\d+/$1sss/;

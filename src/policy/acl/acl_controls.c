@@ -61,6 +61,7 @@ static const char *set_cutthrough(struct acl_run *r, const char *opts) {
   return NULL;
 }
 
+static const char *set_no_delay_flush(struct acl_run *r, const char *o) { return (void)o, r->x->conn->no_delay_flush = true, NULL; }
 static const char *set_no_callout_flush(struct acl_run *r, const char *o) { return (void)o, r->x->conn->no_callout_flush = true, NULL; }
 static const char *set_nothing(struct acl_run *r, const char *o) { return (void)r, (void)o, NULL; }
 
@@ -197,7 +198,7 @@ static const struct control controls[] = {
   {"fakereject", TAKES_OPTION, ONLY(FAKE_BITS), set_fakereject},
   {"freeze", TAKES_OPTION, ONLY(MESSAGE_BITS), set_freeze},
   {"no_callout_flush", 0, ACL_NOTSMTP_BITS, set_no_callout_flush},
-  {"no_delay_flush", 0, ACL_NOTSMTP_BITS, set_nothing},
+  {"no_delay_flush", 0, ACL_NOTSMTP_BITS, set_no_delay_flush},
   {"no_enforce_sync", 0, ACL_NOTSMTP_BITS, set_no_sync},
   {"no_mbox_unspool", CONTROL_UNBUILT, 0, NULL},
   {"no_multiline_responses", 0, ACL_NOTSMTP_BITS, set_no_multiline},
