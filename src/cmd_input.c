@@ -2,7 +2,6 @@
 /* Lines of standard input.  Floor: main.  The text is the caller's own, who has no more rights here than in a shell. */
 #include "cmd_input.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,9 +14,7 @@ static bool fill(struct cmd_input *in) {
   if (in->at < in->n) return true;
   if (in->at_end) return false;
   fflush(stdout);
-  ssize_t n;
-  do n = sys_read(STDIN_FILENO, in->bytes, sizeof in->bytes);
-  while (n == -EINTR);
+  ssize_t n = sys_read(STDIN_FILENO, in->bytes, sizeof in->bytes);
   in->at = 0;
   in->n = n > 0 ? (size_t)n : 0;
   in->at_end = n <= 0;

@@ -2,7 +2,7 @@
 /* lsearch, wildlsearch, nwildlsearch, iplsearch: text files searched from the top.  Floor: drivers.  Manual ch. 9.3.
  *
  * The file is read once when it is opened and stays in an arena of its handle until the handle is closed; a search is then a scan of
- * memory.  The key is hostile, the file is the administrator's (its data is clean).  A line's key ends at a colon, white space or the
+ * memory, or for the second and further literal keys a look into an index.  The key is hostile, the file is the administrator's (its data is clean).  A line's key ends at a colon, white space or the
  * line's end; a quoted key ends at its quote.  Lines that begin with white space continue the data of the one before. */
 
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/ip.h"
+#include "formats/lsearch_index.h"
 #include "formats/lsearch_line.h"
 #include "lookups/lookups_priv.h"
 #include "os/sys.h"
@@ -21,6 +22,8 @@ enum { FILE_MAX = 1 << 30 };
 struct text_file {
   struct arena *arena;
   struct str text;
+  const struct lsearch_index *index; /* of literal keys, made when a second one is looked for; NULL none */
+  unsigned searches;                 /* for literal keys */
   bool is_regular;
 };
 
@@ -39,15 +42,15 @@ static enum outcome text_open(struct expand_ctx *x, const char *file, void **ret
   f->is_regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
   char *p = NULL;
   size_t n = 0;
-  int rc = f->is_regular ? sys_read_file(fd, a, FILE_MAX, &p, &n) : 0;
+  /* What a lookup finds is the administrator's own text: only the key is foreign (manual ch. 9). */
+  int rc = f->is_regular ? sys_read_file_t(fd, a, FILE_MAX, UNTAINTED, &p, &n) : 0;
   int closed = sys_close(fd);
   if (rc < 0 || closed < 0) {
     *ret_error = arena_printf(x->a, "failed to read %s for linear search: %s", file, strerror(rc < 0 ? -rc : -closed));
     arena_free(a);
     return OUTCOME_DEFER;
   }
-  /* What a lookup finds is the administrator's own text: only the key is foreign (manual ch. 9). */
-  f->text = str_n(arena_untaint_copy(a, p, n), n);
+  f->text = str_n(p, n);
   *ret_handle = f;
   return OUTCOME_OK;
 }
@@ -78,7 +81,7 @@ static enum outcome scan(struct expand_ctx *x, const struct text_file *f, const 
   struct str text = f->text;
   while (text.n > 0) {
     struct str line = str_cut(&text, '\n'), rest;
-    if (line.n == 0 || line.p[0] == '#' || ch_isspace(line.p[0])) continue;
+    if (!lsearch_is_item(line)) continue;
     struct arena_mark mark = arena_mark(x->a);
     struct str k = lsearch_key(x->a, line, &rest);
     const char *error = NULL;
@@ -92,12 +95,6 @@ static enum outcome scan(struct expand_ctx *x, const struct text_file *f, const 
     return o;
   }
   return OUTCOME_FAIL;
-}
-
-static enum outcome fits_literally(struct expand_ctx *x, struct str line, const char *key, const char **ret_error) {
-  (void)x;
-  (void)ret_error;
-  return str_eqic_c(line, key) ? OUTCOME_OK : OUTCOME_FAIL;
 }
 
 static enum outcome fits_pattern(struct expand_ctx *x, const char *pattern, const char *key, const char **ret_error) {
@@ -136,7 +133,12 @@ static enum outcome fits_ip(struct expand_ctx *x, struct str line, const char *k
 
 static enum outcome find_lsearch(struct expand_ctx *x, void *h, const char *file, const char *key, const char *opts, struct lookup_result *ret) {
   (void)file;
-  return scan(x, h, key, opts, fits_literally, ret);
+  struct text_file *f = h;
+  struct lsearch_hit hit;
+  if (f->searches++ == 1) f->index = lsearch_index_new(f->arena, f->text);
+  if (!(f->index ? lsearch_index_find(f->index, x->a, key, &hit) : lsearch_scan(x->a, f->text, key, &hit))) return OUTCOME_FAIL;
+  ret->data = lsearch_data(x->a, hit.rest, hit.following, hit.line, has_ret_full(opts));
+  return OUTCOME_OK;
 }
 static enum outcome find_wildlsearch(struct expand_ctx *x, void *h, const char *file, const char *key, const char *opts, struct lookup_result *ret) {
   (void)file;

@@ -217,22 +217,27 @@ ssize_t sys_read(int fd, void *buf, size_t n) { CALL(C_READ, ssize_t, read(fd, b
 
 ssize_t sys_pread(int fd, void *buf, size_t n, off_t off) { CALL(C_READ, ssize_t, pread(fd, buf, n, off)); }
 
-int sys_read_file(int fd, struct arena *a, size_t max_bytes, char **ret_p, size_t *ret_n) {
+int sys_read_file_t(int fd, struct arena *a, size_t max_bytes, enum taint t, char **ret_p, size_t *ret_n) {
   struct stat st;
   size_t size = fstat(fd, &st) == 0 && st.st_size > 0 ? (size_t)st.st_size : 0; /* 0: empty, or a pipe */
   if (size > max_bytes) return -EFBIG;
-  struct strbuf b = strbuf_new_t(a, TAINTED, size ? size + 1 : 4096);
-  char chunk[16384];
+  struct strbuf b = strbuf_new_t(a, t, size ? size + 1 : 4096);
   for (;;) {
-    ssize_t n = sys_read(fd, chunk, sizeof chunk);
+    if (b.cap - b.n < 2) strbuf_reserve(&b, b.cap);
+    ssize_t n = sys_read(fd, b.p + b.n, b.cap - b.n - 1);
     if (n < 0) return (int)n;
     if (n == 0) break;
-    if (b.n + (size_t)n > max_bytes) return -EFBIG;
-    strbuf_add_t(&b, chunk, (size_t)n, TAINTED);
+    b.n += (size_t)n;
+    if (b.n > max_bytes) return -EFBIG;
   }
+  b.p[b.n] = '\0';
   *ret_p = b.p;
   *ret_n = b.n;
   return 0;
+}
+
+int sys_read_file(int fd, struct arena *a, size_t max_bytes, char **ret_p, size_t *ret_n) {
+  return sys_read_file_t(fd, a, max_bytes, TAINTED, ret_p, ret_n);
 }
 
 int sys_fsync(int fd) { CALL(C_FSYNC, int, fsync(fd)); }

@@ -18,6 +18,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "base/arena.h"
 #include "base/timeutil.h"
 
 enum sys_role { SYS_ROLE_NONE, SYS_ROLE_RECEPTION, SYS_ROLE_DELIVERY, SYS_ROLE_DAEMON };
@@ -33,9 +34,10 @@ MUST_CHECK int sys_write_all(int fd, const void *buf, size_t n);
 MUST_CHECK int sys_writev_all(int fd, struct iovec *iov, int iovcnt);
 MUST_CHECK ssize_t sys_read(int fd, void *buf, size_t n);
 MUST_CHECK ssize_t sys_pread(int fd, void *buf, size_t n, off_t off);
-/* Read the whole file, at most max_bytes (-EFBIG beyond); storage is malloc'ed in the arena, NUL after the end. */
-struct arena;
+/* Read the whole file, at most max_bytes (-EFBIG beyond), into tainted storage of the arena, NUL after the end. */
 MUST_CHECK int sys_read_file(int fd, struct arena *a, size_t max_bytes, char **ret_p, size_t *ret_n);
+/* The same for files that are the administrator's own: t says whether the storage is tainted. */
+MUST_CHECK int sys_read_file_t(int fd, struct arena *a, size_t max_bytes, enum taint t, char **ret_p, size_t *ret_n);
 MUST_CHECK int sys_fsync(int fd);
 MUST_CHECK int sys_fdatasync(int fd);
 MUST_CHECK int sys_fsync_dir(int dirfd);

@@ -7,18 +7,15 @@
  * Results of named lists whose text holds no '$' are kept until match_cache_clear(); the cache is on the list of allowed writable
  * globals.  Subjects are hostile; they are compared and narrated, never expanded. */
 
-#include <errno.h>
-#include <fcntl.h>
-
 #include "conn.h"
 #include "formats/rfc5322.h"
 #include "os/debug.h"
 #include "os/log.h"
-#include "os/sys.h"
+#include "policy/list_file.h"
 #include "policy/match_priv.h"
 #include "policy/narrate.h"
 
-enum { LIST_FILE_MAX = 64 << 20, CACHE_MAX = 2000 };
+enum { CACHE_MAX = 2000 };
 
 /* ---- splitting ---- */
 
@@ -329,51 +326,50 @@ static int walk_item(struct list_run *r, struct walk *w, const char *shown, cons
   return OUTCOME_ERROR;
 }
 
-/* A line of a list file without its comment, trimmed; NULL when nothing is left. */
-static const char *file_line(struct arena *a, enum list_kind kind, struct str line) {
-  bool anywhere = kind == LIST_DOMAIN || kind == LIST_HOST;
-  for (size_t i = 0; i < line.n; i++)
-    if (line.p[i] == '#' && (anywhere || i == 0 || ch_isspace(line.p[i - 1]))) line.n = i;
-  line = str_trim(line);
-  return line.n ? str_dup(a, line) : NULL;
-}
-
-static int read_list_file(struct list_run *r, const char *file, struct str *ret) {
+static int get_list_file(struct list_run *r, const char *file, const struct list_file **ret) {
   struct expand_ctx *x = r->x;
-  char *data;
-  size_t n;
   if (expand_taint_refused(x, file, "list file read")) {
     r->error = x->error;
     return OUTCOME_ERROR;
   }
-  int fd = sys_open(file, O_RDONLY, 0);
-  int rc = fd < 0 ? fd : sys_read_file(fd, x->a, LIST_FILE_MAX, &data, &n);
-  if (fd >= 0 && sys_close(fd) < 0 && rc >= 0) rc = -EIO;
-  if (rc < 0) {
-    r->error = x->error = arena_printf(x->a, "failed to open %s when checking \"%s\": %s", file, r->list, strerror(-rc));
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", x->error);
-    return OUTCOME_DEFER;
+  int rc = list_file_get(file, r->kind, ret);
+  if (rc == 0) return GO_ON;
+  r->error = x->error = arena_printf(x->a, "failed to open %s when checking \"%s\": %s", file, r->list, strerror(-rc));
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", x->error);
+  return OUTCOME_DEFER;
+}
+
+/* Most lines of a long file are names that differ from the subject at first sight. */
+static bool cannot_match(const struct list_run *r, struct str subject, const struct list_line *line) {
+  switch (r->kind) {
+  case LIST_DOMAIN:
+  case LIST_LOCALPART:
+    if (line->is_literal) break;
+    return false;
+  case LIST_ADDRESS:
+    if (line->is_literal_address && memchr(subject.p, '@', subject.n)) break;
+    return false;
+  case LIST_HOST:
+  case LIST_KINDS: return false;
   }
-  *ret = str_n(data, n);
-  return GO_ON;
+  return line->item_n != subject.n || ch_lower(line->item[0]) != ch_lower(subject.p[0]);
 }
 
 static int walk_file(struct list_run *r, struct walk *w, const char *file, bool negated) {
-  struct str rest;
-  int rc = read_list_file(r, file, &rest);
-  while (rc == GO_ON && rest.n > 0) {
-    const char *line = file_line(r->x->a, r->kind, str_cut(&rest, '\n'));
-    if (!line) continue;
-    bool line_negated = *line == '!';
-    const char *item = line;
-    if (line_negated)
-      do item++;
-      while (ch_isspace(*item));
-    w->last_negated = line_negated != negated;
-    rc = walk_item(r, w, line, item, w->last_negated, file);
+  const struct list_file *f;
+  int rc = get_list_file(r, file, &f);
+  if (rc != GO_ON) return rc;
+  struct str subject = str_c(r->text);
+  for (size_t i = 0; i < f->count && rc == GO_ON; i++) {
+    const struct list_line *line = &f->lines[i];
+    w->last_negated = line->negated != negated;
+    if (cannot_match(r, subject, line)) continue;
+    rc = walk_item(r, w, line->text, line->item, w->last_negated, file);
     w->ended_in_trouble = false;
-    if ((rc == OUTCOME_OK || rc == OUTCOME_FAIL) && !r->value) r->value = item; /* a line found in a file is a value even for addresses */
+    if ((rc == OUTCOME_OK || rc == OUTCOME_FAIL) && !r->value) r->value = line->item; /* a line found in a file is a value even for addresses */
   }
+  if (r->value) r->value = arena_strdup(r->x->a, r->value); /* it may be a line of the file */
+  list_file_done(f);
   return rc;
 }
 

@@ -3,7 +3,7 @@
  *
  * The subject is hostile, and so may the pattern be; both the number of match steps and the heap of one match are bounded, and
  * running into a bound is an error (a temporary failure for the caller), never a silent "no".
- * Memory of compiled patterns belongs to PCRE2.  Only patterns that are not tainted are kept, so that foreign text cannot push out the
+ * Memory of compiled patterns and results belongs to PCRE2.  Only patterns that are not tainted are kept, so that foreign text cannot push out the
  * administrator's patterns.  The cache is on the list of allowed writable globals. */
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -13,17 +13,21 @@
 #include "os/debug.h"
 #include "policy/match.h"
 
-enum { CACHE_SLOTS = 256, MATCH_LIMIT = 2000000, HEAP_LIMIT_KIB = 20480 };
+enum { CACHE_SLOTS = 1024, CACHED_MAX = 4000, USES_BEFORE_JIT = 2, MATCH_LIMIT = 2000000, HEAP_LIMIT_KIB = 20480 };
 
 struct cached_regex {
-  char *pattern; /* malloc'ed with the code */
+  struct cached_regex *next; /* in the same slot */
+  char *pattern;             /* malloc'ed with the code, as this struct is */
   bool caseless;
+  unsigned uses;
   pcre2_code *code;
 };
 
 static struct {
-  struct cached_regex slot[CACHE_SLOTS];
+  struct cached_regex *slot[CACHE_SLOTS];
+  size_t count;
   pcre2_match_context *limits;
+  pcre2_match_data *data;
 } regexes;
 
 static unsigned slot_of(const char *pattern, bool caseless) {
@@ -42,28 +46,49 @@ static pcre2_code *compile(struct expand_ctx *x, const char *pattern, bool casel
     x->error = arena_printf(x->a, "regular expression error in \"%s\": %s at offset %ld", pattern, text, (long)offset);
     return NULL;
   }
-  /* Code for one match is not worth the machine's own instructions. */
-  if (!is_tainted(pattern)) (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
   return code;
+}
+
+static void forget_all(void) {
+  for (size_t i = 0; i < CACHE_SLOTS; i++)
+    for (struct cached_regex *c; (c = regexes.slot[i]) != NULL;) {
+      regexes.slot[i] = c->next;
+      pcre2_code_free(c->code);
+      free(c->pattern);
+      free(c);
+    }
+  regexes.count = 0;
+}
+
+/* False when there is no memory for it: it works without. */
+static bool keep(const char *pattern, bool caseless, pcre2_code *code) {
+  if (regexes.count >= CACHED_MAX) forget_all();
+  struct cached_regex *c = calloc(1, sizeof *c);
+  char *copy = strdup(pattern);
+  if (!c || !copy) {
+    free(c);
+    free(copy);
+    return false;
+  }
+  struct cached_regex **slot = &regexes.slot[slot_of(pattern, caseless)];
+  *c = (struct cached_regex){.next = *slot, .pattern = copy, .caseless = caseless, .uses = 1, .code = code};
+  *slot = c;
+  regexes.count++;
+  return true;
 }
 
 /* The compiled pattern; *ret_owned when the caller has to free it. */
 static pcre2_code *get_code(struct expand_ctx *x, const char *pattern, bool caseless, bool *ret_owned) {
   *ret_owned = is_tainted(pattern);
   if (*ret_owned) return compile(x, pattern, caseless);
-  struct cached_regex *c = &regexes.slot[slot_of(pattern, caseless)];
-  if (c->code && c->caseless == caseless && strcmp(c->pattern, pattern) == 0) return c->code;
+  for (struct cached_regex *c = regexes.slot[slot_of(pattern, caseless)]; c; c = c->next) {
+    if (c->caseless != caseless || strcmp(c->pattern, pattern) != 0) continue;
+    /* Making machine instructions costs more than they save in the one or two matches of a process that handles one message. */
+    if (c->uses++ == USES_BEFORE_JIT) (void)pcre2_jit_compile(c->code, PCRE2_JIT_COMPLETE);
+    return c->code;
+  }
   pcre2_code *code = compile(x, pattern, caseless);
-  char *copy = code ? strdup(pattern) : NULL;
-  if (!copy) {
-    *ret_owned = code != NULL;
-    return code;
-  }
-  if (c->code) {
-    pcre2_code_free(c->code);
-    free(c->pattern);
-  }
-  *c = (struct cached_regex){copy, caseless, code};
+  *ret_owned = code && !keep(pattern, caseless, code);
   return code;
 }
 
@@ -87,12 +112,18 @@ static pcre2_match_context *match_limits(void) {
   return regexes.limits;
 }
 
+/* The space for results, made at the first use: a pattern with more groups than can be asked for fills it and no more. */
+static pcre2_match_data *match_data(void) {
+  if (!regexes.data) regexes.data = pcre2_match_data_create(EXPAND_MAX_CAPTURES, NULL);
+  return regexes.data;
+}
+
 enum outcome regex_match_from(struct expand_ctx *x, const char *pattern, bool caseless, struct str subject, size_t start,
                               bool nonempty_here, bool want_captures, size_t ret_span[2]) {
   bool owned;
   pcre2_code *code = get_code(x, pattern, caseless, &owned);
   if (!code) return OUTCOME_ERROR;
-  pcre2_match_data *md = pcre2_match_data_create_from_pattern(code, NULL);
+  pcre2_match_data *md = match_data();
   pcre2_match_context *limits = match_limits();
   uint32_t options = nonempty_here ? PCRE2_NOTEMPTY_ATSTART | PCRE2_ANCHORED : 0;
   int rc = PCRE2_ERROR_NOMEMORY;
@@ -116,7 +147,6 @@ enum outcome regex_match_from(struct expand_ctx *x, const char *pattern, bool ca
       ret_span[1] = ov[1];
     }
   }
-  pcre2_match_data_free(md);
   if (owned) pcre2_code_free(code);
   return result;
 }

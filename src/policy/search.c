@@ -12,6 +12,7 @@
 #include "base/timeutil.h"
 #include "base/tree.h"
 #include "os/debug.h"
+#include "policy/list_file.h"
 #include "policy/match.h"
 
 enum { RESULTS_MAX = 4000, RESULTS_BYTES_MAX = 16 << 20, OPEN_MAX_DEFAULT = 25 };
@@ -208,6 +209,7 @@ void lookup_tidy(void) {
 void lookup_forget(void) {
   service.files = NULL;
   service.file_count = 0;
+  list_file_forget();
   drop_results();
   match_cache_clear();
   expand_forget_sockets();
