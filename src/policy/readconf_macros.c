@@ -275,15 +275,23 @@ bool readconf_is_macro_definition(const char *line)
   return rc_macro_def_len(line) > 0;
 }
 
+/* Predefined macros are all named _X... */
+static bool may_name_builtin(const char *text)
+{
+  for (; *text; text++)
+    if (text[0] == '_' && ch_isupper(text[1])) return true;
+  return false;
+}
+
 /* A reader with no file, on the macros of a finished configuration.  text: what will be looked at; the predefined macros are indexed only
  * when it could name one. */
 static void reader_on(struct readconf *r, struct config *c, struct arena *a, const char *text)
 {
-  while ((text = strchr(text, '_')) && !ch_isupper(text[1])) text++;
+  bool want_builtins = may_name_builtin(text);
   *r = (struct readconf){.a = a, .cfg = c, .last_name = "command line"};
   r->macro_tail = &c->macros;
-  for (struct macro *m = text ? c->macros : c->last_builtin_macro; m; m = m->next) {
-    if (m->builtin && text) tree_insert(&r->builtins, a, m->name, NULL)->data = m;
+  for (struct macro *m = want_builtins ? c->macros : c->last_builtin_macro; m; m = m->next) {
+    if (m->builtin && want_builtins) tree_insert(&r->builtins, a, m->name, NULL)->data = m;
     r->macro_tail = &m->next;
   }
 }
@@ -303,6 +311,7 @@ const char *readconf_replace_macros(struct config *c, struct arena *a, const cha
 {
   struct readconf r;
   bool any = false;
+  if (!c->last_builtin_macro->next && !may_name_builtin(text)) return text;
   reader_on(&r, c, a, text);
   return rc_macros_replace(&r, text, 0, &any);
 }

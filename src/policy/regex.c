@@ -8,7 +8,6 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
-#include <stdlib.h>
 
 #include "os/debug.h"
 #include "policy/match.h"
@@ -17,7 +16,7 @@ enum { CACHE_SLOTS = 1024, CACHED_MAX = 4000, USES_BEFORE_JIT = 2, MATCH_LIMIT =
 
 struct cached_regex {
   struct cached_regex *next; /* in the same slot */
-  char *pattern;             /* malloc'ed with the code, as this struct is */
+  const char *pattern;
   bool caseless;
   unsigned uses;
   pcre2_code *code;
@@ -26,6 +25,7 @@ struct cached_regex {
 static struct {
   struct cached_regex *slot[CACHE_SLOTS];
   size_t count;
+  struct arena *arena; /* of the cached ones; the codes are PCRE2's */
   pcre2_match_context *limits;
   pcre2_match_data *data;
 } regexes;
@@ -51,30 +51,21 @@ static pcre2_code *compile(struct expand_ctx *x, const char *pattern, bool casel
 
 static void forget_all(void) {
   for (size_t i = 0; i < CACHE_SLOTS; i++)
-    for (struct cached_regex *c; (c = regexes.slot[i]) != NULL;) {
-      regexes.slot[i] = c->next;
-      pcre2_code_free(c->code);
-      free(c->pattern);
-      free(c);
-    }
+    for (struct cached_regex *c = regexes.slot[i]; c; c = c->next) pcre2_code_free(c->code);
+  arena_free(regexes.arena);
+  memset(regexes.slot, 0, sizeof regexes.slot);
+  regexes.arena = NULL;
   regexes.count = 0;
 }
 
-/* False when there is no memory for it: it works without. */
-static bool keep(const char *pattern, bool caseless, pcre2_code *code) {
+static void keep(const char *pattern, bool caseless, pcre2_code *code) {
   if (regexes.count >= CACHED_MAX) forget_all();
-  struct cached_regex *c = calloc(1, sizeof *c);
-  char *copy = strdup(pattern);
-  if (!c || !copy) {
-    free(c);
-    free(copy);
-    return false;
-  }
+  if (!regexes.arena) regexes.arena = arena_new("patterns");
+  struct cached_regex *c = ARENA_NEW(regexes.arena, struct cached_regex);
   struct cached_regex **slot = &regexes.slot[slot_of(pattern, caseless)];
-  *c = (struct cached_regex){.next = *slot, .pattern = copy, .caseless = caseless, .uses = 1, .code = code};
+  *c = (struct cached_regex){.next = *slot, .pattern = arena_strdup(regexes.arena, pattern), .caseless = caseless, .uses = 1, .code = code};
   *slot = c;
   regexes.count++;
-  return true;
 }
 
 /* The compiled pattern; *ret_owned when the caller has to free it. */
@@ -88,7 +79,7 @@ static pcre2_code *get_code(struct expand_ctx *x, const char *pattern, bool case
     return c->code;
   }
   pcre2_code *code = compile(x, pattern, caseless);
-  *ret_owned = code && !keep(pattern, caseless, code);
+  if (code) keep(pattern, caseless, code);
   return code;
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Lines of an lsearch file of any bytes, and the finding of them. */
-#include "formats/lsearch_index.h"
+/* Lines of an lsearch file of any bytes. */
 #include "formats/lsearch_line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -13,19 +12,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   INVARIANT(key.n <= line.n && rest.n <= line.n);
   INVARIANT(strlen(lsearch_data(a, rest, all, line, false)) <= size + 1);
   INVARIANT(strlen(lsearch_data(a, rest, all, line, true)) <= size + 1);
-  /* The key of each line is found by a scan and by the index, in the same place, at that line or before it. */
-  struct str text = str_n((const char *)data, size);
-  const struct lsearch_index *ix = lsearch_index_new(a, text);
-  for (struct str left = text; left.n > 0;) {
-    line = str_cut(&left, '\n');
-    if (!lsearch_is_item(line)) continue;
-    struct lsearch_hit scanned, indexed;
-    key = lsearch_key(a, line, &rest);
-    if (memchr(key.p, '\0', key.n)) continue; /* no key of a lookup can be that */
-    const char *wanted = str_dup(a, key);
-    INVARIANT(lsearch_scan(a, text, wanted, &scanned) && lsearch_index_find(ix, a, wanted, &indexed));
-    INVARIANT(scanned.line.p == indexed.line.p && scanned.line.p <= line.p && scanned.following.n == indexed.following.n);
-  }
   arena_free(a);
   return 0;
 }

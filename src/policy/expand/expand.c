@@ -192,10 +192,7 @@ static struct str read_digits(struct parse *ps) {
   return str_n(start, (size_t)(ps->s - start));
 }
 
-static bool walk_operator(struct parse *ps, struct strbuf *out, struct str name) {
-  const char *suffix;
-  const struct exp_op *op = exp_op_find(ps->x, name, &suffix);
-  if (!op) return exp_fail(ps->x, "unknown expansion operator \"%.*s\"", STR_FMT(name));
+static bool walk_operator(struct parse *ps, struct strbuf *out, const struct exp_op *op, const char *suffix) {
   ps->s++; /* the colon */
   struct strbuf b = strbuf_new(ps->x->a);
   if (!exp_walk(ps, &b, true)) return false;
@@ -222,13 +219,17 @@ static bool walk_braced(struct parse *ps, struct strbuf *out) {
   }
   if (!ch_isalpha(*ps->s)) return exp_fail(ps->x, "letter or digit expected after ${");
   struct str name = exp_read_name(ps, '-');
-  const struct exp_item *it = exp_item_find(name);
+  const char *suffix = NULL;
+  const struct exp_op *op = *ps->s == ':' ? exp_op_find(ps->x, name, &suffix) : NULL;
+  /* Of an item and an operator of one name the item is meant, unless the operator's numbers are there. */
+  const struct exp_item *it = op && (suffix || op->apply != exp_op_numeric) ? NULL : exp_item_find(name);
   if (it) return walk_item(ps, out, it);
+  if (op) return walk_operator(ps, out, op, suffix);
   if (*ps->s == '}') {
     ps->s++;
     return add_variable(ps, out, name, true);
   }
-  if (*ps->s == ':') return walk_operator(ps, out, name);
+  if (*ps->s == ':') return exp_fail(ps->x, "unknown expansion operator \"%.*s\"", STR_FMT(name));
   return exp_fail(ps->x, "\"${%.*s\" is not a known operator (or a } is missing in a variable reference)", STR_FMT(name));
 }
 
