@@ -75,6 +75,7 @@ int main(int argc, char **argv) {
     printf("Failed to open hintsdb file %s/db/%s\n", t.args.spool, t.args.name);
     return 1;
   }
+  printf("Tidying Exim hints database %s/db/%s\n", t.args.spool, t.args.name);
   struct vec keys = hints_all_keys(t.db, t.a);
   for (size_t i = 0; i < keys.n; i++) {
     struct arena_mark mark = arena_mark(t.a);
