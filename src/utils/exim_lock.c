@@ -78,6 +78,13 @@ static void pause_sec(int sec) {
   while (nanosleep(&ts, &ts) < 0 && errno == EINTR) continue;
 }
 
+/* Was this the last of the tries?  It is told. */
+static bool is_last(const struct lock *l, int tries) {
+  if (tries < l->retries) return false;
+  if (l->retries >= 0) fprintf(stderr, "exim_lock: locking failed too many times\n");
+  return true;
+}
+
 /* ---- lock file ---------------------------------------------------------------------------------------------- */
 
 static bool link_once(struct lock *l, const char *hitch) {
@@ -85,7 +92,7 @@ static bool link_once(struct lock *l, const char *hitch) {
   int fd = sys_open(hitch, O_WRONLY | O_CREAT | O_EXCL, 0440);
   if (fd < 0) {
     fprintf(stderr, "exim_lock: failed to create hitching post %s: %s\n", hitch, strerror(-fd));
-    l->retries = 0; /* it will not be better next time */
+    l->retries = -1; /* it will not be better next time */
     return false;
   }
   bool held = sys_link(hitch, l->lock_name) == 0 || (fstat(fd, &st) == 0 && st.st_nlink == 2);
@@ -102,32 +109,34 @@ static bool take_lockfile(struct lock *l) {
   const char *hitch =
     arena_printf(l->a, "%s.%s.%08x.%08x", l->lock_name, host.nodename, (unsigned)time_sec(), (unsigned)getpid());
   if (l->verbose) printf("exim_lock: lockname =  %s\n           hitchname = %s\nexim_lock: creating lock file\n", l->lock_name, hitch);
-  for (int i = 0;; i++) {
+  for (int i = 1;; i++) {
     l->has_lockfile = link_once(l, hitch);
-    if (l->has_lockfile && l->verbose) printf("exim_lock: lock file successfully created\n");
-    if (l->has_lockfile || i >= l->retries) return l->has_lockfile;
-    if (l->verbose) printf("exim_lock: lock file creation failed: will try again\n");
+    if (l->has_lockfile && !l->quiet) printf("exim_lock: lock file successfully created\n");
+    if (l->has_lockfile) return true;
+    if (is_last(l, i)) return false;
+    if (l->verbose) printf("exim_lock: failed to link hitching post to lock file\n ... waiting\n");
     pause_sec(l->interval);
   }
 }
 
 /* ---- locks on the file -------------------------------------------------------------------------------------- */
 
-static int lock_fd(struct lock *l, int fd, short type) {
+static int lock_fd(struct lock *l, int fd, short type, const char *suffix) {
   deadline_ms end = deadline_in_sec(l->timeout);
   int r = 0;
   if (l->use_fcntl) r = l->timeout > 0 ? sys_lock_until(fd, type, 0, 0, end) : sys_lock(fd, type, 0, 0, false);
-  if (r == 0 && l->use_fcntl && l->verbose) printf("exim_lock: fcntl() lock successfully applied\n");
+  const char *kind = type == F_RDLCK ? "read " : "";
+  if (r == 0 && l->use_fcntl && !l->quiet) printf("exim_lock: fcntl() %slock successfully applied%s\n", kind, suffix);
   if (r < 0 || !l->use_flock) return r;
   if (flock(fd, (type == F_RDLCK ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0) return -errno;
-  if (l->verbose) printf("exim_lock: flock() lock successfully applied\n");
+  if (!l->quiet) printf("exim_lock: flock() %slock successfully applied%s\n", kind, suffix);
   return 0;
 }
 
 /* MBX: a shared lock on the mailbox, an exclusive one on a file in /tmp that is named after it. */
 static int take_mbx(struct lock *l) {
   struct stat st;
-  int r = lock_fd(l, l->fd, F_RDLCK);
+  int r = lock_fd(l, l->fd, F_RDLCK, "");
   if (r < 0) return r;
   if (fstat(l->fd, &st) < 0) return -errno;
   l->mbx_name = arena_printf_t(l->a, UNTAINTED, "/tmp/.%lx.%lx", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
@@ -137,31 +146,30 @@ static int take_mbx(struct lock *l) {
   if (fstat(l->mbx_fd, &st) < 0) return -errno;
   if (!S_ISREG(st.st_mode) || st.st_nlink != 1) {
     fprintf(stderr, "exim_lock: %s is not a plain file\n", l->mbx_name);
-    l->retries = 0; /* it will not be better next time */
+    l->retries = -1; /* it will not be better next time */
     return -EPERM;
   }
   (void)!sys_fchmod(l->mbx_fd, 0666); /* others that lock this mailbox must be able to open it */
-  return lock_fd(l, l->mbx_fd, F_WRLCK);
+  return lock_fd(l, l->mbx_fd, F_WRLCK, arena_printf(l->a, " to mbx lock file %s", l->mbx_name));
 }
 
+static bool needs_file(const struct lock *l) { return l->use_fcntl || l->use_flock || l->use_mbx || l->restore_times; }
+
 static bool take_locks(struct lock *l) {
-  for (int i = 0;; i++) {
+  for (int i = 1;; i++) {
     l->fd = sys_open(l->file, O_RDWR | O_APPEND, 0);
     if (l->fd < 0) {
-      fprintf(stderr, "exim_lock: failed to open %s: %s\n", l->file, strerror(-l->fd));
+      fprintf(stderr, "exim_lock: failed to open %s for writing: %s\n", l->file, strerror(-l->fd));
       return false;
     }
-    if (i == 0 && fstat(l->fd, &l->before) < 0) l->restore_times = false;
-    int r = l->use_mbx ? take_mbx(l) : l->use_fcntl || l->use_flock ? lock_fd(l, l->fd, F_WRLCK) : 0;
+    if (i == 1 && fstat(l->fd, &l->before) < 0) l->restore_times = false;
+    int r = l->use_mbx ? take_mbx(l) : l->use_fcntl || l->use_flock ? lock_fd(l, l->fd, F_WRLCK, "") : 0;
     if (r == 0) return true;
     if (l->mbx_fd >= 0) (void)!sys_close(l->mbx_fd);
     (void)!sys_close(l->fd);
     l->mbx_fd = l->fd = -1;
-    if (i >= l->retries) {
-      fprintf(stderr, "exim_lock: failed to lock %s: %s\n", l->file, r == -EAGAIN ? "locked by another process" : strerror(-r));
-      return false;
-    }
-    if (l->verbose) printf("exim_lock: lock failed: will try again\n");
+    if (is_last(l, i)) return false;
+    if (l->verbose) printf("exim_lock: lock failed: %s\n ... waiting\n", r == -EAGAIN ? "locked by another process" : strerror(-r));
     pause_sec(l->interval);
   }
 }
@@ -169,10 +177,12 @@ static bool take_locks(struct lock *l) {
 static void give_back(struct lock *l) {
   if (l->mbx_fd >= 0) {
     /* Nobody else has the mailbox open under a lock: the file in /tmp can go.  That is not worth waiting for. */
-    l->timeout = 0;
-    l->verbose = false;
-    if (lock_fd(l, l->fd, F_WRLCK) == 0) (void)!sys_unlink(l->mbx_name);
+    struct lock quiet = *l;
+    quiet.timeout = 0;
+    quiet.quiet = true;
+    bool alone = lock_fd(&quiet, l->fd, F_WRLCK, "") == 0 && sys_unlink(l->mbx_name) == 0;
     (void)!sys_close(l->mbx_fd);
+    if (!l->quiet) printf("exim_lock: %s %s\nexim_lock: %s closed\n", l->mbx_name, alone ? "unlinked - no sharers" : "not unlinked", l->mbx_name);
   }
   if (l->fd >= 0) {
     struct timespec times[2] = {l->before.st_atim, l->before.st_mtim};
@@ -195,7 +205,7 @@ static int run_command(struct lock *l) {
   struct child_spec spec = {.argv = l->command ? command : interactive, .uid = (uid_t)-1, .gid = (gid_t)-1, .umask = -1, .stdout_fd = 1};
   struct child c;
   int status = 0;
-  if (!l->quiet) printf("exim_lock: locking %s succeeded: running %s ...\n", l->file, l->command ? l->command : shell);
+  if (!l->quiet) printf("exim_lock: locking %s succeeded: running %s ...\n", l->file, l->command ? "the command" : shell);
   fflush(stdout);
   signals_handle(SIGINT, SIG_IGN); /* meant for the command; the locks must be given back */
   int r = child_run(&spec, &c);
@@ -204,7 +214,8 @@ static int run_command(struct lock *l) {
     fprintf(stderr, "exim_lock: failed to run %s: %s\n", l->command ? l->command : shell, strerror(-r));
     return 1;
   }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+  if (status != 0) printf("warning: nonzero status %d\n", status);
+  return 0;
 }
 
 int main(int argc, char **argv) {
@@ -213,7 +224,7 @@ int main(int argc, char **argv) {
   l.a = arena_new("exim_lock");
   l.lock_name = arena_printf_t(l.a, UNTAINTED, "%s.lock", l.file);
   int status = 1;
-  if ((!l.use_lockfile || take_lockfile(&l)) && take_locks(&l)) status = run_command(&l);
+  if ((!l.use_lockfile || take_lockfile(&l)) && (!needs_file(&l) || take_locks(&l))) status = run_command(&l);
   give_back(&l);
   arena_free(l.a);
   return status;
