@@ -411,7 +411,9 @@ static int run(struct submission *s) {
                             .ctx = s, .extract_recipients = s->o->extract_recipients, .accepted_from_line = true,
                             .keep_body = s->o->error_handling == ERRORS_SENDER, .kept_body_fd = -1, .examined_by = s->o->examine ? s->o : NULL};
   struct receive_reply reply = receive_run_reception(&s->r);
-  int status = reply.result == RECEIVE_DISCARDED || reply.result == RECEIVE_ACCEPTED ? 0 : report(s, &reply);
+  /* What an ACL discarded was taken and is not on its way: the caller may know. */
+  bool is_gone = reply.result == RECEIVE_DISCARDED && !s->o->examine;
+  int status = is_gone ? 1 : reply.result == RECEIVE_DISCARDED || reply.result == RECEIVE_ACCEPTED ? 0 : report(s, &reply);
   stream_close(l->io);
   if (s->r.kept_body_fd >= 0 && sys_close(s->r.kept_body_fd) < 0) errno = 0; /* only read from */
   if (reply.result != RECEIVE_ACCEPTED) return status;

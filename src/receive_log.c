@@ -11,14 +11,27 @@
 
 const char *receive_ident(const struct reception *r) { return origin_host_ident(r->m->arena, r->c, true, true); }
 
+/* An entry of the reject log, headers and all, is no larger than the largest line of a log: a stranger's headers fill no disk. */
+enum { REJECT_ENTRY_BYTES = 8192 };
+static const char truncated[] = "*** truncated ***\n";
+
+static void cut_at_line_end(struct strbuf *b, size_t max) {
+  if (b->n <= max) return;
+  max -= MIN(max, sizeof truncated);
+  while (max > 0 && b->p[max - 1] != '\n') max--;
+  strbuf_truncate(b, max);
+  strbuf_adds(b, truncated);
+}
+
 void receive_log_reject(const struct message *m, unsigned dest, const char *line) {
   struct arena *a = arena_new("reject log");
   struct strbuf b = strbuf_new(a);
   strbuf_addf(&b, "Envelope-from: <%s>\n", m->sender ? m->sender : "");
   for (size_t i = 0; i < m->recipient_count; i++)
     strbuf_addf(&b, "%s<%s>\n", i == 0 ? "Envelope-to: " : "    ", m->recipients[i].address);
-  for (const struct header_line *h = m->headers; h && b.n < 64 * 1024; h = h->next)
+  for (const struct header_line *h = m->headers; h && b.n < REJECT_ENTRY_BYTES; h = h->next)
     strbuf_addf(&b, "%c %s", h->type, h->text);
+  cut_at_line_end(&b, REJECT_ENTRY_BYTES - MIN(strlen(line), REJECT_ENTRY_BYTES / 2));
   log_write_reject(dest, line, log_selects(LS_REJECTED_HEADER) && dest & LOG_REJECT ? b.p : NULL);
   arena_free(a);
 }

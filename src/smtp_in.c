@@ -35,7 +35,7 @@ bool smtp_host_in(struct smtp_session *s, const char *option, const char *list) 
 
 struct acl_result smtp_run_acl(struct smtp_session *s, enum acl_where where, const char *recipient, const char *acl,
                                enum outcome dflt) {
-  if (!acl) return (struct acl_result){.outcome = dflt};
+  if (!acl || s->o->mode == SMTP_MODE_BATCH) return (struct acl_result){.outcome = dflt}; /* a batch has acl_not_smtp only */
   struct acl_result r = acl_check(&s->x, &s->env, where, recipient, acl);
   return r;
 }
@@ -212,7 +212,8 @@ enum {
   CMD_NONMAIL = 1,      /* counts against smtp_accept_max_nonmail */
   CMD_NEEDS_HELO = 2,
   CMD_IN_BATCH = 4,
-  CMD_WHEN_BROKEN = 8   /* allowed after an interrupted chunked message */
+  CMD_WHEN_BROKEN = 8,  /* allowed after an interrupted chunked message */
+  CMD_BATCH_NOOP = 16   /* these do nothing in a batch (manual 5, -bS) */
 };
 
 static const struct command {
@@ -228,10 +229,10 @@ static const struct command {
   [VERB_RSET] = {smtp_do_rset, CMD_NONMAIL | CMD_IN_BATCH | CMD_WHEN_BROKEN},
   [VERB_NOOP] = {smtp_do_noop, CMD_NONMAIL | CMD_IN_BATCH},
   [VERB_QUIT] = {smtp_do_quit, CMD_IN_BATCH | CMD_WHEN_BROKEN},
-  [VERB_VRFY] = {smtp_do_vrfy, CMD_NONMAIL},
-  [VERB_EXPN] = {smtp_do_expn, CMD_NONMAIL},
-  [VERB_HELP] = {smtp_do_help, CMD_NONMAIL | CMD_IN_BATCH},
-  [VERB_ETRN] = {smtp_do_etrn, CMD_NONMAIL},
+  [VERB_VRFY] = {smtp_do_vrfy, CMD_NONMAIL | CMD_BATCH_NOOP},
+  [VERB_EXPN] = {smtp_do_expn, CMD_NONMAIL | CMD_BATCH_NOOP},
+  [VERB_HELP] = {smtp_do_help, CMD_NONMAIL | CMD_BATCH_NOOP},
+  [VERB_ETRN] = {smtp_do_etrn, CMD_NONMAIL | CMD_BATCH_NOOP},
   [VERB_XCLIENT] = {smtp_do_xclient, 0},
   [VERB_WELLKNOWN] = {smtp_do_wellknown, CMD_NONMAIL},
   [VERB_AUTH] = {smtp_do_auth, CMD_NONMAIL},
@@ -310,6 +311,7 @@ static void dispatch(struct smtp_session *s) {
     smtp_synprot_error(s, false, 503, "only RSET accepted now");
     return;
   }
+  if (batch && k->flags & CMD_BATCH_NOOP) k = &commands[VERB_NOOP];
   if (!k->handle || (batch && !(k->flags & CMD_IN_BATCH))) {
     unknown_command(s);
     return;

@@ -160,7 +160,7 @@ static void forget_helo(struct smtp_session *s) {
 void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   static const struct match_opts lookup_domains = {.caseless = true, .allow_named = true, .name = "helo_lookup_domains"};
   struct conn *c = s->c;
-  if (c->is_batched && arg.n == 0) { /* a batch names nobody */
+  if (c->is_batched && (arg.n == 0 || !helo_is_valid(s, arg))) { /* a batch names nobody, or nobody that could be told */
     if (s->m->sender) smtp_reset(s);
     c->helo_seen = true;
     c->esmtp = esmtp;

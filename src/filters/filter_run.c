@@ -173,6 +173,14 @@ static bool expand_mail(struct filter_run *f, const struct filter_command *c, co
   return true;
 }
 
+/* The list of recipients is also the name of the address in logs. */
+static const char *on_one_line(struct arena *a, const char *text) {
+  if (!strchr(text, '\n')) return text;
+  char *out = arena_strdup(a, text);
+  for (char *p = out; (p = strchr(p, '\n')) != NULL;) *p = ' ';
+  return out;
+}
+
 static void print_mail(struct filter_run *f, const struct filter_command *c, const char *const arg[MAIL_ARGS]) {
   printf("%sail to: %s%s%s\n", c->is_seen ? "Seen m" : "M", arg[MAIL_TO] ? log_escape(f->a, str_c(arg[MAIL_TO])) : "<default>",
          c->verb == FILTER_VACATION ? " (vacation)" : "", c->is_noerror ? " (noerror)" : "");
@@ -200,6 +208,7 @@ static bool do_mail(struct filter_run *f, const struct filter_command *c) {
   if (!arg[MAIL_TO] && !(arg[MAIL_TO] = filter_expand(f, filter_verb_names[c->verb], "$reply_address"))) return false;
   struct filter_action *act = add_action(f, c, ACTION_MAIL, arg[MAIL_TO]);
   memcpy(act->mail, arg, sizeof act->mail);
+  act->mail[MAIL_TO] = on_one_line(f->a, arg[MAIL_TO]);
   act->file_expand = c->file_expand;
   act->return_message = c->return_message;
   act->once_repeat = repeat;

@@ -439,6 +439,14 @@ static void write_all(unsigned dest, const char *line, size_t text_at, const cha
   }
 }
 
+/* A line that would not end is cut where that of a deployed system is, and says so.  Bytes of line: LINE_MAX_BYTES or more. */
+static void mark_cut(char *line, bool is_cut) {
+  static const char mark[] = "<trunc>";
+  const size_t max = LINE_MAX_BYTES - 4; /* with the line end, and room for two more */
+  size_t n = strlen(line);
+  if (is_cut || n > max) memcpy(line + MIN(n, max - strlen(mark)), mark, sizeof mark);
+}
+
 void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
   bool selected = log_selects(sel);
   if (!selected && !debug_selector) return; /* who listens with -v hears all */
@@ -452,6 +460,7 @@ void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
   }
   size_t at = put_stamp(line, sizeof line, true, true);
   put_text(line + at, sizeof line - at, text, len, dest & LOG_MULTILINE);
+  mark_cut(line, (size_t)n >= sizeof text);
   tell_user(sel, dest, line + at);
   if (!selected) return;
   write_all(dest, line, at, NULL);
@@ -469,6 +478,7 @@ void log_write_reject(unsigned dest, const char *line_text, const char *extra) {
   char line[LINE_MAX_BYTES + 256];
   size_t at = put_stamp(line, sizeof line, true, true);
   put_escaped(line + at, sizeof line - at, line_text, strlen(line_text), true);
+  mark_cut(line, strlen(line_text) >= LINE_MAX_BYTES);
   tell_user(LS_ALWAYS, dest, line + at);
   write_all(dest, line, at, extra);
 }

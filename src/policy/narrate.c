@@ -41,12 +41,19 @@ static void add_escaped(struct strbuf *b, const char *s) {
   }
 }
 
+/* A line is no longer than readers of -bh are used to; what is left out is said. */
+enum { NARRATE_LINE_BYTES = 2001 };
+
 static void say(const struct expand_ctx *x, int level, const char *text) {
   struct strbuf b = strbuf_new(x->a);
   bool checking = x->conn && x->conn->host_checking;
   if (checking) strbuf_adds(&b, ">>> ");
   for (int i = 0; i < level; i++) strbuf_adds(&b, i % 4 == 3 ? "\xe2\x95\x8e" : " ");
   add_escaped(&b, text);
+  if (b.n > NARRATE_LINE_BYTES) {
+    strbuf_truncate(&b, NARRATE_LINE_BYTES);
+    strbuf_adds(&b, "\n**** debug string too long - truncated ****");
+  }
   if (checking) (void)fprintf(stderr, "%s\n", b.p);
   else debug_printf("%s\n", b.p);
 }
