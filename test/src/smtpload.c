@@ -7,6 +7,7 @@
  *   -P    pipelining: MAIL, RCPT, DATA in one write
  *   -E    early pipelining: EHLO and the first envelope before the greeting
  *   -S    STARTTLS and a second EHLO; the certificate is not looked at
+ *   -0    no messages: sessions are counted, which end behind the last EHLO
  * Prints one line: ok N bad N seconds S rate R p50_ms T p99_ms T load_cpu_s S error "text".  The time of a message runs from
  * MAIL to the final 250, for the first of a connection from connect().  Exit 0 only when all messages were taken. */
 #define _GNU_SOURCE
@@ -32,7 +33,7 @@ enum { REPLY_WAIT_SEC = 30, LINE_OCTETS = 78 };
 static struct {
   int connections, per_connection;
   long total;
-  bool pipelining, early, starttls;
+  bool pipelining, early, starttls, sessions_only;
   size_t body_bytes;
   const char *sender, *recipient;
   struct sockaddr_in peer;
@@ -162,7 +163,7 @@ static bool run_session(struct session *s) {
       ok = greet(s);
     else
       began = now_sec();
-    if (ok) ok = send_message(s, i == 0 && job.early);
+    if (ok && !job.sessions_only) ok = send_message(s, i == 0 && job.early);
     if (!ok) break;
     holds_one = false;
     long k = atomic_fetch_add(&accepted, 1);
@@ -211,7 +212,7 @@ static int by_value(const void *a, const void *b) {
 
 static bool parse_options(int argc, char **argv) {
   int o;
-  while ((o = getopt(argc, argv, "c:n:m:s:f:t:PES")) != -1) switch (o) {
+  while ((o = getopt(argc, argv, "c:n:m:s:f:t:PES0")) != -1) switch (o) {
       case 'c': job.connections = (int)strtol(optarg, NULL, 10); break;
       case 'n': job.total = strtol(optarg, NULL, 10); break;
       case 'm': job.per_connection = (int)strtol(optarg, NULL, 10); break;
@@ -221,6 +222,7 @@ static bool parse_options(int argc, char **argv) {
       case 'E': job.early = true; break;
       case 'P': job.pipelining = true; break;
       case 'S': job.starttls = true; break;
+      case '0': job.sessions_only = true; break;
       default: return false;
     }
   if (argc - optind != 2 || job.connections < 1 || job.total < 1) return false;
@@ -241,7 +243,7 @@ static void report(double seconds) {
 
 int main(int argc, char **argv) {
   if (!parse_options(argc, argv)) {
-    fprintf(stderr, "usage: smtpload [-c N] [-n N] [-m N] [-s N] [-f A] [-t A] [-P] [-E] [-S] ADDRESS PORT\n");
+    fprintf(stderr, "usage: smtpload [-c N] [-n N] [-m N] [-s N] [-f A] [-t A] [-P] [-E] [-S] [-0] ADDRESS PORT\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
