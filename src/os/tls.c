@@ -448,6 +448,7 @@ static int finish(struct tls_session *t, const struct tls_params *p, const struc
   if (p->alpn_required && !ret->alpn)
     return refuse_peer(t, GNUTLS_A_NO_APPLICATION_PROTOCOL, -EPROTO, "(handshake): ALPN required but not negotiated", ret_error);
   int rc = tls_verify_peer(t->g, t->a, t->verify, client, ret, &error);
+  if (rc == -ENOENT) return fail_handshake(t, -EACCES, error, ret_error); /* as Exim, without an alert */
   if (rc < 0) return refuse_peer(t, GNUTLS_A_BAD_CERTIFICATE, rc, error, ret_error);
   ret->resumption = TLS_RESUME_CAPABLE;
   if (gnutls_session_is_resumed(t->g)) ret->resumption |= TLS_RESUME_USED;

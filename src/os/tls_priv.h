@@ -28,7 +28,7 @@ int tls_selfsigned(gnutls_certificate_credentials_t cred, const char *name, cons
 
 /* ---- tls_verify.c ---- */
 /* Verify the peer's certificate (by CAs, or TLSA records when the client options have some) and, for a client, names and the
- * stapled OCSP answer; fills the verified and ocsp fields.  0, -EACCES with an error text. */
+ * stapled OCSP answer; fills the verified and ocsp fields.  0, or with an error text -EACCES, -ENOENT when it is the status that lacks. */
 int tls_verify_peer(gnutls_session_t g, struct arena *a, enum tls_verify verify, const struct tls_client_opts *client,
                     struct tls_result *ret, const char **ret_error);
 

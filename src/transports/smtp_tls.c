@@ -243,6 +243,7 @@ enum smtp_tls_step smtp_starttls_answered(struct smtp_attempt *s, const struct s
 
 bool smtp_tls_try_clear(struct smtp_attempt *s) {
   if (s->fail.trouble != TROUBLE_TLS || s->tls_required || s->avoid_tls || s->content_sent || !s->ob->tls_tempfail_tryclear) return false;
+  (void)smtp_event(s, s->job->rcpt_count ? s->job->rcpts[0].addr : NULL, "msg:host:defer", s->fail.reply, ERRNO_TLSFAILURE);
   const char *doing = s->is_verify ? "callout unencrypted to" : "delivering unencrypted to H=";
   const char *line = arena_printf(s->a, "TLS session: %s: %s%s%s [%s] (not in hosts_require_tls)", s->fail.reply, doing, s->is_verify ? " " : "",
                                   s->host->name, s->host->address);
