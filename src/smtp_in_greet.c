@@ -138,7 +138,8 @@ bool smtp_in_greet(struct smtp_session *s) {
   s->recipients_max = (int)smtp_int_option(s, "recipients_max", s->opt->recipients_max, 50000);
   s->max_per_connection = smtp_int_option(s, "smtp_accept_max_per_connection", s->opt->smtp_accept_max_per_connection, 1000);
   if (c->host_checking) check_narration_head(c);
-  if (c->from.host_address && !c->from.fullhost) origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
+  smtp_ask_ident(s);
+  if (c->from.host_address && (!c->from.fullhost || c->from.ident)) origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   s->is_unlogged = c->from.host_address && smtp_host_in(s, "hosts_connection_nolog", s->opt->hosts_connection_nolog);
   if (!find_size_limit(s)) return true;
   if (!s->is_unlogged && (s->via_inetd || !s->is_socket)) /* the daemon has logged its connections already */

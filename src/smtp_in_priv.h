@@ -135,6 +135,8 @@ void smtp_slow_down(struct smtp_session *s, const char *name, const char *option
 
 /* ---- phases ---- */
 bool smtp_in_greet(struct smtp_session *s);             /* false: refused, closed */
+/* $sender_ident from the client's host, when it is to be asked. */
+void smtp_ask_ident(struct smtp_session *s);
 void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp);
 void smtp_do_mail(struct smtp_session *s, struct str arg);
 void smtp_do_rcpt(struct smtp_session *s, struct str arg);

@@ -60,6 +60,7 @@ void smtp_client_is(struct smtp_session *s, const char *address, int port) {
   struct origin *f = &s->c->from;
   f->host_address = address;
   f->host_port = port;
+  f->ident = NULL;
   smtp_client_name_is(s, NULL);
 }
 
