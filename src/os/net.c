@@ -176,6 +176,14 @@ static void set_tos(int fd, int family, int tos) {
     (void)setsockopt(fd, IPPROTO_IP, IP_TOS, &tos, sizeof tos);
 }
 
+void net_set_tos(int fd, int tos) {
+  union any_addr u;
+  socklen_t len = sizeof u;
+  if (fd < 0 || tos < 0 || getsockname(fd, &u.sa, &len) < 0) return;
+  if (u.sa.sa_family == AF_INET6) set_int(fd, IPPROTO_IPV6, IPV6_TCLASS, tos);
+  if (u.sa.sa_family == AF_INET || u.sa.sa_family == AF_INET6) set_int(fd, IPPROTO_IP, IP_TOS, tos); /* of an IPv6 socket: for a mapped address */
+}
+
 int net_connect(const struct net_end *to, const struct net_connect_opts *o, deadline_ms deadline, size_t *ret_sent) {
   union any_addr u;
   socklen_t len = addr_make(&u, &to->ip, to->port);

@@ -40,6 +40,8 @@ MUST_CHECK int net_connect(const struct net_end *to, const struct net_connect_op
 /* TOS byte of a DSCP keyword or number (0 to 0x3f), -1 unknown.  The keywords in order; NULL behind the last. */
 int net_dscp_value(const char *text);
 const char *net_dscp_name(size_t i);
+/* Mark what is sent over a connection from now on; tos as above.  Other sockets are left alone. */
+void net_set_tos(int fd, int tos);
 /* A datagram socket that hears this end only.  fd or -errno. */
 MUST_CHECK int net_connect_udp(const struct net_end *to);
 /* Unix stream socket. */

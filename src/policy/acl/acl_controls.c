@@ -5,6 +5,8 @@
  * not built are refused when the configuration is read.  Manual ch. 44 "Use of the control modifier". */
 #include "os/debug.h"
 #include "os/log.h"
+#include "os/net.h"
+#include "os/stream.h"
 #include "policy/acl/acl_priv.h"
 #include "policy/match.h"
 
@@ -182,6 +184,14 @@ static const char *set_wellknown(struct acl_run *r, const char *o) {
   return NULL;
 }
 
+static const char *set_dscp(struct acl_run *r, const char *o) {
+  int tos = net_dscp_value(o);
+  if (o[-1] != '/') return "syntax";
+  if (tos < 0) log_write(LS_ALWAYS, LOG_MAIN, "DSCP value '%s' is not known", o);
+  else if (r->x->conn && r->x->conn->io) net_set_tos(stream_fd(r->x->conn->io), tos);
+  return NULL;
+}
+
 /* Sorted by name. */
 static const struct control controls[] = {
   {"allow_auth_unadvertised", 0, ONLY(ACL_BIT(CONNECT) | ACL_BIT(HELO)), set_allow_auth},
@@ -192,7 +202,7 @@ static const struct control controls[] = {
   {"dkim_disable_verify", 0, ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_NOTSMTP_BITS, set_nothing},
   {"dmarc_disable_verify", 0, ACL_BIT(DATA) | ACL_NOTSMTP_BITS, set_nothing},
   {"dmarc_enable_forensic", CONTROL_UNBUILT, 0, NULL},
-  {"dscp", TAKES_OPTION | CONTROL_UNBUILT, 0, NULL},
+  {"dscp", TAKES_OPTION, 0, set_dscp},
   {"enforce_sync", 0, ACL_NOTSMTP_BITS, set_sync},
   {"fakedefer", TAKES_OPTION, ONLY(FAKE_BITS), set_fakedefer},
   {"fakereject", TAKES_OPTION, ONLY(FAKE_BITS), set_fakereject},
