@@ -53,7 +53,7 @@ static void errors(void **state) {
     {"accept set acl_mfoo = 1", "invalid variable name after \"set\" in ACL modifier \"set acl_mfoo = 1\" "
                                 "(digit or underscore must follow acl_c or acl_m)"},
     {"accept malware = *", "ACL condition \"malware\" is not supported by this build"},
-    {"accept control = dscp/ef", "ACL control \"dscp\" is not supported by this build"},
+    {"accept control = dmarc_enable_forensic/ef", "ACL control \"dmarc_enable_forensic\" is not supported by this build"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
     struct arena *a = arena_new("test");
