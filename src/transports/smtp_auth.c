@@ -12,6 +12,7 @@
 #include "formats/smtp_grammar.h"
 #include "os/debug.h"
 #include "os/log.h"
+#include "policy/match.h"
 
 /* ---- who fits --------------------------------------------------------------------------------------------- */
 
@@ -47,7 +48,8 @@ uint16_t smtp_auth_usable(const struct config *cfg, struct str mechanisms) {
 bool smtp_auth_is_wanted(struct smtp_attempt *s) {
   if (s->auth_policy_known) return s->auth_required || s->auth_wanted;
   s->auth_policy_known = true;
-  s->auth_required = smtp_host_listed(s, "hosts_require_auth", s->ob->hosts_require_auth);
+  /* A list that cannot be looked up now is no permission to go on without: what is then refused would bounce. */
+  s->auth_required = match_this_host(s->d->x, "hosts_require_auth", s->ob->hosts_require_auth, s->host->name, s->host->address) != OUTCOME_FAIL;
   s->auth_wanted = s->auth_required || smtp_host_listed(s, "hosts_try_auth", s->ob->hosts_try_auth);
   return s->auth_wanted;
 }

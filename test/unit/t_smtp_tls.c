@@ -152,6 +152,9 @@ static const struct tls_case cases[] = {
    {{"hosts_require_ocsp", UNKNOWN_NOW}}, "mx.test", OUTCOME_DEFER, ERRNO_EXPANDFAIL, "hosts_require_ocsp: ", false, false, false},
   {"list that demands ALPN cannot be looked up", SCRIPT(">220 hello\n", "<EHLO", EHLO_TLS_LINES, "<QUIT"), NULL,
    {{"hosts_require_alpn", UNKNOWN_NOW}}, "mx.test", OUTCOME_DEFER, ERRNO_EXPANDFAIL, "hosts_require_alpn: ", false, false, false},
+  {"list that demands authentication cannot be looked up", SCRIPT(UP_TO_TLS, IN_TLS, "<QUIT", ">221 bye\n"), NULL,
+   {{"hosts_require_auth", UNKNOWN_NOW}}, "mx.test", OUTCOME_DEFER, ERRNO_AUTHFAIL,
+   "authentication required but server did not advertise AUTH support", false, false, true},
   {"option cannot be expanded", SCRIPT(">220 hello\n", "<EHLO", EHLO_TLS_LINES, "<QUIT"), NULL, {{"tls_sni", "${if"}}, "mx.test", OUTCOME_DEFER, ERRNO_EXPANDFAIL,
    "failed to expand", false, false, false},
 };
