@@ -212,6 +212,7 @@ fuzz-run: fuzz
 check-long: fuzz-run unit-tests
 	@$(MAKE) BUILD=build/san SANITIZE=address,undefined unit
 	@EARLY_SCENARIOS=10000 $(BUILD)/test/t_early_random
+	@NEXT_SCENARIOS=10000 $(BUILD)/test/t_pipe_next_random
 	@if [ -x test/crash/run ]; then test/crash/run --long; else echo "test/crash/run does not exist"; exit 1; fi
 
 # ---------------------------------------------------------------------------------------------------------
