@@ -162,7 +162,6 @@ static void walk_alone(const char *name, struct client *c, struct client_queue *
   CHECK_STR(name, q->story.p, story);
   CHECK_INT(name, c->d.addrs->result, OUTCOME_OK);
   for (int i = 0; all && i < q->count; i++) CHECK_INT(name, q->waiting[i].addrs->result, OUTCOME_OK);
-  client_free(c);
 }
 
 static void test_options_and_facts(void **state) {
@@ -194,6 +193,7 @@ static void test_options_and_facts(void **state) {
     (void)client_enqueue(&q, &c, 1);
     (void)client_enqueue(&q, &c, 1);
     walk_alone(cases[i].name, &c, &q, cases[i].script, cases[i].story, cases[i].all);
+    client_free(&c);
   }
 }
 
@@ -206,6 +206,7 @@ static void test_internationalised(void **state) {
   (void)client_enqueue(&q, &c, 1);
   client_enqueue(&q, &c, 1)->msg->smtputf8 = true;
   walk_alone("SMTPUTF8", &c, &q, SCRIPT(GREETING, ONE_WAITS, ONE_WAITS, ONE_WAITS, "<QUIT"), "find 2, done 1, go 1 2, done 2", true);
+  client_free(&c);
 }
 
 /* A recipient that is to stand in the next transaction, and replies whose number is not known before they come. */
@@ -219,6 +220,7 @@ static void test_more_of_the_same_message(void **state) {
   (void)client_enqueue(&q, &c, 1);
   walk_alone("452", &c, &q, SCRIPT(GREETING, ONE_WAITS, "<MAIL", "<RCPT", "<RCPT", "<DATA", ">250 ok\n250 ok\n452 too many\n354 go\n", "data", WAITS, ENVELOPE, GO, "data",
                                    AHEAD, ">250 ok\n250 ok\n250 ok\n354 go\n", "data", OK, "<QUIT"), story, true);
+  client_free(&c);
   prepare(&c, &q, 1);
   client_option(&c, "hosts_try_prdr", "*");
   (void)client_enqueue(&q, &c, 2);
@@ -226,6 +228,7 @@ static void test_more_of_the_same_message(void **state) {
   walk_alone("PRDR", &c, &q, SCRIPT(">220 hi\n", "<EHLO", ">250-s\n250-PRDR\n250 PIPELINING\n", ONE_WAITS, "<MAIL FROM:<s@me.test> PRDR", "<RCPT", "<RCPT", "<DATA",
                                     ">250 ok\n250 ok\n250 ok\n354 go\n", "data", "quiet", ">353 each\n250 ok\n250 ok\n", WAITS, ENVELOPE, GO, "data", OK, "<QUIT"),
              "done 1, done 2", true);
+  client_free(&c);
 }
 
 /* ---- other forms of it ------------------------------------------------------------------------------------ */
@@ -244,6 +247,7 @@ static void test_first_message_in_groups(void **state) {
                                         refused ? ">550 no\n250 ok\n250 ok\n354 go\n" : ">250 ok\n250 ok\n250 ok\n354 go\n", "data", OK, "<QUIT"),
                "find 1, go 0 1, done 1", true);
     CHECK_INT("second recipient", second->result, refused ? OUTCOME_FAIL : OUTCOME_OK);
+    client_free(&c);
   }
 }
 
@@ -266,6 +270,7 @@ static void test_behind_bdat(void **state) {
                "find 2, done 1, go 1 2, done 2", false);
     CHECK_INT(cases[i].name, one->addrs->result, cases[i].result);
     CHECK_INT(cases[i].name, two->addrs->result, OUTCOME_OK);
+    client_free(&c);
   }
 }
 
