@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/timeutil.h"
+#include "os/log.h"
 #include "utils/hints_text.h"
 
 /* yymmddhhmm, colons optional. */
@@ -31,8 +32,9 @@ static bool parse_time(struct str s, int64_t *ret) {
 }
 
 static void show_retry(struct arena *a, const struct hints_args *args, const struct hints_retry *r) {
-  printf("0 error number: %d\n1 extra data:   %d\n2 first failed: %s\n3 last try:     %s\n4 next try:     %s\n5 expired:      %s\n",
-         r->basic_errno, r->more_errno, hints_time_text(a, r->first_failed, args->utc), hints_time_text(a, r->last_try, args->utc),
+  printf("%s\n", hints_time_text(a, r->stamp, args->utc));
+  printf("0 error number: %d %s\n1 extra data:   %d\n2 first failed: %s\n3 last try:     %s\n4 next try:     %s\n5 expired:      %s\n",
+         r->basic_errno, log_escape(a, str_c(r->text ? r->text : "")), r->more_errno, hints_time_text(a, r->first_failed, args->utc), hints_time_text(a, r->last_try, args->utc),
          hints_time_text(a, r->next_try, args->utc), r->expired ? "yes" : "no");
 }
 
@@ -62,10 +64,13 @@ static void change(struct arena *a, const struct hints_args *args, const char *k
     printf("Can't change contents of %s database record\n", args->name);
   } else {
     struct str word = str_word(&line);
-    if (!hints_get_retry(a, record, &r) || !str_parse_int(word, &field) || !set_field(&r, field, str_trim(line))) {
-      printf("bad value\n");
+    if (!hints_get_retry(a, record, &r) || !str_parse_int(word, &field) || field > 5) {
+      printf("unknown field number\n");
+    } else if (!set_field(&r, field, str_trim(line))) {
+      printf("bad %s value\n", field >= 2 && field <= 4 ? "time" : field == 5 ? "yes/no" : "number");
     } else {
       struct strbuf out = strbuf_new(a);
+      r.stamp = (int64_t)time_sec();
       hints_put_retry(&out, &r);
       if (!hints_replace_if(db, key, record, strbuf_str(&out))) printf("record changed meanwhile: left alone\n");
       show_retry(a, args, &r);
@@ -94,6 +99,7 @@ int main(int argc, char **argv) {
   struct hints_args args;
   if (!hints_parse_args(argc, argv, "exim_fixdb", "z", &args)) return 1;
   struct arena *a = arena_new("fixdb");
+  printf("Modifying Exim hints database %s/db/%s\n", args.spool, args.name);
   const char *key = NULL;
   char line[1024];
   for (;;) {
@@ -110,7 +116,7 @@ int main(int argc, char **argv) {
     bool is_order = key && (str_eq_c(s, "d") || ch_isdigit(s.p[0]));
     if (!is_order) key = str_dup(a, s);
     if (!look_up(a, &args, key, &record)) {
-      printf("record not found\n");
+      printf("record %s not found\n", key);
       key = NULL;
     } else if (is_order) {
       change(a, &args, key, record, s);

@@ -13,7 +13,7 @@
 #include "os/log.h"
 #include "pipe_connect.h"
 
-static const char names[] = "      (name = retry | misc | wait-<transport-name> | callout | ratelimit | tls | seen)";
+static const char names[] = "  <database-name> = retry | misc | wait-<transport-name> | callout | ratelimit | tls | seen";
 
 static enum hints_kind kind_of(const char *name) {
   static const struct {
