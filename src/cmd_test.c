@@ -271,7 +271,7 @@ int cmd_test_rewrite(struct config *cfg, const struct cmdline *c)
                                                 &domain, &error);
   if (!address) {
     printf("Syntax error in %s\n%c%s\n", given, ch_upper(error[0]), error + 1);
-    return EXIT_FAILURE;
+    return EXIT_SUCCESS;
   }
   for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
     const char *result = places[i].envelope ? rewrite_address(&x, address, places[i].envelope, cfg->rewrite_rules)

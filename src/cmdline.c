@@ -58,9 +58,18 @@ static bool set_text(struct parse *p, const struct cmd_option *o, const char *va
   return true;
 }
 
+/* A daemon does nothing else; to show its version or configuration is no action of that kind. */
+static bool goes_with_daemon(enum cmd_action a)
+{
+  return a == CMD_DAEMON || a == CMD_QUEUE_RUN || a == CMD_VERSION || a == CMD_PRINT || a == CMD_HELP || a == CMD_INFO;
+}
+
 static bool set_action(struct parse *p, const struct cmd_option *o, const char *value)
 {
+  enum cmd_action before = p->c->action, now = (enum cmd_action)o->number;
   (void)value;
+  if (p->c->action_set && ((before == CMD_DAEMON && !goes_with_daemon(now)) || (now == CMD_DAEMON && !goes_with_daemon(before))))
+    return fail(p, "exim: incompatible command-line options or arguments\n");
   p->c->action = (enum cmd_action)o->number;
   p->c->action_set = true;
   return true;
@@ -114,16 +123,26 @@ static bool set_list(struct parse *p, const struct cmd_option *o, const char *va
   return fail(p, "exim abandoned: unknown, malformed, or incomplete option -bp%s\n", value);
 }
 
-static bool set_host_check(struct parse *p, const struct cmd_option *o, const char *value)
+/* "ip", "ip.port" or "[ip]:port"; who uses it splits it again. */
+static bool check_ip_text(struct parse *p, const char *value)
 {
-  struct str ip = str_c(value);
-  char *copy = str_dup(p->c->a, ip);
-  /* "1.2.3.4.port" and "[ip]:port" are allowed too; the checker splits them again. */
+  char *copy = str_dup(p->c->a, str_c(value));
   if (!ip_text_kind(copy, NULL) && copy[0] != '[' && !strchr(copy, ':')) {
     char *dot = strrchr(copy, '.');
     if (dot) *dot = 0;
     if (!ip_text_kind(copy, NULL)) return fail(p, "exim abandoned: \"%s\" is not an IP address\n", value);
   }
+  return true;
+}
+
+static bool set_address(struct parse *p, const struct cmd_option *o, const char *value)
+{
+  return check_ip_text(p, value) && set_text(p, o, value);
+}
+
+static bool set_host_check(struct parse *p, const struct cmd_option *o, const char *value)
+{
+  if (!check_ip_text(p, value)) return false;
   p->c->check_ip = value;
   p->c->check_callout = o->number == 1;
   return set_action(p, &(struct cmd_option){.number = CMD_HOST_CHECK}, NULL);
@@ -179,7 +198,6 @@ static bool set_debug(struct parse *p, const struct cmd_option *o, const char *v
 
 static bool set_errors(struct parse *p, const struct cmd_option *o, const char *value)
 {
-  (void)o;
   if (strcmp(value, "e") == 0) {
     p->c->errors_to_stderr = false;
     p->c->error_exit = 0;
@@ -190,7 +208,7 @@ static bool set_errors(struct parse *p, const struct cmd_option *o, const char *
     p->c->errors_to_stderr = true;
     p->c->error_exit = 1;
   } else {
-    return fail(p, "exim abandoned: unknown, malformed, or incomplete option -oe%s\n", value);
+    return fail(p, "exim abandoned: unknown, malformed, or incomplete option %s%s\n", o->name, value);
   }
   return true;
 }
@@ -217,9 +235,11 @@ static bool set_time(struct parse *p, const struct cmd_option *o, const char *va
   return true;
 }
 
+/* The number may be left out: one message then. */
 static bool set_batch_max(struct parse *p, const struct cmd_option *o, const char *value)
 {
   (void)o;
+  if (!*value) value = *p->next && ch_isdigit(**p->next) ? *p->next++ : "1";
   if (!str_parse_i64(str_c(value), &p->c->max_messages_per_connection) || p->c->max_messages_per_connection < 0)
     return fail(p, "exim: number expected after -oB\n");
   return true;
@@ -250,6 +270,22 @@ static bool set_message_ref(struct parse *p, const struct cmd_option *o, const c
   (void)o;
   if (!msgid_is_valid(str_c(value))) return fail(p, "exim: -oMm must be a valid message ID\n");
   p->c->om_message_ref = value;
+  return true;
+}
+
+/* The number does not matter, but one it has to be. */
+static bool set_hops(struct parse *p, const struct cmd_option *o, const char *value)
+{
+  int hops;
+  (void)o;
+  return str_parse_int(str_c(value), &hops) ? true : fail(p, "exim abandoned: unknown, malformed, or incomplete option -h\n");
+}
+
+static bool set_syslog_tag(struct parse *p, const struct cmd_option *o, const char *value)
+{
+  (void)o;
+  if (strlen(value) > 32) return fail(p, "exim: the -L syslog name is too long: \"%s\"\n", value);
+  p->c->syslog_tag = value;
   return true;
 }
 
@@ -308,10 +344,10 @@ static bool set_queue(struct parse *p, const struct cmd_option *o, const char *v
     if (!config_queue_name_is_valid(c->run.name)) return fail(p, "exim: bad name of a queue: -q%s\n", value);
     s = slash ? slash + 1 : s + n;
   }
-  if (!*s && *p->next && time_parse_interval(str_c(*p->next), false, &sec)) s = *p->next++;
+  if (!*s && !c->action_set && *p->next && **p->next != '-' && !next_is_id(p)) s = *p->next++;
   if (*s && !time_parse_interval(str_c(s), false, &sec)) return fail(p, "exim: bad time value -q%s: abandoned\n", value);
   c->queue_interval_sec = (int)sec;
-  if (!sec && next_is_id(p)) {
+  if (!sec && !c->action_set && next_is_id(p)) {
     c->run.start_id = *p->next++;
     if (next_is_id(p)) c->run.stop_id = *p->next++;
   }
@@ -396,7 +432,8 @@ static bool set_message(struct parse *p, const struct cmd_option *o, const char 
   struct cmdline *c = p->c;
   (void)o;
   if (strcmp(value, "set") == 0) { /* no action of its own: -be is */
-    if (!*p->next || !msgid_is_valid(str_c(*p->next))) return fail(p, "exim: -Mset must be followed by a message id\n");
+    if (!*p->next) return fail(p, "exim: no message ids given after -Mset option\n");
+    if (!msgid_is_valid(str_c(*p->next))) return fail(p, "exim: malformed message id %s after -Mset option\n", *p->next);
     c->expand_spooled = *p->next++;
     return true;
   }
@@ -439,7 +476,7 @@ static const struct cmd_option options[] = {
     FLAG("--plan", plan),
     ACTION("--version", CMD_VERSION),
     NOT_BUILT("-atrn"),
-    IGNORED("-B", ARG_GLUED),
+    IGNORED("-B", ARG_EITHER),
     {"-bd", ARG_NONE, set_daemon, 0, 0},
     {"-bdf", ARG_NONE, set_daemon, 0, 1},
     ACTION("-be", CMD_EXPAND),
@@ -472,21 +509,22 @@ static const struct cmd_option options[] = {
     TEXT("-C", ARG_EITHER, config_files),
     {"-D", ARG_GLUED, set_macro, 0, 0},
     {"-d", ARG_GLUED, set_debug, 0, 0},
+    IGNORED("-dropcr", ARG_NONE),
     {"-E", ARG_GLUED, set_bounce, 0, 0},
     {"-e", ARG_GLUED, set_errors, 0, 0},
     TEXT("-F", ARG_EITHER, full_name),
     TEXT("-f", ARG_EITHER, sender),
     FLAG("-G", gateway),
-    IGNORED("-h", ARG_NEXT),
+    {"-h", ARG_EITHER, set_hops, 0, 0},
     FLAG("-i", ignore_dots),
-    TEXT("-L", ARG_EITHER, syslog_tag),
+    {"-L", ARG_EITHER, set_syslog_tag, 0, 0},
     {"-M", ARG_GLUED, set_message, 0, 0},
     IGNORED("-m", ARG_NONE),
     FLAG("-N", dont_deliver),
     FLAG("-n", no_labels),
     IGNORED("-O", ARG_EITHER),
     TEXT("-oA", ARG_EITHER, alias_file),
-    {"-oB", ARG_EITHER, set_batch_max, 0, 0},
+    {"-oB", ARG_GLUED, set_batch_max, 0, 0},
     {"-odb", ARG_NONE, set_delivery, 0, OD_BACKGROUND},
     IGNORED("-odd", ARG_NONE),
     {"-odf", ARG_NONE, set_delivery, 0, OD_FOREGROUND},
@@ -496,11 +534,11 @@ static const struct cmd_option options[] = {
     {"-oe", ARG_GLUED, set_errors, 0, 0},
     FLAG("-oi", ignore_dots),
     FLAG("-oitrue", ignore_dots),
-    TEXT("-oMa", ARG_NEXT, om_address),
+    {"-oMa", ARG_NEXT, set_address, offsetof(struct cmdline, om_address), 0},
     TEXT("-oMaa", ARG_NEXT, om_auth_name),
     TEXT("-oMai", ARG_NEXT, om_auth_id),
     TEXT("-oMas", ARG_NEXT, om_auth_sender),
-    TEXT("-oMi", ARG_NEXT, om_interface),
+    {"-oMi", ARG_NEXT, set_address, offsetof(struct cmdline, om_interface), 0},
     {"-oMm", ARG_NEXT, set_message_ref, 0, 0},
     TEXT("-oMr", ARG_NEXT, om_protocol),
     TEXT("-oMs", ARG_NEXT, om_host),
@@ -555,6 +593,8 @@ static const struct cmd_option *find_option(const char *arg)
 /* Some options name what they miss; the rest get the general message. */
 static bool value_missing(struct parse *p, const struct cmd_option *o)
 {
+  if (strcmp(o->name, "-bf") == 0 || strcmp(o->name, "-bF") == 0) return fail(p, "exim: file name expected after %s\n", o->name);
+  if (strcmp(o->name, "-oA") == 0 || strncmp(o->name, "-bf", 3) == 0) return fail(p, "exim: string expected after %s\n", o->name);
   if (strcmp(o->name, "-O") == 0 || strcmp(o->name, "-X") == 0) return fail(p, "exim: string expected after %s\n", o->name);
   if (strcmp(o->name, "-or") == 0 || strcmp(o->name, "-os") == 0) return fail(p, "exim: bad time value %s: abandoned\n", o->name);
   if (strcmp(o->name, "-z") == 0) return fail(p, "exim: file name expected after -z\n");
@@ -600,6 +640,7 @@ static bool check_combination(struct parse *p)
   const struct cmdline *c = p->c;
   bool reads_message = c->action == CMD_SUBMIT || c->action == CMD_BATCH_SMTP;
   bool bad = (c->extract_recipients && !reads_message && !c->expand_message && c->action != CMD_VERSION && c->action != CMD_PRINT) ||
+             (c->action == CMD_QUEUE_RUN && c->args.n > 0) ||
              (c->queue_run && c->action != CMD_DAEMON && c->action != CMD_QUEUE_RUN && c->action != CMD_VERSION && c->action != CMD_LIST && c->action != CMD_COUNT &&
               !(c->action == CMD_MESSAGE && c->run.name));
   return bad ? fail(p, "exim: incompatible command-line options or arguments\n") : true;
@@ -617,7 +658,7 @@ bool cmdline_parse(struct cmdline *c, struct arena *a, int argc, char **argv, co
   bool ok = true;
   while (ok && *p.next) {
     const char *arg = *p.next++;
-    if (arg[0] != '-' || !arg[1]) {
+    if (arg[0] != '-') {
       vec_push(&c->args, (void *)(uintptr_t)arg);
       /* From the first other argument of these on, all are texts. */
       if (c->action == CMD_EXPAND || c->action == CMD_TEST_RETRY || c->action == CMD_TEST_REWRITE)

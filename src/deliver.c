@@ -636,7 +636,9 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
     case SPOOL_LOCKED:
       log_write(LS_SKIP_DELIVERY, LOG_MAIN, "Spool file for %s is locked (another process is handling this message)", id);
       break;
-    case SPOOL_GONE: break;
+    case SPOOL_GONE: /* between the runs over the queue that is nothing to tell */
+      if (o->forced && !o->in_queue_run) log_write(LS_ALWAYS, LOG_MAIN, "Spool file %s-D not found", id);
+      break;
     case SPOOL_BAD: break; /* the spool has reported it and set it aside */
     case SPOOL_IO_ERROR:
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Error reading the spool files of %s", id);

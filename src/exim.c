@@ -3,6 +3,7 @@
  *
  * The order is fixed: descriptors and signals, command line, configuration and privileges (startup.c), permission for the action, the action.
  * After startup the effective user is Exim's (or the caller's) and root is reached only through os/priv.h. */
+#include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ static int refuse(const char *text)
 
 static int print_help(void)
 {
-  printf("Exim is a Mail Transfer Agent. It is normally called by Mail User Agents,\n"
+  fprintf(stderr, "Exim is a Mail Transfer Agent. It is normally called by Mail User Agents,\n"
          "not directly from a shell command line. Options and/or arguments control\n"
          "what it does when called. For a list of options, see the Exim documentation.\n");
   return EXIT_FAILURE;
@@ -251,7 +252,7 @@ static int do_test_filter(struct run *r)
 static int do_submit(struct run *r)
 {
   const struct cmdline *c = r->c;
-  if (!c->args.n && !c->extract_recipients && !c->action_set) return print_help();
+  if (!c->args.n && !c->extract_recipients) return print_help();
   sys_role(SYS_ROLE_RECEPTION);
   struct conn *k = conn_for_caller(r, 0, 1);
   if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
@@ -357,7 +358,6 @@ static int do_list(struct run *r)
 static int do_queue_run(struct run *r)
 {
   struct queue_run_opts o = r->c->run;
-  if (o.ages && !r->cfg->harness_mode) return refuse("abandoned: unknown, malformed, or incomplete option -Tqt");
   o.dont_deliver = r->c->dont_deliver;
   queue_run(r->cfg, &o);
   return EXIT_SUCCESS;
@@ -389,7 +389,8 @@ static int remove_pid_file(struct run *r)
 {
   const char *path = r->c->pid_file ? r->c->pid_file : r->cfg->o.pid_file_path;
   if (!path) path = arena_printf(r->a, "%s/exim-daemon.pid", r->cfg->spool_directory);
-  return sys_unlink(path) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+  int rc = sys_unlink(path);
+  return rc < 0 && rc != -ENOENT ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 /* ---- Tests and information ---- */
@@ -520,7 +521,7 @@ static int dispatch(struct run *r)
 {
   switch (r->c->action) {
   case CMD_VERSION: version_print_config(r->cfg); return EXIT_SUCCESS;
-  case CMD_HELP: return print_help() * 0;
+  case CMD_HELP: return print_help();
   case CMD_INFO: return cmd_info(r->c->help_for);
   case CMD_PRINT: return do_print(r);
   case CMD_EXPAND:
@@ -571,6 +572,7 @@ static void apply_overrides(struct run *r)
   if (c->max_messages_per_connection >= 0) limit_connections(r->cfg, c->max_messages_per_connection);
   if (c->syslog_tag && r->who.is_admin) {
     o->syslog_processname = c->syslog_tag;
+    o->log_file_path = r->cfg->log_file_path = "syslog";
     startup_logging(r->cfg, STARTUP_LOG_FILES);
   }
   if (c->receive_timeout_sec >= 0) o->receive_timeout = c->receive_timeout_sec;
@@ -594,16 +596,17 @@ int main(int argc, char **argv)
     return EXIT_FAILURE;
   }
   r.c = &c;
-  if (c.action == CMD_HELP) return print_help() * 0;
+  if (c.action == CMD_HELP) return print_help();
   if (c.action == CMD_INFO) return cmd_info(c.help_for);
   if (c.action == CMD_VERSION) {
     version_print(stdout, c.debug);
     fflush(stdout);
-  } else if (c.debug) {
+  } else if (c.debug && c.debug_bits) {
     fprintf(stderr, "Exim version %s uid=%ld gid=%ld pid=%d D=%x\n", build_version(), (long)getuid(), (long)getgid(), (int)getpid(), c.debug_bits);
     version_print(stderr, true);
   }
   r.cfg = startup_config(r.a, &c, &r.who);
+  if (c.run.ages && !r.cfg->harness_mode) return refuse("abandoned: unknown, malformed, or incomplete option -Tqt");
   const char *refusal = why_not(&r);
   if (refusal) return refuse(refusal);
   apply_overrides(&r);

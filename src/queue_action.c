@@ -14,6 +14,19 @@
 #include "queue.h"
 #include "spool.h"
 
+static void report_unopened(const char *id, enum spool_open_result r) {
+  switch (r) {
+    case SPOOL_GONE:
+      printf("Spool data file for %s does not exist\n", id);
+      log_write(LS_ALWAYS, LOG_MAIN, "%s Spool file %s-D not found", id, id);
+      break;
+    case SPOOL_LOCKED: printf("Message %s is locked\n", id); break;
+    case SPOOL_BAD: printf("Spool format error for %s-H\n", id); break;
+    case SPOOL_IO_ERROR: printf("Spool read error for %s-H: %s\n", id, strerror(EIO)); break;
+    case SPOOL_OPENED: break;
+  }
+}
+
 /* ---- showing ------------------------------------------------------------------------------------------------------ */
 
 static bool copy_file(const char *path, const char *label) {
@@ -32,7 +45,7 @@ static bool copy_file(const char *path, const char *label) {
 
 static bool show_file(const struct config *cfg, const char *id, char which) {
   struct arena *a = arena_new("show");
-  const char *label = which == 'L' ? arena_printf(a, "message log file %s", id) : arena_printf(a, "input file for %s-%c", id, which);
+  const char *label = which == 'L' ? arena_printf(a, "msglog file for %s", id) : arena_printf(a, "input file for %s-%c", id, which);
   bool ok = copy_file(spool_path(a, cfg, id, which), label);
   arena_free(a);
   return ok;
@@ -41,8 +54,9 @@ static bool show_file(const struct config *cfg, const char *id, char which) {
 /* -Mvc: the message in RFC 5322 form. */
 static bool show_copy(const struct config *cfg, const char *id) {
   struct message *m;
-  if (spool_peek(cfg, id, &m) != SPOOL_OPENED) {
-    printf("Failed to read spool file for %s\n", id);
+  enum spool_open_result r = spool_peek(cfg, id, &m);
+  if (r != SPOOL_OPENED) {
+    report_unopened(id, r);
     return false;
   }
   for (const struct header_line *h = m->headers; h; h = h->next)
@@ -60,16 +74,6 @@ static bool show_copy(const struct config *cfg, const char *id) {
 }
 
 /* ---- changing ----------------------------------------------------------------------------------------------------- */
-
-static void report_unopened(const char *id, enum spool_open_result r) {
-  switch (r) {
-    case SPOOL_GONE: printf("Spool data file for %s does not exist\n", id); break;
-    case SPOOL_LOCKED: printf("Message %s is locked\n", id); break;
-    case SPOOL_BAD: printf("Spool format error for %s-H\n", id); break;
-    case SPOOL_IO_ERROR: printf("Spool read error for %s-H: %s\n", id, strerror(EIO)); break;
-    case SPOOL_OPENED: break;
-  }
-}
 
 static void write_msglog(struct message *m, const char *text) {
   int fd = spool_msglog(m);
@@ -244,7 +248,8 @@ bool queue_action(const struct config *cfg, const char *id, enum queue_action ac
   enum spool_open_result r = spool_open(cfg, id, true, &m);
   if (r != SPOOL_OPENED) {
     report_unopened(id, r);
-    return action == QUEUE_REMOVE && r == SPOOL_GONE && remove_rest(cfg, id);
+    if (action == QUEUE_REMOVE && r == SPOOL_GONE) (void)remove_rest(cfg, id);
+    return false;
   }
   log_set_message_id(id);
   bool ok = change(m, action, args, nargs, caller_login);

@@ -5,6 +5,7 @@
  * line).  CR, LF and CR LF all end lines; a line with a single dot ends the message unless -i.  Errors go to the sender by
  * mail or to stderr (-oe...).  Manual ch. 5 (-bm -t -f -oe), ch. 47. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -38,6 +39,7 @@ struct submission {
   struct strbuf bad;         /* lines "address: error" */
   int bad_count;
   const char *first_bad, *first_error;
+  bool is_taken;             /* accepted, although not for all that the header lines named */
 };
 
 /* ---- the source ---- */
@@ -151,7 +153,7 @@ static void add_copy(struct submission *s, struct strbuf *b) {
   if (is_cut) strbuf_addf(b, "------ This is a copy of your message, including all the headers.\n"
                           "------ No more than %lld characters of the body are included.\n\n", (long long)limit);
   else strbuf_adds(b, "------ This is a copy of your message, including all the headers. ------\n\n");
-  if (s->m->received_header) strbuf_adds(b, s->m->received_header->text);
+  if (s->m->received_header && !s->is_taken) strbuf_adds(b, s->m->received_header->text);
   for (const struct header_line *h = s->m->headers; h; h = h->next)
     if (h->type != '*' && h != s->m->received_header) strbuf_add_t(b, h->text, h->n, TAINTED);
   strbuf_addc(b, '\n');
@@ -199,9 +201,31 @@ static int fail(struct submission *s, int status, const char *text, const char *
     log_write(LS_ALWAYS, LOG_MAIN, "Error while reading message with no usable sender address%s: %s", of, text + skip);
     return s->o->error_exit ? s->o->error_exit : status;
   }
-  if (s->o->error_handling == ERRORS_SENDER && mail_sender(s, subject, what)) return s->o->error_exit ? s->o->error_exit : status;
+  if (s->o->error_handling == ERRORS_SENDER && mail_sender(s, subject, what)) return s->o->error_exit; /* -oee: 0 once it is told */
   fprintf(stderr, "exim: %s\n", text);
   return s->o->error_exit ? s->o->error_exit : status;
+}
+
+static const char bad_subject[] = "Mail failure - malformed recipient address";
+static const char bad_in_headers[] = "contained one or more recipient addresses that were\nincorrectly constructed:";
+static const char bad_one[] = "\nThis address has been ignored. ", bad_many[] = "\nThese addresses have been ignored. ";
+
+/* A recipient on the command line that is none: nobody gets the message. */
+static int bad_argument(struct submission *s) {
+  strbuf_clear(&s->bad);
+  strbuf_addf(&s->bad, "  %s  %s\n\nThe message has not been delivered to any recipients.\n", s->first_bad, s->first_error);
+  return fail(s, 1, arena_printf(s->x.a, "bad recipient address \"%s\": %s", s->first_bad, s->first_error), bad_subject,
+              "contained a recipient address that was incorrectly\nconstructed:");
+}
+
+/* -t: the message is on its way to those of its header whose addresses could be read. */
+static void tell_ignored(struct submission *s) {
+  strbuf_adds(&s->bad, s->bad_count > 1 ? bad_many : bad_one);
+  strbuf_adds(&s->bad, "The other addresses in the message were\nsyntactically valid and have been passed on for an attempt at delivery.\n");
+  s->is_taken = true;
+  s->r.keep_body = true;
+  s->r.kept_body_fd = sys_open(spool_path(s->x.a, s->c->cfg, s->m->id, 'D'), O_RDONLY | O_NOFOLLOW, 0);
+  (void)mail_sender(s, bad_subject, bad_in_headers);
 }
 
 static void note_bad(struct submission *s, struct str address, const char *error) {
@@ -309,13 +333,14 @@ static bool finish_envelope(struct reception *r, struct receive_reply *ret) {
   struct submission *s = r->ctx;
   if (!s->o->sender && r->from_line_sender && s->c->is_trusted) set_sender(s, r->from_line_sender);
   if (!s->o->extract_recipients) return true;
-  bool bad_before = s->bad_count > 0;
   take_recipients(s, r->saw_resent);
   if (s->c->cfg->o.extract_addresses_remove_arguments) drop_nonrecipients(s);
   if (s->o->examine) return true;
-  if (s->m->recipient_count > 0 && (s->bad_count == 0 || bad_before)) return true;
-  spool_abandon(s->m);
+  bool has_some = s->m->recipient_count > 0;
+  if (has_some && s->bad_count == 0) return true;
   log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s %s found in headers", s->m->id, s->bad_count ? "bad addresses" : "no recipients");
+  if (has_some && s->o->error_handling == ERRORS_SENDER) return true; /* the others get it, the sender is told */
+  spool_abandon(s->m);
   *ret = (struct receive_reply){.result = RECEIVE_REJECTED, .smtp_text = "recipients"};
   return false;
 }
@@ -328,8 +353,9 @@ static int report(struct submission *s, const struct receive_reply *reply) {
     if (s->bad_count == 0)
       return fail(s, s->o->error_handling == ERRORS_SENDER ? 2 : 1, "no recipients in message",
                   "Mail failure - no recipient addresses", "contained no recipient addresses, and therefore no\ndelivery could be attempted.");
-    return fail(s, 1, arena_printf(s->x.a, "invalid address: %s: %s", s->first_bad, s->first_error),
-                "Mail failure - malformed recipient address", "contained a recipient address that was incorrectly constructed:");
+    strbuf_adds(&s->bad, s->bad_count > 1 ? bad_many : bad_one);
+    strbuf_adds(&s->bad, "There were no other addresses in your\nmessage, and so no attempt at delivery was possible.\n");
+    return fail(s, 1, arena_printf(s->x.a, "invalid address: %s: %s", s->first_bad, s->first_error), bad_subject, bad_in_headers);
   }
   if (reply->result == RECEIVE_LOST) return s->o->error_exit ? s->o->error_exit : 1; /* who stopped sending needs no mail */
   if (!t) t = "550 message rejected";
@@ -398,11 +424,7 @@ static int run(struct submission *s) {
   s->r.src = &l->src;
   verify_fill_acl_env(&env);
   s->x.acl_env = &env;
-  if (s->bad_count > 0 && s->m->recipient_count == 0 && !s->o->extract_recipients)
-    return fail(s, 1, arena_printf(s->x.a, "bad recipient address \"%s\": %s", s->first_bad, s->first_error),
-                "Mail failure - malformed recipient address", "contained a recipient address that was incorrectly constructed:");
-  if (s->bad_count > 0 && s->o->error_handling == ERRORS_STDERR)
-    return fail(s, 1, arena_printf(s->x.a, "bad recipient address \"%s\": %s", s->first_bad, s->first_error), "", "");
+  if (s->bad_count > 0) return bad_argument(s);
   if (too_many_recipients(s))
     return fail(s, 1, "too many recipients", "Mail failure - too many recipients",
                 "contained more recipients than allowed on this\nsystem. It was not delivered to any recipients.");
@@ -414,11 +436,10 @@ static int run(struct submission *s) {
   /* What an ACL discarded was taken and is not on its way: the caller may know. */
   bool is_gone = reply.result == RECEIVE_DISCARDED && !s->o->examine;
   int status = is_gone ? 1 : reply.result == RECEIVE_DISCARDED || reply.result == RECEIVE_ACCEPTED ? 0 : report(s, &reply);
+  if (reply.result == RECEIVE_ACCEPTED && s->bad_count > 0) tell_ignored(s);
   stream_close(l->io);
   if (s->r.kept_body_fd >= 0 && sys_close(s->r.kept_body_fd) < 0) errno = 0; /* only read from */
   if (reply.result != RECEIVE_ACCEPTED) return status;
-  if (s->bad_count > 0 && !s->o->extract_recipients)
-    (void)mail_sender(s, "Mail failure - malformed recipient address", "contained a recipient address that was incorrectly constructed:");
   bool queue = s->o->queue_only || s->o->delivery_none || s->m->queue_only_policy ||
                (s->c->cfg->o.queue_only && !s->o->delivery_foreground);
   if (s->m->queue_only_policy || s->m->hold_smtp) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: queued by ACL");
