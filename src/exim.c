@@ -42,6 +42,12 @@ struct run {
   char **argv;
 };
 
+/* In the suite's harness everybody may do everything. */
+static bool is_admin(const struct run *r)
+{
+  return r->who.is_admin || r->cfg->harness_mode;
+}
+
 static int refuse(const char *text)
 {
   fprintf(stderr, "exim: %s\n", text);
@@ -228,8 +234,19 @@ static bool test_sender(struct run *r, const char **ret)
   return true;
 }
 
+/* Macros of the configuration often hold secrets: who is no admin user has only the built-in ones and his own. */
+static void hide_macros(const struct run *r)
+{
+  struct macro **link = &r->cfg->last_builtin_macro->next;
+  while (*link) {
+    if ((*link)->from_command_line) link = &(*link)->next;
+    else *link = (*link)->next;
+  }
+}
+
 static int do_expand(struct run *r)
 {
+  if (!is_admin(r)) hide_macros(r);
   const char *sender;
   if (!test_sender(r, &sender)) return EXIT_FAILURE;
   /* Who asks is the one who would submit: $sender_ident, $authenticated_id, $authenticated_sender. */
@@ -333,24 +350,16 @@ static bool is_own_message(const struct run *r, const char *id)
   return own;
 }
 
-/* Somebody who is no admin user sees only what he submitted. */
-static int list_own(struct run *r)
+/* -Mrm: who put all of them on the queue may take them off again. */
+static bool owns_all(const struct run *r)
 {
-  struct vec own = vec_new(r->a);
-  size_t count = 0;
   for (size_t i = 0; i < r->c->args.n; i++)
-    if (is_own_message(r, r->c->args.v[i])) vec_push(&own, r->c->args.v[i]);
-  if (!r->c->args.n)
-    for (struct spool_item *it = spool_list(r->a, r->cfg, r->c->list_sorted, &count); it; it = it->next)
-      if (is_own_message(r, it->id)) vec_push(&own, it->id);
-  if (!own.n) return EXIT_SUCCESS;
-  vec_push(&own, NULL);
-  return queue_list(r->cfg, r->c->list_kind, r->c->list_sorted, (const char *const *)own.v);
+    if (!is_own_message(r, r->c->args.v[i])) return false;
+  return r->c->args.n > 0;
 }
 
 static int do_list(struct run *r)
 {
-  if (!r->who.is_admin && r->cfg->o.queue_list_requires_admin) return list_own(r);
   vec_push(&r->c->args, NULL);
   return queue_list(r->cfg, r->c->list_kind, r->c->list_sorted, r->c->args.n > 1 ? (const char *const *)r->c->args.v : NULL);
 }
@@ -426,7 +435,7 @@ static int test_list(struct run *r, const char *text, struct verify_seen *seen)
 static int do_test_addresses(struct run *r)
 {
   int status = 0;
-  struct verify_seen seen = {.arena = r->a, .plan = r->c->plan};
+  struct verify_seen seen = {.arena = r->a, .plan = r->c->plan, .no_reasons = !is_admin(r)};
   for (size_t i = 0; i < r->c->args.n; i++) {
     int rc = test_list(r, r->c->args.v[i], &seen);
     if (rc > status) status = rc;
@@ -455,7 +464,8 @@ static int do_print(struct run *r)
     const char *what = c->args.v[i], *name = NULL;
     for (size_t k = 0; k < ARRAY_SIZE(with_name) && !name && i + 1 < c->args.n; k++)
       if (strcmp(what, with_name[k]) == 0) name = c->args.v[++i];
-    if (strcmp(what, "config") == 0 && !r->who.is_admin) return refuse("permission denied; not admin");
+    if (strcmp(what, "config") == 0 && !is_admin(r)) return refuse("permission denied; not admin");
+    if (strncmp(what, "macro", 5) == 0 && !is_admin(r)) return refuse("permission denied");
     status |= readconf_print(r->cfg, what, name, c->no_labels, r->who.is_admin);
   }
   return status;
@@ -485,14 +495,17 @@ static const char *why_not(const struct run *r)
 {
   const struct cmdline *c = r->c;
   const struct main_options *o = &r->cfg->o;
-  if (r->who.is_admin || r->cfg->harness_mode) return NULL;
+  if (is_admin(r)) return NULL;
   if (c->debug) return "debugging permission denied";
+  if (c->syslog_tag) return "you lack sufficient privilege to specify syslog process name";
   switch (c->action) {
   case CMD_DAEMON:
   case CMD_REMOVE_PID: return "permission denied";
   case CMD_MESSAGE:
+    if (c->message_action == CMD_M_QUEUE_ACTION && c->queue_action == QUEUE_REMOVE && owns_all(r)) return NULL;
     return c->message_action != CMD_M_QUEUE_ACTION && !o->prod_requires_admin ? NULL : "permission denied";
   case CMD_QUEUE_RUN: return o->prod_requires_admin ? "permission denied" : NULL;
+  case CMD_LIST:
   case CMD_COUNT: return o->queue_list_requires_admin ? "permission denied" : NULL;
   case CMD_TEST_ADDRESS:
   case CMD_VERIFY_RECIPIENT:
@@ -500,9 +513,8 @@ static const char *why_not(const struct run *r)
   case CMD_HOST_CHECK:
   case CMD_TEST_FILTER:
   case CMD_EXPAND:
-    if (c->expand_message || c->expand_spooled) return "permission denied";
+    if (c->expand_spooled) return "permission denied";
     return o->commandline_checks_require_admin ? "permission denied" : NULL;
-  case CMD_LIST:
   case CMD_SUBMIT:
   case CMD_VERSION:
   case CMD_HELP:
@@ -515,6 +527,16 @@ static const char *why_not(const struct run *r)
   case CMD_ALIASES: break;
   }
   return c->listen || c->pid_file ? "permission denied" : NULL;
+}
+
+/* What even trusted and admin users may not ask for; NULL: nothing of the kind. */
+static const char *only_for_exim(const struct run *r)
+{
+  const struct cmdline *c = r->c;
+  bool delivers = c->action == CMD_DAEMON || c->action == CMD_QUEUE_RUN || (c->action == CMD_MESSAGE && c->message_action != CMD_M_QUEUE_ACTION);
+  if (r->who.uid == 0 || r->who.uid == r->cfg->exim_uid || r->cfg->harness_mode) return NULL;
+  if (c->dont_deliver && delivers) return "permission denied: -N would lose the mail of others";
+  return c->pid_file || c->action == CMD_REMOVE_PID ? "only root and the Exim user can use -oP and -oPX" : NULL;
 }
 
 static int dispatch(struct run *r)
@@ -606,8 +628,11 @@ int main(int argc, char **argv)
     version_print(stderr, true);
   }
   r.cfg = startup_config(r.a, &c, &r.who);
+  if (c.gateway && !r.who.is_trusted) return refuse("permission denied (-G requires a trusted user)");
+  if (c.om_message_ref && !r.who.is_trusted) return refuse("-oMm must be called by a trusted user/config");
   if (c.run.ages && !r.cfg->harness_mode) return refuse("abandoned: unknown, malformed, or incomplete option -Tqt");
   const char *refusal = why_not(&r);
+  if (!refusal) refusal = only_for_exim(&r);
   if (refusal) return refuse(refusal);
   apply_overrides(&r);
   if (c.log_line) {

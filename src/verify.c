@@ -257,17 +257,18 @@ static void print_routed(struct expand_ctx *x, struct address *addr, struct veri
   if (seen->plan && addr->transport) fputs(smtp_plan_text(x, addr->transport, addr), stdout);
 }
 
-static void print_pseudo(const struct address *addr) {
+static void print_pseudo(const struct address *addr, const struct verify_seen *seen) {
   printf("%s -> %s", addr->parent ? addr->parent->address : "", addr->address);
   if (addr->basic_errno == ERRNO_FORBIDPIPE || addr->basic_errno == ERRNO_FORBIDFILE || addr->basic_errno == ERRNO_FORBIDREPLY)
     printf(" *** forbidden ***\n");
   else if (addr->transport) printf("\n  transport = %s\n", addr->transport->name);
-  else if (addr->basic_errno) printf("\n*** Error in setting up pipe, file, or autoreply:\n%s\n", text_or_empty(addr->message));
+  else if (addr->basic_errno) printf("\n*** Error in setting up pipe, file, or autoreply:\n%s\n", seen->no_reasons ? "" : text_or_empty(addr->message));
   else printf("\n");
 }
 
-static void print_problem(const struct address *addr, const char *what) {
-  printf("%s %s: %s", addr->address, what, text_or_empty(addr->message));
+static void print_problem(const struct address *addr, const char *what, const struct verify_seen *seen) {
+  printf("%s %s", addr->address, what);
+  if (!seen->no_reasons) printf(": %s", text_or_empty(addr->message));
   print_parents(addr);
   printf("\n");
 }
@@ -291,7 +292,7 @@ static enum outcome print_all(struct expand_ctx *x, const char *text, int mode, 
     l.children = addr->next;
     addr->next = NULL;
     if (addr->is_pipe || addr->is_file || addr->is_reply) {
-      print_pseudo(addr);
+      print_pseudo(addr, seen);
       continue;
     }
     switch (route_address(&rc, addr)) {
@@ -301,14 +302,14 @@ static enum outcome print_all(struct expand_ctx *x, const char *text, int mode, 
       case ROUTE_FAIL:
         drop(&l.local, addr);
         drop(&l.remote, addr);
-        print_problem(addr, failed);
+        print_problem(addr, failed, seen);
         result = OUTCOME_FAIL;
         break;
       case ROUTE_DEFER:
       case ROUTE_ERROR:
       case ROUTE_DECLINE:
       case ROUTE_PASS:
-        print_problem(addr, "cannot be resolved at this time");
+        print_problem(addr, "cannot be resolved at this time", seen);
         if (result == OUTCOME_OK) result = OUTCOME_DEFER;
         break;
     }
@@ -326,8 +327,8 @@ static enum outcome print_verified(struct expand_ctx *x, const char *text, bool 
   DEBUG(D_V) return print_all(x, text, is_recipient ? VERIFY_RECIPIENT : VERIFY_SENDER, seen);
   enum outcome o = verify_route(x, text, is_recipient ? VOPT_IS_RECIPIENT : 0, &addr, &is_final);
   if (o == OUTCOME_OK) printf("%s verified\n", text);
-  else printf("%s %s: %s\n", text, o == OUTCOME_FAIL ? "failed to verify" : "cannot be resolved at this time",
-              text_or_empty(addr->message));
+  else printf("%s %s%s%s\n", text, o == OUTCOME_FAIL ? "failed to verify" : "cannot be resolved at this time", seen->no_reasons ? "" : ": ",
+              seen->no_reasons ? "" : text_or_empty(addr->message));
   return o;
 }
 

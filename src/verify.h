@@ -17,6 +17,7 @@ struct verify_seen { /* addresses shown so far by the same command: duplicates a
   struct arena *arena;
   struct tree addresses;
   bool plan;               /* -bt --plan: tell what a delivery would do */
+  bool no_reasons;         /* why an address fails is not for the caller: it may name secrets of lookups */
 };
 enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_test, bool is_recipient, struct verify_seen *seen);
 /* Fill the members of an acl_env that verification provides. */
