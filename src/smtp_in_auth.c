@@ -229,6 +229,9 @@ void smtp_auth_implicit(struct smtp_session *s) {
     enum auth_status st = run_driver(s, &as, &id);
     DEBUG(D_AUTH) debug_printf("%s authenticator: %s\n", i->name, verdicts[st].text);
     if (st == AUTH_OK) take_success(s, i, id);
+    if (st == AUTH_DEFER) /* nobody asked, so nobody is told but the administrator */
+      log_write(LS_ALWAYS, LOG_MAIN, "%s authenticator failed for %s: %d %s: %s", i->name, origin_host_ident(s->tmp, s->c, false, true), verdicts[st].code,
+                verdicts[st].text, as.log_text ? as.log_text : as.user_text ? as.user_text : "");
   }
 }
 

@@ -277,6 +277,17 @@ static void certificates_authenticate(void **state) {
     if (!strstr(end(&p), rows[i].want)) fail_msg("no %s for %s", rows[i].want, rows[i].cert ? rows[i].cert : "none");
   }
   certs_free(&stranger);
+  /* what cannot be expanded authenticates nobody, and is told */
+  struct peer p = begin("tls_try_verify_hosts = *\nbegin authenticators\nbyc:\n  driver = tls\n  server_param1 = ${if\n  server_condition = yes\n", false);
+  struct tls_client_opts o = {.params = {.certificate = pem, .privatekey = key}};
+  starttls(&p, &o);
+  want(say(&p, "EHLO x.example\r\n"), "250");
+  want(say(&p, "MAIL FROM:<>\r\n"), "250");
+  want(say(&p, "QUIT\r\n"), "221");
+  const char *log = end(&p);
+  assert_non_null(strstr(log, "byc authenticator failed for "));
+  assert_non_null(strstr(log, ": 435 Unable to authenticate at present: "));
+  assert_non_null(strstr(log, "by=<> id=<>"));
 }
 
 /* TLS-2: commands in the same segment as STARTTLS, or behind it, are never acted on. */
