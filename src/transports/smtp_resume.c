@@ -68,6 +68,7 @@ void smtp_tls_resume_take(struct smtp_attempt *s, const struct tls_result *r) {
 void smtp_tls_resume_keep(struct smtp_attempt *s) {
   if (!s->tls_session_key) return;
   struct str session = tls_session_data(s->io, s->a);
+  if (session.n > 0) s->tls.resumption |= TLS_RESUME_GIVEN; /* with TLS 1.3 tickets come behind the handshake */
   if (session.n == 0 || session.n > SESSION_MAX_BYTES) return;
   struct hints_tls kept = {.stamp = time_sec(), .is_verified = s->tls.certificate_verified, .session = session};
   struct strbuf b = strbuf_new(s->a);
