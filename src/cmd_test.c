@@ -181,13 +181,22 @@ int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, cons
 
 /* ---- -brt ---- */
 
+/* The name of the error, where Exim's output has one. */
+static const char *shown_error(const struct retry_rule *r)
+{
+  static const char *const shown[] = {"quota", "refused", "timeout", "auth_failed"};
+  for (size_t i = 0; r->error && i < ARRAY_SIZE(shown); i++)
+    if (str_startsic(str_c(r->error), str_c(shown[i]))) return r->error;
+  return "*";
+}
+
 static void print_rule(const struct retry_rule *r)
 {
   char t[64], i[64];
-  printf("Retry rule: %s  %s  ", r->pattern, r->error ? r->error : "*");
+  printf("Retry rule: %s  %s  ", r->pattern, shown_error(r));
   for (const struct retry_step *s = r->steps; s; s = s->next) {
     printf("%c,%s,%s", s->kind, time_format_interval(s->timeout_sec, t, sizeof(t)), time_format_interval(s->interval_sec, i, sizeof(i)));
-    if (s->kind != 'F') {
+    if (s->kind == 'G') {
       int frac = s->factor_thousandths % 1000, digits = 3;
       while (digits > 1 && frac % 10 == 0) {
         frac /= 10;
@@ -224,6 +233,7 @@ int cmd_test_retry(struct config *cfg, const struct cmdline *c)
     }
   }
   struct expand_ctx x = expand_ctx_new(a, cfg);
+  x.sender_override = c->sender;
   const struct retry_rule *rule = retry_find_rule(&x, domain, other, wanted.basic_errno, wanted.more_errno);
   if (rule) print_rule(rule);
   else printf("No retry information found\n");

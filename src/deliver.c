@@ -127,7 +127,7 @@ static void failed(struct deliver_run *run, struct address *addr) {
   if (!is_ignored && !is_asked_for) raise_failed(run, addr);
   if (logs) log_write(LS_ALWAYS, LOG_MAIN, "** %s", line);
   if (is_ignored) raise_failed(run, addr);
-  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", addr->transport ? "" : "routing failed for ", line);
+  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", addr->transport || addr->router ? "" : "routing failed for ", line);
   list_push(&run->failed, addr);
 }
 

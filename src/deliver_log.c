@@ -112,7 +112,7 @@ static void add_tls(struct strbuf *b, const struct address *addr) {
 static void add_common(struct strbuf *b, const struct message *m, const struct address *addr, bool has_return_path) {
   if (log_selects(LS_SENDER_ON_DELIVERY)) strbuf_addl(b, " F=<", addr->sent_from ? addr->sent_from : m->sender ? m->sender : "", ">", NULL);
   if (m->queue_name && *m->queue_name) strbuf_addl(b, " Q=", m->queue_name, NULL);
-  if (has_return_path && log_selects(LS_RETURN_PATH_ON_DELIVERY)) {
+  if (has_return_path && addr->transport && log_selects(LS_RETURN_PATH_ON_DELIVERY)) { /* /dev/null is no delivery */
     const char *rp = addr->return_path ? addr->return_path : addr->prop.errors_address ? addr->prop.errors_address : m->sender;
     strbuf_addl(b, " P=<", rp ? rp : "", ">", NULL);
   }

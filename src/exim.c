@@ -551,9 +551,7 @@ static int dispatch(struct run *r)
     if (!r->c->expand_message) startup_become_caller(&r->who);
     return do_expand(r);
   case CMD_TEST_FILTER: return do_test_filter(r);
-  case CMD_TEST_RETRY:
-    startup_logging(r->cfg, STARTUP_LOG_TESTING);
-    return cmd_test_retry(r->cfg, r->c);
+  case CMD_TEST_RETRY: return cmd_test_retry(r->cfg, r->c);
   case CMD_TEST_REWRITE:
     startup_logging(r->cfg, STARTUP_LOG_TESTING);
     return cmd_test_rewrite(r->cfg, r->c);

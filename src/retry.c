@@ -55,6 +55,7 @@ bool retry_error_matches(const struct retry_rule *rule, int basic, int more) {
       if (basic != rule->basic_errno) return false;
       int wanted = (want >> 8) & 255, code = (more >> 8) & 255;
       if (wanted == 255) return true;
+      if (code >= 100 && code < 255 && wanted >= 100) code -= 100; /* -brt asked for 45x, not for a code */
       return wanted >= 100 ? code / 10 == (wanted - 100) / 10 : code == wanted;
     }
     case ERRNO_EXIMQUOTA:
@@ -158,8 +159,9 @@ bool retry_check_host(struct expand_ctx *x, struct hints_db *db, const char *dom
   if (has_host) {
     *ret_host_key = key;
     h->last_try = host.last_try;
-    expired = host.expired;
-    if (!forced && now < host.next_try && !retry_ultimate_address_timeout(x, h->name, domain, &host, now)) {
+    bool too_old = retry_ultimate_address_timeout(x, h->name, domain, &host, now);
+    expired = host.expired || too_old;
+    if (!forced && now < host.next_try && !too_old) {
       h->status = expired ? HOST_UNUSABLE_EXPIRED : HOST_UNUSABLE;
       h->why = HOST_WHY_RETRY;
     }
@@ -237,13 +239,12 @@ static bool write_item(struct retry_write *w, const struct address *addr, const 
   bool too_old = w->now - received > rule_cutoff(rule);
   node->val = expired || too_old;
   r.stamp = w->now;
-  r.next_try = w->now + gap;
+  /* Timed out only because this message is old: others are tried at once. */
+  r.next_try = too_old && !expired ? w->now : w->now + gap;
   r.expired = expired;
   r.basic_errno = it->basic_errno;
   r.more_errno = it->more_errno;
   r.text = it->message ? it->message : it->basic_errno > 0 ? strerror(it->basic_errno) : "unknown error";
-  /* Timed out only because this message is old: the record stays as it is, so that other messages are tried as planned. */
-  if (too_old && !expired) return true;
   struct strbuf b = strbuf_new(a);
   hints_put_retry(&b, &r);
   if (w->db) (void)hints_put(w->db, it->key, strbuf_str(&b));

@@ -82,6 +82,13 @@ enum route_result route_self_action(struct route_ctx *rc, struct router *r, stru
   return ROUTE_DEFER;
 }
 
+static enum host_find find_byname(struct route_ctx *rc, struct host *h, const struct host_find_opts *o, const char **ret_fqdn) {
+  enum host_find found = host_find_byname(rc->x, h, o, ret_fqdn);
+  if (found == HOST_FIND_FAILED && rc->verify == VERIFY_NONE)
+    log_write(LS_HOST_LOOKUP_FAILED, LOG_MAIN, "no IP address found for host %s", h->name);
+  return found;
+}
+
 /* One list item; the chain that replaces it starts with h and ends with the old rest of the list. */
 static enum host_find find_one(struct route_ctx *rc, struct host *h, bool byname, const struct host_find_opts *o,
                                bool *ret_was_mx) {
@@ -99,19 +106,25 @@ static enum host_find find_one(struct route_ctx *rc, struct host *h, bool byname
     lo.how = HOST_FIND_BY_MX | (o->how & (HOST_FIND_IPV4_ONLY | HOST_FIND_IPV4_FIRST));
     found = host_find_bydns(rc->x, h, &lo, &fqdn, &removed);
   } else if (ip_parse(str_c(h->name), &ip) || (byname && (o->how & (HOST_FIND_BY_A | HOST_FIND_BY_AAAA)) == 0)) {
-    found = host_find_byname(rc->x, h, &lo, &fqdn);
+    found = find_byname(rc, h, &lo, &fqdn);
   } else {
     lo.how |= HOST_FIND_BY_A | HOST_FIND_BY_AAAA;
     found = host_find_bydns(rc->x, h, &lo, &fqdn, &removed);
     if (found == HOST_FIND_FAILED && byname) {
       h->next = NULL;
-      found = host_find_byname(rc->x, h, &lo, &fqdn);
+      found = find_byname(rc, h, &lo, &fqdn);
     }
   }
   struct host *tail = h;
   while (tail->next) tail = tail->next;
   tail->next = rest;
   return found;
+}
+
+static bool is_name(const char *s) {
+  const char *p = s;
+  while (ch_isalnum(*p) || *p == '.' || *p == '-' || *p == '_' || (unsigned char)*p >= 0x80) p++;
+  return p > s && *p == '\0';
 }
 
 static enum route_result find_problem(struct route_ctx *rc, struct router *r, struct address *addr, const struct host *h,
@@ -127,7 +140,7 @@ static enum route_result find_problem(struct route_ctx *rc, struct router *r, st
     addr->basic_errno = ERRNO_DNSDEFER;
     return ROUTE_DEFER;
   }
-  addr->message = arena_printf(a, "lookup of host \"%s\" failed in %s router", h->name, r->name);
+  addr->message = arena_printf(a, "lookup of host \"%s\" failed in %s router%s", h->name, r->name, is_name(h->name) ? "" : ": syntax error in name");
   addr->basic_errno = ERRNO_UNKNOWNHOST;
   enum route_result res = route_failure_word(addr, host_find_failed);
   if (res == ROUTE_DECLINE || res == ROUTE_PASS) addr->message = NULL;
@@ -146,7 +159,7 @@ enum route_result route_lookup_hosts(struct route_ctx *rc, struct router *r, str
     if (!h->address) found = find_one(rc, h, byname, o, &was_mx);
     narrate_indent(-1);
     switch (found) {
-      case HOST_IGNORED: *link = rest; continue;
+      case HOST_IGNORED: /* addresses that must not be used are as none */
       case HOST_FIND_FAILED:
         if (strcmp(host_find_failed, "ignore") == 0) {
           *link = rest;

@@ -242,7 +242,7 @@ static const char *pattern_at(const char *item) {
     else if (*p == '"' && (p == item || quoted)) quoted = !quoted;
     else if (*p == '@' && !quoted) {
       at = p;
-      if (p[1] == '@' && p[2] == '\0') break; /* "name@@": the domain is the special item "@" */
+      if (p[1] == '@' && (p[2] == '\0' || p[2] == '[')) break; /* "name@@", "name@@[]": the domain is a special item */
     }
   }
   return at;

@@ -5,6 +5,7 @@
  * once more with $0.. and $value from the pattern.  Memory: the context's arena.  same_domain_copy_routing needs no code here: answers of
  * the resolver are cached for the life of the process, so routing every address by itself gives the same lists at no cost. */
 #include "host.h"
+#include "os/log.h"
 #include "policy/match.h"
 #include "router.h"
 #include "routers/routers_priv.h"
@@ -119,7 +120,8 @@ static enum route_result find_hosts(struct route_ctx *rc, struct router *r, cons
   if (ro->ipv4_first) ho.how |= HOST_FIND_IPV4_FIRST;
   enum route_result res = route_lookup_hosts(rc, r, addr, hosts, !ro->bydns, ob->host_find_failed, &ho);
   if (res != ROUTE_OK || addr->host_list) return res;
-  addr->message = arena_printf(rc->x->a, "all hosts for domain \"%s\" were ignored in %s router", addr->domain, r->name);
+  addr->message = arena_printf(rc->x->a, "lookup failed for all hosts in %s router: host_find_failed=%s host_all_ignored=%s", r->name,
+                               ob->host_find_failed, ob->host_all_ignored);
   addr->basic_errno = ERRNO_UNKNOWNHOST;
   return route_failure_word(addr, ob->host_all_ignored);
 }
@@ -134,7 +136,8 @@ static enum route_result manualroute_route(struct route_ctx *rc, struct router *
   const char *host_text = rule_word(x->a, &rule);
   const char *error = rule_options_parse(rc, rule, &ro);
   if (error) {
-    addr->message = arena_printf(x->a, "%s router: %s", r->name, error);
+    log_write(LS_ALWAYS, LOG_MAIN, "Error in %s router: %s", r->name, error);
+    addr->message = arena_printf(x->a, "error in router: %s", error);
     return ROUTE_DEFER;
   }
   const char *list = expand_string(x, host_text);
@@ -158,7 +161,8 @@ static enum route_result manualroute_route(struct route_ctx *rc, struct router *
     hosts->mx = -1;
   }
   if (is_remote && !hosts) {
-    addr->message = arena_printf(x->a, "no host(s) specified for domain %s in %s router", addr->domain, r->name);
+    addr->message = arena_printf(x->a, "error in %s router: no host(s) specified for domain %s", r->name, addr->domain);
+    log_write(LS_ALWAYS, LOG_MAIN, "%s", addr->message);
     return ROUTE_DEFER;
   }
   addr->host_list = hosts;
@@ -182,9 +186,9 @@ static const char *manualroute_init(struct arena *a, struct config *c, struct ro
   if ((ob->route_list != NULL) == (ob->route_data != NULL))
     return arena_printf(a, "%s router:\n  route_list or route_data (but not both) must be specified", r->name);
   if (!word_is_known(ob->host_find_failed, true))
-    return arena_printf(a, "%s router:\n  invalid value \"%s\" for host_find_failed", r->name, ob->host_find_failed);
+    return arena_printf(a, "%s router:\n  unrecognized setting for host_find_failed option", r->name);
   if (!word_is_known(ob->host_all_ignored, false))
-    return arena_printf(a, "%s router:\n  invalid value \"%s\" for host_all_ignored", r->name, ob->host_all_ignored);
+    return arena_printf(a, "%s router:\n  unrecognized setting for host_all_ignored option", r->name);
   return NULL;
 }
 

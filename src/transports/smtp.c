@@ -20,6 +20,8 @@
 #include "transports/drivers.h"
 #include "transports/smtp_probe.h"
 
+enum { HARNESS_PAUSE_MS = 500 };
+
 #define OPT_ROW(n, t, d, f) OPT_TABLE_ROW(struct smtp_opts, n, t, d, f)
 static const struct option smtp_options[] = {
 #include "transports/smtp_options.def"
@@ -457,6 +459,7 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
     if (job->any_tried) reopen_deferred(job);
     job->any_tried = true;
     try_host(job, h, host_port);
+    if (job->d->cfg->harness_mode && any_pending(job)) (void)poll(NULL, 0, HARNESS_PAUSE_MS); /* retry times there count on it */
   }
   if (h) job->any_left = true;
 }

@@ -106,7 +106,7 @@ sub compare {
 
 sub difference {
   my ($name, $want, $got) = @_;
-  my %file = (want => "/tmp/runtest-want.$$", got => "/tmp/runtest-got.$$");
+  my %file = (want => 'test-wanted', got => 'test-produced'); # here: process ids of cases that run at the same time are alike
   Sandbox::spew($file{want}, $want);
   Sandbox::spew($file{got}, $got);
   open my $f, '-|', 'diff', '-a', '-u', '--label', "expected $name", '--label', "produced $name", $file{want}, $file{got}

@@ -388,6 +388,7 @@ static bool exchange(struct expand_ctx *x, const char *const *args, const struct
   if (o->shutdown) (void)shutdown(fd, SHUT_WR);
   rc = read_all(fd, deadline_in_sec(o->timeout_sec), answer);
   close_read(fd);
+  if (rc == -ECONNRESET) rc = 0; /* it went without reading all of the request: what it said counts */
   if (rc == -ETIMEDOUT) return exp_fail(x, "socket read timed out");
   return rc == 0 || exp_fail(x, "read from socket failed: %s", strerror(-rc));
 }
@@ -432,6 +433,6 @@ bool exp_item_readsocket(struct parse *ps, struct strbuf *out) {
   if (!ok)
     strbuf_adds(out, fallback);
   else if (!ps->skip)
-    add_data(out, answer.p, answer.n, n > 3 ? args[3] : NULL);
+    add_data(out, answer.p, answer.n, n > 3 && *args[3] ? args[3] : NULL);
   return true;
 }
