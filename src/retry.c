@@ -244,7 +244,7 @@ static bool write_item(struct retry_write *w, const struct address *addr, const 
   r.expired = expired;
   r.basic_errno = it->basic_errno;
   r.more_errno = it->more_errno;
-  r.text = it->message ? it->message : it->basic_errno > 0 ? strerror(it->basic_errno) : "unknown error";
+  r.text = it->basic_errno > 0 ? strerror(it->basic_errno) : it->message ? it->message : "unknown error";
   struct strbuf b = strbuf_new(a);
   hints_put_retry(&b, &r);
   if (w->db) (void)hints_put(w->db, it->key, strbuf_str(&b));

@@ -496,6 +496,13 @@ static struct host *own_fallback(struct smtp_job *job) {
   return list ? host_build_list(x, list, job->randomize) : NULL;
 }
 
+/* Every host is past its cutoff (manual 32.8): new mail for them is returned as well, until one of them is due. */
+static void fail_at_once(struct smtp_job *job, struct address *addr) {
+  const char *when = job->ob->delay_after_cutoff ? "(and retry time not reached)" : "and were last tried after this message arrived";
+  addr->message = arena_printf(job->d->arena, "all hosts for '%s' have been failing for a long time %s", addr->domain, when);
+  if (!job->any_tried && !job->any_not_found && !job->any_left) addr->result = OUTCOME_FAIL;
+}
+
 static void explain_untried(struct smtp_job *job) {
   struct arena *a = job->d->arena;
   for (size_t i = 0; i < job->rcpt_count; i++) {
@@ -515,7 +522,7 @@ static void explain_untried(struct smtp_job *job) {
     else if (job->any_retry_skip)
       addr->message = arena_printf(a, "retry time not reached for any host for '%s'", addr->domain);
     else if (job->any_expired)
-      addr->message = arena_printf(a, "all hosts for '%s' have been failing for a long time (and retry time not reached)", addr->domain);
+      fail_at_once(job, addr);
     else
       addr->message = "no host could be tried";
   }
@@ -569,7 +576,7 @@ static bool smtp_deliver(struct delivery *d) {
     work_hosts(job, fallback, false);
   }
   explain_untried(job);
-  if (job->host_error_seen && any_pending(job)) wait_add(d->cfg, d->transport->name, list, d->msg->id);
+  if ((job->host_error_seen || job->any_retry_skip) && any_pending(job)) wait_add(d->cfg, d->transport->name, list, d->msg->id);
   return true;
 }
 

@@ -85,6 +85,8 @@ const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure 
     case TROUBLE_TIMEOUT:
       *ret_errno = ETIMEDOUT;
       if (f->at == AT_BLOCK) return arena_printf(s->a, "SMTP timeout after sending data block (%lld bytes written)", (long long)f->bytes_sent);
+      if (f->at == AT_END && s->d->addrs->delivered_size > 0)
+        return arena_printf(s->a, "SMTP timeout after %s%s (%lld bytes written)", pipelined, command, (long long)s->d->addrs->delivered_size);
       return arena_printf(s->a, "SMTP timeout after %s%s", pipelined, command);
     case TROUBLE_CLOSED:
       *ret_errno = ERRNO_SMTPCLOSED;
@@ -254,6 +256,7 @@ static void add_retry_items(struct smtp_attempt *s, enum smtp_error_class class,
 /* A failed handshake shows in the line of the address, or in the one about going on in clear; a permanent DANE failure likewise. */
 static bool is_logged_for_host(const struct smtp_failure *f, bool permanent, enum smtp_error_class class) {
   if (f->trouble == TROUBLE_TLS || f->trouble == TROUBLE_AUTH) return false;
+  if (class == SMTP_ERROR_RECIPIENT) return false; /* its own line says it */
   if (f->trouble == TROUBLE_DANE) return !permanent;
   return !permanent || f->is_final || class == SMTP_ERROR_HOST;
 }
