@@ -356,7 +356,7 @@ static void test_socket(void **state) {
   } rows[] = {
     {"${readsocket{%s}{query\\n}}", "got query\nend\n"},
     {"${readsocket{%s}{query\\n}{2s}{|}}", "got query|end|"},
-    {"<${readsocket{%s}{}{2s:shutdown=yes}{}{failed}}>", "<got end>"},
+    {"<${readsocket{%s}{}{2s:shutdown=yes}{}{failed}}>", "<got end\n>"}, /* an empty string is as none */
     {"${readsocket{%s}{x}{1m:tls=yes}{}{no TLS}}", "no TLS"},
   };
   (void)state;
