@@ -16,6 +16,7 @@ struct deliver_run {
   struct expand_ctx x;
   struct address *fresh;      /* waiting to be routed */
   struct address *local, *remote;
+  int64_t remote_count;       /* addresses on remote when its deliveries began */
   struct address *succeed, *failed, *defer, *dup;
   struct tree seen;           /* unique form -> struct address * */
   struct vec expanded;        /* addresses whose redirection a success report is due for */

@@ -271,6 +271,9 @@ static struct address *take_batch(struct deliver_run *run) {
   lead->first = lead;
   int64_t max = most_recipients(run, lead);
   bool multi_domain = mixes_domains(run, lead);
+  /* More batches than run side by side bring nothing: the transport sends group after group of one on a connection.  With max_rcpt = 1
+   * each address is expanded for itself. */
+  if (max > 1) max = MAX(max, run->remote_count / MAX(run->cfg->o.remote_max_parallel, 1));
   struct address **tail = &lead->next;
   for (struct address **link = &run->remote; *link && max > 1;) {
     struct address *b = *link;
@@ -488,6 +491,8 @@ static void sort_by_domain(struct deliver_run *run) {
 void deliver_remote_all(struct deliver_run *run) {
   hold_for_queue_run(run);
   sort_by_domain(run);
+  run->remote_count = 0;
+  for (const struct address *a = run->remote; a; a = a->next) run->remote_count++;
   struct vec batches = vec_new(run->a);
   while (run->remote) vec_push(&batches, take_batch(run));
   int64_t max = run->cfg->o.remote_max_parallel;

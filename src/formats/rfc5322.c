@@ -142,6 +142,13 @@ static bool read_domain(struct scan *s, struct strbuf *out) {
   }
 }
 
+/* What follows a route names its domain itself: nothing completes it. */
+static bool lacks_domain(struct scan *s, size_t domain) {
+  if (domain > 0) return false;
+  set_error(s, "domain missing in source-routed address");
+  return true;
+}
+
 /* "@a,@b:" in front of an address inside angle brackets: dropped. */
 static bool skip_route(struct scan *s) {
   struct strbuf dropped = strbuf_new(s->a);
@@ -200,8 +207,9 @@ static bool read_route_addr(struct scan *s, struct strbuf *out, size_t *ret_doma
   if (peek(s) == '>' && s->o.allow_empty) {
     *ret_domain = 0;
   } else {
-    if (peek(s) == '@' && !skip_route(s)) return false;
-    if (!read_addr_spec(s, true, out, ret_domain)) return false;
+    bool has_route = peek(s) == '@';
+    if (has_route && !skip_route(s)) return false;
+    if (!read_addr_spec(s, true, out, ret_domain) || (has_route && lacks_domain(s, *ret_domain))) return false;
   }
   for (unsigned i = 0; i <= excess; i++) {
     skip_comments(s);
@@ -253,7 +261,8 @@ const char *rfc5322_extract_address(struct arena *a, struct str in, struct addr_
     ok = o.allow_empty;
     if (!ok) set_error(&s, "empty address");
   } else {
-    ok = !s.error && (peek(&s) != '@' || skip_route(&s)) && read_addr_spec(&s, false, &out, &domain);
+    bool has_route = peek(&s) == '@';
+    ok = !s.error && (!has_route || skip_route(&s)) && read_addr_spec(&s, false, &out, &domain) && !(has_route && lacks_domain(&s, domain));
   }
   if (ok) {
     skip_comments(&s);

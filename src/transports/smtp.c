@@ -96,8 +96,10 @@ static bool reset_server(struct smtp_attempt *s) {
   return smtp_read_reply(s, &what, &r) && r.code / 100 == 2;
 }
 
+/* The server's limit of transactions for one connection, or ours. */
 static bool mailmax_reached(const struct smtp_attempt *s) {
-  return s->facts.limit_mailmax && (int64_t)s->sequence >= (int64_t)s->facts.limit_mailmax;
+  int64_t ours = s->ob->connection_max_messages, theirs = s->facts.limit_mailmax;
+  return (theirs > 0 && s->sequence >= theirs) || (ours > 0 && s->sequence >= ours);
 }
 
 /* What comes from here on waits for another connection to the same host. */
@@ -381,6 +383,12 @@ static struct host *higher_mx(struct host *h) {
 }
 
 /* What the options say for this host.  False: the pending recipients are deferred with the reason. */
+static void set_misconfigured(struct address *a, const char *error) {
+  a->message = error;
+  a->basic_errno = ERRNO_UNKNOWNERROR;
+  a->is_misconfigured = true; /* the panic log has it too */
+}
+
 static bool prepare_host(struct smtp_job *job, struct host *h) {
   const char *error = NULL;
   job->d->x->host = h;
@@ -388,7 +396,7 @@ static bool prepare_host(struct smtp_job *job, struct host *h) {
       smtp_bool_option(job->d->x, "retry_include_ip_address", &job->ob->retry_include_ip_address, &job->include_ip, &error))
     return true;
   for (size_t i = 0; i < job->rcpt_count; i++)
-    if (job->rcpts[i].state != RCPT_DONE) job->rcpts[i].addr->message = error, job->rcpts[i].addr->basic_errno = ERRNO_UNKNOWNERROR;
+    if (job->rcpts[i].state != RCPT_DONE) set_misconfigured(job->rcpts[i].addr, error);
   return false;
 }
 
@@ -510,7 +518,7 @@ static void explain_untried(struct smtp_job *job) {
     /* one host takes no mail at all, another could not be asked: that is no final word */
     bool others = job->any_retry_skip || job->any_busy || job->any_not_found || job->any_left;
     if (job->rcpts[i].state != RCPT_DONE && addr->result == OUTCOME_FAIL && others) addr->result = OUTCOME_DEFER;
-    bool partly = job->any_not_found && !job->any_tried && (job->any_retry_skip || job->any_busy);
+    bool partly = job->any_not_found && !job->any_tried && (job->any_retry_skip || job->any_busy) && addr->basic_errno != ERRNO_HOST_IS_LOCAL;
     if (job->rcpts[i].state == RCPT_DONE || (!partly && (addr->message || addr->basic_errno))) continue;
     addr->result = OUTCOME_DEFER;
     addr->basic_errno = job->any_retry_skip || job->any_expired || job->any_busy ? ERRNO_HRETRY : ERRNO_UNKNOWNERROR;
