@@ -63,7 +63,9 @@ double smtp_ratelimit_delay(const struct smtp_ratelimit *r, int64_t count) {
 
 void smtp_nap(struct smtp_session *s, double sec) {
   enum { LOOK_EVERY_MS = 200 };
-  deadline_ms end = deadline_in_ms((int64_t)(sec * 1000));
+  int64_t ms = (int64_t)(sec * 1000);
+  if (ms <= 0) return; /* no time would be no limit */
+  deadline_ms end = deadline_in_ms(ms);
   while (!s->done && !deadline_passed(end) && !(s->is_socket && stream_peer_gone(s->c->io))) {
     pause_ms(MIN(deadline_poll_ms(end), LOOK_EVERY_MS));
   }

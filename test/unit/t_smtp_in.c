@@ -57,7 +57,7 @@ static const char conf_text[] =
   "  defer local_parts = later\n"
   "  drop local_parts = drop\n"
   "  discard local_parts = gone\n"
-  "  accept domains = test.ex\n"
+  "  accept domains = test.ex\n         delay = 0s\n"
   "check_data:\n"
   "  deny condition = ${if match{$h_subject:}{spam}}\n"
   "  defer condition = ${if match{$h_subject:}{later}}\n"
