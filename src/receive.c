@@ -353,7 +353,9 @@ static struct receive_reply receive_run(struct reception *r) {
   if (rc < 0) return spool_failed(r, "Failed to create spool file", rc);
   if (!receive_read_headers(r)) {
     if (r->source_error) return lost(r);
-    return end_without(r, RECEIVE_REJECTED, r->reply, false);
+    reply = end_without(r, RECEIVE_REJECTED, r->reply, false);
+    m->id[0] = '\0'; /* it is known by no name yet: a report refers to none */
+    return reply;
   }
   log_set_message_id(m->id);
   log_set_utf8(m->smtputf8);
