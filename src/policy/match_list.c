@@ -476,7 +476,7 @@ enum outcome match_percent_hack(struct expand_ctx *x, const char **local, const 
   const char *list = x->cfg->o.percent_hack_domains, *percent;
   enum outcome found = OUTCOME_OK;
   while (list && (found = match_list(x, LIST_DOMAIN, *domain, list, &o)) == OUTCOME_OK && (percent = strrchr(*local, '%')) != NULL) {
-    *domain = str_dup_lower(x->a, str_c(percent + 1));
+    *domain = percent + 1; /* its case is kept: a remote host sees it as it was written */
     *local = arena_strndup(x->a, *local, (size_t)(percent - *local));
   }
   return found == OUTCOME_FAIL ? OUTCOME_OK : found;
