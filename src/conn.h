@@ -72,6 +72,7 @@ struct conn {
   struct timeval started;
   const char *connection_id;     /* Ci= */
 
+  bool mua_failed;               /* mua_wrapper: the delivery of the last message failed */
   bool is_smtp_input;            /* any SMTP dialogue, batch included */
   bool is_batched;               /* -bS */
   bool is_local_caller;          /* no TCP peer (-bs from a login, -bm) */

@@ -522,13 +522,18 @@ void deliver_run_finish(struct deliver_run *run) {
   }
   struct address *old_failed = run->failed;
   run->x.addr = NULL;
-  if (!run->dont_deliver) {
+  if (!run->dont_deliver && !run->cfg->o.mua_wrapper) {
     retry_update(&run->x, &run->defer, &run->failed, &run->succeed);
     log_timeouts(run, old_failed);
   }
-  send_success(run);
-  send_bounces(run);
-  send_warnings(run);
+  if (run->cfg->o.mua_wrapper) {
+    deliver_mua_finish(run);
+    deliver_flush_journal(run);
+  } else {
+    send_success(run);
+    send_bounces(run);
+    send_warnings(run);
+  }
   finish_message(run);
   if (run->msglog_fd >= 0) (void)!sys_close(run->msglog_fd);
 }
@@ -547,6 +552,7 @@ void deliver_run_start_routing(struct deliver_run *run) {
 
 static void run_attempt(struct deliver_run *run) {
   deliver_run_start_routing(run);
+  if (run->cfg->o.mua_wrapper && !deliver_mua_routed(run)) return;
   if (run->local) deliver_local_all(run);
   if (run->remote && !run->o->local_only) deliver_remote_all(run);
   while (run->remote) {
@@ -598,7 +604,7 @@ static enum deliver_result run_message(const struct config *cfg, struct message 
       deliver_mark_done(&run, addr);
     }
   if (!run.is_finished) deliver_run_finish(&run);
-  return DELIVER_DONE;
+  return run.mua_failed ? DELIVER_MUA_FAILED : DELIVER_DONE;
 }
 
 /* Some clients send UTF-8 without asking. */

@@ -24,6 +24,7 @@ struct deliver_run {
   int msglog_fd;
   bool dont_deliver, journal_failed, freeze, cancelled;
   bool is_finished;           /* deliver_run_finish() was called while a connection goes on with other messages */
+  bool mua_failed;            /* mua_wrapper: not everybody got the message */
   bool is_held;               /* the system filter could not be obeyed */
   const char *freeze_why;     /* "(delivery error message)" or NULL */
 };
@@ -87,6 +88,13 @@ const char *deliver_log_delivered(struct arena *a, const struct message *m, cons
 const char *deliver_log_deferred(struct arena *a, const struct message *m, const struct address *addr);
 const char *deliver_log_failed(struct arena *a, const struct message *m, const struct address *addr);
 const char *deliver_log_completed(struct arena *a, const struct message *m);
+
+/* deliver_mua.c, with mua_wrapper.  After routing: false when there is something else than remote deliveries; then all is told and forgotten. */
+bool deliver_mua_routed(struct deliver_run *run);
+/* The remote deliveries do not fit into one transaction. */
+void deliver_mua_not_one(struct deliver_run *run);
+/* What failed or was deferred is told and forgotten. */
+void deliver_mua_finish(struct deliver_run *run);
 
 /* deliver_results.c: the answer of a delivery process as bytes.  Format: records of tag, 32-bit length, payload; see there. */
 void deliver_results_encode(struct strbuf *out, const struct address *addrs);

@@ -47,6 +47,7 @@ static const struct deliver_opts extra_opts = {.in_queue_run = true};
 static int64_t most_recipients(struct deliver_run *run, struct address *lead) {
   const char *text = deliver_transport_str(lead->transport, "max_rcpt");
   int64_t max = 100;
+  if (run->cfg->o.mua_wrapper) return INT64_MAX;
   run->x.addr = lead;
   if (text && !expand_int(&run->x, text, &max)) return 1;
   return max > 0 ? max : INT64_MAX;
@@ -495,6 +496,10 @@ void deliver_remote_all(struct deliver_run *run) {
   for (const struct address *a = run->remote; a; a = a->next) run->remote_count++;
   struct vec batches = vec_new(run->a);
   while (run->remote) vec_push(&batches, take_batch(run));
+  if (run->cfg->o.mua_wrapper && batches.n > 1) {
+    deliver_mua_not_one(run);
+    return;
+  }
   int64_t max = run->cfg->o.remote_max_parallel;
   if (max > REMOTE_MAX_CHILDREN) max = REMOTE_MAX_CHILDREN;
   if (batches.n > 1 && max > 1) {

@@ -375,6 +375,11 @@ static int do_queue_run(struct run *r)
 static int do_daemon(struct run *r)
 {
   const struct cmdline *c = r->c;
+  if (r->cfg->o.mua_wrapper) {
+    fputs("Daemon cannot be run when mua_wrapper is set\n", stderr);
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Daemon cannot be run when mua_wrapper is set");
+    return EXIT_FAILURE;
+  }
   bool only_queue = !c->inetd_wait && c->queue_run && !c->background_smtp;
   struct daemon_opts o = {
       .background = !c->daemon_foreground && !c->inetd_wait && !c->debug,
@@ -594,6 +599,10 @@ static void apply_overrides(struct run *r)
     o->syslog_processname = c->syslog_tag;
     o->log_file_path = r->cfg->log_file_path = "syslog";
     startup_logging(r->cfg, STARTUP_LOG_FILES);
+  }
+  if (o->mua_wrapper) {
+    r->c->deliver_foreground = true;
+    r->c->queue_only = r->c->queue_smtp = false;
   }
   if (c->receive_timeout_sec >= 0) o->receive_timeout = c->receive_timeout_sec;
   if (c->smtp_receive_timeout_sec >= 0) o->smtp_receive_timeout = arena_printf(r->cfg->arena, "%ds", (int)c->smtp_receive_timeout_sec);

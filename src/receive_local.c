@@ -449,7 +449,7 @@ static int run(struct submission *s) {
     log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: load average %.2f", load);
   }
   if (!s->m->frozen) receive_start_delivery(s->c, s->m, s->o->delivery_foreground, queue);
-  return 0;
+  return s->c->mua_failed ? 1 : 0;
 }
 
 int receive_submission(struct conn *c, const struct submit_opts *o) {

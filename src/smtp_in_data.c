@@ -336,6 +336,9 @@ static void start_delivery(struct smtp_session *s) {
   if (!queue && s->m->hold_smtp) reason = "queued by ACL"; /* remote addresses will be */
   if (reason) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: %s", reason);
   if (!s->m->frozen) receive_start_delivery(s->c, s->m, s->o->deliver_foreground, queue);
+  if (!s->c->mua_failed) return;
+  s->done = true; /* who waits for the outcome gets it as exit status */
+  s->exit_status = 1;
 }
 
 /* The batch ended in a message: no command was at fault. */

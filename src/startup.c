@@ -215,6 +215,7 @@ void startup_logging(const struct config *cfg, enum startup_log where)
       .to_stderr = where == STARTUP_LOG_SESSION,
       .stderr_only = where == STARTUP_LOG_SESSION,
       .testing = where == STARTUP_LOG_TESTING,
+      .quiet_panic = cfg->o.mua_wrapper,
       .harness_mode = cfg->harness_mode,
   });
   log_selector_set(cfg->log_selector);

@@ -435,7 +435,7 @@ static void write_all(unsigned dest, const char *line, size_t text_at, const cha
   if (dest & LOG_PANIC) {
     debug_log_panic();
     write_kind(KIND_PANIC, line, NULL);
-    if (!log_state.s.to_stderr && !debug_selector && !(dest & LOG_QUIET)) fprintf(stderr, "%s\n", line);
+    if (!log_state.s.to_stderr && !debug_selector && !(dest & LOG_QUIET) && !log_state.s.quiet_panic) fprintf(stderr, "%s\n", line);
   }
 }
 

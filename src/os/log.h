@@ -56,6 +56,7 @@ struct log_settings {
   bool to_stderr;            /* copy every line to stderr (-bh style callers, debug) with a "LOG: " prefix and dest name */
   bool stderr_only;          /* -bh: do not write files at all */
   bool testing;              /* -be, -bt, -bv, -brw ...: lines go to stderr as they would stand in the file, to no file */
+  bool quiet_panic;          /* mua_wrapper: the panic log is not copied to stderr, which tells the outcome */
   bool harness_mode;         /* syslog goes to stderr as SYSLOG: '...' */
 };
 

@@ -145,12 +145,25 @@ static bool check_combinations(struct readconf *r)
   return true;
 }
 
+/* Nothing is queued, nobody else's rights are needed: manual ch. 52. */
+static void settle_mua_wrapper(struct main_options *o)
+{
+  if (!o->mua_wrapper) return;
+  o->queue_only = false;
+  o->queue_only_load = -1;
+  o->queue_only_file = o->queue_smtp_domains = o->queue_domains = NULL;
+  o->smtp_accept_queue_per_connection = 0;
+  o->deliver_drop_privilege = true;
+  o->remote_max_parallel = 1;
+}
+
 bool rc_finish_main(struct readconf *r)
 {
   struct config *c = r->cfg;
   const char *err = NULL;
   if (r->error) return false;
   build_defaults(c);
+  settle_mua_wrapper(&c->o);
   if (!resolve_users(r) || !set_names(r)) return false;
   if (!log_selector_parse(r->a, c->o.log_selector, &c->log_selector, &err)) return rc_fail_plain(r, "%s", err);
   if (!expand_now(r, "spool_directory", c->o.spool_directory, &c->spool_directory)) return false;

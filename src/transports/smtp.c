@@ -72,9 +72,21 @@ struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *re
   return found ? &job->rcpts[start] : NULL;
 }
 
+/* mua_wrapper: the message is for all recipients, or its content is not sent. */
+static bool is_given_up(struct smtp_attempt *s) {
+  struct smtp_job *job = s->job;
+  size_t accepted = 0;
+  if (!job->all_or_none || s->t.mail_refused) return false;
+  for (size_t i = 0; i < job->rcpt_count; i++) accepted += job->rcpts[i].state == RCPT_ACCEPTED;
+  if (accepted == job->rcpt_count) return false;
+  for (size_t i = 0; i < job->rcpt_count; i++) job->rcpts[i].state = RCPT_DONE;
+  return true;
+}
+
 static bool finish_transaction(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n) {
   if (!smtp_reap_envelope(s)) return false;
   if (s->was_ahead && smtp_next_is_asked_again(s, first, n)) return !s->dead;
+  if (is_given_up(s)) return true;
   if (s->t.bdat_used) return smtp_reap_chunk(s, first, n);
   bool any = false;
   for (size_t i = 0; i < n; i++) any = any || first[i].state == RCPT_ACCEPTED;
@@ -159,6 +171,7 @@ struct smtp_job *smtp_job_new(struct delivery *d) {
   struct smtp_job *job = ARENA_NEW(d->arena, struct smtp_job);
   job->d = d;
   job->ob = d->transport->ob;
+  job->all_or_none = d->cfg->o.mua_wrapper;
   for (struct address *a = d->addrs; a; a = a->next) job->rcpt_count++;
   job->rcpts = ARENA_NEW_N(d->arena, struct smtp_rcpt, job->rcpt_count);
   size_t i = 0;
@@ -439,7 +452,7 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
   const char *error = NULL;
   int port = default_port(job, &error);
   if (port < 0) {
-    transport_set_results(job->d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, error);
+    transport_set_misconfigured(job->d->addrs, ERRNO_UNKNOWNERROR, error);
     return;
   }
   int counted = 0, tried = 0;
@@ -551,7 +564,7 @@ static void pretend(struct smtp_job *job, struct host *list) {
   }
 }
 
-static bool smtp_deliver(struct delivery *d) {
+static bool deliver_to_hosts(struct delivery *d) {
   struct smtp_job *job = smtp_job_new(d);
   struct host *list = d->addrs->host_list;
   const char *error = NULL;
@@ -579,13 +592,36 @@ static bool smtp_deliver(struct delivery *d) {
   if (!job->ob->delay_after_cutoff && job->any_expired && !job->any_retry_skip && !job->any_tried) work_hosts(job, list, true);
   struct host *fallback = smtp_shuffle_hosts(job, d->addrs->fallback_hosts);
   if (!fallback && job->ob->fallback_hosts) fallback = own_fallback(job);
-  if (fallback && any_pending(job) && !job->host_may_have_it) {
+  if (fallback && any_pending(job) && !job->host_may_have_it && !job->all_or_none) {
     reopen_recipients(job);
     work_hosts(job, fallback, false);
   }
   explain_untried(job);
   if ((job->host_error_seen || job->any_retry_skip) && any_pending(job)) wait_add(d->cfg, d->transport->name, list, d->msg->id);
   return true;
+}
+
+/* mua_wrapper: one reason for all, and it is final.  A mistake of the configuration stays what it is: it is told in the panic log. */
+static void fail_together(struct address *addrs) {
+  const struct address *bad = addrs;
+  while (bad && bad->result == OUTCOME_OK) bad = bad->next;
+  for (const struct address *a = bad; a && !bad->message; a = a->next)
+    if (a->result != OUTCOME_OK && a->message) bad = a;
+  for (struct address *a = addrs; bad && a; a = a->next) {
+    if (a->is_misconfigured) continue;
+    a->result = OUTCOME_FAIL;
+    a->message = bad->message;
+    a->user_message = bad->user_message;
+    a->basic_errno = bad->basic_errno;
+    a->more_errno = bad->more_errno;
+    a->host_used = bad->host_used;
+  }
+}
+
+static bool smtp_deliver(struct delivery *d) {
+  bool is_done = deliver_to_hosts(d);
+  if (d->cfg->o.mua_wrapper) fail_together(d->addrs);
+  return is_done;
 }
 
 /* ---- for callouts (smtp_probe.c) --------------------------------------------------------------------------- */

@@ -13,7 +13,7 @@
 bool smtp_is_due(const struct smtp_rcpt *r) { return r->state == RCPT_PENDING && !r->deferred_by_reply && r->turn == TURN_OPEN; }
 
 size_t smtp_group_limit(const struct smtp_attempt *s) {
-  int64_t max = s->job->max_rcpt;
+  int64_t max = s->job->all_or_none ? 0 : s->job->max_rcpt;
   if (max <= 0) max = INT64_MAX;
   /* Nothing can be read while a first flight is written, nor while replies are owed that are not the envelope's. */
   if ((!s->io || s->awaited_count) && max > SMTP_MAX_AWAITED - 16) max = SMTP_MAX_AWAITED - 16;
@@ -22,7 +22,7 @@ size_t smtp_group_limit(const struct smtp_attempt *s) {
 }
 
 bool smtp_use_chunking(const struct smtp_attempt *s) {
-  return (s->facts.features & EHLO_CHUNKING) && !s->is_lmtp && !s->d->transport->o.transport_filter && /* a filter's size is not known */
+  return (s->facts.features & EHLO_CHUNKING) && !s->job->all_or_none && !s->is_lmtp && !s->d->transport->o.transport_filter && /* a filter's size is not known */
          smtp_host_listed(s, "hosts_try_chunking", s->ob->hosts_try_chunking);
 }
 
@@ -118,7 +118,7 @@ void smtp_write_envelope(struct smtp_attempt *s, struct smtp_rcpt *first, size_t
     bool is_full = s->io && s->awaited_count >= SMTP_MAX_AWAITED - 8;
     if ((!s->pipelining || is_full) && !smtp_reap_envelope(s)) return;
   }
-  if (!with_data || s->dead || s->t.mail_refused) return;
+  if (!with_data || s->dead || s->t.mail_refused || s->job->all_or_none) return;
   if (!s->pipelining) {
     bool any = false;
     for (size_t i = 0; i < n; i++) any = any || first[i].state == RCPT_ACCEPTED;

@@ -81,6 +81,7 @@ struct smtp_job {                 /* one host list worked through for one delive
   size_t rcpt_count;
   int64_t max_rcpt;               /* 0: no limit */
   bool randomize;
+  bool all_or_none;               /* mua_wrapper */
   const char *interface;          /* for the host now tried, NULL any */
   bool include_ip;                /* retry_include_ip_address for the host now tried */
   bool host_error_seen, any_expired, any_retry_skip, any_tried, any_not_found, any_busy;

@@ -302,9 +302,12 @@ void smtp_record_failure(struct smtp_attempt *s) {
     if (waiting && !timed_out) timed_out = r->addr; /* the oldest RCPT without a reply */
   }
   if (!first) return;
+  for (size_t i = 0; s->job->all_or_none && f->trouble == TROUBLE_REPLY && i < s->job->rcpt_count; i++) s->job->rcpts[i].state = RCPT_DONE;
   bool by_filter = f->trouble == TROUBLE_LOCAL && f->err == ERRNO_FILTER_FAIL; /* says nothing about the host */
   bool has_errno = f->trouble == TROUBLE_CONNECT || f->trouble == TROUBLE_TIMEOUT || f->trouble == TROUBLE_LOCAL;
-  if (!by_filter && is_logged_for_host(f, permanent, class)) smtp_log_host(s, text, has_errno ? err : 0);
+  /* mua_wrapper: the caller is told; what a server said is final */
+  bool is_told = s->job->all_or_none && f->trouble != TROUBLE_CONNECT;
+  if (!by_filter && !is_told && is_logged_for_host(f, permanent, class)) smtp_log_host(s, text, has_errno ? err : 0);
   if (permanent) return;
   if (class == SMTP_ERROR_HOST) raise_host_defer(s, first, text, err);
   if (class == SMTP_ERROR_HOST) s->job->host_error_seen = true;

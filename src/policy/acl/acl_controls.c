@@ -124,6 +124,7 @@ static const char *set_debug(struct acl_run *r, const char *opts) {
 static const char *set_freeze(struct acl_run *r, const char *o) {
   struct message *m = r->x->msg;
   if (*o && strcmp(o, "no_tell") != 0) return "syntax";
+  if (r->x->cfg->o.mua_wrapper) return NULL; /* nothing is kept */
   m->frozen = true;
   m->frozen_at = time_sec();
   m->freeze_no_tell = *o != 0;
@@ -134,6 +135,7 @@ static const char *set_freeze(struct acl_run *r, const char *o) {
 }
 
 static const char *set_queue(struct acl_run *r, const char *o) {
+  if (r->x->cfg->o.mua_wrapper) return NULL;
   if (strcmp(o, "first_pass_route") == 0) {
     r->x->msg->hold_smtp = true;
     return NULL;
