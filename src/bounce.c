@@ -235,7 +235,7 @@ static void add_reason(struct strbuf *b, const struct address *addr, const char 
   bool is_local = addr->transport && addr->transport->driver->is_local;
   if (is_local && !addr->pass_message) {
     if (addr->user_message) text = addr->user_message;
-    else text = (addr->return_output && addr->return_file_when != ADDR_RETURN_NONE) || is_pseudo(addr) ? NULL : "local delivery failed";
+    else text = addr->basic_errno && !is_pseudo(addr) ? "local delivery failed" : NULL; /* without a code only the log says what was in the way */
   } else if (addr->user_message && !addr->transport) {
     text = addr->user_message;
   }
@@ -270,6 +270,12 @@ static bool output_wanted(const struct address *addr) {
   return addr->return_output && addr->return_file_when != ADDR_RETURN_NONE;
 }
 
+/* With the line ends of a message here. */
+static void add_text(struct strbuf *b, const char *text) {
+  for (; *text; text++)
+    if (*text != '\r' || text[1] != '\n') strbuf_addc(b, *text);
+}
+
 static void add_output(struct report *r, struct address *list) {
   size_t n = 0;
   for (const struct address *p = list; p; p = p->next) n += output_wanted(p);
@@ -284,7 +290,7 @@ static void add_output(struct report *r, struct address *list) {
     /* One output may belong to several addresses in a row. */
     if (p->next && output_wanted(p->next) && p->next->return_output == p->return_output) continue;
     strbuf_addc(&r->body, '\n');
-    strbuf_adds(&r->body, p->return_output);
+    add_text(&r->body, p->return_output);
     if (!str_ends(str_c(p->return_output), STR("\n"))) strbuf_addc(&r->body, '\n');
     strbuf_addc(&r->body, '\n');
   }

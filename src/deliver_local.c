@@ -182,7 +182,6 @@ static bool check_size(struct deliver_run *run, struct delivery *d) {
     return refuse(d, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(run->a, "%s message_size_limit in %s transport: %s", what, t->name, why));
   }
   if (limit == 0 || run->m->message_size <= limit) return true;
-  for (struct address *p = d->addrs; t->driver->is_local && p; p = p->next) p->user_message = ""; /* for the log alone */
   return refuse(d, OUTCOME_FAIL, 0, arena_printf(run->a, "message is too big (transport limit = %lld)", (long long)limit));
 }
 

@@ -95,6 +95,7 @@ int append_write(struct append_job *j, int64_t *ret_bytes) {
   if (r == 0 && j->ob->use_bsmtp) r = transport_write_bsmtp_envelope(j->d, j->ob->use_crlf, to_fd, j);
   if (r == 0) r = transport_write_message(j->d, &j->write, to_fd, j, ret_bytes);
   if (r == 0) r = write_extra(j, "suffix", j->suffix);
+  if (r == 0 && j->ob->use_bsmtp) r = j->ob->use_crlf ? to_fd(j, ".\r\n", 3) : to_fd(j, ".\n", 2);
   if (r == 0 && !j->no_sync) r = sys_fsync(j->fd);
   return r;
 }
@@ -248,7 +249,7 @@ static void choose_strings(struct append_job *j) {
   j->write.crlf = ob->use_crlf;
   j->write.check_string = opt_was_set(set, "check_string") || mbox ? ob->check_string : NULL;
   j->write.escape_string = opt_was_set(set, "escape_string") || mbox ? ob->escape_string : NULL;
-  j->write.dot_stuff = j->write.end_dot = ob->use_bsmtp;
+  j->write.dot_stuff = ob->use_bsmtp; /* the final dot comes behind the suffix */
 }
 
 /* file_format: another transport delivers to the mailbox. */

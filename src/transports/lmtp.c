@@ -71,22 +71,26 @@ static void refuse(struct lmtp *l, struct address *a, int err_4xx) {
   a->basic_errno = l->code / 100 == 5 ? 0 : err_4xx;
   a->more_errno = l->code / 100 == 5 ? 0 : (l->code % 100) << 8;
   a->message = error_text(l);
+  a->pass_message = l->code / 100 == 5; /* the sender of the message is told what was said about this recipient */
 }
 
 /* The last reply refused the whole message. */
 static bool refuse_all(struct lmtp *l, int err_4xx) {
   for (struct address *a = l->d->addrs; a; a = a->next)
-    if (is_open(a)) refuse(l, a, err_4xx);
+    if (is_open(a)) {
+      refuse(l, a, err_4xx);
+      a->pass_message = false;
+    }
   return false;
 }
 
 static bool broken(struct lmtp *l, enum stream_status st, const char *malformed) {
   if (malformed)
-    set_open(l, OUTCOME_DEFER, ERRNO_SMTPFORMAT, arena_printf(l->a, "Malformed LMTP reply after %s: %s", l->last, malformed));
+    set_open(l, OUTCOME_DEFER, ERRNO_SMTPFORMAT, arena_printf(l->a, "Malformed LMTP response after %s: %s", l->last, malformed));
   else if (st == STREAM_TIMEOUT)
-    set_open(l, OUTCOME_DEFER, ETIMEDOUT, arena_printf(l->a, "LMTP timeout after %s", l->last));
+    set_open(l, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(l->a, "LMTP timeout after %s", l->last));
   else
-    set_open(l, OUTCOME_DEFER, ERRNO_SMTPCLOSED, arena_printf(l->a, "LMTP connection closed after %s", l->last));
+    set_open(l, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(l->a, "LMTP connection closed after %s", l->last));
   return false;
 }
 
@@ -138,9 +142,9 @@ static bool offers(const char *reply, const char *keyword) {
 static bool greet(struct lmtp *l, bool *ret_ignore_quota) {
   l->last = "initial connection";
   if (!read_reply(l)) return false;
-  if (l->code / 100 != 2) return refuse_all(l, 0);
+  if (l->code / 100 != 2) return refuse_all(l, ERRNO_UNKNOWNERROR);
   if (!send_command(l, arena_printf(l->a, "LHLO %s", l->d->cfg->primary_hostname))) return false;
-  if (l->code / 100 != 2) return refuse_all(l, 0);
+  if (l->code / 100 != 2) return refuse_all(l, ERRNO_UNKNOWNERROR);
   *ret_ignore_quota = l->ob->ignore_quota && offers(l->reply, "IGNOREQUOTA");
   return true;
 }
@@ -179,9 +183,9 @@ static bool send_content(struct lmtp *l) {
   int r = transport_write_message(l->d, &o, sink_write, l, &bytes);
   if (r == -EPIPE || r == -ETIMEDOUT) return broken(l, r == -EPIPE ? STREAM_EOF : STREAM_TIMEOUT, NULL);
   if (r < 0) {
-    const struct write_fault *fault = &l->d->write_fault;
-    const char *text = r == -EPROTO && fault->text ? fault->text : l->d->x->error && r == -EPROTO ? l->d->x->error : strerror(-r);
-    set_open(l, OUTCOME_DEFER, r == -EPROTO ? (fault->basic_errno ? fault->basic_errno : ERRNO_CHHEADER_FAIL) : -r, text);
+    int err;
+    const char *text = transport_write_error(l->d, r, "", &err);
+    set_open(l, OUTCOME_DEFER, err, text);
     return false;
   }
   for (struct address *a = l->d->addrs; a; a = a->next) a->delivered_size = bytes;
@@ -216,15 +220,16 @@ static bool converse(struct lmtp *l) {
 
 static bool open_socket(struct lmtp *l) {
   struct expand_ctx *x = l->d->x;
-  const char *path = expand_option(x, "socket", l->ob->socket);
+  const char *path = expand_string(x, l->ob->socket);
   if (!path || expand_taint_refused(x, path, "socket of lmtp transport")) {
-    set_open(l, OUTCOME_DEFER, ERRNO_EXPANDFAIL, arena_printf(l->a, "Expansion of \"%s\" (socket setting for %s transport) failed: %s", l->ob->socket,
+    set_open(l, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(l->a, "Expansion of \"%s\" (socket setting for %s transport) failed: %s", l->ob->socket,
                                                               l->d->transport->name, x->error ? x->error : ""));
     return false;
   }
   int fd = net_connect_unix(path, deadline_in_sec(l->ob->timeout));
   if (fd < 0) {
-    set_open(l, OUTCOME_DEFER, -fd, arena_printf(l->a, "Failed to connect to socket %s for %s transport", path, l->d->transport->name));
+    set_open(l, OUTCOME_DEFER, ERRNO_UNKNOWNERROR,
+             arena_printf(l->a, "Failed to connect to socket %s for %s transport: %s", path, l->d->transport->name, strerror(-fd)));
     return false;
   }
   l->io = stream_new(l->a, fd, fd, true);
@@ -236,12 +241,16 @@ static bool start_command(struct lmtp *l) {
   const char *what = arena_printf(l->a, "%s transport", l->d->transport->name);
   const char *error = transport_expand_command(l->d, l->ob->command, what, &argv);
   if (error) {
-    set_open(l, OUTCOME_DEFER, ERRNO_EXPANDFAIL, error);
+    transport_set_misconfigured(l->d->addrs, ERRNO_UNKNOWNERROR, error);
     return false;
   }
   struct child_spec spec = {.argv = (const char *const *)argv.v, .uid = (uid_t)-1, .gid = (gid_t)-1, .umask = -1, .new_session = true,
                             .cwd = l->d->cwd, .stdin_fd = -1, .stdout_fd = -1};
   int r = child_run(&spec, &l->child);
+  if (r == -ENOENT || r == -EACCES) { /* it says as much as a program that ends at once */
+    l->last = "initial connection";
+    return broken(l, STREAM_EOF, NULL);
+  }
   if (r < 0) {
     set_open(l, OUTCOME_DEFER, -r, arena_printf(l->a, "Failed to create child process for %s transport", l->d->transport->name));
     return false;

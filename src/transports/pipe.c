@@ -85,11 +85,10 @@ static bool add_word(struct pipe_job *j, const char *word, bool expand) {
   }
   const char *text = expand ? expand_string(d->x, word) : word;
   if (!text)
-    return set_result(j, d->x->lookup_deferred ? OUTCOME_DEFER : OUTCOME_FAIL, ERRNO_EXPANDFAIL,
-                      arena_printf(a, "Expansion of \"%s\" from command \"%s\" in %s transport failed: %s", word, j->ob->command ? j->ob->command : "",
-                                   d->transport->name, d->x->error ? d->x->error : ""));
+    return misconfigured(j, arena_printf(a, "Expansion of \"%s\" from command \"%s\" in %s transport failed: %s", word, j->ob->command ? j->ob->command : "",
+                                         d->transport->name, d->x->error ? d->x->error : ""));
   if (is_tainted(text))
-    return set_result(j, OUTCOME_FAIL, ERRNO_TAINT, arena_printf(a, "Tainted arg %zu for %s transport command: '%s'", j->argv.n, d->transport->name, text));
+    return set_result(j, OUTCOME_FAIL, 0, arena_printf(a, "Tainted arg %zu for %s transport command: '%s'", j->argv.n, d->transport->name, text));
   vec_push(&j->argv, arena_strdup(a, text));
   return true;
 }
@@ -138,7 +137,7 @@ static bool shell_command(struct pipe_job *j, const char *command, bool expand) 
 }
 
 /* Is the command in allow_commands, or permitted by restrict_to_path? */
-static bool is_permitted(struct pipe_job *j, const char *cmd) {
+static bool is_permitted(struct pipe_job *j, const char *cmd, const char *line) {
   struct delivery *d = j->d;
   if (!j->ob->allow_commands && !j->ob->restrict_to_path) return true;
   if (j->ob->allow_commands) {
@@ -154,7 +153,7 @@ static bool is_permitted(struct pipe_job *j, const char *cmd) {
   }
   if (!strchr(cmd, '/')) return true;
   return set_result(j, OUTCOME_FAIL, 0, arena_printf(d->arena, "\"/\" found in \"%s\" (command for %s transport) - failed for security reasons",
-                                                     cmd, d->transport->name));
+                                                     line, d->transport->name));
 }
 
 static bool find_on_path(struct pipe_job *j) {
@@ -196,7 +195,7 @@ static bool build_command(struct pipe_job *j) {
   if (!ok) return false;
   if (!j->argv.n)
     return set_result(j, OUTCOME_DEFER, 0, arena_printf(d->arena, "no command specified for %s transport", d->transport->name));
-  if (!is_permitted(j, j->argv.v[0]) || !find_on_path(j)) return false;
+  if (!is_permitted(j, j->argv.v[0], command) || !find_on_path(j)) return false;
   vec_push(&j->argv, NULL);
   return true;
 }
@@ -230,10 +229,10 @@ static bool build_environment(struct pipe_job *j, struct vec *env) {
   if (addr->host_list) put_env(a, env, "HOST", addr->host_list->name);
   put_env(a, env, "TZ", getenv("TZ"));
   if (j->ob->environment) {
-    const char *list = expand_option(d->x, "environment", j->ob->environment), *item;
+    const char *list = expand_string(d->x, j->ob->environment), *item;
     int sep = -':';
     if (!list)
-      return set_result(j, OUTCOME_DEFER, ERRNO_EXPANDFAIL, arena_printf(a, "failed to expand string \"%s\" for %s transport: %s",
+      return set_result(j, OUTCOME_DEFER, 0, arena_printf(a, "failed to expand string \"%s\" for %s transport: %s",
                                                                          j->ob->environment, d->transport->name, d->x->error));
     while ((item = list_next(a, &list, &sep))) vec_push(env, arena_strdup(a, item));
   }
@@ -253,9 +252,9 @@ static bool read_output(struct pipe_job *j) {
     j->child.out_fd = -1;
     return false;
   }
-  size_t room = j->ob->max_output > (int64_t)j->output.n ? (size_t)(j->ob->max_output - (int64_t)j->output.n) : 0;
-  strbuf_add_t(&j->output, buf, MIN((size_t)n, room), TAINTED);
-  if ((size_t)n > room && j->ob->max_output > 0 && !j->overdone) {
+  if (j->overdone) return true;
+  strbuf_add_t(&j->output, buf, (size_t)n, TAINTED); /* up to one piece more than max_output */
+  if (j->ob->max_output > 0 && (int64_t)j->output.n > j->ob->max_output) {
     DEBUG(D_TRANSPORT) debug_printf("Too much output from pipe - killed\n");
     strbuf_adds(&j->output, "\n\n*** Too much output - remainder discarded ***\n");
     j->overdone = true;
@@ -296,11 +295,16 @@ static int feed(void *ctx, const void *data, size_t n) {
   return 0;
 }
 
-static int feed_extra(struct pipe_job *j, const char *name, const char *text) {
+/* what: "prefix" or "suffix". */
+static int feed_extra(struct pipe_job *j, const char *what, const char *text) {
+  struct delivery *d = j->d;
   if (!text || !*text) return 0;
-  const char *s = expand_option(j->d->x, name, text);
-  if (!s) return j->d->x->forced_fail ? 0 : -EPROTO;
-  return feed(j, s, strlen(s));
+  const char *s = expand_string(d->x, text);
+  if (s) return feed(j, s, strlen(s));
+  if (d->x->forced_fail) return 0;
+  d->write_fault = (struct write_fault){.is_complete = true, .text = arena_printf(d->arena, "Expansion of \"%s\" (%s for %s transport) failed: %s", text, what,
+                                                                                  d->transport->name, d->x->error ? d->x->error : "")};
+  return -EPROTO;
 }
 
 static int write_message(struct pipe_job *j) {
@@ -309,13 +313,14 @@ static int write_message(struct pipe_job *j) {
   o.crlf = j->ob->use_crlf;
   o.check_string = j->ob->check_string;
   o.escape_string = j->ob->escape_string;
-  o.dot_stuff = o.end_dot = j->ob->use_bsmtp;
+  o.dot_stuff = j->ob->use_bsmtp;
   const char *prefix = opt_was_set(set, "message_prefix") ? j->ob->message_prefix : j->ob->use_bsmtp ? NULL : default_prefix;
   const char *suffix = opt_was_set(set, "message_suffix") || !j->ob->use_bsmtp ? j->ob->message_suffix : NULL;
-  int r = feed_extra(j, "message_prefix", prefix);
+  int r = feed_extra(j, "prefix", prefix);
   if (r == 0 && j->ob->use_bsmtp) r = transport_write_bsmtp_envelope(j->d, j->ob->use_crlf, feed, j);
   if (r == 0) r = transport_write_message(j->d, &o, feed, j, NULL);
-  if (r == 0) r = feed_extra(j, "message_suffix", suffix);
+  if (r == 0) r = feed_extra(j, "suffix", suffix);
+  if (r == 0 && j->ob->use_bsmtp) r = j->ob->use_crlf ? feed(j, ".\r\n", 3) : feed(j, ".\n", 2);
   return r;
 }
 
@@ -372,7 +377,7 @@ static void judge_code(struct pipe_job *j, int code) {
 static void judge_status(struct pipe_job *j, int status) {
   struct arena *a = j->d->arena;
   const char *name = j->d->transport->name;
-  if (WIFSIGNALED(status) && !j->overdone) {
+  if (WIFSIGNALED(status)) {
     const char *text = arena_printf(a, "Child process of %s transport (running command \"%s\") was terminated by signal %d (%s)", name,
                                     (const char *)j->argv.v[0], WTERMSIG(status), strsignal(WTERMSIG(status)));
     if (j->ob->freeze_signal) {
@@ -381,10 +386,6 @@ static void judge_status(struct pipe_job *j, int status) {
     } else if (!j->ob->ignore_status) {
       set_result(j, OUTCOME_FAIL, ERRNO_PIPEFAIL, text);
     }
-    return;
-  }
-  if (j->overdone) {
-    if (!j->ob->ignore_status) set_result(j, OUTCOME_FAIL, ERRNO_PIPEFAIL, "Too much output from pipe - killed");
     return;
   }
   int code = WEXITSTATUS(status);
@@ -411,7 +412,7 @@ static void keep_output(struct pipe_job *j) {
 
 static void exec_failed(struct pipe_job *j, int err) {
   if (j->ob->freeze_exec_fail) {
-    set_result(j, OUTCOME_DEFER, err, arena_printf(j->d->arena, "pipe process failed to exec \"%s\": %s", (const char *)j->argv.v[0], strerror(err)));
+    set_result(j, OUTCOME_DEFER, 0, arena_printf(j->d->arena, "pipe process failed to exec \"%s\"", (const char *)j->argv.v[0]));
     freeze(j);
   } else if (err == EAGAIN || err == ENOMEM || err == EMFILE || err == ENFILE) {
     set_result(j, OUTCOME_DEFER, err, arena_printf(j->d->arena, "Failed to create child process for %s transport: %s", j->d->transport->name,
@@ -435,17 +436,19 @@ static void run_command(struct pipe_job *j, const struct vec *env) {
   j->deadline = deadline_in_sec(j->ob->timeout);
   (void)fcntl(j->child.in_fd, F_SETFL, O_NONBLOCK);
   int w = write_message(j), status = 0, err = 0;
-  bool filter_failed = w == -EPROTO && d->write_fault.text;
-  if (filter_failed) child_kill(&j->child); /* it must not take a part for the whole */
+  bool is_cut = w == -EPROTO && d->write_fault.text;
+  if (is_cut) child_kill(&j->child); /* it must not take a part for the whole */
   r = finish_command(j, &status);
   set_result(j, OUTCOME_OK, 0, NULL);
-  if (filter_failed) {
-    const char *text = transport_write_error(d, w, " while writing to pipe", &err);
+  if (is_cut) {
+    bool is_whole = d->write_fault.is_complete; /* a sentence of its own */
+    char *text = arena_strdup(d->arena, transport_write_error(d, w, "", &err));
     bool hard = err == ETIMEDOUT && !j->ob->timeout_defer;
+    if (!is_whole) text[0] = ch_upper(text[0]);
     if (err == ETIMEDOUT) set_result(j, hard ? OUTCOME_FAIL : OUTCOME_DEFER, 0, "transport filter timeout while writing to pipe");
-    else set_result(j, OUTCOME_DEFER, err, text);
+    else transport_set_misconfigured(d->addrs, err, text);
   } else if (j->timed_out) {
-    set_result(j, j->ob->timeout_defer ? OUTCOME_DEFER : OUTCOME_FAIL, 0, "pipe delivery process timed out");
+    set_result(j, j->ob->timeout_defer ? OUTCOME_DEFER : OUTCOME_FAIL, j->ob->timeout_defer ? 0 : ERRNO_PIPEFAIL, "pipe delivery process timed out");
   } else if (r < 0) {
     set_result(j, OUTCOME_DEFER, -r, arena_printf(d->arena, "Wait() failed for child process of %s transport: %s", d->transport->name, strerror(-r)));
   } else {
