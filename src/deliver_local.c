@@ -344,6 +344,17 @@ static void read_answer(int fd, struct strbuf *out, size_t max_bytes) {
     if (out->n + (size_t)n <= max_bytes) strbuf_add_t(out, buf, (size_t)n, TAINTED);
 }
 
+/* Without root nobody else can be become (deliver_drop_privilege): somebody must look at it, so the message is frozen. */
+static void lacks_privilege(struct deliver_run *run, struct delivery *d, const struct run_as *as) {
+  const unsigned dest = LOG_MAIN | LOG_PANIC;
+  log_write(LS_ALWAYS, dest, "unable to set gid=%ld or uid=%ld (euid=%ld): local delivery to %s transport=%s", (long)as->gid, (long)as->uid, (long)geteuid(),
+            deliver_log_address(run->a, d->addrs, true), d->transport->name);
+  log_write(LS_ALWAYS, dest, "failed to read delivery status for %s from delivery subprocess", d->addrs->address);
+  log_write(LS_ALWAYS, dest, "%s transport process returned non-zero status 0x0100: exit code 1", d->transport->driver->name);
+  transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, NULL);
+  for (struct address *a = d->addrs; a; a = a->next) a->special_action = SPECIAL_FREEZE;
+}
+
 static void run_child(struct deliver_run *run, struct delivery *d, const struct run_as *as) {
   int fds[2];
   int rc = sys_pipe(fds);
@@ -355,6 +366,11 @@ static void run_child(struct deliver_run *run, struct delivery *d, const struct 
   transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, NULL);
   pid_t pid = priv_run_as(as->uid, as->gid, as->initgroups, false, "local delivery", child_main, &w);
   (void)!sys_close(fds[1]);
+  if (pid == -EPERM) {
+    (void)!sys_close(fds[0]);
+    lacks_privilege(run, d, as);
+    return;
+  }
   if (pid < 0) {
     (void)!sys_close(fds[0]);
     transport_set_results(d->addrs, OUTCOME_DEFER, (int)-pid,

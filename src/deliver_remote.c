@@ -278,7 +278,7 @@ static struct address *take_batch(struct deliver_run *run) {
   struct address **tail = &lead->next;
   for (struct address **link = &run->remote; *link && max > 1;) {
     struct address *b = *link;
-    if (!deliver_same_batch(lead, b, true) || (!multi_domain && strcmp(lead->domain, b->domain) != 0)) {
+    if (!deliver_same_batch(lead, b, true) || (strcmp(lead->domain, b->domain) != 0 && !(multi_domain && mixes_domains(run, b)))) {
       link = &b->next;
       continue;
     }
