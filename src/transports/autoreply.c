@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "formats/rfc5322.h"
@@ -46,13 +47,25 @@ static bool refuse(struct reply_job *j, const char *fmt, ...) {
   return false;
 }
 
+/* The same with the code of the system. */
+static bool refuse_errno(struct reply_job *j, int err, const char *fmt, ...) PRINTF(3, 4);
+static bool refuse_errno(struct reply_job *j, int err, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  transport_set_results(j->d->addrs, OUTCOME_DEFER, err, arena_vprintf(j->d->arena, fmt, ap));
+  va_end(ap);
+  return false;
+}
+
 /* Expand; *ret NULL when unset or forced to fail. */
 static bool option_text(struct reply_job *j, const char *name, const char *option, const char **ret) {
   *ret = NULL;
   if (!option) return true;
   *ret = expand_string(j->d->x, option);
   if (*ret || j->d->x->forced_fail) return true;
-  return refuse(j, "Expansion of \"%s\" failed in %s transport: %s", option, name, j->d->x->error ? j->d->x->error : "");
+  const char *why = arena_printf(j->d->arena, "Expansion of \"%s\" failed in %s transport: %s", option, name, j->d->x->error ? j->d->x->error : "");
+  transport_set_results(j->d->addrs, j->d->x->lookup_deferred ? OUTCOME_DEFER : OUTCOME_FAIL, 0, why);
+  return false;
 }
 
 /* A byte that would begin a header line of its own, or that cannot be printed; 0: there is none. */
@@ -135,19 +148,19 @@ static bool add_file(struct reply_job *j) {
   char *data;
   size_t n;
   if (!name || !*name) return true;
-  if (!d->addrs->reply && expand_taint_refused(d->x, name, arena_printf(d->arena, "file for %s transport", d->transport->name)))
-    return refuse(j, "%s", d->x->error);
+  if (!d->addrs->reply && is_tainted(name))
+    return refuse_errno(j, EACCES, "Tainted '%s' (file for %s transport) not permitted", name, d->transport->name);
   int fd = sys_open(name, O_RDONLY | O_NONBLOCK, 0); /* a FIFO has no writer to wait for */
   if (fd < 0 && j->ob->file_optional) return true;
-  if (fd < 0) return refuse(j, "Failed to open file %s when sending message from %s transport: %s", name, d->transport->name, strerror(-fd));
+  if (fd < 0) return refuse_errno(j, -fd, "Failed to open file %s when sending message from %s transport: %s", name, d->transport->name, strerror(-fd));
   int r = sys_read_file(fd, d->arena, 4u << 20, &data, &n);
   (void)!sys_close(fd);
-  if (r < 0) return refuse(j, "Failed to read file %s when sending message from %s transport: %s", name, d->transport->name, strerror(-r));
+  if (r < 0) return refuse_errno(j, -r, "Failed to read file %s when sending message from %s transport: %s", name, d->transport->name, strerror(-r));
   if (!j->r.file_expand) {
     strbuf_add(&j->text, data, n);
     return true;
   }
-  struct str rest = str_c(data);
+  struct str rest = str_c(arena_untaint_copy(d->arena, data, n)); /* its name is not tainted: who writes it is trusted with expansions */
   while (rest.n) { /* line by line; one that cannot be expanded stands as it is */
     const char *line = str_dup(d->arena, str_cut(&rest, '\n')), *text = expand_string(d->x, line);
     if (!text && d->x->lookup_deferred)
@@ -192,7 +205,7 @@ static bool build_reply(struct reply_job *j) {
       !add_header(j, "Subject", ob->subject, j->r.subject))
     return false;
   add_references(j);
-  if (!j->r.headers || !strstric(j->r.headers, "auto-submitted:")) strbuf_adds(&j->text, "Auto-Submitted: auto-replied\n");
+  strbuf_adds(&j->text, "Auto-Submitted: auto-replied\n");
   return add_body(j);
 }
 
@@ -224,20 +237,21 @@ static void submit(struct reply_job *j) {
       return;
     case SUBMIT_FAILED: break;
   }
-  transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR,
-                        arena_printf(d->arena, "message from %s transport could not be submitted (status %d)", d->transport->name, why));
+  transport_set_results(d->addrs, OUTCOME_DEFER, 0,
+                        arena_printf(d->arena, "Failed to send message from %s transport (%d)", d->transport->name, WIFEXITED(why) ? WEXITSTATUS(why) : why));
 }
 
-/* One line for each message sent or left out. */
-static void write_log(struct reply_job *j, const char *what) {
+/* For each message sent what it says, or whom it was not sent to again. */
+static void write_log(struct reply_job *j, bool was_sent) {
   if (!j->r.logfile || !*j->r.logfile) return;
   struct strbuf line = strbuf_new(j->d->arena);
   char stamp[64];
-  strbuf_addl(&line, time_format(time_now(), TIME_LOG_BARE, (struct time_opts){0}, stamp, sizeof stamp), " ", what, NULL);
+  strbuf_addl(&line, time_format(time_now(), TIME_LOG_BARE, (struct time_opts){0}, stamp, sizeof stamp), "\n", NULL);
+  if (!was_sent) strbuf_addl(&line, "  previously sent to ", log_escape(j->d->arena, str_c(j->r.to)), "\n", NULL);
   const char *fields[][2] = {{"From", j->r.from}, {"To", j->r.to}, {"Cc", j->r.cc}, {"Bcc", j->r.bcc}, {"Subject", j->r.subject}};
-  for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-    if (fields[i][1] && *fields[i][1]) strbuf_addl(&line, " ", fields[i][0], ": ", log_escape(j->d->arena, str_c(fields[i][1])), NULL);
-  strbuf_addc(&line, '\n');
+  for (size_t i = 0; was_sent && i < ARRAY_SIZE(fields); i++)
+    if (fields[i][1] && *fields[i][1]) strbuf_addl(&line, "  ", fields[i][0], ": ", log_escape(j->d->arena, str_c(fields[i][1])), "\n", NULL);
+  if (was_sent && j->r.headers && *j->r.headers) strbuf_addl(&line, "  ", j->r.headers, "\n", NULL);
   int fd = sys_open(j->r.logfile, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, (mode_t)j->ob->mode);
   int rc = fd < 0 ? fd : sys_write_all(fd, line.p, line.n);
   if (fd >= 0) (void)!sys_close(fd);
@@ -250,8 +264,8 @@ static bool files_are_safe(struct reply_job *j) {
   if (d->addrs->reply) return true; /* named by the filter's owner, as whom we run */
   const char *names[] = {j->r.logfile, j->r.oncelog};
   for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-    if (names[i] && expand_taint_refused(d->x, names[i], arena_printf(d->arena, "%s for %s transport", i ? "once file" : "log file", d->transport->name)))
-      return refuse(j, "%s", d->x->error);
+    if (names[i] && is_tainted(names[i]))
+      return refuse_errno(j, EACCES, "Tainted '%s' (%s for %s transport) not permitted", names[i], i ? "once file" : "log file", d->transport->name);
   return true;
 }
 
@@ -262,8 +276,8 @@ static bool is_due(struct reply_job *j, bool *ret_due) {
   *ret_due = true;
   if (!j->r.oncelog || !*j->r.oncelog || !j->r.to) return true;
   int rc = autoreply_once_check(&once, j->d->arena, j->r.to, ret_due);
-  return rc == 0 || refuse(j, "Failed to open %s file %s when sending message from %s transport: %s", j->ob->once_file_size > 0 ? "\"once\"" : "DBM",
-                           j->r.oncelog, j->d->transport->name, strerror(-rc));
+  return rc == 0 || refuse_errno(j, -rc, "Failed to open %s file %s when sending message from %s transport: %s",
+                                 j->ob->once_file_size > 0 ? "\"once\"" : "gdbm", j->r.oncelog, j->d->transport->name, strerror(-rc));
 }
 
 static void remember(struct reply_job *j) {
@@ -285,14 +299,14 @@ static bool autoreply_deliver(struct delivery *d) {
   }
   if (!is_due(&j, &due)) return true;
   if (!due) {
-    write_log(&j, "Previously sent");
+    write_log(&j, false);
     return true;
   }
   if (!build_reply(&j)) return true;
   submit(&j);
   if (d->addrs->result != OUTCOME_OK) return true;
   remember(&j);
-  write_log(&j, "Sent");
+  write_log(&j, true);
   return true;
 }
 

@@ -119,7 +119,9 @@ static int note_file(const struct autoreply_once *o, struct arena *a, const char
   strbuf_add(&kept, address, strlen(address) + 1);
   rest = strbuf_str(&kept);
   struct str keep = rest;
-  while (keep.n > (size_t)o->size_limit && next_record(&rest, &then, &found, &whole)) {
+  /* what was there may have the size, the new record comes on top */
+  size_t added = sizeof now + strlen(address) + 1;
+  while (keep.n > added && keep.n - added > (size_t)o->size_limit && next_record(&rest, &then, &found, &whole)) {
     if (!rest.n) break; /* one record always fits */
     keep = rest;
   }
