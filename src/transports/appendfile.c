@@ -27,9 +27,10 @@ static const char default_prefix[] = "From ${if def:return_path{$return_path}{MA
 static const char *appendfile_init(struct arena *a, struct config *c, struct transport *t) {
   struct appendfile_opts *ob = t->ob;
   (void)c;
+  append_mbx_default_locks(ob, t->ob_block);
   if (ob->file && ob->directory)
     return arena_printf(a, "only one of \"file\" or \"directory\" can be set for the %s transport", t->name);
-  if (ob->file && !ob->use_lockfile && !ob->use_fcntl_lock && !ob->use_flock_lock)
+  if (ob->file && !ob->use_lockfile && !ob->use_fcntl_lock && !ob->use_flock_lock && !ob->use_mbx_lock)
     return arena_printf(a, "no locking configured for the %s transport", t->name);
   if (ob->maildir_format && ob->mailstore_format)
     return arena_printf(a, "only one of maildir and mailstore may be specified for the %s transport", t->name);
@@ -74,7 +75,8 @@ void append_freeze(struct append_job *j, int err, const char *fmt, ...) {
 
 static int to_fd(void *ctx, const void *p, size_t n) {
   struct append_job *j = ctx;
-  return sys_write_all(j->fd, p, n);
+  j->counted += (int64_t)n;
+  return j->is_counting ? 0 : sys_write_all(j->fd, p, n);
 }
 
 /* what: "prefix" or "suffix". */
@@ -82,7 +84,7 @@ static int write_extra(struct append_job *j, const char *what, const char *text)
   struct delivery *d = j->d;
   if (!text || !*text) return 0;
   const char *s = expand_string(d->x, text);
-  if (s) return sys_write_all(j->fd, s, strlen(s));
+  if (s) return to_fd(j, s, strlen(s));
   if (d->x->forced_fail) return 0;
   d->write_fault = (struct write_fault){.basic_errno = ERRNO_EXPANDFAIL, .is_complete = true,
                                         .text = arena_printf(d->arena, "Expansion of \"%s\" (%s for %s transport) failed", text, what, d->transport->name)};
@@ -96,7 +98,7 @@ int append_write(struct append_job *j, int64_t *ret_bytes) {
   if (r == 0) r = transport_write_message(j->d, &j->write, to_fd, j, ret_bytes);
   if (r == 0) r = write_extra(j, "suffix", j->suffix);
   if (r == 0 && j->ob->use_bsmtp) r = j->ob->use_crlf ? to_fd(j, ".\r\n", 3) : to_fd(j, ".\n", 2);
-  if (r == 0 && !j->no_sync) r = sys_fsync(j->fd);
+  if (r == 0 && !j->no_sync && !j->is_counting) r = sys_fsync(j->fd);
   return r;
 }
 
@@ -246,7 +248,7 @@ static void choose_strings(struct append_job *j) {
   j->prefix = opt_was_set(set, "message_prefix") ? ob->message_prefix : mbox ? default_prefix : NULL;
   j->suffix = opt_was_set(set, "message_suffix") || mbox ? ob->message_suffix : NULL;
   j->write = transport_write_opts(j->d->transport);
-  j->write.crlf = ob->use_crlf;
+  j->write.crlf = ob->use_crlf || (ob->mbx_format && j->format == APPEND_MBOX);
   j->write.check_string = opt_was_set(set, "check_string") || mbox ? ob->check_string : NULL;
   j->write.escape_string = opt_was_set(set, "escape_string") || mbox ? ob->escape_string : NULL;
   j->write.dot_stuff = ob->use_bsmtp; /* the final dot comes behind the suffix */
@@ -266,7 +268,7 @@ static bool hand_over(struct delivery *d, struct transport *t) {
 }
 
 static bool appendfile_deliver(struct delivery *d) {
-  struct append_job j = {.d = d, .ob = d->transport->ob, .fd = -1, .limits = d->setup_data};
+  struct append_job j = {.d = d, .ob = d->transport->ob, .fd = -1, .mbx_lock_fd = -1, .limits = d->setup_data};
   if (transport_size_refused(d)) return true;
   if (!choose_path(&j)) return true;
   choose_strings(&j);
@@ -291,7 +293,10 @@ static bool appendfile_deliver(struct delivery *d) {
     append_to_mbox(&j);
   else
     append_to_directory(&j);
-  if (d->addrs->result == OUTCOME_OK) append_note_crossing(&j);
+  if (d->addrs->result == OUTCOME_OK) {
+    append_note_crossing(&j);
+    append_notify_comsat(&j);
+  }
   return true;
 }
 
@@ -305,5 +310,5 @@ const struct transport_driver appendfile_transport = {
   .deliver = appendfile_deliver,
   .setup = append_setup,
   .finish = append_finish,
-  .info = "maildir/mailstore",
+  .info = "maildir/mailstore/mbx",
 };

@@ -149,7 +149,7 @@ static enum opened open_new(struct append_job *j) {
     append_defer(j, ERRNO_BADCREATE, "mailbox %s does not exist, but creation outside the home directory is not permitted", j->path);
     return OPENED_FAILED;
   }
-  j->fd = sys_open(j->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND, (mode_t)j->mode);
+  j->fd = sys_open(j->path, O_RDWR | O_CREAT | O_EXCL | O_APPEND, (mode_t)j->mode);
   if (j->fd == -EEXIST) return OPENED_AGAIN;
   if (j->fd < 0) {
     append_defer(j, -j->fd, "while creating mailbox %s", j->path);
@@ -209,9 +209,11 @@ static int flock_until(int fd, deadline_ms deadline) {
   }
 }
 
-static int lock_open_file(const struct append_job *j) {
+static int lock_open_file(struct append_job *j) {
   const struct appendfile_opts *ob = j->ob;
   int r = 0;
+  int64_t wait = MAX(ob->lock_fcntl_timeout, ob->lock_flock_timeout);
+  if (ob->use_mbx_lock) return append_mbx_lock(j, wait > 0 ? deadline_in_sec(wait) : time_mono_ms());
   if (ob->use_fcntl_lock)
     r = ob->lock_fcntl_timeout > 0 ? sys_lock_until(j->fd, F_WRLCK, 0, 0, deadline_in_sec(ob->lock_fcntl_timeout))
                                    : sys_lock(j->fd, F_WRLCK, 0, 0, false);
@@ -242,6 +244,7 @@ static enum opened open_locked(struct append_job *j) {
     if (how == OPENED_FAILED) return how;
     bool is_locked = lock_open_file(j) == 0;
     if (is_locked && still_has_name(j)) return how;
+    append_mbx_unlock(j);
     (void)!sys_close(j->fd);
     j->fd = -1;
     if (is_locked && flips++ < MAX_EXIST_FLIPS) i--; /* the lock was to be had: look again at once */
@@ -281,8 +284,8 @@ static void append_open_file(struct append_job *j, enum opened how) {
     append_defer_quota(j, full, j->path, before.st_size > 0 ? before.st_atime : 0);
     return;
   }
-  if (r == 0) r = end_last_line(j, before.st_size);
-  if (r == 0) r = append_write(j, &bytes);
+  if (r == 0 && j->ob->mbx_format) r = append_mbx_write(j, before.st_size, &bytes);
+  else if (r == 0 && (r = end_last_line(j, before.st_size)) == 0) r = append_write(j, &bytes);
   struct stat after;
   int64_t written = r == 0 && fstat(j->fd, &after) == 0 ? after.st_size - before.st_size : 0;
   if (r == 0 && how == OPENED_NEW) r = append_sync_parent(j->d->arena, j->path);
@@ -310,5 +313,6 @@ void append_to_mbox(struct append_job *j) {
   if (j->ob->use_lockfile && !take_lock_file(j, lock)) return;
   enum opened how = open_locked(j);
   if (how != OPENED_FAILED) append_open_file(j, how);
+  append_mbx_unlock(j);
   if (j->ob->use_lockfile) (void)!sys_unlink(lock);
 }

@@ -43,6 +43,10 @@ struct append_job {
   bool is_counted;
   const char *sizefile;          /* maildirsize to keep, or NULL */
   bool no_sync;                  /* a named pipe */
+  bool is_counting;              /* append_write() writes nothing, counted grows */
+  int64_t counted;
+  const char *mbx_lock_name;     /* use_mbx_lock: the second file, held while mbx_lock_fd >= 0 */
+  int mbx_lock_fd;
   int64_t size_before, size_after; /* of what is there, around the delivery; 0 not known */
 };
 
@@ -71,6 +75,19 @@ struct transport *append_find_format(struct append_job *j);
 bool append_is_fifo(const struct append_job *j);
 void append_to_fifo(struct append_job *j);
 void append_to_mailstore(struct append_job *j);
+
+/* appendfile_mbx.c.  mbx_format chooses its own way of locking when nothing is said about it. */
+void append_mbx_default_locks(struct appendfile_opts *ob, const struct opt_block *set);
+/* Lock the open mailbox as c-client does, until append_mbx_unlock() and the closing of the mailbox.  0 or -errno. */
+MUST_CHECK int append_mbx_lock(struct append_job *j, deadline_ms deadline);
+void append_mbx_unlock(struct append_job *j);
+/* append_write() for a mailbox in MBX format that had size_before bytes. */
+MUST_CHECK int append_mbx_write(struct append_job *j, off_t size_before, int64_t *ret_bytes);
+
+/* appendfile_comsat.c.  After a delivery: tell comsat (notify_comsat). */
+enum { COMSAT_PORT = 512 };
+void append_notify_comsat(struct append_job *j);
+void append_send_comsat(struct arena *a, int port, const char *user, int64_t offset);
 
 /* appendfile_warn.c.  After a delivery: mark the addresses when it took the mailbox over quota_warn_threshold. */
 void append_note_crossing(struct append_job *j);

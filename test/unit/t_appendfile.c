@@ -3,12 +3,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "transport.h"
+#include "transports/appendfile_priv.h"
 #include "transports/drivers.h"
 #include "unit.h"
 
@@ -313,6 +316,82 @@ static void test_plain_directory(void **state) {
   stop(&f);
 }
 
+static void test_mbx(void **state) {
+  (void)state;
+  struct fixture f;
+  start(&f, "From x\nlast\n");
+  option(&f, "file", path_in(&f, "box"));
+  option(&f, "mbx_format", "true");
+  option(&f, "use_mbx_lock", "true");
+  option(&f, "use_lockfile", "false");
+  option(&f, "message_prefix", "");
+  option(&f, "message_suffix", "");
+  for (int i = 0; i < 2; i++) deliver(&f, OUTCOME_OK, NULL);
+  int fd = open(path_in(&f, "box"), O_RDONLY);
+  char head[2049] = "", rest[1024] = "";
+  assert_int_equal(read(fd, head, 2048), 2048);
+  assert_true(read(fd, rest, sizeof rest - 1) > 0);
+  close(fd);
+  assert_memory_equal(head, "*mbx*\r\n", 7);
+  assert_memory_equal(head + 15, "00000000\r\n\r\n", 12);
+  assert_int_equal(strlen(head), 25 + 60);
+  /* "dd-Mmm-yyyy hh:mm:ss +zzzz,SIZE;flags-uid": SIZE leads to the next such line, and to the end */
+  char *at = rest;
+  for (int i = 0; i < 2; i++) {
+    char *comma = strchr(at, ','), *end = strchr(at, '\n');
+    assert_int_equal(comma - at, 26);
+    assert_memory_equal(strchr(comma, ';'), ";000000000000-00000000\r\n", 24);
+    long size = strtol(comma + 1, NULL, 10);
+    assert_memory_equal(end + 1 + size - 15, ">From x\r\nlast\r\n", 15);
+    at = end + 1 + size;
+  }
+  assert_int_equal(*at, 0);
+  put_file(&f, "plain", "From somebody\n", 0600);
+  option(&f, "file", path_in(&f, "plain"));
+  deliver(&f, OUTCOME_DEFER, "mailbox file format unrecognized");
+  assert_string_equal(get_file(&f, "plain"), "From somebody\n");
+  stop(&f);
+}
+
+static void test_mbx_lock(void **state) {
+  (void)state;
+  struct fixture f;
+  struct stat st;
+  char name[64];
+  start(&f, "x\n");
+  option(&f, "file", path_in(&f, "box"));
+  option(&f, "mbx_format", "true");
+  option(&f, "use_mbx_lock", "true");
+  option(&f, "use_lockfile", "false");
+  option(&f, "lock_retries", "0");
+  deliver(&f, OUTCOME_OK, NULL);
+  assert_int_equal(stat(path_in(&f, "box"), &st), 0);
+  snprintf(name, sizeof name, "/tmp/.%lx.%lx", (unsigned long)st.st_dev, (unsigned long)st.st_ino);
+  assert_int_equal(access(name, F_OK), -1); /* gone with the lock */
+  assert_int_equal(symlink(path_in(&f, "elsewhere"), name), 0);
+  deliver(&f, OUTCOME_DEFER, "failed to lock mailbox");
+  assert_int_equal(access(path_in(&f, "elsewhere"), F_OK), -1);
+  assert_int_equal(unlink(name), 0);
+  stop(&f);
+}
+
+static void test_comsat(void **state) {
+  (void)state;
+  struct fixture f;
+  struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof sin;
+  char got[64] = "";
+  start(&f, "x\n");
+  int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof sin), 0);
+  assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+  append_send_comsat(f.a, ntohs(sin.sin_port), "jill", 295);
+  assert_int_equal(recv(fd, got, sizeof got, 0), 10);
+  assert_memory_equal(got, "jill@295\n", 10);
+  close(fd);
+  stop(&f);
+}
+
 static void test_write_failure_restores(void **state) {
   (void)state;
   struct fixture f;
@@ -340,6 +419,7 @@ int main(void) {
     cmocka_unit_test(test_new_and_append),  cmocka_unit_test(test_removed_under_lock), cmocka_unit_test(test_checks),          cmocka_unit_test(test_locks),
     cmocka_unit_test(test_create_file),     cmocka_unit_test(test_taint),           cmocka_unit_test(test_maildir),
     cmocka_unit_test(test_plain_directory), cmocka_unit_test(test_write_failure_restores),
+    cmocka_unit_test(test_mbx),             cmocka_unit_test(test_mbx_lock),        cmocka_unit_test(test_comsat),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
