@@ -83,15 +83,13 @@ static int add_transport_headers(struct delivery *d, const char *list, struct st
   return r;
 }
 
-static const char *outermost_address(const struct address *addr) {
-  while (addr->parent) addr = addr->parent;
-  return addr->onetime_parent ? addr->onetime_parent : addr->address;
-}
-
+/* A recipient is named once, two recipients with one address twice. */
 static void add_envelope_address(const struct address *a, struct tree *seen, struct arena *arena, struct strbuf *out) {
-  const char *text = outermost_address(a);
+  const struct address *top = a;
+  while (top->parent) top = top->parent;
+  const char *text = top->onetime_parent ? top->onetime_parent : top->address;
   bool is_new;
-  tree_insert(seen, arena, text, &is_new);
+  tree_insert(seen, arena, top->onetime_parent ? text : arena_printf(arena, "%p", (const void *)top), &is_new);
   if (is_new) strbuf_addl(out, seen->count > 1 ? ",\n " : "", text, NULL);
 }
 

@@ -94,7 +94,7 @@ static bool make_maildir(struct append_job *j) {
 static const char *maildir_name(struct append_job *j) {
   struct timeval tv = time_now(), then = tv;
   while (then.tv_sec == tv.tv_sec && then.tv_usec == tv.tv_usec) then = time_now();
-  return arena_printf(j->d->arena, "%lld.H%ldP%ld.%s", (long long)tv.tv_sec, (long)tv.tv_usec, (long)getpid(), j->d->cfg->primary_hostname);
+  return arena_printf(j->d->arena, "%lld.M%ldP%ld.%s", (long long)tv.tv_sec, (long)tv.tv_usec, (long)getpid(), j->d->cfg->primary_hostname);
 }
 
 /* maildir_tag for a file of that size; "" none, NULL: deferred. */

@@ -123,7 +123,7 @@ void append_to_mailstore(struct append_job *j) {
   const char *files[] = {temp, msg, env, NULL};
   const char *full = append_over_quota(j);
   if (full) {
-    append_defer_quota(j, full, j->path, 0);
+    append_defer_quota(j, full, msg, 0);
     return;
   }
   j->fd = sys_open(msg, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, (mode_t)j->mode);

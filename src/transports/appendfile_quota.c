@@ -167,8 +167,13 @@ static const char *sizefile_head(const struct append_job *j) {
   return arena_printf(j->d->arena, "%" PRId64 "S,%" PRId64 "C", j->limits->bytes, j->limits->files);
 }
 
+/* Would this message go over a limit, if the sums are right? */
 static bool over(const struct append_job *j, struct append_usage u) {
   const struct append_limits *l = j->limits;
+  if (j->ob->quota_is_inclusive) {
+    u.bytes += j->d->msg->message_size;
+    u.files++;
+  }
   return (l->bytes > 0 && u.bytes > l->bytes) || (l->files > 0 && u.files > l->files);
 }
 

@@ -292,7 +292,7 @@ static void test_maildir(void **state) {
   deliver(&f, OUTCOME_OK, NULL);
   assert_int_equal(count_files(&f, "md/new", name, sizeof name), 2);
   assert_string_equal(get_file(&f, name), "A: b\n\nFrom x\n");
-  assert_non_null(strstr(name, ".H"));
+  assert_non_null(strstr(name, ".M"));
   assert_true(str_ends(str_c(name), STR(".me.test")));
   assert_int_equal(count_files(&f, "md/tmp", name, sizeof name), 0);
   assert_int_equal(count_files(&f, "md/cur", name, sizeof name), 0);
