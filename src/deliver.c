@@ -264,7 +264,7 @@ static enum frozen_action check_frozen(struct message *m, const struct deliver_o
   else if (mo->auto_thaw > 0 && now > m->frozen_at + mo->auto_thaw && !m->manual_thaw) why = "Unfrozen by auto-thaw";
   if (o->give_up) return FROZEN_GO_ON;
   if (!why) {
-    log_write(LS_SKIP_DELIVERY, LOG_MAIN, "Message is frozen");
+    if (!mo->move_frozen_messages) log_write(LS_SKIP_DELIVERY, LOG_MAIN, "Message is frozen");
     return FROZEN_SKIP;
   }
   log_write(LS_ALWAYS, LOG_MAIN, "%s", why);
@@ -501,6 +501,7 @@ static void finish_message(struct deliver_run *run) {
   if (!run->local && !run->remote) m->deliver_firsttime = false;
   int rc = spool_rewrite(m, true);
   if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to rewrite the header file: %s", strerror(-rc));
+  else if (m->frozen) queue_move_frozen(m);
 }
 
 static void log_timeouts(struct deliver_run *run, const struct address *old_failed) {
@@ -585,7 +586,10 @@ bool deliver_run_init(struct deliver_run *run, const struct config *cfg, struct 
 
 static enum deliver_result run_message(const struct config *cfg, struct message *m, const struct deliver_opts *o) {
   struct deliver_run run;
-  if (!deliver_run_init(&run, cfg, m, o)) return DELIVER_NOT_ATTEMPTED;
+  if (!deliver_run_init(&run, cfg, m, o)) {
+    queue_move_frozen(m);
+    return DELIVER_NOT_ATTEMPTED;
+  }
   if (o->remote_only && !deliver_is_all_remote(&run)) {
     if (run.msglog_fd >= 0) (void)!sys_close(run.msglog_fd);
     return DELIVER_NOT_ATTEMPTED;

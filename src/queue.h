@@ -41,6 +41,8 @@ enum queue_action { QUEUE_REMOVE, QUEUE_FREEZE, QUEUE_THAW, QUEUE_GIVE_UP, QUEUE
                     QUEUE_ADD_RECIPIENT, QUEUE_EDIT_SENDER, QUEUE_SHOW_HEADER, QUEUE_SHOW_BODY, QUEUE_SHOW_LOG, QUEUE_SHOW_COPY, QUEUE_MOVE };
 /* -MG: move a message to another queue ("": the default one).  Prints "Message ID " and what went wrong, without a line end.  True on success. */
 bool queue_move(const struct config *cfg, const char *id, const char *to_queue);
+/* move_frozen_messages, when it is set: a frozen message, locked here, goes where nobody looks for messages (queue_frozen.c). */
+void queue_move_frozen(struct message *m);
 /* One -M action on one message; prints as Exim does; true on success. */
 bool queue_action(const struct config *cfg, const char *id, enum queue_action action, const char *const *args, size_t nargs,
                   const char *caller_login);

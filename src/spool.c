@@ -79,10 +79,15 @@ static struct path queue_directory(const struct config *cfg) {
   return p;
 }
 
+static const char *area_name(const struct config *cfg, const char *area) {
+  if (!cfg->is_frozen_area) return area;
+  return strcmp(area, "input") == 0 ? "Finput" : "Fmsglog";
+}
+
 /* which: 'H' 'D' 'J', 'h' for hdr.ID, 'L' for msglog; subdir 0 for none. */
 static struct path make_path(const struct config *cfg, const char *id, char which, char subdir) {
   struct path p;
-  const char *area = which == 'L' ? "msglog" : "input";
+  const char *area = which == 'L' ? area_name(cfg, "msglog") : area_name(cfg, "input");
   struct path q = queue_directory(cfg);
   const char *top = q.s;
   char sub[3] = {subdir, subdir ? '/' : '\0', '\0'};
@@ -118,7 +123,7 @@ bool spool_exists(const struct config *cfg, const char *id) {
 static int make_area(const struct config *cfg, const char *area, char subdir) {
   char rel[128];
   const char *name = cfg->queue_name ? cfg->queue_name : "";
-  int n = snprintf(rel, sizeof rel, "%s%s%s", name, *name ? "/" : "", area);
+  int n = snprintf(rel, sizeof rel, "%s%s%s", name, *name ? "/" : "", area_name(cfg, area));
   if (subdir) snprintf(rel + n, sizeof rel - (size_t)n, "/%c", subdir);
   return sys_mkdir_path(cfg->spool_directory, rel, 0750, cfg->exim_uid, cfg->exim_gid);
 }
@@ -127,7 +132,7 @@ static int sync_input_dir(const struct config *cfg, char subdir) {
   if (cfg->o.disable_fsync) return 0;
   char path[SPOOL_DIR_MAX];
   char sub[3] = {subdir ? '/' : '\0', subdir, '\0'};
-  snprintf(path, sizeof path, "%s/input%s", queue_directory(cfg).s, sub);
+  snprintf(path, sizeof path, "%s/%s%s", queue_directory(cfg).s, area_name(cfg, "input"), sub);
   int fd = sys_open(path, O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0) return fd;
   int r = sys_fsync_dir(fd);

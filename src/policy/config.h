@@ -108,6 +108,7 @@ struct config {
   int host_number;                  /* localhost_number, -1 unset */
   bool harness_mode;
   /* Named queues: this is a copy of *default_queue that works on another queue.  queue_name NULL or "": the default one. */
+  bool is_frozen_area;           /* the spool functions work on Finput and Fmsglog: move_frozen_messages */
   const char *queue_name;
   const struct config *default_queue;
 };
