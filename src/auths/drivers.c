@@ -6,6 +6,9 @@
 
 const struct auth_driver *const auth_drivers[] = {
   &cram_md5_auth,
+#if CFG_AUTH_CYRUS_SASL
+  &cyrus_sasl_auth,
+#endif
   &dovecot_auth,
   &external_auth,
 #if CFG_AUTH_GSASL
