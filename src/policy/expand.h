@@ -19,7 +19,7 @@ struct message;
 struct address;
 struct host;
 
-enum { EXPAND_MAX_CAPTURES = 20, EXPAND_MAX_DEPTH = 200, ACL_MAX_ARGS = 9 };
+enum { EXPAND_MAX_CAPTURES = 20, EXPAND_MAX_DEPTH = 200, EXPAND_MAX_BYTES = 128 << 20, ACL_MAX_ARGS = 9 };
 
 /* What a lookup in a list left behind, and other short-lived values; strings must live in an arena >= the user's. */
 struct expand_scope {

@@ -262,6 +262,7 @@ static bool walk_text(struct parse *ps, struct strbuf *out, bool in_braces) {
     size_t n = plain_length(ps->s, in_braces);
     if (n && !ps->skip) strbuf_add(out, ps->s, n);
     ps->s += n;
+    if (out->n > EXPAND_MAX_BYTES) return exp_fail(ps->x, "expanded text too long (more than %d bytes)", EXPAND_MAX_BYTES);
     if (*ps->s == '}') return true;
     if (*ps->s == '\0') return in_braces ? fail_unclosed(ps) : true;
     bool ok = *ps->s++ == '\\' ? walk_escape(ps, out) : walk_dollar(ps, out);

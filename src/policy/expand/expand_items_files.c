@@ -203,6 +203,8 @@ static bool run_command(struct expand_ctx *x, const struct vec *argv, int *ret_s
   c.out_fd = -1;
   int waited = child_wait(&c, rc < 0 ? deadline_in_ms(1) : deadline, &status);
   if (rc == -ETIMEDOUT || waited == -ETIMEDOUT) return exp_fail(x, "command timed out");
+  if (rc == -EFBIG) return exp_fail(x, "output of the command is longer than %d bytes", MAX_INPUT_BYTES);
+  if (rc < 0) return exp_fail(x, "output of the command cannot be read: %s", strerror(-rc));
   if (waited < 0) return exp_fail(x, "wait() failed: %s", strerror(-waited));
   if (WIFSIGNALED(status)) return exp_fail(x, "command killed by signal %d", WTERMSIG(status));
   x->s.value = output.p;
