@@ -233,7 +233,7 @@ int cmd_test_retry(struct config *cfg, const struct cmdline *c)
     }
   }
   struct expand_ctx x = expand_ctx_new(a, cfg);
-  x.sender_override = c->sender;
+  x.sender_override = c->sender && strcmp(c->sender, "<>") == 0 ? "" : c->sender;
   const struct retry_rule *rule = retry_find_rule(&x, domain, other, wanted.basic_errno, wanted.more_errno);
   if (rule) print_rule(rule);
   else printf("No retry information found\n");
