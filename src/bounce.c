@@ -141,11 +141,17 @@ static void to_header(struct report *r) {
   message_add_header(r->m, 'T', arena_printf(r->a, "To: %s\n", r->to), strlen(r->to) + 5);
 }
 
-static void report_references(struct report *r) {
+/* NULL: the message has no id. */
+static const char *references_line(struct report *r) {
   struct arena *a = r->a;
   const char *refs = id_list(a, r->old, "References"), *id = id_list(a, r->old, "Message-ID");
   if (!refs) refs = id_list(a, r->old, "In-Reply-To");
-  if (id) report_header(r, arena_printf(a, "References: %s%s%s\n", refs ? refs : "", refs ? " " : "", id));
+  return id ? arena_printf(a, "References: %s%s%s\n", refs ? refs : "", refs ? " " : "", id) : NULL;
+}
+
+static void report_references(struct report *r) {
+  const char *line = references_line(r);
+  if (line) report_header(r, line);
 }
 
 static void report_type_headers(struct report *r) {
@@ -191,9 +197,11 @@ static void common_headers(struct report *r, const char *subject) {
   last_headers(r);
 }
 
-void report_plain_headers(struct report *r, const char *subject) {
+void report_plain_headers(struct report *r, const char *subject, bool references_in_body) {
   first_headers(r);
-  report_references(r);
+  const char *references = references_line(r);
+  if (references && references_in_body) strbuf_adds(&r->body, references);
+  else if (references) report_header(r, references);
   report_header(r, arena_printf(r->a, "Subject: %s\n", report_one_line(r->a, subject)));
   report_date_headers(r);
 }

@@ -26,8 +26,8 @@ bool report_open(struct report *r, struct message *old, struct expand_ctx *x, co
 /* Commit, log, deliver.  False: it is not on the spool. */
 bool report_close(struct report *r);
 void report_header(struct report *r, const char *text);
-/* Header lines of a report that is plain text. */
-void report_plain_headers(struct report *r, const char *subject);
+/* Header lines of a report that is plain text.  references_in_body: that line is the first of the text, where Exim's letters about mistakes have it. */
+void report_plain_headers(struct report *r, const char *subject, bool references_in_body);
 /* A value without line ends (arena). */
 const char *report_one_line(struct arena *a, const char *s);
 /* The address and what it was generated from; false: the reason of its failure must not be shown. */

@@ -112,7 +112,7 @@ static void for_each_address(struct message *m, struct expand_ctx *x, const char
 static void write_frozen(struct report *r, const void *data) {
   struct strbuf *b = &r->body;
   const char *sender = r->old->sender;
-  report_plain_headers(r, "Message frozen");
+  report_plain_headers(r, "Message frozen", false);
   const struct frozen_facts *f = data;
   if (f->on_arrival_by) strbuf_addf(b, "Message %s was frozen on arrival by %s.\n", r->old->id, f->on_arrival_by);
   else strbuf_addf(b, "Message %s has been frozen%s.\n", r->old->id, f->why ? f->why : "");
@@ -128,8 +128,12 @@ void bounce_tell_frozen(struct message *m, struct expand_ctx *x, const struct fr
   if (list && *list && !m->local_error_message) for_each_address(m, x, list, write_frozen, f);
 }
 
+/* In the name of root, as the owner of the configuration. */
 static void write_syntax(struct report *r, const void *data) {
-  report_plain_headers(r, "error(s) in forwarding or filtering");
+  r->c->login = r->c->from.ident = r->m->login = "root";
+  r->c->uid = r->m->uid = 0;
+  r->c->gid = r->m->gid = 0;
+  report_plain_headers(r, "error(s) in forwarding or filtering", true);
   strbuf_adds(&r->body, data);
 }
 

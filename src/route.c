@@ -396,7 +396,7 @@ enum route_result route_get_errors_address(struct route_ctx *rc, struct router *
   const char *s = expand_string(rc->x, r->o.errors_to ? r->o.errors_to : "");
   if (!s) {
     if (rc->x->forced_fail) return ROUTE_OK;
-    addr->message = arena_printf(rc->x->a, "failed to expand errors_to in %s router: %s", r->name,
+    addr->message = arena_printf(rc->x->a, "%s router failed to expand \"%s\": %s", r->name, r->o.errors_to,
                                  rc->x->error ? rc->x->error : "");
     return ROUTE_DEFER;
   }

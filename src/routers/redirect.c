@@ -12,6 +12,7 @@
 #include "message.h"
 #include "os/debug.h"
 #include "os/log.h"
+#include "buildconfig.h"
 #include "os/priv.h"
 #include "os/sys.h"
 #include "policy/match.h"
@@ -61,15 +62,15 @@ static enum route_result check_file(struct redirect_run *run, const struct stat 
   if (!S_ISREG(st->st_mode)) return redirect_defer(run, ERRNO_NOTREGULAR, arena_printf(a, "%s is not a regular file", path));
   unsigned bad = (unsigned)st->st_mode & (unsigned)ob->modemask & 07777;
   if (bad)
-    return redirect_defer(run, ERRNO_BADMODE, arena_printf(a, "bad mode (0%o) for %s: 0%o bit(s) unexpected",
+    return redirect_defer(run, ERRNO_UNKNOWNERROR, arena_printf(a, "bad mode (0%o) for %s: 0%o bit(s) unexpected",
                                                            (unsigned)st->st_mode, path, bad));
   const struct opt_block *b = run->r->ob_block;
   bool check_owner = opt_was_set(b, "check_owner") ? ob->check_owner : ob->owners || pw;
   if (check_owner && !(pw && pw->uid == st->st_uid) && !id_in_list(a, ob->owners, false, st->st_uid))
-    return redirect_defer(run, ERRNO_BADUGID, arena_printf(a, "bad owner for %s", path));
+    return redirect_defer(run, ERRNO_UNKNOWNERROR, arena_printf(a, "bad owner for %s", path));
   bool check_group = opt_was_set(b, "check_group") ? ob->check_group : ob->owngroups || (pw && (ob->modemask & 020) == 0);
   if (check_group && !(pw && pw->gid == st->st_gid) && !id_in_list(a, ob->owngroups, true, st->st_gid))
-    return redirect_defer(run, ERRNO_BADUGID, arena_printf(a, "bad group for %s", path));
+    return redirect_defer(run, ERRNO_UNKNOWNERROR, arena_printf(a, "bad group for %s", path));
   return ROUTE_OK;
 }
 
@@ -90,15 +91,17 @@ static enum route_result read_file(struct redirect_run *run, const char *path, u
   if (fd == -ENOENT) return file_missing(run, uid, gid, path);
   if (fd == -ENOTDIR && run->ob->ignore_enotdir) return ROUTE_DECLINE;
   if (fd == -EACCES && run->ob->ignore_eacces) return ROUTE_DECLINE;
-  if (fd < 0)
-    return redirect_defer(run, -fd, arena_printf(a, "failed to open %s for redirection by %s router: %s", path, run->r->name,
-                                                 strerror(-fd)));
+  if (fd == -EACCES)
+    return redirect_defer(run, ERRNO_UNKNOWNERROR, arena_printf(a, "failed to open %s: %s (euid=%ld egid=%ld)", path, strerror(-fd), (long)uid, (long)gid));
+  if (fd < 0) return redirect_defer(run, ERRNO_UNKNOWNERROR, arena_printf(a, "failed to open %s: %s", path, strerror(-fd)));
   struct stat st;
   enum route_result res = ROUTE_OK;
   char *p = NULL;
   size_t n = 0;
   if (fstat(fd, &st) < 0) res = redirect_defer(run, errno, arena_printf(a, "failed to fstat %s", path));
   if (res == ROUTE_OK) res = check_file(run, &st, path);
+  if (res == ROUTE_OK && st.st_size > CFG_MAX_FILTER_SIZE)
+    res = redirect_defer(run, ERRNO_UNKNOWNERROR, arena_printf(a, "%s is too big (max %d)", path, CFG_MAX_FILTER_SIZE));
   if (res == ROUTE_OK) {
     int rc = sys_read_file(fd, a, REDIRECT_FILE_MAX_BYTES, &p, &n);
     if (rc < 0) res = redirect_defer(run, -rc, arena_printf(a, "error reading %s: %s", path, strerror(-rc)));
@@ -287,8 +290,10 @@ static enum route_result item_include(struct redirect_run *run, const struct red
   size_t n = 0;
   int rc = fstat(fd, &st) < 0 ? -errno : 0;
   if (rc == 0 && !S_ISREG(st.st_mode)) rc = -EINVAL;
-  if (rc == 0) rc = sys_read_file(fd, a, REDIRECT_FILE_MAX_BYTES, &p, &n);
+  bool is_big = rc == 0 && st.st_size > CFG_MAX_INCLUDE_SIZE;
+  if (rc == 0 && !is_big) rc = sys_read_file(fd, a, REDIRECT_FILE_MAX_BYTES, &p, &n);
   (void)!sys_close(fd);
+  if (is_big) return list_error(run, arena_printf(a, "included file %s is too big (max %d)", path, CFG_MAX_INCLUDE_SIZE));
   if (rc < 0) return list_error(run, arena_printf(a, "failed to read included file %s: %s", path, strerror(-rc)));
   if (run->is_file || run->rc->pw) {
     res = check_file(run, &st, path);

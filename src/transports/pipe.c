@@ -200,6 +200,8 @@ static bool build_command(struct pipe_job *j) {
   return true;
 }
 
+enum { ENV_MAX = 49 }; /* what is always there included */
+
 /* ---- environment ------------------------------------------------------------------------------------------ */
 
 static void put_env(struct arena *a, struct vec *env, const char *name, const char *value) {
@@ -234,7 +236,11 @@ static bool build_environment(struct pipe_job *j, struct vec *env) {
     if (!list)
       return set_result(j, OUTCOME_DEFER, 0, arena_printf(a, "failed to expand string \"%s\" for %s transport: %s",
                                                                          j->ob->environment, d->transport->name, d->x->error));
-    while ((item = list_next(a, &list, &sep))) vec_push(env, arena_strdup(a, item));
+    while ((item = list_next(a, &list, &sep))) {
+      if (env->n >= ENV_MAX)
+        return set_result(j, OUTCOME_DEFER, E2BIG, arena_printf(a, "too many environment settings for %s transport", d->transport->name));
+      vec_push(env, arena_strdup(a, item));
+    }
   }
   vec_push(env, NULL);
   return true;
