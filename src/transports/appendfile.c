@@ -85,7 +85,6 @@ static int write_extra(struct append_job *j, const char *what, const char *text)
   if (!text || !*text) return 0;
   const char *s = expand_string(d->x, text);
   if (s) return to_fd(j, s, strlen(s));
-  if (d->x->forced_fail) return 0;
   d->write_fault = (struct write_fault){.basic_errno = ERRNO_EXPANDFAIL, .is_complete = true,
                                         .text = arena_printf(d->arena, "Expansion of \"%s\" (%s for %s transport) failed", text, what, d->transport->name)};
   DEBUG(D_TRANSPORT) debug_printf("%s: %s\n", d->write_fault.text, d->x->error ? d->x->error : "");

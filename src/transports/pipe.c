@@ -307,7 +307,6 @@ static int feed_extra(struct pipe_job *j, const char *what, const char *text) {
   if (!text || !*text) return 0;
   const char *s = expand_string(d->x, text);
   if (s) return feed(j, s, strlen(s));
-  if (d->x->forced_fail) return 0;
   d->write_fault = (struct write_fault){.is_complete = true, .text = arena_printf(d->arena, "Expansion of \"%s\" (%s for %s transport) failed: %s", text, what,
                                                                                   d->transport->name, d->x->error ? d->x->error : "")};
   return -EPROTO;
