@@ -7,6 +7,7 @@
 #include "smtp_in_tls.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include "os/debug.h"
@@ -14,7 +15,7 @@
 #include "policy/match.h"
 #include "smtp_in_priv.h"
 
-enum { HARNESS_TICKET_SEC = 6 };
+enum { HARNESS_TICKET_SEC = 6, AFTER_ALERT_MS = 500 };
 static const char changed_files[] = "TLS: changed files cannot be used, the old ones stay in use: ";
 
 /* ---- options to parameters ---------------------------------------------------------------------------------- */
@@ -236,6 +237,8 @@ static int run_handshake(struct smtp_session *s, const struct tls_params *p, boo
   if (r.warning) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s%s", changed_files, r.warning);
   if (rc < 0) {
     if (r.failure) (void)raise(s, "tls:fail:connect", r.failure);
+    /* As Exim: the client may read the alert, and begin anew in clear, before the line in the log and all else. */
+    if (r.failure && rc != -ECONNRESET && rc != -ETIMEDOUT) (void)poll(NULL, 0, AFTER_ALERT_MS);
     c->from.tls.sni = c->from.tls.peer_cert = NULL;
     return rc;
   }
