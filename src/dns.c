@@ -118,7 +118,12 @@ static void raise_failed(struct expand_ctx *x, enum dns_status st, const char *n
   bool is_plain = true;
   for (const char *p = name; *p; p++) is_plain = is_plain && (ch_isalnum(*p) || strchr("-._", *p));
   if (is_plain) name = arena_strdup_t(x->a, name, UNTAINTED); /* an action may put it into the text of an ACL */
+  struct expand_ctx before = *x; /* the question may stand in the middle of an expansion */
   (void)event_raise(x, x->cfg->o.event_action, "main", "dns:fail", arena_printf(x->a, "%s:%s:%s", names[st], name, dns_type_name(type)), 0);
+  x->s = before.s;
+  x->error = before.error;
+  x->forced_fail = before.forced_fail;
+  x->lookup_deferred = before.lookup_deferred;
 }
 
 /* Ask once.  *ret is filled (zero when there was no answer at all). */

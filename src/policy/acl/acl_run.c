@@ -328,8 +328,6 @@ enum outcome acl_run_text(struct acl_run *r, const char *text) {
 
 static void set_recipient(struct expand_ctx *x, const char *recipient) {
   struct str local, domain;
-  x->local_part_override = x->domain_override = NULL;
-  if (!recipient) return;
   if (!addr_split(recipient, &local, &domain)) {
     local = str_c(recipient);
     domain = str_n(recipient + local.n, 0);
@@ -398,12 +396,15 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
   struct acl_result res = {.outcome = OUTCOME_ERROR};
   const char *outer_where = x->acl_where;
   void *outer_env = x->acl_env;
+  const char *outer_local_part = x->local_part_override, *outer_domain = x->domain_override;
   if (x->conn) x->conn->log_reject_target_set = false;
   x->acl_where = acl_where_name(where);
   x->acl_env = env;
   if (recipient && x->conn) x->conn->caseful_local_part = false; /* a control is for one recipient (manual 44.22) */
-  set_recipient(x, recipient);
-  if (recipient) match_cache_new_subject();
+  if (recipient) { /* an ACL inside an expansion is about the same one */
+    set_recipient(x, recipient);
+    match_cache_new_subject();
+  }
   bool hack_known = !recipient || percent_hack(&r);
   const char *text = expand_string(x, acl_text);
   /* What a client said does not become a statement: its conditions and modifiers are expanded when their turn comes. */
@@ -422,7 +423,8 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
     res.user_message = where == ACL_WHERE_UNKNOWN ? r.user_text : acl_split_message(x->a, r.user_text); /* ${acl: no reply */
     res.log_message = r.log_text;
   }
-  x->local_part_override = x->domain_override = NULL;
+  x->local_part_override = outer_local_part;
+  x->domain_override = outer_domain;
   x->acl_where = outer_where;
   x->acl_env = outer_env;
   return res;
