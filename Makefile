@@ -213,6 +213,8 @@ check-long: fuzz-run unit-tests
 	@$(MAKE) BUILD=build/san SANITIZE=address,undefined unit
 	@EARLY_SCENARIOS=10000 $(BUILD)/test/t_early_random
 	@NEXT_SCENARIOS=10000 $(BUILD)/test/t_pipe_next_random
+	@$(MAKE) -C test/src BUILD=$(abspath $(BUILD))
+	@test/daemon/run --long
 	@if [ -x test/crash/run ]; then test/crash/run --long; else echo "test/crash/run does not exist"; exit 1; fi
 
 # ---------------------------------------------------------------------------------------------------------

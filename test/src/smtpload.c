@@ -7,6 +7,7 @@
  *   -P    pipelining: MAIL, RCPT, DATA in one write
  *   -E    early pipelining: EHLO and the first envelope before the greeting
  *   -S    STARTTLS and a second EHLO; the certificate is not looked at
+ *   -I    each connection is held behind its EHLO until all of them are (a line "held N" says so) and standard input has ended
  *   -0    no messages: sessions are counted, which end behind the last EHLO
  * Prints one line: ok N bad N seconds S rate R p50_ms T p99_ms T load_cpu_s S error "text".  The time of a message runs from
  * MAIL to the final 250, for the first of a connection from connect().  Exit 0 only when all messages were taken. */
@@ -33,7 +34,7 @@ enum { REPLY_WAIT_SEC = 30, LINE_OCTETS = 78 };
 static struct {
   int connections, per_connection;
   long total;
-  bool pipelining, early, starttls, sessions_only;
+  bool pipelining, early, starttls, sessions_only, idle;
   size_t body_bytes;
   const char *sender, *recipient;
   struct sockaddr_in peer;
@@ -43,7 +44,10 @@ static struct {
          .recipient = "user@bench.test", .peer = {.sin_family = AF_INET}};
 
 static gnutls_certificate_credentials_t credentials;
-static atomic_long left, accepted, failed;
+static atomic_long left, accepted, failed, held;
+static pthread_mutex_t idle_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t idle_over = PTHREAD_COND_INITIALIZER;
+static bool is_idle_over;
 static atomic_flag error_taken = ATOMIC_FLAG_INIT;
 static char first_error[200];
 static float *latency_ms;
@@ -152,6 +156,25 @@ static bool send_message(struct session *s, bool envelope_is_sent) {
   return expect(s, '3', "DATA") && send_all(s, job.message, job.message_bytes) && expect(s, '2', "end of data");
 }
 
+static void hold(void) {
+  if (atomic_fetch_add(&held, 1) + 1 == job.connections) {
+    printf("held %d\n", job.connections);
+    fflush(stdout);
+  }
+  pthread_mutex_lock(&idle_lock);
+  while (!is_idle_over) pthread_cond_wait(&idle_over, &idle_lock);
+  pthread_mutex_unlock(&idle_lock);
+}
+
+static void wait_for_end_of_input(void) {
+  char c;
+  while (read(STDIN_FILENO, &c, 1) > 0) continue;
+  pthread_mutex_lock(&idle_lock);
+  is_idle_over = true;
+  pthread_cond_broadcast(&idle_over);
+  pthread_mutex_unlock(&idle_lock);
+}
+
 static bool run_session(struct session *s) {
   double began = now_sec();
   bool ok = open_session(s);
@@ -163,6 +186,7 @@ static bool run_session(struct session *s) {
       ok = greet(s);
     else
       began = now_sec();
+    if (ok && i == 0 && job.idle) hold();
     if (ok && !job.sessions_only) ok = send_message(s, i == 0 && job.early);
     if (!ok) break;
     holds_one = false;
@@ -212,7 +236,7 @@ static int by_value(const void *a, const void *b) {
 
 static bool parse_options(int argc, char **argv) {
   int o;
-  while ((o = getopt(argc, argv, "c:n:m:s:f:t:PES0")) != -1) switch (o) {
+  while ((o = getopt(argc, argv, "c:n:m:s:f:t:PES0I")) != -1) switch (o) {
       case 'c': job.connections = (int)strtol(optarg, NULL, 10); break;
       case 'n': job.total = strtol(optarg, NULL, 10); break;
       case 'm': job.per_connection = (int)strtol(optarg, NULL, 10); break;
@@ -223,6 +247,7 @@ static bool parse_options(int argc, char **argv) {
       case 'P': job.pipelining = true; break;
       case 'S': job.starttls = true; break;
       case '0': job.sessions_only = true; break;
+      case 'I': job.idle = true; break;
       default: return false;
     }
   if (argc - optind != 2 || job.connections < 1 || job.total < 1) return false;
@@ -243,7 +268,7 @@ static void report(double seconds) {
 
 int main(int argc, char **argv) {
   if (!parse_options(argc, argv)) {
-    fprintf(stderr, "usage: smtpload [-c N] [-n N] [-m N] [-s N] [-f A] [-t A] [-P] [-E] [-S] [-0] ADDRESS PORT\n");
+    fprintf(stderr, "usage: smtpload [-c N] [-n N] [-m N] [-s N] [-f A] [-t A] [-P] [-E] [-S] [-0] [-I] ADDRESS PORT\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
@@ -256,6 +281,7 @@ int main(int argc, char **argv) {
   double began = now_sec();
   int started = 0;
   while (started < job.connections && pthread_create(&threads[started], NULL, worker, NULL) == 0) started++;
+  if (job.idle) wait_for_end_of_input();
   for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
   report(now_sec() - began);
   return atomic_load(&accepted) < job.total;

@@ -34,6 +34,7 @@ sub log { my ($self, $which) = @_; return slurp("$self->{dir}/spool/log/${which}
 
 sub write_configuration {
     my ($self, %o) = @_;
+    $o{tls} //= 'tls_advertise_hosts =';
     $o{$_} //= '' for qw(main acl routers transports smtp rest);
     spew("$self->{dir}/conf", <<"CONF");
 primary_hostname = mx.test
@@ -45,7 +46,7 @@ log_file_path = $self->{dir}/spool/log/%slog
 local_interfaces = 127.0.0.1
 daemon_smtp_ports = $self->{port}
 keep_environment =
-tls_advertise_hosts =
+$o{tls}
 host_lookup =
 check_spool_space = 0
 check_spool_inodes = 0
