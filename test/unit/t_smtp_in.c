@@ -214,6 +214,8 @@ static void after_rejection(void **state) {
     {"MAIL FROM:<a@b>|RCPT TO:<a@test.ex>|BDAT 17|Subject: spam||RSET|", "250 250 250 250"},
     {"VRFY a@test.ex|", "252"},
     {"EXPN a@test.ex|", "550"},
+    {"AUTH PLAIN AGEAYg==|", "503"},
+    {"STARTTLS|", "503"},
     {"MAIL FROM:<a@b>|RCPT TO:<a@test.ex>|RSET|", "250 250 250"},
     {"MAIL FROM:<a@b>|RCPT TO:<a@test.ex>|EHLO again|", "250 250 250"},
   };

@@ -375,6 +375,41 @@ static void end_of_tls_in_the_middle(void **state) {
     }
 }
 
+/* How TLS breaks: its own goodbye, none, a record that is none (its bytes are the clear text), one that was changed on the way. */
+enum tls_break { BREAK_GOODBYE, BREAK_NONE, BREAK_NO_RECORD, BREAK_BAD_RECORD, BREAK_COUNT };
+
+/* Content up to n bytes, the break, the rest in clear with a transaction behind it: nothing of that is taken. */
+static void check_break(const char *content, size_t n, enum tls_break how) {
+  static const char bad_record[] = "\x17\x03\x03\x00\x20" "0123456789abcdef0123456789abcdef";
+  struct peer p = begin("smtp_receive_timeout = 5s", false);
+  starttls(&p, &plain_client);
+  want(say(&p, "EHLO x.example\r\n"), "250");
+  want(say(&p, "MAIL FROM:<a@b.example>\r\n"), "250");
+  want(say(&p, "RCPT TO:<c@b.example>\r\n"), "250");
+  stream_put(p.io, content, n);
+  assert_int_equal(stream_flush(p.io, deadline_in_ms(1000)), STREAM_OK);
+  if (how == BREAK_GOODBYE) tls_end(p.io, false, deadline_in_ms(1000));
+  if (how == BREAK_BAD_RECORD) IGNORE_RESULT(send(p.raw, bad_record, sizeof(bad_record) - 1, MSG_NOSIGNAL));
+  const char *rest = arena_printf(p.a, "%sMAIL FROM:<evil@b.example>\r\nRCPT TO:<c@b.example>\r\nDATA\r\n\r\n.\r\n", content + n);
+  if (how != BREAK_NONE) IGNORE_RESULT(send(p.raw, rest, strlen(rest), MSG_NOSIGNAL)); /* the server may have closed by now */
+  shutdown(p.raw, SHUT_WR);
+  for (const char *got = "x"; *got;) {
+    got = reply(&p);
+    if (strstr(got, "OK id=")) fail_msg("\"%.*s\" and break %d: %s", (int)n, content, how, got);
+  }
+  const char *log = end(&p);
+  if (strstr(log, "<=") || strstr(log, "evil")) fail_msg("\"%.*s\" and break %d: %s", (int)n, content, how, log);
+}
+
+/* PRO-4: at every byte of DATA and BDAT. */
+static void tls_breaks_anywhere(void **state) {
+  (void)state;
+  static const char *const contents[] = {"DATA\r\nSubject: x\r\n\r\nhi\r\n.\r\n", "BDAT 14\r\nSubject: x\r\n\r\nBDAT 4 LAST\r\nhi\r\n"};
+  for (size_t i = 0; i < ARRAY_SIZE(contents); i++)
+    for (size_t n = 1; n < strlen(contents[i]); n++)
+      for (int how = 0; how < BREAK_COUNT; how++) check_break(contents[i], n, (enum tls_break)how);
+}
+
 static void on_connect(void **state) {
   (void)state;
   struct peer p = begin("log_selector = +tls_on_connect", true);
@@ -525,7 +560,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_whole_session), cmocka_unit_test(names_choose_certificates), cmocka_unit_test(names_choose_no_files),
     cmocka_unit_test(client_certificates), cmocka_unit_test(certificates_authenticate), cmocka_unit_test(injected_commands), cmocka_unit_test(failed_handshake),
-    cmocka_unit_test(silent_client), cmocka_unit_test(end_of_tls_in_the_middle), cmocka_unit_test(on_connect),
+    cmocka_unit_test(silent_client), cmocka_unit_test(end_of_tls_in_the_middle), cmocka_unit_test(tls_breaks_anywhere), cmocka_unit_test(on_connect),
     cmocka_unit_test(on_connect_in_clear),
 #ifdef EXPERIMENTAL_PIPE_CONNECT
     cmocka_unit_test(early_talk_inside_tls), cmocka_unit_test(early_starttls),
