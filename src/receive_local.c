@@ -180,7 +180,8 @@ static bool mail_sender(struct submission *s, const char *subject, const char *w
   int status = 1;
   if (sys_write_all(fd, b.p, b.n) == 0 && lseek(fd, 0, SEEK_SET) == 0) {
     const char *to[] = {s->m->sender};
-    struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true, .bounce_of = *s->m->id ? s->m->id : NULL,
+    const char *id = log_message_id(); /* a message whose headers never ended is nobody's */
+    struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true, .bounce_of = id ? s->m->id : NULL,
                             .error_handling = ERRORS_SENDER, .fd = fd, .queue_only = s->o->queue_only,
                             .delivery_none = s->o->delivery_none};
     struct conn caller = *s->c;

@@ -74,9 +74,19 @@ static bool check_proxied_host(struct smtp_session *s) {
   return check_host(s);
 }
 
+/* The client begins with a handshake: text means nothing to it yet. */
+static bool awaits_tls(const struct smtp_session *s) { return s->c->from.tls.on_connect && !s->c->from.tls.active; }
+
 static bool connect_acl(struct smtp_session *s, const char **ret_banner, int *ret_code) {
   if (!s->opt->acl_smtp_connect) return true;
   struct acl_result r = smtp_run_acl(s, ACL_WHERE_CONNECT, NULL, s->opt->acl_smtp_connect, OUTCOME_OK);
+  bool is_refused = r.outcome == OUTCOME_FAIL || r.outcome == OUTCOME_FAIL_DROP;
+  if (is_refused && awaits_tls(s)) { /* there is nobody to be told */
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s dropped by 'connect' ACL%s%s", smtp_ident(s), r.log_message ? ": " : "",
+              r.log_message ? r.log_message : "");
+    s->done = s->drop = true;
+    return false;
+  }
   if (r.outcome != OUTCOME_OK) {
     smtp_acl_failed(s, ACL_WHERE_CONNECT, &r, "connection in \"connect\" ACL");
     return false;
@@ -115,17 +125,15 @@ static bool find_size_limit(struct smtp_session *s) {
   return false;
 }
 
-static void send_banner(struct smtp_session *s, const char *banner, int code) {
-  if (!banner) {
-    banner = expand_string(&s->x, s->opt->smtp_banner);
-    if (!banner) {
-      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Expansion of \"%s\" (smtp_banner) failed: %s", s->opt->smtp_banner, s->x.error);
-      stay_shut(s, "421 Unexpected failure, please try later");
-      return;
-    }
-  }
-  /* A banner must be at least the code; an empty one still gives a well-formed line. */
-  smtp_reply_text(s, code, banner);
+/* False: there is none, and who can be told was. */
+static bool find_banner(struct smtp_session *s, const char **banner) {
+  if (*banner) return true;
+  *banner = expand_string(&s->x, s->opt->smtp_banner);
+  if (*banner) return true;
+  unsigned dest = awaits_tls(s) ? LOG_MAIN : LOG_MAIN | LOG_PANIC;
+  log_write(LS_ALWAYS, dest, "Expansion of \"%s\" (smtp_banner) failed: %s", s->opt->smtp_banner, s->x.error);
+  if (!awaits_tls(s)) stay_shut(s, "421 Unexpected failure, please try later");
+  return false;
 }
 
 bool smtp_in_greet(struct smtp_session *s) {
@@ -141,7 +149,7 @@ bool smtp_in_greet(struct smtp_session *s) {
   smtp_ask_ident(s);
   if (c->from.host_address && (!c->from.fullhost || c->from.ident)) origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   s->is_unlogged = c->from.host_address && smtp_host_in(s, "hosts_connection_nolog", s->opt->hosts_connection_nolog);
-  if (!find_size_limit(s)) return true;
+  if (!find_size_limit(s)) return !awaits_tls(s);
   if (!s->is_unlogged && (s->via_inetd || !s->is_socket)) /* the daemon has logged its connections already */
     log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s", smtp_connection_text(s));
   if (c->is_batched) {
@@ -154,9 +162,11 @@ bool smtp_in_greet(struct smtp_session *s) {
   s->m->allow_unqualified_sender = s->unqualified_sender_ok;
   s->m->allow_unqualified_recipient = s->unqualified_recipient_ok;
   if (!connect_acl(s, &banner, &code)) return false;
+  if (awaits_tls(s) && !find_banner(s, &banner)) return false;
   if (!smtp_start_tls_on_connect(s)) return false;
   if (!check_early_input(s)) return false; /* inside TLS when that was there from the start */
-  send_banner(s, banner, code);
+  if (!find_banner(s, &banner)) return true;
+  smtp_reply_text(s, code, banner); /* an empty one still gives a well-formed line */
   if (s->is_socket && c->early_acceptable && stream_input_ready(c->io, 0) == STREAM_DATA)
     c->early_used = s->early_pending = true;
   return true;
