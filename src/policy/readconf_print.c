@@ -161,13 +161,13 @@ static int print_config(struct printer *p)
       main_part = false;
       lined = strncmp(word, "retry", 5) == 0 || strncmp(word, "rewrite", 7) == 0;
       indent = lined ? 2 : 4;
-      putchar('\n');
+      if (!p->no_labels) putchar('\n');
       print_squeezed(s);
       continue;
     }
     bool label = !main_part && !lined && is_label(s);
-    if (label) putchar('\n');
-    if (!main_part) printf("%*s", label ? 2 : indent, "");
+    if (label && !p->no_labels) putchar('\n');
+    if (!main_part && !p->no_labels) printf("%*s", label ? 2 : indent, "");
     print_squeezed(s);
   }
   return 0;
