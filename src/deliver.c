@@ -608,7 +608,7 @@ static enum deliver_result run_message(const struct config *cfg, struct message 
       deliver_mark_done(&run, addr);
     }
   if (!run.is_finished) deliver_run_finish(&run);
-  return run.mua_failed ? DELIVER_MUA_FAILED : DELIVER_DONE;
+  return run.mua_failed ? DELIVER_MUA_FAILED : o->first_pass && run.many_wait ? DELIVER_MANY_WAIT : DELIVER_DONE;
 }
 
 /* Some clients send UTF-8 without asking. */

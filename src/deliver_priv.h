@@ -24,6 +24,7 @@ struct deliver_run {
   int msglog_fd;
   bool dont_deliver, journal_failed, freeze, cancelled;
   bool is_finished;           /* deliver_run_finish() was called while a connection goes on with other messages */
+  bool many_wait;             /* a host of a held address has many messages waiting */
   bool mua_failed;            /* mua_wrapper: not everybody got the message */
   bool is_held;               /* the system filter could not be obeyed */
   const char *freeze_why;     /* "(delivery error message)" or NULL */

@@ -450,7 +450,7 @@ static void hold_for_queue_run(struct deliver_run *run) {
     }
     *link = addr->next;
     struct host *hosts = hosts_of(run, addr);
-    if (hosts) wait_add(run->cfg, addr->transport->name, hosts, run->m->id);
+    if (hosts && wait_add(run->cfg, addr->transport->name, hosts, run->m->id)) run->many_wait = true;
     addr->basic_errno = run->o->first_pass ? ERRNO_LOCAL_ONLY : run->o->hold_smtp ? 0 : ERRNO_UNKNOWNERROR;
     addr->message = run->o->hold_smtp ? "SMTP delivery explicitly queued"
                   : o == OUTCOME_OK   ? "first-pass only routing due to -odqs, queue_smtp_domains or control=queue"

@@ -62,20 +62,55 @@ static bool is_selected(const struct config *cfg, const char *id, const struct q
   return ok;
 }
 
-/* Deliver in a child, so that whatever goes wrong there stops one message only. */
-static void deliver_in_child(const struct config *cfg, const char *id, const struct deliver_opts *d) {
+enum { EXIT_MANY_WAIT = 3 };
+
+static pid_t start_child(const struct config *cfg, const char *id, const struct deliver_opts *d) {
   transports_preload(cfg);
   pid_t pid = sys_fork("qrun-delivery");
   if (pid == 0 && cfg->harness_mode) (void)poll(NULL, 0, 300); /* ages of messages there count on it */
-  if (pid == 0) _exit(deliver_message(cfg, id, d) == DELIVER_DONE ? 0 : 1);
-  if (pid < 0) {
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "fork of delivery process failed in queue run: %s", strerror((int)-pid));
-    return;
+  if (pid == 0) {
+    enum deliver_result r = deliver_message(cfg, id, d);
+    _exit(r == DELIVER_DONE ? 0 : r == DELIVER_MANY_WAIT ? EXIT_MANY_WAIT : 1);
   }
-  int status;
-  if (sys_waitpid(pid, &status, 0) == pid && WIFSIGNALED(status))
+  if (pid < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "fork of delivery process failed in queue run: %s", strerror((int)-pid));
+  return pid;
+}
+
+/* Deliver in a child, so that whatever goes wrong there stops one message only.  True: EXIT_MANY_WAIT. */
+static bool deliver_in_child(const struct config *cfg, const char *id, const struct deliver_opts *d) {
+  pid_t pid = start_child(cfg, id, d);
+  int status = 0;
+  if (pid < 0 || sys_waitpid(pid, &status, 0) != pid) return false;
+  if (WIFSIGNALED(status))
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "queue run: process %d crashed with signal %d while delivering %s", (int)pid,
               WTERMSIG(status), id);
+  return WIFEXITED(status) && WEXITSTATUS(status) == EXIT_MANY_WAIT;
+}
+
+/* Deliveries that queue_fast_ramp has started in the first pass. */
+enum { RAMP_MAX = 8 };
+struct ramp {
+  pid_t pids[RAMP_MAX];
+  size_t n;
+};
+
+static void ramp_reap(struct ramp *r, bool wait_for_all) {
+  size_t kept = 0;
+  for (size_t i = 0; i < r->n; i++) {
+    int status;
+    if (sys_waitpid(r->pids[i], &status, wait_for_all ? 0 : WNOHANG) == 0) r->pids[kept++] = r->pids[i];
+  }
+  r->n = kept;
+}
+
+/* Enough messages wait for one host of this one: its delivery takes them along while the pass goes on. */
+static void ramp_start(const struct config *cfg, struct ramp *r, const char *id, const struct deliver_opts *first) {
+  struct deliver_opts d = *first;
+  d.first_pass = false;
+  ramp_reap(r, false);
+  if (r->n == RAMP_MAX) return;
+  pid_t pid = start_child(cfg, id, &d);
+  if (pid > 0) r->pids[r->n++] = pid;
 }
 
 /* The next of "5s/1h/...": 0 when it is empty or there is none. */
@@ -87,6 +122,7 @@ static int64_t next_age(struct str *ages) {
 
 static void one_pass(const struct config *cfg, const struct queue_run_opts *o, bool first_pass) {
   struct arena *a = arena_new("queue_run");
+  struct ramp ramp = {0};
   struct deliver_opts d = deliver_opts_of(o);
   d.first_pass = first_pass;
   d.queue_run_pid = getpid();
@@ -108,9 +144,10 @@ static void one_pass(const struct config *cfg, const struct queue_run_opts *o, b
     struct deliver_opts first = d;
     first.forced = d.forced || !had_first;
     first.assumed_age_sec = next_age(&ages);
-    deliver_in_child(cfg, i->id, &first);
+    if (deliver_in_child(cfg, i->id, &first) && cfg->o.queue_fast_ramp) ramp_start(cfg, &ramp, i->id, &first);
     had_first = true;
   }
+  ramp_reap(&ramp, true);
   arena_free(a);
 }
 

@@ -46,7 +46,8 @@ int64_t retry_next_interval(const struct retry_rule *rule, int64_t failing_sec, 
 MUST_CHECK bool retry_get(struct hints_db *db, struct arena *a, const char *key, struct hints_retry *ret);
 
 /* wait-TRANSPORT database: message ids waiting for a host. */
-void wait_add(const struct config *cfg, const char *transport, struct host *hosts, const char *message_id);
+/* True: one of the hosts has a full record of messages now, which is worth a connection. */
+bool wait_add(const struct config *cfg, const char *transport, struct host *hosts, const char *message_id);
 /* Next message id waiting for that host (not excluded, still on the queue as told by exists()), removed from the list; false when none. */
 bool wait_next(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const char *exclude_id,
                bool (*exists)(void *ctx, const char *id), void *ctx, char ret_id[MSGID_SIZE], bool *ret_more);

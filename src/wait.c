@@ -32,14 +32,15 @@ static bool has_id(const struct hints_wait *w, const char *id) {
   return false;
 }
 
-static void wait_add_host(struct hints_db *db, struct arena *a, const char *host, const char *id) {
+/* True: with this one a record is full. */
+static bool wait_add_host(struct hints_db *db, struct arena *a, const char *host, const char *id) {
   struct hints_wait w = {0}, c;
   if (!wait_read(db, a, host, &w)) w = (struct hints_wait){.ids = ""};
-  if (has_id(&w, id)) return;
+  if (has_id(&w, id)) return false;
   for (int i = 0; i < w.sequence && i < WAIT_MAX_CONTINUATIONS; i++)
-    if (wait_read(db, a, continuation_key(a, host, i), &c) && has_id(&c, id)) return;
+    if (wait_read(db, a, continuation_key(a, host, i), &c) && has_id(&c, id)) return false;
   if (w.count >= WAIT_MAX_IDS) {
-    if (w.sequence >= WAIT_MAX_CONTINUATIONS) return;
+    if (w.sequence >= WAIT_MAX_CONTINUATIONS) return false;
     wait_write(db, a, continuation_key(a, host, w.sequence), &w);
     w = (struct hints_wait){.sequence = w.sequence + 1, .ids = ""};
   }
@@ -50,10 +51,12 @@ static void wait_add_host(struct hints_db *db, struct arena *a, const char *host
   w.count++;
   w.stamp = time_sec();
   wait_write(db, a, host, &w);
+  return w.count == WAIT_MAX_IDS;
 }
 
-void wait_add(const struct config *cfg, const char *transport, struct host *hosts, const char *message_id) {
-  if (strlen(message_id) != MSGID_LEN) return;
+bool wait_add(const struct config *cfg, const char *transport, struct host *hosts, const char *message_id) {
+  if (strlen(message_id) != MSGID_LEN) return false;
+  bool is_full = false;
   struct arena *a = arena_new("wait");
   struct hints_db *db = wait_open(cfg, a, transport);
   const char *last = NULL;
@@ -61,10 +64,11 @@ void wait_add(const struct config *cfg, const char *transport, struct host *host
     /* Several addresses of one host stand next to each other. */
     if (last && strcmpic(last, h->name) == 0) continue;
     last = h->name;
-    wait_add_host(db, a, h->name, message_id);
+    if (wait_add_host(db, a, h->name, message_id)) is_full = true;
   }
   if (db) hints_close(db);
   arena_free(a);
+  return is_full;
 }
 
 /* Load ids from a continuation when the record itself is used up. */
