@@ -8,7 +8,7 @@
 struct smtp_probe;
 
 enum deliver_result { DELIVER_DONE /* attempted */, DELIVER_NOT_ATTEMPTED /* locked, gone, frozen, not due */, DELIVER_MUA_FAILED,
-                      DELIVER_MANY_WAIT /* first pass: a host of the message has a full list now (queue_fast_ramp) */ };
+                      DELIVER_MANY_WAIT /* first pass: very many messages wait for a host of this one (queue_fast_ramp) */ };
 
 struct deliver_opts {
   bool forced;          /* -M, -qf: ignore retry times and queue_domains */

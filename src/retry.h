@@ -46,7 +46,7 @@ int64_t retry_next_interval(const struct retry_rule *rule, int64_t failing_sec, 
 MUST_CHECK bool retry_get(struct hints_db *db, struct arena *a, const char *key, struct hints_retry *ret);
 
 /* wait-TRANSPORT database: message ids waiting for a host. */
-/* True: one of the hosts has a full record of messages now, which is worth a connection. */
+/* True: so many messages wait for one of the hosts now (250, 300, ...) that a connection should be made. */
 bool wait_add(const struct config *cfg, const char *transport, struct host *hosts, const char *message_id);
 /* Next message id waiting for that host (not excluded, still on the queue as told by exists()), removed from the list; false when none. */
 bool wait_next(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const char *exclude_id,

@@ -6,7 +6,7 @@
 #include "base/base62.h"
 #include "retry.h"
 
-enum { WAIT_MAX_IDS = 50, WAIT_MAX_CONTINUATIONS = 1000 };
+enum { WAIT_MAX_IDS = 50, WAIT_MAX_CONTINUATIONS = 1000, WAIT_MANY = 250 };
 
 static struct hints_db *wait_open(const struct config *cfg, struct arena *a, const char *transport) {
   return hints_open(cfg->spool_directory, arena_printf(a, "wait-%s", transport), true);
@@ -32,7 +32,7 @@ static bool has_id(const struct hints_wait *w, const char *id) {
   return false;
 }
 
-/* True: with this one a record is full. */
+/* True: this one fills a record, and many are waiting. */
 static bool wait_add_host(struct hints_db *db, struct arena *a, const char *host, const char *id) {
   struct hints_wait w = {0}, c;
   if (!wait_read(db, a, host, &w)) w = (struct hints_wait){.ids = ""};
@@ -51,7 +51,7 @@ static bool wait_add_host(struct hints_db *db, struct arena *a, const char *host
   w.count++;
   w.stamp = time_sec();
   wait_write(db, a, host, &w);
-  return w.count == WAIT_MAX_IDS;
+  return w.count == WAIT_MAX_IDS && (w.sequence + 1) * WAIT_MAX_IDS >= WAIT_MANY;
 }
 
 bool wait_add(const struct config *cfg, const char *transport, struct host *hosts, const char *message_id) {
