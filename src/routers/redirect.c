@@ -377,7 +377,7 @@ static enum route_result run_item(struct redirect_run *run, const struct redirec
 static enum route_result run_list(struct redirect_run *run, struct str text, int depth) {
   const struct config *cfg = run->rc->x->cfg;
   struct redirect_item *list =
-      redirect_list_parse(redirect_arena(run), text, cfg->o.allow_domain_literals,
+      redirect_list_parse(redirect_arena(run), text, true, /* whether a literal can be routed shows when it is */
                           cfg->o.allow_utf8_domains || (run->rc->x->msg && run->rc->x->msg->smtputf8));
   for (const struct redirect_item *it = list; it; it = it->next) {
     enum route_result res = run_item(run, it, depth);
