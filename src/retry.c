@@ -7,7 +7,6 @@
 #include "retry.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "base/rand.h"
 #include "os/debug.h"
@@ -312,53 +311,4 @@ void retry_update(struct expand_ctx *x, struct address **defer, struct address *
   update_chain(&w, *succeed, *defer);
   update_chain(&w, *defer, NULL);
   if (w.db) hints_close(w.db);
-}
-
-/* --- -brt ------------------------------------------------------------------------------------------- */
-
-static void print_factor(int thousandths) {
-  char buf[32];
-  int n = snprintf(buf, sizeof(buf), "%d.%03d", thousandths / 1000, thousandths % 1000);
-  while (n > 0 && buf[n - 1] == '0' && buf[n - 2] != '.') buf[--n] = '\0';
-  printf(",%s", buf);
-}
-
-static void print_rule(const struct retry_rule *rule) {
-  printf("Retry rule: %s  %s  ", rule->pattern, rule->error ? rule->error : "*");
-  if (rule->senders) printf("senders=\"%s\"  ", rule->senders);
-  char t[48], i[48];
-  for (const struct retry_step *s = rule->steps; s; s = s->next) {
-    printf("%c,%s,%s", s->kind, time_format_interval(s->timeout_sec, t, sizeof(t)),
-           time_format_interval(s->interval_sec, i, sizeof(i)));
-    if (s->kind != 'F') print_factor(s->factor_thousandths);
-    printf("; ");
-  }
-  printf("\n");
-}
-
-int retry_print_rule(struct expand_ctx *x, const char *address, const char *domain2, const char *error) {
-  int basic = 0, more = 0;
-  if (error) {
-    /* The configured rules know the names: any rule with that error text gives the numbers. */
-    const struct retry_rule *r = x->cfg->retry_rules;
-    while (r && !(r->error && strcmpic(r->error, error) == 0)) r = r->next;
-    if (r) {
-      basic = r->basic_errno;
-      more = r->more_errno;
-    } else {
-      basic = ERRNO_UNKNOWNERROR;
-    }
-  }
-  const struct retry_rule *rule = NULL;
-  for (const struct retry_rule *r = x->cfg->retry_rules; r && !rule; r = r->next) {
-    if (error && !retry_error_matches(r, basic, more)) continue;
-    if (!error && r->error) continue;
-    if (rule_matches_key(x, r, address) != OUTCOME_OK && rule_matches_key(x, r, domain2) != OUTCOME_OK) continue;
-    const char *sender = x->sender_override;
-    if (r->senders && (!sender || match_address(x, sender, r->senders, true, NULL) != OUTCOME_OK)) continue;
-    rule = r;
-  }
-  if (rule) print_rule(rule);
-  else printf("No retry information found\n");
-  return 0;
 }

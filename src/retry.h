@@ -34,8 +34,6 @@ const struct retry_rule *retry_find_rule(struct expand_ctx *x, const char *key, 
 bool retry_ultimate_address_timeout(struct expand_ctx *x, const char *key, const char *domain, const struct hints_retry *r, time_t now);
 /* Apply all items of these chains; may turn deferred addresses into failed ones (moved by the caller by looking at result).  Writes one transaction. */
 void retry_update(struct expand_ctx *x, struct address **defer, struct address **failed, struct address **succeed);
-/* -brt ADDRESS [DOMAIN2] [ERROR]: print the rule that applies, "No retry information found" or a complaint; exit status. */
-int retry_print_rule(struct expand_ctx *x, const char *address, const char *domain2, const char *error);
 /* Do the (basic, more) pair of an address and the error of a rule agree?  For 4xx codes more_errno is (code % 100) << 8. */
 bool retry_error_matches(const struct retry_rule *rule, int basic_errno, int more_errno);
 /* Next try after a failure: steps of a rule, seconds since the first failure and the gap before this try.  *ret_expired: all steps are over.  Pure but

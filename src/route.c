@@ -28,12 +28,6 @@ void route_set_context(struct route_ctx *rc, struct router *r, struct address *a
   x->forced_fail = x->lookup_deferred = false;
 }
 
-enum route_result route_defer_expand(struct route_ctx *rc, struct address *addr, const char *what) {
-  struct expand_ctx *x = rc->x;
-  addr->message = arena_printf(x->a, "failed to expand %s: %s", what, x->error ? x->error : "unknown error");
-  return ROUTE_DEFER;
-}
-
 enum route_result route_bool(struct route_ctx *rc, struct router *r, struct address *addr, const char *name,
                              const struct opt_bool_exp *o, bool *ret) {
   if (!o->expand) {

@@ -18,7 +18,5 @@ enum route_result route_bool(struct route_ctx *rc, struct router *r, struct addr
 void route_set_context(struct route_ctx *rc, struct router *r, struct address *addr);
 /* File test of require_files for a user: walks the path's permission bits.  1 there, 0 not there, -errno. */
 int route_file_exists(uid_t uid, gid_t gid, bool has_user, const char *path);
-/* DEFER with the expansion error of x, FAIL-safe text included. */
-enum route_result route_defer_expand(struct route_ctx *rc, struct address *addr, const char *what);
 
 #endif

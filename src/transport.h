@@ -110,8 +110,6 @@ typedef int (*write_fn)(void *ctx, const void *p, size_t n);
 /* Write headers (deleted ones left out, address's extra/removed headers and transport's applied) and body.  *ret_bytes: bytes given to the sink.
  * 0, -errno of the sink or of reading -D, -EPROTO: d->write_fault says why, or an expansion failed (d->x->error). */
 int transport_write_message(struct delivery *d, const struct write_opts *o, write_fn fn, void *ctx, int64_t *ret_bytes);
-/* Size in bytes after header changes, for SIZE= and BDAT (with line endings as in o). -errno on failure. */
-int64_t transport_message_size(struct delivery *d, const struct write_opts *o);
 /* The two halves of transport_write_message(), for a sender that must know the size before the first byte (BDAT): the header lines are made once (expansions may
  * give other text the second time), then counted and sent.  0 or -errno, -EPROTO: an expansion failed (d->x->error). */
 int transport_prepare_headers(struct delivery *d, const struct write_opts *o, struct strbuf *ret_headers);

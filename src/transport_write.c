@@ -359,21 +359,6 @@ int transport_write_message(struct delivery *d, const struct write_opts *o, writ
   return r < 0 ? r : transport_write_prepared(d, o, strbuf_str(&headers), fn, ctx, ret_bytes);
 }
 
-static int count_only(void *ctx, const void *p, size_t n) {
-  (void)ctx;
-  (void)p;
-  (void)n;
-  return 0;
-}
-
-int64_t transport_message_size(struct delivery *d, const struct write_opts *o) {
-  int64_t bytes = 0;
-  struct arena_mark mark = arena_mark(d->arena);
-  int r = transport_write_message(d, o, count_only, NULL, &bytes);
-  if (r == 0) arena_release(d->arena, mark);
-  return r < 0 ? r : bytes;
-}
-
 int transport_write_bsmtp_envelope(struct delivery *d, bool crlf, write_fn fn, void *ctx) {
   const char *end = crlf ? "\r\n" : "\n";
   struct strbuf b = strbuf_new(d->arena);

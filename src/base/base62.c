@@ -62,11 +62,3 @@ size_t msgid_prefix_len(struct str s) {
 bool msgid_is_valid(struct str s) {
   return s.n > 0 && msgid_prefix_len(s) == s.n;
 }
-
-int64_t msgid_time_sec(struct str id) {
-  uint64_t sec = 0;
-  if (msgid_prefix_len(id) == 0 || !base62_decode(str_n(id.p, 6), &sec)) {
-    return 0;
-  }
-  return (int64_t)sec;
-}

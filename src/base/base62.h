@@ -15,7 +15,5 @@ MUST_CHECK bool base62_decode(struct str s, uint64_t *ret);
 size_t msgid_prefix_len(struct str s);
 /* The whole of s is a message id of either form. */
 bool msgid_is_valid(struct str s);
-/* Arrival second stored in an id; 0 when not an id. */
-int64_t msgid_time_sec(struct str id);
 
 #endif

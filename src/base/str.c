@@ -253,30 +253,3 @@ bool str_parse_int(struct str s, int *ret) {
 bool str_parse_hex(struct str s, uint64_t *ret) {
   return parse_digits(s, 16, ret);
 }
-
-/* Take a trailing multiplier letter; 1 when there is none. */
-static uint64_t take_multiplier(struct str *s) {
-  static const char letters[] = "kmgt";
-  int last = s->n > 0 ? ch_lower((unsigned char)s->p[s->n - 1]) : 0;
-  const char *at = last != 0 ? strchr(letters, last) : NULL;
-  if (!at) {
-    return 1;
-  }
-  s->n--;
-  return (uint64_t)1 << (10 * (at - letters + 1));
-}
-
-bool str_parse_size(struct str s, int64_t *ret) {
-  uint64_t magnitude;
-  bool minus = take_sign(&s);
-  uint64_t multiplier = take_multiplier(&s);
-  unsigned base = 10;
-  if (s.n > 2 && s.p[0] == '0' && ch_lower((unsigned char)s.p[1]) == 'x') {
-    base = 16;
-    s = str_n(s.p + 2, s.n - 2);
-  } else if (s.n > 1 && s.p[0] == '0') {
-    base = 8;
-  }
-  return parse_digits(s, base, &magnitude) && !__builtin_mul_overflow(magnitude, multiplier, &magnitude) &&
-         signed_value(magnitude, minus, ret);
-}

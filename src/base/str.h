@@ -86,7 +86,5 @@ MUST_CHECK bool str_parse_u64(struct str s, uint64_t *ret);
 MUST_CHECK bool str_parse_i64(struct str s, int64_t *ret);
 MUST_CHECK bool str_parse_int(struct str s, int *ret);
 MUST_CHECK bool str_parse_hex(struct str s, uint64_t *ret);
-/* Signed number in C notation (0x, leading 0 octal), optional K, M, G multiplier as in Exim's options. */
-MUST_CHECK bool str_parse_size(struct str s, int64_t *ret);
 
 #endif

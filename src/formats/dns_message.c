@@ -137,12 +137,6 @@ const char *dns_type_name(int type) {
   return "???";
 }
 
-int dns_type_from_name(struct str name) {
-  for (size_t i = 0; i < ARRAY_SIZE(type_names); i++)
-    if (str_eqic_c(name, type_names[i].name)) return type_names[i].type;
-  return -1;
-}
-
 bool dns_txt_next(const struct dns_rr *rr, size_t *off, struct str *ret) {
   if (*off >= rr->rdlen) return false;
   size_t n = rr->rdata[*off], room = rr->rdlen - *off - 1;

@@ -70,6 +70,5 @@ bool dns_txt_next(const struct dns_rr *rr, size_t *off, struct str *ret);
 /* Case-insensitive compare of presentation names, final dot ignored. */
 bool dns_name_eq(const char *a, const char *b);
 const char *dns_type_name(int type);
-int dns_type_from_name(struct str name); /* -1 unknown */
 
 #endif

@@ -432,31 +432,3 @@ char header_type_of(struct str line, bool *ret_is_resent) {
     }
   return ' ';
 }
-
-bool rfc5322_parse_date(struct str s, int64_t *ret) {
-  static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-  size_t comma = str_index(s, ',');
-  if (comma < s.n) s = str_n(s.p + comma + 1, s.n - comma - 1);
-  struct str day = str_word(&s), mon = str_word(&s), year = str_word(&s), clock = str_word(&s), zone = str_word(&s);
-  struct tm tm = {0};
-  if (mon.n != 3) return false;
-  int month = -1;
-  for (int i = 0; i < 12; i++)
-    if (strncmpic(months + 3 * i, mon.p, 3) == 0) month = i;
-  struct str h = str_cut(&clock, ':'), m = str_cut(&clock, ':');
-  int zone_value = 0;
-  bool negative = zone.n && zone.p[0] == '-';
-  if (zone.n == 5 && !str_parse_int(str_n(zone.p + 1, 4), &zone_value)) return false;
-  if (month < 0 || !str_parse_int(day, &tm.tm_mday) || !str_parse_int(year, &tm.tm_year) ||
-      !str_parse_int(h, &tm.tm_hour) || !str_parse_int(m, &tm.tm_min))
-    return false;
-  if (clock.n && !str_parse_int(clock, &tm.tm_sec)) return false;
-  if (tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour < 0 || tm.tm_min < 0 || tm.tm_sec < 0 || tm.tm_year < 0 ||
-      tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60 || tm.tm_year > 9999)
-    return false;
-  tm.tm_year += tm.tm_year < 50 ? 100 : tm.tm_year < 1000 ? 0 : -1900;
-  tm.tm_mon = month;
-  int64_t offset = (zone_value / 100) * 3600 + (zone_value % 100) * 60;
-  *ret = (int64_t)timegm(&tm) - (negative ? -offset : offset);
-  return true;
-}

@@ -57,7 +57,5 @@ bool header_split(struct str line, struct str *ret_name, struct str *ret_value);
 /* Does the line look like a header (1*ftext, optional blanks, colon)? */
 bool header_is_valid_start(struct str line);
 
-/* "Ddd, dd Mon yyyy hh:mm:ss +zone" to seconds; false when malformed. */
-bool rfc5322_parse_date(struct str s, int64_t *ret);
 
 #endif

@@ -99,16 +99,6 @@ bool smtp_parse_bdat(struct str arg, uint64_t *ret_size, bool *ret_last) {
   return true;
 }
 
-bool smtp_parse_reply_line(struct str line, int *ret_code, bool *ret_more, struct str *ret_text) {
-  if (line.n < 3 || line.p[0] < '2' || line.p[0] > '5' || !ch_isdigit(line.p[1]) || !ch_isdigit(line.p[2]))
-    return false;
-  if (line.n > 3 && line.p[3] != ' ' && line.p[3] != '-') return false;
-  *ret_code = (line.p[0] - '0') * 100 + (line.p[1] - '0') * 10 + (line.p[2] - '0');
-  *ret_more = line.n > 3 && line.p[3] == '-';
-  *ret_text = line.n > 4 ? str_n(line.p + 4, line.n - 4) : str_n(line.p + line.n, 0);
-  return true;
-}
-
 /* Up to three digits. */
 static size_t digits_len(struct str s, size_t at) {
   size_t n = 0;

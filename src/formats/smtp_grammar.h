@@ -27,8 +27,6 @@ size_t smtp_path_len(struct str arg);
 /* "SIZE [LAST]" of BDAT; false when malformed or over 2^62. */
 MUST_CHECK bool smtp_parse_bdat(struct str arg, uint64_t *ret_size, bool *ret_last);
 
-/* One line of a reply: code, '-' or ' ' (end) separator and text.  False when malformed. */
-MUST_CHECK bool smtp_parse_reply_line(struct str line, int *ret_code, bool *ret_more, struct str *ret_text);
 /* Length of an enhanced status code ("5.7.1 ") that starts text and fits the first digit; 0 when none. */
 size_t smtp_enhanced_code_len(struct str text, int first_digit);
 

@@ -153,11 +153,6 @@ static void buffer_room(struct buffer *b, size_t more) {
   b->cap = cap;
 }
 
-void stream_idle(struct stream *s) {
-  if (s->in.start == s->in.end) buffer_free(&s->in);
-  if (s->out.start == s->out.end) buffer_free(&s->out);
-}
-
 struct str stream_buffered(const struct stream *s) { return str_n(s->in.p + s->in.start, s->in.end - s->in.start); }
 
 void stream_consume(struct stream *s, size_t n) {

@@ -4,7 +4,7 @@
  * One struct stream per connection.  End of file and errors are sticky: after the first, every read returns the same result.
  * The end of TLS is the end of the stream: nothing ever falls back to the plain socket.
  * Pushing TLS (stream_start_tls, os/tls.h) asserts that no plaintext is buffered above the socket.
- * Every wait takes an absolute deadline.  Buffers are allocated at the first byte and given back by stream_idle().
+ * Every wait takes an absolute deadline.  Buffers are allocated at the first byte.
  * Replies and commands to send are collected in the output buffer; stream_flush writes them.  Reading flushes first (rule S10:
  * never block on input with unsent output) unless input is already buffered. */
 #ifndef OS_STREAM_H
@@ -94,8 +94,6 @@ void stream_drop_unsent(struct stream *s, size_t n);
 enum stream_status stream_flush(struct stream *s, deadline_ms deadline);
 /* shutdown(SHUT_WR) then read and discard up to max_bytes or max_ms (rule S5), then close. */
 void stream_linger_close(struct stream *s, size_t max_bytes, int max_ms);
-/* Give buffers back while nothing is buffered. */
-void stream_idle(struct stream *s);
 
 /* Unit tests: a stream over memory.  Input arrives in the chunks given (split positions), output is collected. */
 struct stream *stream_new_memory(struct arena *a, struct str input, const size_t *chunk_ends, size_t nchunks);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* String expansion.  Floor: policy.  Manual ch. 11.
  *
- * Parser (expand/parse*.c) and evaluation are separate; items, operators, conditions and variables each stand in one sorted table.
+ * One walk over the text (expand/expand.c) parses and evaluates; items, operators, conditions and variables each stand in one sorted table.
  * The context points at the objects a $variable may read; nothing here is global.  Expansion never runs with euid 0.
  * A string without '$' and '\' is returned as it is (no copy).  The result is tainted when anything tainted went in. */
 #ifndef POLICY_EXPAND_H
@@ -116,8 +116,6 @@ enum outcome expand_condition_lax(struct expand_ctx *x, const char *in);
 enum outcome expand_condition_strict(struct expand_ctx *x, const char *in);
 /* Expand to an integer with K/M/G; false on failure. */
 MUST_CHECK bool expand_int(struct expand_ctx *x, const char *in, int64_t *ret);
-/* Run a bare condition text ("eq{a}{b}") for -be style callers and filters. */
-enum outcome expand_condition_text(struct expand_ctx *x, const char *cond);
 /* Is this file name or command tainted?  Then true, and x->error is "Tainted '<text>' (<what>) not permitted" for a what that
  * begins with "command", else "Tainted name '<text>' for <what> not permitted" (what: "file read" ...). */
 bool expand_taint_refused(struct expand_ctx *x, const char *text, const char *what);

@@ -58,10 +58,6 @@ static void test_message_ids(void **state) {
     CHECK_INT(rows[i].text, msgid_prefix_len(str_c(rows[i].text)), rows[i].prefix);
     CHECK_INT(rows[i].text, msgid_is_valid(str_c(rows[i].text)), rows[i].valid);
   }
-  char id[] = "xxxxxx-000000005vi-0000";
-  base62_encode(1741083072, 6, id);
-  assert_int_equal(msgid_time_sec(str_c(id)), 1741083072);
-  assert_int_equal(msgid_time_sec(STR("nonsense")), 0);
 }
 
 static void test_build_marks(void **state) {

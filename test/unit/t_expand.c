@@ -240,9 +240,6 @@ static void test_entry_points(void **state) {
   assert_int_equal(expand_condition_strict(&x, "0"), OUTCOME_FAIL);
   assert_true(expand_int(&x, "${eval:3*4}K", &n) && n == 12288);
   assert_false(expand_int(&x, "12x", &n));
-  assert_int_equal(expand_condition_text(&x, "eq{a}{a}"), OUTCOME_OK);
-  assert_int_equal(expand_condition_text(&x, "! eq{a}{a}"), OUTCOME_FAIL);
-  assert_int_equal(expand_condition_text(&x, "eq{a}{a} x"), OUTCOME_DEFER);
   assert_null(expand_option(&x, "smtp_active_hostname", "${foo:x}"));
   assert_string_equal(x.error, "failed to expand \"${foo:x}\" (smtp_active_hostname): unknown expansion operator \"foo\"");
   assert_null(expand_string(&x, "${if eq{a}{b}{y}fail}"));

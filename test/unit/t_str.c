@@ -123,31 +123,6 @@ static void test_numbers(void **state) {
   assert_int_equal(ch_hexval('G'), -1);
 }
 
-/* Values as exim -bP header_maxsize shows them. */
-static void test_size(void **state) {
-  (void)state;
-  static const struct {
-    const char *text;
-    bool ok;
-    int64_t want;
-  } rows[] = {
-      {"10", true, 10},      {"10K", true, 10240},
-      {"10k", true, 10240},  {"2M", true, 2097152},
-      {"1G", true, 1 << 30}, {"0x10", true, 16},
-      {"010", true, 8},      {"-3K", true, -3072},
-      {"0", true, 0},        {"3.5K", false, 0},
-      {"5x", false, 0},      {"08", false, 0},
-      {"", false, 0},        {"K", false, 0},
-      {"0x", false, 0},      {"9223372036854775807K", false, 0},
-      {" 1", false, 0},      {"+0x1fM", true, 31 << 20},
-  };
-  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-    int64_t got = 0;
-    CHECK_INT(rows[i].text, str_parse_size(str_c(rows[i].text), &got), rows[i].ok);
-    CHECK_INT(rows[i].text, got, rows[i].want);
-  }
-}
-
 static void test_no(void **state) {
   (void)state;
   static const char *const no[] = {"", "0", "no", "NO", "false", "False"}, *const others[] = {"1", "yes", "true", "nope", "00", " "};
@@ -182,7 +157,7 @@ static void test_rand(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_compare), cmocka_unit_test(test_cut_and_trim), cmocka_unit_test(test_copies),
-      cmocka_unit_test(test_numbers), cmocka_unit_test(test_size),         cmocka_unit_test(test_rand),
+      cmocka_unit_test(test_numbers), cmocka_unit_test(test_rand),
       cmocka_unit_test(test_secrets), cmocka_unit_test(test_no),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

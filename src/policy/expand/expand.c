@@ -327,24 +327,6 @@ bool expand_int(struct expand_ctx *x, const char *in, int64_t *ret) {
   return r && exp_integer(x, r, ret);
 }
 
-enum outcome expand_condition_text(struct expand_ctx *x, const char *cond) {
-  x->forced_fail = x->lookup_deferred = false;
-  x->error = NULL;
-  if (is_tainted(cond)) {
-    (void)exp_fail(x, "attempt to expand tainted string '%s'", cond);
-    return OUTCOME_DEFER;
-  }
-  struct parse ps = {.x = x, .s = cond};
-  bool yes = false;
-  if (!exp_condition(&ps, &yes)) return OUTCOME_DEFER;
-  exp_skip_space(&ps);
-  if (*ps.s) {
-    (void)exp_fail(x, "unexpected text after condition: \"%s\"", ps.s);
-    return OUTCOME_DEFER;
-  }
-  return yes ? OUTCOME_OK : OUTCOME_FAIL;
-}
-
 bool expand_taint_refused(struct expand_ctx *x, const char *text, const char *what) {
   if (!is_tainted(text)) return false;
   bool is_command = strncmp(what, "command", 7) == 0;
