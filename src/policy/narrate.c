@@ -58,24 +58,23 @@ static void say(const struct expand_ctx *x, int level, const char *text) {
   else debug_printf("%s\n", b.p);
 }
 
-void narrate(const struct expand_ctx *x, unsigned debug_bits, const char *fmt, ...) {
+PRINTF(4, 0) static void vnarrate(const struct expand_ctx *x, unsigned debug_bits, int level, const char *fmt, va_list ap) {
   if (!narrate_wanted(x, debug_bits)) return;
   struct arena_mark mark = arena_mark(x->a);
-  va_list ap;
-  va_start(ap, fmt);
-  const char *text = arena_vprintf(x->a, fmt, ap);
-  va_end(ap);
-  say(x, narration.level, text);
+  say(x, level, arena_vprintf(x->a, fmt, ap));
   arena_release(x->a, mark);
 }
 
-void narrate_flat(const struct expand_ctx *x, unsigned debug_bits, const char *fmt, ...) {
-  if (!narrate_wanted(x, debug_bits)) return;
-  struct arena_mark mark = arena_mark(x->a);
+void narrate(const struct expand_ctx *x, unsigned debug_bits, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
-  const char *text = arena_vprintf(x->a, fmt, ap);
+  vnarrate(x, debug_bits, narration.level, fmt, ap);
   va_end(ap);
-  say(x, 0, text);
-  arena_release(x->a, mark);
+}
+
+void narrate_flat(const struct expand_ctx *x, unsigned debug_bits, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  vnarrate(x, debug_bits, 0, fmt, ap);
+  va_end(ap);
 }
