@@ -169,6 +169,7 @@ static int do_smtp(struct run *r)
   if (r->c->action == CMD_SMTP) adopt_socket(k);
   if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
   struct smtp_opts o = smtp_opts_of(r, r->c->action == CMD_SMTP ? SMTP_MODE_SESSION : SMTP_MODE_BATCH);
+  if (o.mode == SMTP_MODE_BATCH && !receive_space_available(r->cfg, 0)) return refuse("insufficient disk space");
   k->from.tls.on_connect = o.mode == SMTP_MODE_SESSION &&
                            (r->c->tls_on_connect || (!k->is_local_caller && smtp_tls_on_connect_port(r->cfg, k->from.interface_port)));
   int status = smtp_session_run(k, &o);

@@ -34,8 +34,7 @@ static bool space_on(const char *path, int64_t want_kib, int64_t want_inodes, in
   bool enough = (want_kib <= 0 || kib >= (uint64_t)(want_kib + message_bytes / 1024)) &&
                 (want_inodes <= 0 || st.f_files == 0 || st.f_favail >= (fsfilcnt_t)want_inodes);
   if (enough) return true;
-  log_write(LS_ALWAYS, LOG_MAIN, "%s: %lldK available, %lld inodes available: too little", what, (long long)kib,
-            (long long)st.f_favail);
+  log_write(LS_ALWAYS, LOG_MAIN, "%s directory space check failed: space=%lld inodes=%lld", what, (long long)kib, (long long)st.f_favail);
   return false;
 }
 
@@ -50,12 +49,12 @@ static bool log_space_available(const struct config *cfg) {
   if (item.n >= sizeof(dir) || memchr(item.p, '$', item.n)) return true;
   memcpy(dir, item.p, item.n);
   dir[item.n] = 0;
-  return space_on(dir, o->check_log_space, o->check_log_inodes, 0, "log space");
+  return space_on(dir, o->check_log_space, o->check_log_inodes, 0, "log");
 }
 
 bool receive_space_available(const struct config *cfg, int64_t message_bytes) {
   const struct main_options *o = &cfg->o;
-  return space_on(cfg->spool_directory, o->check_spool_space, o->check_spool_inodes, message_bytes, "spool space") &&
+  return space_on(cfg->spool_directory, o->check_spool_space, o->check_spool_inodes, message_bytes, "spool") &&
          log_space_available(cfg);
 }
 
@@ -267,7 +266,7 @@ static struct receive_reply accepted(struct reception *r, const char *text) {
   struct message *m = r->m;
   struct receive_reply reply = {.result = RECEIVE_ACCEPTED, .blank_line_added = r->blank_line_added};
   if (m->fake_reject || m->fake_defer) {
-    const char *t = m->fake_response_text ? m->fake_response_text : fake_reject_text;
+    const char *t = m->fake_response_text ? acl_split_message(r->x->a, m->fake_response_text) : fake_reject_text;
     reply.smtp_text = arena_printf(r->x->a, "%d %s", m->fake_reject ? 550 : 450, t);
   } else if (text && *text) {
     int code = 250;

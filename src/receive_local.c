@@ -415,6 +415,13 @@ static bool has_size_limit(struct submission *s) {
   return false;
 }
 
+/* The caller is told before anything is read. */
+static bool has_space(struct submission *s) {
+  if (s->o->examine || receive_space_available(s->c->cfg, 0)) return true;
+  fputs("exim: insufficient disk space\n", stderr);
+  return false;
+}
+
 static int run(struct submission *s) {
   struct acl_env env = {.session = NULL};
   struct local_source *l = arena_alloc(s->x.a, sizeof(*l));
@@ -464,7 +471,7 @@ int receive_submission(struct conn *c, const struct submit_opts *o) {
   if (c->started.tv_sec == 0) c->started = time_now();
   if (!c->connection_id) c->connection_id = conn_make_id(c->arena, time_now());
   prepare(&s);
-  int status = has_size_limit(&s) ? run(&s) : 1;
+  int status = has_size_limit(&s) && has_space(&s) ? run(&s) : 1;
   message_free(s.m);
   arena_free(tmp);
   log_set_message_id(NULL);

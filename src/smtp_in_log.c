@@ -59,6 +59,7 @@ void smtp_reply_text(struct smtp_session *s, int code, const char *text) {
   bool first = true;
   do {
     struct str line = str_cut(&rest, '\n');
+    while (!first && rest.n > 0 && str_trim(line).n == 0) line = str_cut(&rest, '\n'); /* an empty line says nothing */
     if (!first) line = str_ltrim(line);
     bool more = rest.n > 0;
     if (line.n > 0 && line.p[line.n - 1] == '\r') line.n--;

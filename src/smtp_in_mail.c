@@ -125,9 +125,10 @@ static bool may_start(struct smtp_session *s, struct str arg) {
 }
 
 static bool space_is_there(struct smtp_session *s, const struct mail_params *p) {
-  int64_t want = p->has_size && p->size < INT64_MAX / 2 ? (int64_t)p->size : 0;
-  if (!s->opt->smtp_check_spool_space || receive_space_available(s->c->cfg, want)) return true;
-  smtp_replyf(s, "452 space shortage, please try later");
+  bool counts = p->has_size && s->opt->smtp_check_spool_space;
+  int64_t want = counts ? (int64_t)MIN(p->size, (uint64_t)(INT64_MAX / 2)) : 0;
+  if (s->c->is_batched || receive_space_available(s->c->cfg, want)) return true;
+  smtp_replyf(s, "452 Space shortage, please try later");
   return false;
 }
 

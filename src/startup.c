@@ -158,7 +158,7 @@ NORETURN static void die_of_config(const struct cmdline *c, const struct config 
     log_init(&s);
     log_write(LS_ALWAYS, LOG_PANIC | LOG_QUIET | LOG_MULTILINE, "%s", text);
   }
-  if (c->action == CMD_PRINT && !only_trying) fprintf(stderr, "LOG: PANIC DIE\n  %s\n", text);
+  if (c->action == CMD_PRINT && !only_trying) fprintf(stderr, "LOG: PANIC%s\n  %s\n", partial && partial->macro_trouble ? "" : " DIE", text);
   else fprintf(stderr, "%s %s\n", time_format(time_now(), TIME_LOG, (struct time_opts){0}, stamp, sizeof(stamp)), text);
   exit(EXIT_FAILURE);
 }

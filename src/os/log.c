@@ -341,16 +341,24 @@ static int log_fd(int kind) {
 
 /* ---- syslog -------------------------------------------------------------------------------------------- */
 
-static int syslog_facility_number(void) {
+bool log_find_facility(const char *name, int *ret) {
   static const struct {
     const char *name;
     int value;
   } table[] = {{"mail", LOG_MAIL}, {"user", LOG_USER}, {"news", LOG_NEWS}, {"uucp", LOG_UUCP}, {"daemon", LOG_DAEMON},
                {"local0", LOG_LOCAL0}, {"local1", LOG_LOCAL1}, {"local2", LOG_LOCAL2}, {"local3", LOG_LOCAL3},
                {"local4", LOG_LOCAL4}, {"local5", LOG_LOCAL5}, {"local6", LOG_LOCAL6}, {"local7", LOG_LOCAL7}};
-  for (size_t i = 0; log_state.s.syslog_facility && i < ARRAY_SIZE(table); i++)
-    if (strcmpic(log_state.s.syslog_facility, table[i].name) == 0) return table[i].value;
-  return LOG_MAIL;
+  for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+    if (strcmpic(name, table[i].name) != 0) continue;
+    *ret = table[i].value;
+    return true;
+  }
+  return false;
+}
+
+static int syslog_facility_number(void) {
+  int facility;
+  return log_state.s.syslog_facility && log_find_facility(log_state.s.syslog_facility, &facility) ? facility : LOG_MAIL;
 }
 
 static void to_syslog(int kind, const char *line) {

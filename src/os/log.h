@@ -43,6 +43,9 @@ enum log_sel {
   LS_ALWAYS = -1 /* not switchable */
 };
 
+/* The number of a syslog facility by its name ("mail", "local3").  False: there is none of that name. */
+bool log_find_facility(const char *name, int *ret);
+
 struct log_settings {
   const char *file_path;     /* log_file_path after expansion; NULL: not configured yet (stderr only) */
   uid_t exim_uid;

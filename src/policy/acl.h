@@ -73,6 +73,9 @@ struct acl *acl_parse(struct arena *a, struct acl_reader *r, const char *name, c
 struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_where where, const char *recipient,
                             const char *acl_text);
 
+/* Long lines of a text for the client get line breaks: replies of SMTP have no room for them.  In the arena when changed. */
+const char *acl_split_message(struct arena *a, const char *text);
+
 /* Conditions whose work is done on the drivers' floor; put in at start-up.  The text is not expanded yet; *ret_log says why there is no answer. */
 struct acl_hooks {
   enum outcome (*dnslists)(struct expand_ctx *x, const char *list, const char **ret_log);

@@ -95,6 +95,7 @@ struct config {
   struct rewrite_rule *rewrite_rules;
   struct rewrite_rule *smtp_rewrite_rules; /* those with flag S only, same objects by copy */
   struct macro *macros;
+  bool macro_trouble;                 /* reading ended at the definition of a macro */
   struct macro *last_builtin_macro; /* those of the administrator follow it */
   struct vec text_lines;            /* the lines as read (for -bP config): const char * */
   uint64_t log_selector;            /* parsed */

@@ -329,7 +329,7 @@ static bool auth_finish(struct readconf *r, struct instance *i)
     bool client = p->is_client && au->is_client;
     if (client || (p->is_server && au->is_server))
       return rc_fail_plain(r, "two %s authenticators (%s and %s) have the same public name (%s)", client ? "client" : "server",
-                           p->name, au->name, au->o.public_name);
+                           p->name, au->name, p->o.public_name);
   }
   return true;
 }

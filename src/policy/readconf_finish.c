@@ -48,6 +48,13 @@ static bool resolve_users(struct readconf *r)
   return true;
 }
 
+static bool check_syslog(struct readconf *r)
+{
+  int facility;
+  const char *name = r->cfg->o.syslog_facility;
+  return !name || log_find_facility(name, &facility) || rc_fail_plain(r, "failed to interpret syslog_facility \"%s\"", name);
+}
+
 struct expansion {
   struct expand_ctx x;
   const char *in, *out;
@@ -173,5 +180,5 @@ bool rc_finish_main(struct readconf *r)
   if (!c->log_file_path) c->log_file_path = arena_printf(r->a, "%s/log/%%slog", c->spool_directory);
   if (!c->o.process_log_path) c->o.process_log_path = arena_printf(r->a, "%s/exim-process.info", c->spool_directory);
   c->o.log_file_path = c->log_file_path;
-  return check_log_path(r, c->log_file_path) && set_host_number(r) && check_combinations(r);
+  return check_log_path(r, c->log_file_path) && check_syslog(r) && set_host_number(r) && check_combinations(r);
 }

@@ -273,7 +273,10 @@ const char *rc_next_line(struct readconf *r)
     keep_line(r, s);
     bool may_define = r->section != RC_RETRY && r->section != RC_REWRITE;
     if (may_define && (r->section == RC_MAIN ? ch_isupper(*s) : rc_macro_def_len(s) > 0)) {
-      if (!rc_macro_define(r, s)) return NULL;
+      if (!rc_macro_define(r, s)) {
+        r->cfg->macro_trouble = true;
+        return NULL;
+      }
       continue;
     }
     r->line = s;

@@ -246,6 +246,7 @@ bool rc_macro_define(struct readconf *r, const char *line)
 {
   size_t n = rc_macro_def_len(line);
   if (!n) return rc_fail(r, "malformed macro definition");
+  if (n > RC_MAX_MACRO_NAME) return rc_fail(r, "macro name too long (maximum is %d characters)", RC_MAX_MACRO_NAME);
   const char *name = str_dup(r->a, str_n(line, n));
   const char *p = strchr(line + n, '=') + 1;
   bool redefine = *p == '=';

@@ -18,7 +18,8 @@ struct rc_file {
   int line;           /* number of the line read last */
 };
 
-enum { RC_MAX_COND = 64, RC_MAX_INCLUDE_DEPTH = 50, RC_MAX_FILE_BYTES = 16 << 20, RC_MAX_LINE_BYTES = 1 << 20 };
+enum { RC_MAX_COND = 64, RC_MAX_INCLUDE_DEPTH = 50, RC_MAX_FILE_BYTES = 16 << 20, RC_MAX_LINE_BYTES = 1 << 20,
+       RC_MAX_MACRO_NAME = 63 };
 enum rc_cond { RC_ACTIVE, RC_SEEKING /* no branch true yet */, RC_DONE /* a branch was taken */, RC_OUTER /* all skipped */ };
 enum rc_section { RC_MAIN, RC_ACL, RC_ROUTERS, RC_TRANSPORTS, RC_AUTHS, RC_RETRY, RC_REWRITE, RC_LOCAL_SCAN, RC_SECTIONS };
 

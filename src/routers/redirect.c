@@ -454,7 +454,7 @@ static const char *redirect_init(struct arena *a, struct config *c, struct route
   /* Set to nothing is set: such a router only collects other options' values. */
   bool has_data = opt_was_set(r->ob_block, "data"), has_file = opt_was_set(r->ob_block, "file");
   if (has_data == has_file)
-    return arena_printf(a, "%s router:\n  %s one of \"file\" or \"data\" must be specified", r->name, has_data ? "only" : "either");
+    return arena_printf(a, "%s router:\n  %sone of \"file\" or \"data\" must be specified", r->name, has_data ? "only " : "");
   if (ob->one_time && (r->o.unseen.value || r->o.unseen.expand))
     return arena_printf(a, "%s router:\n  \"unseen\" may not be used with \"one_time\"", r->name);
   if (ob->one_time && (r->o.headers_add || r->o.headers_remove || r->o.unseen.value || r->o.unseen.expand))

@@ -22,20 +22,22 @@ static const struct option appendfile_options[] = {
 };
 #undef OPT_ROW
 
-static const char default_prefix[] = "From ${if def:return_path{$return_path}{MAILER-DAEMON}} $tod_bsdinbox\n";
+static const char default_prefix[] = "From ${if def:return_path{$return_path}{MAILER-DAEMON}} ${tod_bsdinbox}\n";
 
 static const char *appendfile_init(struct arena *a, struct config *c, struct transport *t) {
   struct appendfile_opts *ob = t->ob;
   (void)c;
   append_mbx_default_locks(ob, t->ob_block);
   if (ob->file && ob->directory)
-    return arena_printf(a, "only one of \"file\" or \"directory\" can be set for the %s transport", t->name);
+    return "only one of \"file\" or \"directory\" can be specified";
   if (ob->file && !ob->use_lockfile && !ob->use_fcntl_lock && !ob->use_flock_lock && !ob->use_mbx_lock)
     return arena_printf(a, "no locking configured for the %s transport", t->name);
   if (ob->maildir_format && ob->mailstore_format)
     return arena_printf(a, "only one of maildir and mailstore may be specified for the %s transport", t->name);
   if (ob->quota_filecount && strcmp(ob->quota_filecount, "0") != 0 && !ob->quota)
     return arena_printf(a, "quota must be set if quota_filecount is set for the %s transport", t->name);
+  if (ob->file && !ob->use_bsmtp && !ob->maildir_format && !ob->mailstore_format && !opt_was_set(t->ob_block, "message_prefix"))
+    ob->message_prefix = default_prefix; /* for -bP; what a delivery takes is decided by the format it finds */
   const char *create = ob->create_file;
   if (create && strcmp(create, "anywhere") != 0 && strcmp(create, "belowhome") != 0 && strcmp(create, "inhome") != 0 && *create != '/')
     return arena_printf(a, "invalid value given for \"create_file\" for the %s transport: '%s'", t->name, create);

@@ -34,7 +34,7 @@ static const struct option pipe_options[] = {
 };
 #undef OPT_ROW
 
-static const char default_prefix[] = "From ${if def:return_path{$return_path}{MAILER-DAEMON}} $tod_bsdinbox\n";
+static const char default_prefix[] = "From ${if def:return_path{$return_path}{MAILER-DAEMON}} ${tod_bsdinbox}\n";
 
 struct pipe_job {
   struct delivery *d;

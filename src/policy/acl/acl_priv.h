@@ -78,9 +78,6 @@ const struct acl_hooks *acl_get_hooks(void);
 /* Run one ACL by name or text at a nesting depth. */
 enum outcome acl_run_text(struct acl_run *outer, const char *text);
 
-/* Long lines of a text for the client get line breaks: replies of SMTP have no room for them.  In the arena when changed. */
-const char *acl_split_message(struct arena *a, const char *text);
-
 /* acl_mods.c */
 enum outcome acl_mod_add_header(struct acl_run *r, const struct acl_cond *c, const char *arg);
 enum outcome acl_mod_queue(struct acl_run *r, const struct acl_cond *c, const char *arg);

@@ -351,17 +351,19 @@ static bool percent_hack(struct acl_run *r) {
   return true;
 }
 
-enum { REPLY_COLUMNS = 75, REPLY_COLON_MIN = 35 };
+enum { REPLY_COLUMNS = 75, REPLY_COLUMNS_MIN = 35 };
 
-/* Where to break a long line: after a colon in its second half, else at the last space that fits, else at the first one. */
+/* Where to break a long line: after a colon in its second half, else at the last space there, else at the next one. */
 static size_t break_at(struct str line) {
-  size_t space = 0;
-  for (size_t i = REPLY_COLUMNS + 1; i-- > 1;) {
+  size_t space = 0, i = REPLY_COLUMNS + 1;
+  while (--i > REPLY_COLUMNS_MIN) {
     if (line.p[i] != ' ') continue;
-    if (i > REPLY_COLON_MIN && line.p[i - 1] == ':') return i;
+    if (line.p[i - 1] == ':') return i;
     if (space == 0) space = i;
   }
-  return space > 0 ? space : str_index(line, ' ');
+  if (space > 0) return space;
+  for (i = REPLY_COLUMNS; i < line.n && line.p[i] != ' ';) i++;
+  return i;
 }
 
 const char *acl_split_message(struct arena *a, const char *text) {
