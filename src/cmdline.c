@@ -660,9 +660,8 @@ bool cmdline_parse(struct cmdline *c, struct arena *a, int argc, char **argv, co
     const char *arg = *p.next++;
     if (arg[0] != '-') {
       vec_push(&c->args, (void *)(uintptr_t)arg);
-      /* From the first other argument of these on, all are texts. */
-      if (c->action == CMD_EXPAND || c->action == CMD_TEST_RETRY || c->action == CMD_TEST_REWRITE)
-        while (*p.next) vec_push(&c->args, *p.next++);
+      /* From the first other argument on, all are: an address or a text may begin with "-". */
+      while (*p.next) vec_push(&c->args, *p.next++);
       continue;
     }
     ok = parse_option(&p, arg);

@@ -228,6 +228,14 @@ static const char *prefix_of(struct arena *a, const char *key) {
   return arena_strdup_t(a, ip_reverse(&ip, false, buf, sizeof buf), is_tainted(key) ? TAINTED : UNTAINTED);
 }
 
+static void warn_of_domain(const char *domain) {
+  for (const char *p = domain; *p; p++) {
+    if (ch_isalnum(*p) || strchr("-._", *p)) continue;
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "dnslists domain \"%s\" contains strange characters - is this right?", domain);
+    return;
+  }
+}
+
 static enum outcome check_item(struct expand_ctx *x, const struct dns_list_item *item, enum unknown mode) {
   const char *host = x->conn->from.host_address;
   if (!item->keys) return host ? check_key(x, item, host, prefix_of(x->a, host), mode) : OUTCOME_FAIL;
@@ -271,13 +279,14 @@ enum outcome dns_list_check(struct expand_ctx *x, const char *list, const char *
     struct dns_list_item it;
     narrate(x, D_DNSBL, "dnslists check: %s", item);
     if (*item == '+') {
-      if (!read_mode(item, &mode)) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "unknown item in dnslists \"%s\": ignored", item);
+      if (!read_mode(item, &mode)) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "unknown item in dnslist (ignored): %s", item);
       continue;
     }
     if (!dns_list_parse(x->a, str_c(item), &it)) {
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "malformed item in dnslists \"%s\": ignored", item);
       continue;
     }
+    warn_of_domain(it.domain);
     enum outcome o = check_item(x, &it, mode);
     if (o != OUTCOME_FAIL) return o;
   }

@@ -245,7 +245,8 @@ bool host_verify_helo(struct expand_ctx *x) {
       ok = helo_is_literal_address(x, helo, &ip);
     } else {
       if (!from->host_name) (void)host_name_lookup(x, &msg);
-      ok = helo_is_name(x, helo) || helo_resolves_here(x, helo, &ip);
+      struct ip bare; /* without brackets it is no address literal and no name */
+      ok = helo_is_name(x, helo) || (!ip_parse(str_c(helo), &bare) && helo_resolves_here(x, helo, &ip));
     }
   }
   from->helo_verified = ok;

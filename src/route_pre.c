@@ -50,7 +50,7 @@ static int prefix_match(const char *pattern, struct str s, size_t *ret_wild) {
 static int suffix_match(const char *pattern, struct str s, size_t *ret_wild) {
   *ret_wild = 0;
   size_t pn = strlen(pattern);
-  if (pn == 0 || pattern[pn - 1] != '*') return pn <= s.n && strncmpic(s.p + s.n - pn, pattern, pn) == 0 ? (int)pn : -1;
+  if (pn == 0 || pattern[pn - 1] != '*') return pn < s.n && strncmpic(s.p + s.n - pn, pattern, pn) == 0 ? (int)pn : -1;
   size_t n = pn - 1;
   for (size_t at = 0; at + n <= s.n; at++) {
     if (strncmpic(s.p + at, pattern, n) != 0) continue;

@@ -79,25 +79,27 @@ static bool parse_number(struct str s, double *ret) {
   return true;
 }
 
+static const char *not_number(struct arena *a, struct str s) { return arena_printf(a, "\"%.*s\" is not a positive number", STR_FMT(s)); }
+
 /* One word between slashes.  NULL when it is an option, an error text when it is a bad one; *ret_is_key when it is none. */
 static const char *read_option(struct arena *a, struct str w, struct request *q, bool *ret_is_key) {
   *ret_is_key = false;
   for (size_t i = 0; i < ARRAY_SIZE(measures); i++) {
     if (!str_eqic_c(w, measures[i].name)) continue;
-    if (q->measure != PER_NONE) return "more than one per_* option";
+    if (q->measure != PER_NONE) return "conflicting per_* options";
     q->measure = measures[i].measure;
     return NULL;
   }
   enum mode mode = str_eqic_c(w, "leaky") ? MODE_LEAKY : str_eqic_c(w, "strict") ? MODE_STRICT
                    : str_eqic_c(w, "readonly") || str_eqic_c(w, "noupdate") ? MODE_READONLY : MODE_UNSET;
   if (mode != MODE_UNSET) {
-    if (q->mode != MODE_UNSET) return "conflicting update modes";
+    if (q->mode != MODE_UNSET && q->mode != mode) return "conflicting update modes";
     q->mode = mode;
     return NULL;
   }
   if (str_startsic(w, STR("count="))) {
     struct str number = str_trim(str_n(w.p + 6, w.n - 6));
-    return parse_number(number, &q->count) ? NULL : "malformed count= option";
+    return parse_number(number, &q->count) ? NULL : not_number(a, w);
   }
   if (str_startsic(w, STR("unique="))) {
     q->unique = str_dup(a, str_trim(str_n(w.p + 7, w.n - 7)));
@@ -111,11 +113,11 @@ static const char *parse_request(struct arena *a, const char *arg, struct reques
   struct str rest = str_c(arg);
   *q = (struct request){.count = -1};
   struct str limit = str_trim(str_cut(&rest, '/'));
-  if (limit.n == 0) return "missing rate limit";
-  if (!parse_number(limit, &q->limit)) return "malformed rate limit";
+  if (!parse_number(limit, &q->limit)) return not_number(a, limit);
   struct str period = str_trim(str_cut(&rest, '/'));
-  if (period.n == 0) return "missing time period";
-  if (period.n >= 64 || !time_parse_interval(period, false, &q->period_sec) || q->period_sec <= 0) return "malformed or zero time period";
+  if (period.n == 0) period = STR("NULL"); /* as texts about it have always said */
+  if (period.n >= 64 || !time_parse_interval(period, false, &q->period_sec) || q->period_sec <= 0)
+    return arena_printf(a, "\"%.*s\" is not a time value", STR_FMT(period));
   q->limit_text = str_dup(a, limit);
   q->period_text = str_dup(a, period);
   while (rest.n > 0) {

@@ -103,18 +103,21 @@ void acl_log_warning(struct acl_run *r, const char *text) {
 }
 
 /* "main,reject" to log bits; unknown names are reported and skipped. */
-static unsigned parse_log_names(struct acl_run *r, const char *list, char sep, const char *modifier, const char *whole) {
+static unsigned parse_log_names(struct acl_run *r, const char *list, char sep, const char *modifier, const char *whole, bool *ret_unknown) {
   unsigned dest = 0;
+  *ret_unknown = false;
   struct str s = str_c(list);
   while (s.n > 0) {
     struct str name = str_trim(str_cut(&s, sep));
     if (str_eq(name, STR("main"))) dest |= LOG_MAIN;
     else if (str_eq(name, STR("panic"))) dest |= LOG_PANIC;
     else if (str_eq(name, STR("reject"))) dest |= LOG_REJECT;
-    else if (name.n > 0)
+    else if (name.n > 0) {
+      *ret_unknown = true;
       log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "unknown log name %s%.*s%s in \"%s\" in %s ACL",
                 whole ? "in \"" : "\"", whole ? (int)strlen(whole) : (int)name.n, whole ? whole : name.p, "\"",
                 modifier, acl_where_name(r->where));
+    }
   }
   return dest;
 }
@@ -126,7 +129,8 @@ enum outcome acl_mod_log_reject_target(struct acl_run *r, const struct acl_cond 
   const char *item;
   int sep = 0;
   while ((item = list_next(r->x->a, &arg, &sep))) strbuf_addl(&names, item, ":", NULL);
-  unsigned dest = parse_log_names(r, names.p, ':', "log_reject_target", NULL);
+  bool unknown;
+  unsigned dest = parse_log_names(r, names.p, ':', "log_reject_target", NULL, &unknown);
   if (r->x->conn) {
     r->x->conn->log_reject_target = dest;
     r->x->conn->log_reject_target_set = true;
@@ -140,11 +144,18 @@ enum outcome acl_mod_logwrite(struct acl_run *r, const struct acl_cond *c, const
   struct str s = str_ltrim(str_c(arg));
   if (s.n > 0 && s.p[0] == ':') {
     struct str rest = str_n(s.p + 1, s.n - 1), names = str_cut(&rest, ':');
-    dest = parse_log_names(r, str_dup(r->x->a, names), ',', "logwrite", arg);
+    bool unknown;
+    dest = parse_log_names(r, str_dup(r->x->a, names), ',', "logwrite", arg, &unknown);
+    if (unknown) return OUTCOME_OK; /* the text was shown with the complaint */
     s = str_ltrim(rest);
   }
   if (dest == 0) dest = LOG_MAIN;
-  log_write(LS_ALWAYS, dest, "%s", str_dup(r->x->a, s));
+  size_t n = s.n; /* a line end at the end is part of the text, and shown like one inside */
+  while (n > 0 && s.p[n - 1] == '\n') n--;
+  struct strbuf b = strbuf_new(r->x->a);
+  strbuf_add(&b, s.p, n);
+  for (; n < s.n; n++) strbuf_adds(&b, "\\n");
+  log_write(LS_ALWAYS, dest, "%s", b.p);
   return OUTCOME_OK;
 }
 
