@@ -193,6 +193,7 @@ static struct config *read_config(const struct cmdline *c, bool have_root)
   if (build_in_harness_mode()) o.check_files = false;
   struct config *cfg = readconf_read(&o, &error);
   if (!cfg) die_of_config(c, partial, error);
+  if (cfg->o.debug_store) arena_wipe_released();
   return cfg;
 }
 

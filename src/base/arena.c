@@ -71,6 +71,7 @@ static struct {
   size_t cut;    /* bytes handed out as chunks so far */
   size_t usable; /* bytes from base that are readable and writable */
   struct chunk *free_list[CLASS_MAX + 1];
+  bool wipes;    /* arena_wipe_released() */
 } range;
 
 NORETURN static void die(const char *what, const char *name) {
@@ -171,7 +172,19 @@ static void chunk_drop_tainted(struct chunk *c) {
   POISON(c + 1, size - sizeof *c);
 }
 
+void arena_wipe_released(void) {
+  range.wipes = true;
+}
+
+static void wipe(void *p, size_t n) {
+  if (range.wipes) {
+    UNPOISON(p, n);
+    memset(p, ARENA_WIPED, n);
+  }
+}
+
 static void chunk_drop(struct chunk *c, enum taint t) {
+  wipe(c + 1, c->size - sizeof *c);
   if (t == TAINTED) {
     chunk_drop_tainted(c);
   } else {
@@ -235,6 +248,7 @@ static void twin_release(struct twin *w, struct chunk *down_to, size_t used, enu
   w->size = w->newest ? w->newest->size : 0;
   w->used = w->newest ? used : 0;
   if (w->newest) {
+    wipe((char *)w->newest + w->used, w->size - w->used);
     POISON((char *)w->newest + w->used, w->size - w->used);
   }
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/arena_priv.h"
 #include "base/str.h"
 #include "base/vec.h"
 
@@ -228,6 +229,28 @@ static void test_sanitizer_sees_faults(void **state) {
 #endif
 }
 
+/* Runs last: the switch stays on. */
+static void test_released_memory_is_wiped(void **state) {
+  (void)state;
+#ifdef EXIM_ARENA_DEBUG
+  skip();
+#else
+  struct arena *a = arena_new("test");
+  arena_wipe_released();
+  for (enum taint t = UNTAINTED; t <= TAINTED; t++) {
+    struct arena_mark m = arena_mark(a);
+    char *p = memset(arena_alloc_t(a, 100, t), 'x', 100);
+    arena_release(a, m);
+    const unsigned char *again = arena_alloc_raw(a, 100, t);
+    assert_ptr_equal(p, again);
+    for (int i = 0; i < 100; i++) assert_int_equal(again[i], ARENA_WIPED);
+    const char *zeroed = arena_alloc_t(a, 64, t);
+    for (int i = 0; i < 64; i++) assert_int_equal(zeroed[i], 0);
+  }
+  arena_free(a);
+#endif
+}
+
 static int by_first_letter(const void *a, const void *b) {
   return ((const char *)a)[0] - ((const char *)b)[0];
 }
@@ -260,6 +283,7 @@ int main(void) {
       cmocka_unit_test(test_overflow_ends_the_process),
       cmocka_unit_test(test_sanitizer_sees_faults),
       cmocka_unit_test(test_vec),
+      cmocka_unit_test(test_released_memory_is_wiped),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
