@@ -13,9 +13,15 @@
 #include "os/priv.h"
 #include "os/sys.h"
 
-static int find_retries; /* finduser_retries */
+static struct {
+  int retries;      /* finduser_retries */
+  size_t max_name;  /* max_username_length, 0 none */
+} lookups;
 
-void route_set_find_retries(int n) { find_retries = n; }
+void route_set_find_user(int retries, int64_t max_name) {
+  lookups.retries = retries;
+  lookups.max_name = (size_t)MAX(max_name, 0);
+}
 
 static bool parse_id(const char *s, uint32_t *ret) {
   uint64_t v;
@@ -27,8 +33,9 @@ static bool parse_id(const char *s, uint32_t *ret) {
 static struct passwd *pw_find(const char *name) {
   /* A name the account data base cannot hold is not asked for. */
   if (!*name || strlen(name) > 255 || strchr(name, ':') || strchr(name, '\n')) return NULL;
+  if (lookups.max_name > 0 && strlen(name) > lookups.max_name) return NULL;
   struct passwd *pw = getpwnam(name);
-  for (int i = 0; !pw && i < find_retries; i++) {
+  for (int i = 0; !pw && i < lookups.retries; i++) {
     (void)poll(NULL, 0, 1000);
     pw = getpwnam(name);
   }
@@ -66,7 +73,7 @@ bool route_find_group(const char *name_or_number, gid_t *ret) {
     return true;
   }
   struct group *gr = getgrnam(name_or_number);
-  for (int i = 0; !gr && i < find_retries; i++) {
+  for (int i = 0; !gr && i < lookups.retries; i++) {
     (void)poll(NULL, 0, 1000);
     gr = getgrnam(name_or_number);
   }

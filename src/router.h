@@ -87,8 +87,8 @@ enum route_result route_accept_common(struct route_ctx *rc, struct router *r, st
 const char *route_init_needs_transport(struct arena *a, struct config *c, struct router *r);
 /* user, group, home and current directory for local transports, from the router and check_local_user. */
 enum route_result route_get_user(struct route_ctx *rc, struct router *r, struct address *addr);
-/* finduser_retries: how often more a user or group is looked for, a second apart. */
-void route_set_find_retries(int n);
+/* finduser_retries: how often more a user or group is looked for, a second apart; max_username_length: no longer name is, 0 any. */
+void route_set_find_user(int retries, int64_t max_name);
 bool route_find_user(struct arena *a, const char *name_or_number, struct passwd_entry *ret);
 /* Name of the Exim user, "exim" when it has none: what messages made or received by the program itself name as their originator. */
 const char *route_exim_login(struct arena *a, const struct config *cfg);

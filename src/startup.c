@@ -213,6 +213,7 @@ void startup_logging(const struct config *cfg, enum startup_log where)
       .syslog_duplication = o->syslog_duplication,
       .syslog_facility = o->syslog_facility,
       .syslog_processname = o->syslog_processname,
+      .panic_coredump = o->panic_coredump,
       .to_stderr = where == STARTUP_LOG_SESSION,
       .stderr_only = where == STARTUP_LOG_SESSION,
       .testing = where == STARTUP_LOG_TESTING,
@@ -362,7 +363,7 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_MULTILINE, "Warning: purging the environment.\n Suggested action: use keep_environment.");
   if (cfg->o.process_log_path) process_info_init(cfg->o.process_log_path);
   host_init();
-  route_set_find_retries((int)MIN(cfg->o.finduser_retries, INT64_C(60)));
+  route_set_find_user((int)MIN(cfg->o.finduser_retries, INT64_C(60)), cfg->o.max_username_length);
   static const struct acl_hooks acl_conditions = {.dnslists = dns_list_check, .ratelimit = ratelimit_check, .seen = seen_check,
                                                   .udpsend = host_udp_send, .csa = dns_csa_verify};
   acl_set_hooks(&acl_conditions);

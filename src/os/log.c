@@ -472,6 +472,7 @@ void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
   tell_user(sel, dest, line + at);
   if (!selected) return;
   write_all(dest, line, at, NULL);
+  if (dest & LOG_DIE && log_state.s.panic_coredump) abort();
   if (dest & LOG_DIE) exit(EXIT_FAILURE);
 }
 

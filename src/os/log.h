@@ -60,6 +60,7 @@ struct log_settings {
   bool stderr_only;          /* -bh: do not write files at all */
   bool testing;              /* -be, -bt, -bv, -brw ...: lines go to stderr as they would stand in the file, to no file */
   bool quiet_panic;          /* mua_wrapper: the panic log is not copied to stderr, which tells the outcome */
+  bool panic_coredump;       /* LOG_DIE leaves a core file, where the system writes one */
   bool harness_mode;         /* syslog goes to stderr as SYSLOG: '...' */
 };
 

@@ -4,7 +4,9 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -255,6 +257,18 @@ static void panic_lines_are_shown(void **state) {
   int status;
   assert_int_equal(waitpid(pid, &status, 0), pid);
   assert_int_equal(status, 1 << 8);
+  /* With panic_coredump the process asks for a core file (none is written here). */
+  pid = fork();
+  if (pid == 0) {
+    const struct rlimit none = {0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+    signal(SIGABRT, SIG_DFL);
+    log_init(&(struct log_settings){.file_path = pattern, .exim_uid = geteuid(), .exim_gid = getegid(), .panic_coredump = true});
+    log_write(LS_ALWAYS, LOG_PANIC | LOG_QUIET | LOG_DIE, "the end");
+    _exit(9);
+  }
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
 static void message_logs(void **state) {
