@@ -18,6 +18,7 @@
 #include "router.h"
 #include "spool.h"
 #include "transport.h"
+#include "verify.h"
 
 /* --- making a message ------------------------------------------------------------------------------- */
 
@@ -87,6 +88,20 @@ static void count_size(struct message *m) {
   m->message_size++;
 }
 
+/* acl_not_smtp sees reports as it sees other local messages.  What it refuses is sent all the same: a report that is lost is mail lost.
+ * True: deliver at once. */
+static bool is_for_now(struct report *r, struct expand_ctx *rx) {
+  const char *acl = r->old->cfg->o.acl_not_smtp;
+  struct acl_env env = {.session = NULL};
+  if (!acl) return true;
+  verify_fill_acl_env(&env);
+  rx->acl_env = &env;
+  struct acl_result a = acl_check(rx, &env, ACL_WHERE_NOTSMTP, NULL, acl);
+  if (a.outcome != OUTCOME_OK) log_write(LS_ALWAYS, LOG_MAIN, "F=<> not accepted by non-SMTP ACL: a report goes all the same");
+  receive_apply_acl_headers(rx, r->m);
+  return !r->m->queue_only_policy && !r->m->hold_smtp;
+}
+
 /* Received: in front, commit, "<=" line, deliver. */
 bool report_close(struct report *r) {
   flush_body(r);
@@ -97,6 +112,7 @@ bool report_close(struct report *r) {
   struct reception rec = {.c = r->c, .m = r->m, .x = &rx, .is_local = true};
   r->m->received_time_complete = time_now();
   log_set_message_id(r->m->id);
+  bool at_once = is_for_now(r, &rx);
   bool ok = !r->failed_write && receive_make_received(&rec, false);
   if (ok) {
     count_size(r->m);
@@ -109,10 +125,11 @@ bool report_close(struct report *r) {
   char id[MSGID_SIZE];
   memcpy(id, r->m->id, sizeof(id));
   if (ok) receive_log_arrival(&rec);
+  if (ok && !at_once) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: queued by ACL");
   const struct config *cfg = config_default_queue(r->old->cfg);
   message_free(r->m); /* gives up the lock, so that the delivery can have it */
   log_set_message_id(r->old->id);
-  if (ok) deliver_start_internal(cfg, id);
+  if (ok && at_once) deliver_start_internal(cfg, id);
   return ok;
 }
 
@@ -321,6 +338,21 @@ static void add_recipient_fields(struct report *r, const struct address *addr, c
   strbuf_addf(b, "Action: %s\nFinal-Recipient: rfc822;%s\nStatus: %s\n", action, report_one_line(r->a, top_text(addr)), status);
 }
 
+/* The reply as the value of a header field, a line for each of its lines; of an endless one the beginning. */
+static void add_folded(struct strbuf *b, const char *reply) {
+  enum { DIAGNOSTIC_MAX = 928 };
+  size_t start = b->n;
+  for (const char *p = reply; *p; p++) {
+    if (b->n - start >= DIAGNOSTIC_MAX) {
+      strbuf_adds(b, "[truncated]");
+      break;
+    }
+    if (*p == '\n') strbuf_adds(b, "\n ");
+    else strbuf_add(b, p, 1);
+  }
+  strbuf_addc(b, '\n');
+}
+
 static void add_status(struct report *r, const struct address *addr, const char *action, const char *status) {
   struct strbuf *b = &r->body;
   add_recipient_fields(r, addr, action, status);
@@ -330,11 +362,7 @@ static void add_status(struct report *r, const struct address *addr, const char 
     const char *reply = smtp_reply_in(addr->message);
     if (reply) {
       strbuf_adds(b, "Diagnostic-Code: smtp; ");
-      for (const char *p = reply; *p; p++) {
-        if (*p == '\n') strbuf_adds(b, "\n ");
-        else strbuf_add(b, p, 1);
-      }
-      strbuf_addc(b, '\n');
+      add_folded(b, reply);
     }
   }
   strbuf_addc(b, '\n');

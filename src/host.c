@@ -152,10 +152,15 @@ static enum host_find narrate_found(struct expand_ctx *x, struct host *first, co
   return local ? HOST_FOUND_LOCAL : HOST_FOUND;
 }
 
+static bool wants_v4_only(struct expand_ctx *x, const struct host *h, const struct host_find_opts *o) {
+  if (x->cfg->o.disable_ipv6 || (o && o->how & HOST_FIND_IPV4_ONLY)) return true;
+  return x->cfg->o.dns_ipv4_lookup && host_name_in(x, h->name, x->cfg->o.dns_ipv4_lookup);
+}
+
 /* The harness has no system name service: its fake DNS answers, in the order of its records, and "localhost" is what it always is. */
 static enum host_find find_in_harness(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, struct host **ret_last) {
   static const int types[] = {DNS_T_AAAA, DNS_T_A};
-  bool v4_only = x->cfg->o.disable_ipv6 || (o && o->how & HOST_FIND_IPV4_ONLY), again = false;
+  bool v4_only = wants_v4_only(x, h, o), again = false;
   if (strcmpic(h->name, "localhost") == 0) {
     *ret_last = append_address(x, h, h, "127.0.0.1");
     return HOST_FOUND;
@@ -172,7 +177,7 @@ static enum host_find find_in_harness(struct expand_ctx *x, struct host *h, cons
 
 static enum host_find find_by_system(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, struct host **ret_last,
                                      const char **ret_fqdn) {
-  bool v4_only = x->cfg->o.disable_ipv6 || (o && o->how & HOST_FIND_IPV4_ONLY);
+  bool v4_only = wants_v4_only(x, h, o);
   struct addrinfo hints = {.ai_family = v4_only ? AF_INET : AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_CANONNAME}, *list = NULL;
   int rc = getaddrinfo(h->name, NULL, &hints, &list);
   if (rc != 0) {

@@ -138,7 +138,7 @@ static bool mark_delivered(struct message *m, const char *const *args, size_t na
 static bool add_recipients(struct message *m, const char *const *args, size_t nargs, const char *login) {
   for (size_t k = 0; k < nargs; k++) {
     const char *error = NULL;
-    struct addr_opts o = {.allow_domain_literal = true};
+    struct addr_opts o = {.allow_domain_literal = m->cfg->o.allow_domain_literals};
     size_t domain = 0;
     const char *address = rfc5322_extract_address(m->arena, str_c(args[k]), o, &domain, &error);
     if (!address || domain == 0) {
@@ -153,7 +153,7 @@ static bool add_recipients(struct message *m, const char *const *args, size_t na
 
 static bool edit_sender(struct message *m, const char *text, const char *login) {
   const char *error = NULL;
-  struct addr_opts o = {.allow_empty = true, .allow_domain_literal = true};
+  struct addr_opts o = {.allow_empty = true, .allow_domain_literal = m->cfg->o.allow_domain_literals};
   const char *address = rfc5322_extract_address(m->arena, str_c(text), o, NULL, &error);
   if (!address) {
     printf("- Error while handling %s: %s\n", text, error);

@@ -251,7 +251,7 @@ static void add_from(struct reception *r) {
 
 static const char *first_address_of(struct reception *r, const struct header_line *h) {
   struct str name, value;
-  struct addr_opts o = {.allow_domain_literal = true, .allow_utf8 = r->m->smtputf8};
+  struct addr_opts o = {.allow_domain_literal = r->c->cfg->o.allow_domain_literals, .allow_utf8 = r->m->smtputf8};
   const char *error;
   if (!h || !header_split(str_n(h->text, h->n), &name, &value)) return NULL;
   return rfc5322_extract_address(r->m->arena, str_n(value.p, rfc5322_find_address_end(value)), o, NULL, &error);

@@ -245,7 +245,7 @@ static const char *qualify(struct submission *s, const char *address, size_t dom
 }
 
 static void add_recipient_text(struct submission *s, struct str text, bool into_nonrecipients) {
-  struct addr_opts o = {.allow_domain_literal = true,
+  struct addr_opts o = {.allow_domain_literal = s->c->cfg->o.allow_domain_literals,
                         .strip_angle_excess = s->c->cfg->o.strip_excess_angle_brackets,
                         .strip_trailing_dot = s->c->cfg->o.strip_trailing_dot, .allow_utf8 = true};
   size_t domain = 0;
@@ -289,7 +289,7 @@ static void set_sender(struct submission *s, const char *text) {
   const char *sender = NULL, *error;
   size_t domain = 0;
   if (text) {
-    struct addr_opts o = {.allow_empty = true, .allow_domain_literal = true, .allow_utf8 = true};
+    struct addr_opts o = {.allow_empty = true, .allow_domain_literal = s->c->cfg->o.allow_domain_literals, .allow_utf8 = true};
     sender = *text ? rfc5322_extract_address(s->x.a, str_c(text), o, &domain, &error) : "";
     if (sender) sender = qualify(s, sender, domain, true);
     if (sender && !may_set_sender(s, sender)) sender = NULL;

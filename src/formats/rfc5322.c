@@ -262,6 +262,7 @@ const char *rfc5322_extract_address(struct arena *a, struct str in, struct addr_
     if (!ok) set_error(&s, "empty address");
   } else {
     bool has_route = peek(&s) == '@';
+    if (!has_route) s.o.allow_domain_literal = true; /* as with Exim the option is about what stands in angle brackets */
     ok = !s.error && (!has_route || skip_route(&s)) && read_addr_spec(&s, false, &out, &domain) && !(has_route && lacks_domain(&s, domain));
   }
   if (ok) {

@@ -34,8 +34,9 @@ static enum route_result expanded_bool(struct route_ctx *rc, struct router *r, s
   return ROUTE_DEFER;
 }
 
+/* *ret_mx_unknown: mx_domains could not be looked up, which matters only to a domain without MX records. */
 static enum route_result how_to_look(struct route_ctx *rc, struct router *r, struct address *addr,
-                                     const struct dnslookup_options *ob, struct host_find_opts *o) {
+                                     const struct dnslookup_options *ob, struct host_find_opts *o, bool *ret_mx_unknown) {
   o->how = HOST_FIND_BY_MX | HOST_FIND_BY_A | HOST_FIND_BY_AAAA;
   if (ob->check_srv) {
     const char *s = expand_string(rc->x, ob->check_srv);
@@ -51,12 +52,8 @@ static enum route_result how_to_look(struct route_ctx *rc, struct router *r, str
   }
   if (ob->mx_domains) {
     enum outcome m = match_domain(rc->x, addr->domain, ob->mx_domains, NULL);
-    if (m == OUTCOME_OK) {
-      o->how &= ~(unsigned)(HOST_FIND_BY_A | HOST_FIND_BY_AAAA);
-    } else if (m != OUTCOME_FAIL) {
-      addr->message = "lookup defer for mx_domains";
-      return ROUTE_DEFER;
-    }
+    *ret_mx_unknown = m != OUTCOME_OK && m != OUTCOME_FAIL;
+    if (m != OUTCOME_FAIL) o->how &= ~(unsigned)(HOST_FIND_BY_A | HOST_FIND_BY_AAAA);
   }
   if (ob->qualify_single) o->how |= HOST_FIND_QUALIFY_SINGLE;
   if (ob->search_parents) o->how |= HOST_FIND_SEARCH_PARENTS;
@@ -113,7 +110,8 @@ static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r,
                              .dnssec_require_domains = r->o.dnssec_require_domains,
                              .for_router = true,
                              .keep_useless = rc->verify == VERIFY_TEST};
-  enum route_result res = how_to_look(rc, r, addr, ob, &o);
+  bool mx_unknown = false;
+  enum route_result res = how_to_look(rc, r, addr, ob, &o, &mx_unknown);
   if (res != ROUTE_OK) return res;
   struct host *h;
   const char *fqdn = NULL, *name = addr->domain, *widen = may_widen(rc, ob) ? ob->widen_domains : NULL, *ending;
@@ -143,7 +141,12 @@ static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r,
       addr->message = "host lookup done insecurely";
       return ROUTE_DEFER;
     case HOST_IGNORED: return ROUTE_DECLINE;
-    case HOST_FIND_FAILED: return lookup_failed(rc, addr, ob, h);
+    case HOST_FIND_FAILED:
+      if (mx_unknown && h->mx < 0 && *h->name) {
+        addr->message = "lookup defer for mx_domains";
+        return ROUTE_DEFER;
+      }
+      return lookup_failed(rc, addr, ob, h);
     case HOST_FOUND_LOCAL:
       res = route_self_action(rc, r, addr, h);
       return res == ROUTE_OK ? found_hosts(rc, r, addr, h) : res;

@@ -186,6 +186,22 @@ static enum route_result accept_address(struct query *q, struct str rest) {
   return res;
 }
 
+/* An item that is no address: the special ones that end the matter, else an error. */
+static enum route_result act_on_item(struct query *q, const struct redirect_item *it) {
+  struct address *addr = q->addr;
+  const char *why = it->text;
+  if (it->kind == REDIRECT_FAIL || it->kind == REDIRECT_DEFER) {
+    addr->message = addr->user_message = it->text;
+    addr->pass_message = true;
+    return it->kind == REDIRECT_FAIL ? ROUTE_FAIL : ROUTE_DEFER;
+  }
+  if (it->kind == REDIRECT_BLACKHOLE) why = "\":blackhole:\" is not permitted";
+  else if (it->kind != REDIRECT_BAD) why = arena_printf(q->a, "only addresses are permitted, not \"%s\"", it->text);
+  addr->message = arena_printf(q->a, "error in redirect data: %s", why);
+  addr->basic_errno = ERRNO_BADREDIRECT;
+  return ROUTE_DEFER;
+}
+
 static enum route_result redirect_address(struct query *q, struct str rest) {
   const struct config *cfg = q->rc->x->cfg;
   struct address *list = NULL, **tail = &list;
@@ -196,12 +212,7 @@ static enum route_result redirect_address(struct query *q, struct str rest) {
   q->addr->prop.errors_address = errors;
   struct redirect_item *it = redirect_list_parse(q->a, str_c(text), cfg->o.allow_domain_literals, cfg->o.allow_utf8_domains);
   for (; it; it = it->next) {
-    if (it->kind != REDIRECT_ADDRESS) {
-      const char *why = it->kind == REDIRECT_BAD ? it->text : arena_printf(q->a, "only addresses are permitted, not \"%s\"", it->text);
-      q->addr->message = arena_printf(q->a, "error in redirect data: %s", why);
-      q->addr->basic_errno = ERRNO_BADREDIRECT;
-      return ROUTE_DEFER;
-    }
+    if (it->kind != REDIRECT_ADDRESS) return act_on_item(q, it);
     const char *address = it->is_qualified ? it->text : arena_printf(q->a, "%s@%s", it->text, cfg->qualify_recipient);
     struct address *child = address_child(q->a, q->addr, address);
     child->start_router = q->r->redirect_router;
@@ -209,7 +220,7 @@ static enum route_result redirect_address(struct query *q, struct str rest) {
     *tail = child;
     tail = &child->next;
   }
-  if (!list) return ROUTE_DECLINE;
+  if (!list) return act_on_item(q, &(struct redirect_item){.kind = REDIRECT_BAD, .text = "no addresses supplied"});
   *tail = *q->rc->children;
   *q->rc->children = list;
   return ROUTE_REROUTED;

@@ -306,7 +306,7 @@ static enum route_result item_final(struct redirect_run *run, const struct redir
   struct arena *a = redirect_arena(run);
   bool is_fail = it->kind == REDIRECT_FAIL;
   if (is_fail ? !run->ob->allow_fail : !run->ob->allow_defer)
-    return list_error(run, arena_printf(a, "\":%s: %s\" is not permitted", is_fail ? "fail" : "defer", it->text));
+    return list_error(run, arena_printf(a, "\":%s:%s%s\" is not permitted", is_fail ? "fail" : "defer", *it->text ? " " : "", it->text));
   struct address *addr = run->addr;
   addr->message = addr->user_message = it->text;
   addr->basic_errno = is_fail ? 0 : ERRNO_UNKNOWNERROR;

@@ -172,9 +172,10 @@ static void set_result(struct smtp_attempt *s, struct smtp_rcpt *r, bool permane
   r->state = permanent && !others ? RCPT_DONE : RCPT_PENDING;
 }
 
-static const char *address_key(struct smtp_attempt *s, const struct address *a) {
+/* A 4xx reply to RCPT may be about the sender too, a timeout is not (manual: address_retry_include_sender). */
+static const char *address_key(struct smtp_attempt *s, const struct address *a, bool by_reply) {
   const char *key = a->address_retry_key ? a->address_retry_key : arena_printf(s->a, "R:%s", a->address);
-  if (!s->ob->address_retry_include_sender) return key;
+  if (!by_reply || !s->ob->address_retry_include_sender) return key;
   return arena_printf(s->a, "%s:<%s>", key, s->d->msg->sender ? s->d->msg->sender : "");
 }
 
@@ -197,7 +198,7 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
     (void)smtp_event(s, r->addr, "msg:rcpt:defer", text, more);
   }
   r->is_excess = what->at == AT_RCPT && reply->code == 452;
-  if (what->at == AT_RCPT || s->t.prdr_used) retry_add_item(s->a, r->addr, address_key(s, r->addr), with_host(s, text), 0);
+  if (what->at == AT_RCPT || s->t.prdr_used) retry_add_item(s->a, r->addr, address_key(s, r->addr, true), with_host(s, text), 0);
 }
 
 static void drop_retry_item(struct address *a, const char *key) {
@@ -213,7 +214,7 @@ bool smtp_reopen_excess(struct smtp_attempt *s) {
   for (size_t i = 0; i < s->job->rcpt_count; i++) {
     struct smtp_rcpt *r = &s->job->rcpts[i];
     if (!r->is_excess || r->state == RCPT_DONE || !r->deferred_by_reply) continue;
-    drop_retry_item(r->addr, address_key(s, r->addr));
+    drop_retry_item(r->addr, address_key(s, r->addr, true));
     r->is_excess = r->deferred_by_reply = false;
     r->state = RCPT_PENDING;
     any = true;
@@ -250,7 +251,7 @@ static void add_retry_items(struct smtp_attempt *s, enum smtp_error_class class,
   else if (class == SMTP_ERROR_MESSAGE)
     retry_add_item(s->a, first, arena_printf(s->a, "%s:%s", key, s->d->msg->id), noted, RETRY_HOST);
   else
-    retry_add_item(s->a, first, address_key(s, first), noted, 0);
+    retry_add_item(s->a, first, address_key(s, first, false), noted, 0);
 }
 
 /* A failed handshake shows in the line of the address, or in the one about going on in clear; a permanent DANE failure likewise. */
