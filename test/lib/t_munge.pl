@@ -178,7 +178,7 @@ my @SINGLE = (
   # sizes
   ['log', ',S is 312', ',S is ddddd'],
   ['stdout', 'MAIL FROM:<a@b> SIZE=1312', 'MAIL FROM:<a@b> SIZE=ssss'],
-  ['log', 'MAIL FROM:<a@b> SIZE=1312', 'MAIL FROM:<a@b> SIZE=1312'],
+  ['log', 'MAIL FROM:<a@b> SIZE=1312', 'MAIL FROM:<a@b> SIZE=ssss'],
   ['stderr', 'message size = 312 x', 'message size = sss x'],
   ['log', 'space=1000 inodes=1000', 'space=xxxxx inodes=xxxxx'],
   ['stdout', 'Received     3KB 4', 'Received     nnn 4'],
