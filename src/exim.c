@@ -440,6 +440,7 @@ static int test_list(struct run *r, const char *text, struct verify_seen *seen)
 
 static int do_test_addresses(struct run *r)
 {
+  if (r->c->action == CMD_TEST_ADDRESS) debug_selector |= D_V;
   int status = 0;
   struct verify_seen seen = {.arena = r->a, .plan = r->c->plan, .no_reasons = !is_admin(r)};
   for (size_t i = 0; i < r->c->args.n; i++) {
@@ -561,7 +562,7 @@ static int dispatch(struct run *r)
   case CMD_TEST_REWRITE:
     startup_logging(r->cfg, STARTUP_LOG_TESTING);
     return cmd_test_rewrite(r->cfg, r->c);
-  case CMD_TEST_ADDRESS: debug_selector |= D_V; /* fall through */
+  case CMD_TEST_ADDRESS:
   case CMD_VERIFY_RECIPIENT:
   case CMD_VERIFY_SENDER:
     startup_logging(r->cfg, STARTUP_LOG_TESTING);

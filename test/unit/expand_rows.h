@@ -315,7 +315,6 @@ static const struct expand_row expand_rows[] = {
   {"${if exists{}{y}{n}}", "n", NULL},
   {"${if radius{a}}", NULL, "support for \"radius\" not compiled"},
   {"${if saslauthd{a}{b}}", NULL, "too few arguments or bracketing error for saslauthd"},
-  {"${if pwcheck{a:b}}", NULL, "support for \"pwcheck\" not compiled"},
   {"${if acl{{a1}{x}{y}}{y $value}{n $value}}", "y msg1 x n=2", NULL},
   {"${if acl{{a2}{x}{y}}{y $value}{n $value}}", "n denied x/y", NULL},
   {"${if acl{{a4}}{y<$value>}{n $value}}", "y<>", NULL},
