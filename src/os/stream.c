@@ -14,7 +14,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { IN_CHUNK = 16 * 1024, OUT_FLUSH_AT = 16 * 1024, OUT_HELD_MAX = 64 * 1024, DUPLEX_IN_LIMIT = 512 * 1024 };
+enum {
+  IN_CHUNK = 16 * 1024, OUT_FLUSH_AT = 16 * 1024, OUT_HELD_MAX = 64 * 1024,
+  DUPLEX_IN_LIMIT = 512 * 1024 - IN_CHUNK /* so that the buffer need not double for the last piece */
+};
 
 struct buffer {
   char *p;
