@@ -222,8 +222,11 @@ bool stream_wait(struct stream *s, bool want_read, bool want_write, deadline_ms 
 static enum stream_status read_more(struct stream *s, deadline_ms deadline) {
   if (s->status != STREAM_OK) return s->status;
   if (s->out.start != s->out.end) {
+    size_t before = s->in.end - s->in.start;
     enum stream_status st = stream_flush(s, deadline);
+    if (s->in.end - s->in.start > before) return STREAM_OK; /* it came meanwhile, and may be all: the peer may be waiting for us now */
     if (st != STREAM_OK && st != STREAM_ERROR) return st; /* a broken output may still leave input to read */
+    if (s->status != STREAM_OK) return s->status;
   }
   /* A pipe would block in read(), so ask poll first unless the layer has decrypted bytes. */
   for (;;) {

@@ -126,11 +126,48 @@ static void flush_takes_input_meanwhile(void **state) {
   arena_free(a);
 }
 
+/* A peer that ends its line while it is being written to, and says no more until it has its answer. */
+struct patient_peer {
+  int fd;
+  size_t awaited;
+};
+
+static void *patient_peer(void *arg) {
+  struct patient_peer *p = arg;
+  char block[65536];
+  size_t total = write(p->fd, "ne\r\n", 4) == 4 ? 0 : p->awaited;
+  for (ssize_t n; total < p->awaited && (n = read(p->fd, block, sizeof block)) > 0;) total += (size_t)n;
+  return NULL;
+}
+
+static void a_line_that_came_during_a_flush_is_enough(void **state) {
+  (void)state;
+  struct arena *a = arena_new("test");
+  int fd[2];
+  pthread_t t;
+  struct str line;
+  char block[32768] = {0};
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+  struct patient_peer peer = {fd[1], sizeof block};
+  for (ssize_t n; (n = send(fd[0], block, sizeof block, MSG_DONTWAIT)) > 0;) peer.awaited += (size_t)n; /* nothing fits any more */
+  struct stream *s = stream_new(a, fd[0], fd[0], true);
+  assert_int_equal(write(fd[1], "half a li", 9), 9);
+  assert_int_equal(stream_fill(s, deadline_in_sec(20), &line), STREAM_OK);
+  stream_put(s, block, sizeof block);
+  assert_int_equal(pthread_create(&t, NULL, patient_peer, &peer), 0);
+  assert_int_equal(stream_read_line(s, 512, false, deadline_in_sec(20), &line, NULL), STREAM_OK);
+  assert_true(str_eq_c(line, "half a line"));
+  pthread_join(t, NULL);
+  stream_close(s);
+  close(fd[1]);
+  arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(lines_at_every_split),   cmocka_unit_test(long_lines_are_consumed),
     cmocka_unit_test(output_is_collected),    cmocka_unit_test(timeout_and_eof_differ),
-    cmocka_unit_test(flush_takes_input_meanwhile),
+    cmocka_unit_test(flush_takes_input_meanwhile), cmocka_unit_test(a_line_that_came_during_a_flush_is_enough),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
