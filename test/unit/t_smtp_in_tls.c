@@ -70,7 +70,7 @@ static int drop_all(void **state) {
 }
 
 static struct config *read_config(const char *extra) {
-  static const struct config *kept[64]; /* a configuration lives as long as the process */
+  static const struct config *kept[4096]; /* a configuration lives as long as the process */
   static size_t count;
   char name[32];
   snprintf(name, sizeof name, "conf%zu", count);
@@ -82,7 +82,8 @@ static struct config *read_config(const char *extra) {
   const char *error = NULL;
   struct config *cfg = readconf_read(&o, &error);
   if (!cfg) fail_msg("%s", error);
-  kept[count++ % ARRAY_SIZE(kept)] = cfg;
+  assert_true(count < ARRAY_SIZE(kept));
+  kept[count++] = cfg;
   log_init(&(struct log_settings){.file_path = cfg->log_file_path, .exim_uid = geteuid(), .exim_gid = getegid()});
   log_selector_set(cfg->log_selector);
   return cfg;
