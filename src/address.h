@@ -10,6 +10,7 @@
 #include "base/outcome.h"
 #include "base/tree.h"
 #include "formats/rfc5322.h"
+#include "policy/expand_forbid.h"
 
 struct router;
 struct transport;
@@ -58,6 +59,7 @@ struct reply_item {
   const char *to, *cc, *bcc, *from, *reply_to, *subject, *headers, *text, *file, *logfile, *oncelog;
   int64_t once_repeat;            /* seconds */
   bool file_expand, return_message;
+  struct expand_forbid forbid;    /* holds for the lines of the file as well */
 };
 
 enum addr_return_file { ADDR_RETURN_NONE, ADDR_RETURN_ON_FAIL, ADDR_RETURN_ALWAYS };

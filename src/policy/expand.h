@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 
+#include "policy/expand_forbid.h"
 #include "base/arena.h"
 #include "base/outcome.h"
 #include "base/strbuf.h"
@@ -91,7 +92,7 @@ struct expand_ctx {
   bool no_lookups_cached;
   bool in_filter;
   const char *headers_charset;  /* a filter's "headers charset"; NULL: the option */
-  bool forbid_run, forbid_readfile, forbid_readsocket, forbid_lookup, forbid_exists, forbid_dlfunc, forbid_perl;
+  struct expand_forbid forbid;
   bool want_defer_report;       /* inside -be */
   bool queue_running;           /* delivery started by a queue runner */
   struct expand_scope s;

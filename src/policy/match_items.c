@@ -90,7 +90,7 @@ static enum outcome lookup_item(struct list_run *r, const struct lookup_type *t,
   if (error) {
     /* A mistake in the configuration: this process cannot go on sensibly; mail stays where it is.  Where lookups are forbidden a user
      * wrote the list, and his mistake is his alone. */
-    if (!r->x->forbid_lookup) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "%s", error);
+    if (!r->x->forbid.lookup) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "%s", error);
     r->error = error;
     return OUTCOME_DEFER;
   }

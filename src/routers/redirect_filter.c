@@ -28,15 +28,10 @@ static enum route_result filter_error(struct redirect_run *run, bool is_temporar
   return redirect_defer(run, ERRNO_BADREDIRECT, arena_printf(a, "error in filter %s: %s", run->is_file ? "file" : "data", what));
 }
 
-static void set_rights(struct redirect_run *run, struct expand_ctx *x, bool on) {
-  const struct redirect_options *ob = run->ob;
-  x->forbid_dlfunc = on && ob->forbid_filter_dlfunc;
-  x->forbid_exists = on && ob->forbid_filter_existstest;
-  x->forbid_lookup = on && ob->forbid_filter_lookup;
-  x->forbid_perl = on && ob->forbid_filter_perl;
-  x->forbid_readfile = on && ob->forbid_filter_readfile;
-  x->forbid_readsocket = on && ob->forbid_filter_readsocket;
-  x->forbid_run = on && ob->forbid_filter_run;
+static struct expand_forbid forbidden(const struct redirect_options *ob) {
+  return (struct expand_forbid){.dlfunc = ob->forbid_filter_dlfunc, .exists = ob->forbid_filter_existstest, .lookup = ob->forbid_filter_lookup,
+                                .perl = ob->forbid_filter_perl, .readfile = ob->forbid_filter_readfile,
+                                .readsocket = ob->forbid_filter_readsocket, .run = ob->forbid_filter_run};
 }
 
 static enum route_result obey(struct redirect_run *run, const struct filter_command *commands, const struct filter_rights *rights,
@@ -56,9 +51,9 @@ static enum route_result obey(struct redirect_run *run, const struct filter_comm
   if (!priv_can_raise() && !addr->uid_set) uid = geteuid(), gid = getegid();
   bool hidden = x->recipients_hidden;
   x->recipients_hidden = true;
-  set_rights(run, x, true);
+  x->forbid = forbidden(run->ob);
   const char *error = filter_run_as(x->a, uid, gid, obey_in_child, &c, ret);
-  set_rights(run, x, false);
+  x->forbid = (struct expand_forbid){0};
   x->recipients_hidden = hidden;
   return error ? redirect_defer(run, ERRNO_BADREDIRECT, error) : ROUTE_OK;
 }
@@ -94,6 +89,7 @@ static enum route_result take_action(struct redirect_run *run, const struct filt
   }
   if (!child) return res;
   filter_fill_address(a, act, child);
+  if (child->reply) child->reply->forbid = forbidden(run->ob);
   own_errors_to(child, act);
   if (act->kind == ACTION_MAIL && strcmp(it.text, FILTER_BAD_REPLY) == 0) {
     child->basic_errno = ERRNO_BADADDRESS2;

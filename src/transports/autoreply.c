@@ -131,6 +131,22 @@ static const char *mailable(struct reply_job *j, const char *list) {
   return kept.n ? kept.p : NULL;
 }
 
+/* Line by line; one that cannot be expanded stands as it is.  A filter's file may do what the filter may. */
+static bool add_expanded(struct reply_job *j, const char *name, struct str rest) {
+  struct delivery *d = j->d;
+  struct expand_forbid before = d->x->forbid;
+  bool ok = true;
+  d->x->forbid = j->r.forbid;
+  while (rest.n && ok) {
+    const char *line = str_dup(d->arena, str_cut(&rest, '\n')), *text = expand_string(d->x, line);
+    if (!text && d->x->lookup_deferred)
+      ok = refuse(j, "Expansion of a line of file %s failed in %s transport: %s", name, d->transport->name, d->x->error ? d->x->error : "");
+    strbuf_addl(&j->text, text ? text : line, "\n", NULL);
+  }
+  d->x->forbid = before;
+  return ok;
+}
+
 /* To, Cc, Bcc; *ret_any: somebody is left. */
 static bool take_recipients(struct reply_job *j, bool *ret_any) {
   const char **lists[] = {&j->r.to, &j->r.cc, &j->r.bcc};
@@ -156,17 +172,9 @@ static bool add_file(struct reply_job *j) {
   int r = sys_read_file(fd, d->arena, 4u << 20, &data, &n);
   (void)!sys_close(fd);
   if (r < 0) return refuse_errno(j, -r, "Failed to read file %s when sending message from %s transport: %s", name, d->transport->name, strerror(-r));
-  if (!j->r.file_expand) {
-    strbuf_add(&j->text, data, n);
-    return true;
-  }
-  struct str rest = str_c(arena_untaint_copy(d->arena, data, n)); /* its name is not tainted: who writes it is trusted with expansions */
-  while (rest.n) { /* line by line; one that cannot be expanded stands as it is */
-    const char *line = str_dup(d->arena, str_cut(&rest, '\n')), *text = expand_string(d->x, line);
-    if (!text && d->x->lookup_deferred)
-      return refuse(j, "Expansion of a line of file %s failed in %s transport: %s", name, d->transport->name, d->x->error ? d->x->error : "");
-    strbuf_addl(&j->text, text ? text : line, "\n", NULL);
-  }
+  /* Who chose the name of the file is trusted with expansions; not so when a sender did. */
+  if (j->r.file_expand && !is_tainted(name)) return add_expanded(j, name, str_c(arena_untaint_copy(d->arena, data, n)));
+  strbuf_add(&j->text, data, n);
   return true;
 }
 

@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   m->sender = "a@b.ex";
   struct expand_ctx x = expand_ctx_new(a, &cfg);
   x.msg = m;
-  x.forbid_run = x.forbid_readfile = x.forbid_readsocket = x.forbid_lookup = x.forbid_exists = true;
+  x.forbid.run = x.forbid.readfile = x.forbid.readsocket = x.forbid.lookup = x.forbid.exists = true;
   const char *r = expand_string(&x, arena_strndup_t(a, (const char *)data, size, UNTAINTED));
   if (!r && !x.error) abort();
   if (x.depth != 0) abort();

@@ -17,7 +17,7 @@ static void obey(struct arena *a, struct str text, bool is_system) {
   x.msg = m;
   x.addr = address_new(a, "fred@test.ex");
   /* nothing a random text names is to be read, run or written */
-  x.forbid_run = x.forbid_readfile = x.forbid_readsocket = x.forbid_lookup = x.forbid_exists = x.forbid_dlfunc = x.forbid_perl = true;
+  x.forbid.run = x.forbid.readfile = x.forbid.readsocket = x.forbid.lookup = x.forbid.exists = x.forbid.dlfunc = x.forbid.perl = true;
   struct filter_env env = {.x = &x, .rights = {.is_system = is_system}, .forbid_logwrite = true, .qualify_domain = "test.ex",
                            .own_address = "fred@test.ex", .home = "/home/fred"};
   const char *error;

@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   check_split(a, list);
   if (!strpbrk(list, "/;")) {
     struct expand_ctx x = expand_ctx_new(a, &cfg);
-    x.forbid_run = x.forbid_readfile = x.forbid_readsocket = x.forbid_lookup = x.forbid_exists = true;
+    x.forbid.run = x.forbid.readfile = x.forbid.readsocket = x.forbid.lookup = x.forbid.exists = true;
     struct match_host h = {.address = key};
     enum outcome o = OUTCOME_FAIL;
     switch (data[0] % 6) {

@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct str rest = str_c(arena_strndup_t(a, (const char *)data, size, TAINTED)), line = str_cut(&rest, '\n');
   struct rewrite_rule r;
   struct expand_ctx x = expand_ctx_new(a, &cfg);
-  x.forbid_run = x.forbid_readfile = x.forbid_readsocket = x.forbid_lookup = x.forbid_exists = true;
+  x.forbid.run = x.forbid.readfile = x.forbid.readsocket = x.forbid.lookup = x.forbid.exists = true;
   /* A pattern is a list item: one with a slash could name a file, one with a semicolon a lookup. */
   bool reaches_out = memchr(line.p, '/', line.n) || memchr(line.p, ';', line.n) || memchr(line.p, '$', line.n);
   const char *text = arena_strndup_t(a, line.p, line.n, UNTAINTED);

@@ -255,7 +255,7 @@ static void test_forbidden(void **state) {
   (void)state;
   struct arena *a = arena_new("forbid");
   struct expand_ctx x = expand_ctx_new(a, &cfg);
-  x.forbid_run = x.forbid_readfile = x.forbid_readsocket = x.forbid_lookup = x.forbid_exists = true;
+  x.forbid.run = x.forbid.readfile = x.forbid.readsocket = x.forbid.lookup = x.forbid.exists = true;
   static const char *const texts[] = {"${run{/bin/true}}", "${readfile{/etc/passwd}}", "${readsocket{/x}{y}}",
                                       "${lookup{a}lsearch{/x}}", "${if exists{/}}", "${stat:/}"};
   for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {

@@ -120,7 +120,7 @@ static bool test_isip(struct expand_ctx *x UNUSED, const struct cond *c, const c
 
 static bool test_exists(struct expand_ctx *x, const struct cond *c UNUSED, const char *const *args, bool *ret) {
   struct stat st;
-  if (x->forbid_exists) return exp_fail(x, "File existence tests are not permitted");
+  if (x->forbid.exists) return exp_fail(x, "File existence tests are not permitted");
   *ret = stat(args[0], &st) == 0;
   return true;
 }

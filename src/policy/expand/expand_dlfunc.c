@@ -37,7 +37,7 @@ bool exp_item_dlfunc(struct expand_ctx *x, struct strbuf *out, const char *const
   dl_function *function = NULL;
   unsigned char *argv[EXP_MAX_ARGS] = {NULL}, *yield = NULL;
   bool tainted = false;
-  if (x->forbid_dlfunc) return exp_fail(x, "dynamically-loaded functions are not permitted");
+  if (x->forbid.dlfunc) return exp_fail(x, "dynamically-loaded functions are not permitted");
   if (expand_taint_refused(x, args[0], "shared object") || expand_taint_refused(x, args[1], "function of shared object")) return false;
   if (!find_function(x, args[0], args[1], &function)) return false;
   for (int i = 2; i < nargs; i++) {

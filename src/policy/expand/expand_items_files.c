@@ -78,7 +78,7 @@ bool exp_item_lookup(struct parse *ps, struct strbuf *out) {
   const char *key = NULL, *name = "", *source, *found = NULL;
   struct lookup_type t;
   struct exp_saved sv;
-  if (x->forbid_lookup) return exp_fail(x, "lookup expansions are not permitted");
+  if (x->forbid.lookup) return exp_fail(x, "lookup expansions are not permitted");
   if (!lookup_head(ps, &key, &name)) return false;
   const char *bad = lookup_parse_type(x->a, str_c(name), &t);
   if (bad) return exp_fail(x, "%s", bad);
@@ -118,7 +118,7 @@ static void add_data(struct strbuf *out, const char *p, size_t n, const char *eo
 bool exp_item_readfile(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs) {
   char *data;
   size_t n;
-  if (x->forbid_readfile) return exp_fail(x, "file insertions are not permitted");
+  if (x->forbid.readfile) return exp_fail(x, "file insertions are not permitted");
   if (expand_taint_refused(x, args[0], "file read")) return false;
   int fd = sys_open(args[0], O_RDONLY, 0);
   if (fd < 0) return exp_fail(x, "failed to open %s: %s", args[0], strerror(-fd));
@@ -228,7 +228,7 @@ bool exp_item_run(struct parse *ps, struct strbuf *out) {
   struct expand_ctx *x = ps->x;
   const char *command;
   bool preexpand = false;
-  if (x->forbid_run) return exp_fail(x, "running a command is not permitted");
+  if (x->forbid.run) return exp_fail(x, "running a command is not permitted");
   while (*ps->s == ',') {
     ps->s++;
     struct str option = exp_read_name(ps, 0);
@@ -415,7 +415,7 @@ bool exp_item_readsocket(struct parse *ps, struct strbuf *out) {
   const char *args[4], *fallback = NULL;
   bool was_skipping = ps->skip;
   int n = 0;
-  if (x->forbid_readsocket) return exp_fail(x, "socket insertions are not permitted");
+  if (x->forbid.readsocket) return exp_fail(x, "socket insertions are not permitted");
   for (exp_skip_space(ps); *ps->s == '{' && n < 4; exp_skip_space(ps))
     if (!exp_brace(ps, &args[n++])) return false;
   if (n < 2) return exp_fail(x, "Not enough arguments for 'readsocket' (min is 2)");

@@ -279,7 +279,7 @@ bool exp_op_stat(OP_ARGS) {
   struct stat st;
   static const char bits[] = "rwxrwxrwx", types[] = "?pc?d?b?-?l?s???";
   char smode[11];
-  if (x->forbid_exists) return exp_fail(x, "Use of the stat() expansion is not permitted");
+  if (x->forbid.exists) return exp_fail(x, "Use of the stat() expansion is not permitted");
   if (stat(arg.p, &st) != 0) return exp_fail(x, "stat(%s) failed: %s", arg.p, strerror(errno));
   smode[0] = types[(st.st_mode & S_IFMT) >> 12];
   for (int i = 0; i < 9; i++) smode[i + 1] = st.st_mode & (0400u >> i) ? bits[i] : '-';
