@@ -16,6 +16,7 @@
 
 #include "os/debug.h"
 #include "os/log.h"
+#include "os/signals.h"
 #include "os/sys.h"
 #include "policy/match.h"
 #include "retry.h"
@@ -426,7 +427,7 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
     while (slots[at].pid) at++;
     if (slot_start(run, &slots[at], batch)) {
       slots[at].held = held;
-      if (run->cfg->harness_mode && i + 1 < batches->n) (void)poll(NULL, 0, 600); /* a fixed order of log lines */
+      if (run->cfg->harness_mode && i + 1 < batches->n) pause_ms(600); /* a fixed order of log lines */
       continue;
     }
     /* No process or pipe to be had: do it here. */

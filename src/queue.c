@@ -5,13 +5,13 @@
  * message stops no other.  Nothing is exec'd, the configuration is not read again.  Manual ch. 5 (-q, -R, -S), ch. 3. */
 #include "queue.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "deliver.h"
 #include "os/log.h"
+#include "os/signals.h"
 #include "os/sys.h"
 #include "policy/config.h"
 #include "policy/expand.h"
@@ -67,7 +67,7 @@ enum { EXIT_MANY_WAIT = 3 };
 static pid_t start_child(const struct config *cfg, const char *id, const struct deliver_opts *d) {
   transports_preload(cfg);
   pid_t pid = sys_fork("qrun-delivery");
-  if (pid == 0 && cfg->harness_mode) (void)poll(NULL, 0, 300); /* ages of messages there count on it */
+  if (pid == 0 && cfg->harness_mode) pause_ms(300); /* ages of messages there count on it */
   if (pid == 0) {
     enum deliver_result r = deliver_message(cfg, id, d);
     _exit(r == DELIVER_DONE ? 0 : r == DELIVER_MANY_WAIT ? EXIT_MANY_WAIT : 1);

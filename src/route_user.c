@@ -7,10 +7,10 @@
 
 #include <errno.h>
 #include <grp.h>
-#include <poll.h>
 #include <pwd.h>
 
 #include "os/priv.h"
+#include "os/signals.h"
 #include "os/sys.h"
 
 static struct {
@@ -36,7 +36,7 @@ static struct passwd *pw_find(const char *name) {
   if (lookups.max_name > 0 && strlen(name) > lookups.max_name) return NULL;
   struct passwd *pw = getpwnam(name);
   for (int i = 0; !pw && i < lookups.retries; i++) {
-    (void)poll(NULL, 0, 1000);
+    pause_ms(1000);
     pw = getpwnam(name);
   }
   return pw;
@@ -74,7 +74,7 @@ bool route_find_group(const char *name_or_number, gid_t *ret) {
   }
   struct group *gr = getgrnam(name_or_number);
   for (int i = 0; !gr && i < lookups.retries; i++) {
-    (void)poll(NULL, 0, 1000);
+    pause_ms(1000);
     gr = getgrnam(name_or_number);
   }
   if (!gr) return false;

@@ -560,8 +560,3 @@ struct str tls_session_data(struct stream *io, struct arena *a) {
   gnutls_free(data.data);
   return kept;
 }
-
-const char *tls_library_versions(struct arena *a) {
-  return arena_printf_t(a, UNTAINTED, "Library version: GnuTLS: Compile: %s\n                         Runtime: %s\n", GNUTLS_VERSION,
-                        gnutls_check_version(NULL));
-}

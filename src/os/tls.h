@@ -127,7 +127,5 @@ const char *tls_error(const struct stream *io);
 struct str tls_session_data(struct stream *io, struct arena *a);
 /* Is the priority string good?  NULL or the error. */
 const char *tls_check_ciphers(struct arena *a, const char *ciphers);
-/* Library versions for -bV -d, two lines. */
-const char *tls_library_versions(struct arena *a);
 
 #endif

@@ -9,12 +9,12 @@
 #include "transports/smtp_priv.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 
 #include "host.h"
 #include "os/debug.h"
 #include "os/log.h"
+#include "os/signals.h"
 #include "policy/match.h"
 #include "retry.h"
 #include "transports/drivers.h"
@@ -318,7 +318,7 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
     if (close_is_told_last) (void)smtp_event(s, NULL, "tcp:close", NULL, 0);
     if (first_message) smtp_clear_retry(s);
     /* the test suite's server goes away after its script: the bounce must not find it still listening */
-    if (s->fail.trouble != TROUBLE_NONE && job->d->cfg->harness_mode) (void)poll(NULL, 0, 100);
+    if (s->fail.trouble != TROUBLE_NONE && job->d->cfg->harness_mode) pause_ms(100);
     return;
   }
 }
@@ -480,7 +480,7 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
     if (job->any_tried) reopen_deferred(job);
     job->any_tried = true;
     try_host(job, h, host_port);
-    if (job->d->cfg->harness_mode && any_pending(job)) (void)poll(NULL, 0, HARNESS_PAUSE_MS); /* retry times there count on it */
+    if (job->d->cfg->harness_mode && any_pending(job)) pause_ms(HARNESS_PAUSE_MS); /* retry times there count on it */
   }
   if (h) job->any_left = true;
 }
