@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/rand.h"
+#include "buildconfig.h"
 #include "deliver.h"
 #include "os/log.h"
 #include "os/sys.h"
@@ -254,7 +255,37 @@ bool report_add_name(struct strbuf *b, const struct address *addr, const char *i
 
 static bool is_pseudo(const struct address *addr) { return addr->is_pipe || addr->is_file || addr->is_reply; }
 
-/* The reason, each of its lines indented; the reply of a remote server starts a line of its own. */
+/* Is there a line end at p: a real one, or one that was written out for the log?  Its length. */
+static size_t line_end(const char *p) { return *p == '\n' ? 1 : *p == '\\' && p[1] == 'n' ? 2 : 0; }
+
+/* Each line indented; the reply of a remote server starts a line of its own, and its lines are cut at a length for people. */
+static void add_reason_lines(struct strbuf *b, const char *text, const char *lead, bool from_host) {
+  enum { REPLY_LINE_MAX = 255 };
+  strbuf_addl(b, "    ", lead, NULL);
+  size_t start = b->n, end;
+  bool may_break = from_host;
+  for (const char *p = text; *p; p++) {
+    if ((end = line_end(p)) > 0) {
+      p += end - 1;
+      if (*p == '\n' && !p[1]) break;
+      strbuf_adds(b, "\n    ");
+      start = b->n;
+    } else if (may_break && *p == ':' && p[1] == ' ' && ch_isdigit(p[2])) {
+      strbuf_adds(b, ":\n    ");
+      start = b->n;
+      p++;
+      may_break = false;
+    } else if (from_host && b->n - start >= REPLY_LINE_MAX) {
+      strbuf_adds(b, "[truncated]");
+      while (p[1] && !line_end(p + 1)) p++;
+    } else {
+      strbuf_add(b, p, 1);
+    }
+  }
+  strbuf_addc(b, '\n');
+}
+
+/* Why the address failed. */
 static void add_reason(struct strbuf *b, const struct address *addr, const char *lead) {
   const char *text = addr->message;
   bool is_local = addr->transport && addr->transport->driver->is_local;
@@ -272,23 +303,7 @@ static void add_reason(struct strbuf *b, const struct address *addr, const char 
   }
   bool is_secret = (addr->user_message && !*addr->user_message) || addr->basic_errno == ERRNO_UTF8_FWD;
   if (is_secret || !text || !*text) return;
-  strbuf_addl(b, "    ", lead, NULL);
-  bool may_break = addr->host_used != NULL;
-  for (const char *p = text; *p; p++) {
-    if (*p == '\\' && p[1] == 'n') {
-      strbuf_adds(b, "\n    ");
-      p++;
-    } else if (*p == '\n') {
-      if (p[1]) strbuf_adds(b, "\n    ");
-    } else if (may_break && *p == ':' && p[1] == ' ' && ch_isdigit(p[2])) {
-      strbuf_adds(b, ":\n    ");
-      p++;
-      may_break = false;
-    } else {
-      strbuf_add(b, p, 1);
-    }
-  }
-  strbuf_addc(b, '\n');
+  add_reason_lines(b, text, lead, addr->host_used != NULL);
 }
 
 static bool output_wanted(const struct address *addr) {
@@ -353,12 +368,27 @@ static void add_folded(struct strbuf *b, const char *reply) {
   strbuf_addc(b, '\n');
 }
 
+/* EXPERIMENTAL_DSN_INFO: which of a name's addresses answered, and what it said of itself; of long replies the first line. */
+static void add_peer_fields(struct strbuf *b, struct arena *a, const struct address *addr) {
+  const struct host *h = addr->host_used;
+  if (h->address) strbuf_addf(b, h->port > 0 && h->port != 25 ? "Remote-MTA: X-ip; [%s]:%d\n" : "Remote-MTA: X-ip; [%s]\n", h->address, h->port);
+  const struct {
+    const char *field, *text;
+  } said[] = {{"X-Remote-MTA-smtp-greeting", addr->smtp_greeting}, {"X-Remote-MTA-helo-response", addr->helo_response}};
+  for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+    if (!said[i].text || !*said[i].text) continue;
+    const char *line = arena_strndup(a, said[i].text, strcspn(said[i].text, "\r\n"));
+    strbuf_addf(b, "%s: X-str; %s\n", said[i].field, line);
+  }
+}
+
 static void add_status(struct report *r, const struct address *addr, const char *action, const char *status) {
   struct strbuf *b = &r->body;
   add_recipient_fields(r, addr, action, status);
   bool is_remote = addr->transport && !addr->transport->driver->is_local;
   if (is_remote && addr->host_used && addr->host_used->name) {
     strbuf_addf(b, "Remote-MTA: dns; %s\n", addr->host_used->name);
+    if (CFG_EXPERIMENTAL_DSN_INFO) add_peer_fields(b, r->a, addr);
     const char *reply = smtp_reply_in(addr->message);
     if (reply) {
       strbuf_adds(b, "Diagnostic-Code: smtp; ");

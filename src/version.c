@@ -63,6 +63,7 @@ static void print_features(FILE *f)
       {"SPF", "spf_guess", CFG_SUPPORT_SPF},
       {"SRS", NULL, CFG_SUPPORT_SRS},
       {"TCP_Fast_Open", NULL, true},
+      {"Experimental_DSN_info", NULL, CFG_EXPERIMENTAL_DSN_INFO},
       {"Experimental_QUEUEFILE", NULL, CFG_EXPERIMENTAL_QUEUEFILE},
       {"Experimental_XCLIENT", "hosts_xclient", true},
   };

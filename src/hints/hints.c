@@ -34,12 +34,15 @@ static bool name_is_safe(const char *name) {
   return true;
 }
 
-static bool open_lock(const char *spool_directory, const char *path, bool for_write, int *ret_fd) {
+enum purpose { INSPECT, READ, WRITE };
+
+static bool open_lock(const char *spool_directory, const char *path, enum purpose purpose, int *ret_fd) {
   char lock_path[PATH_BYTES + 16];
   snprintf(lock_path, sizeof lock_path, "%s.lockfile", path);
-  int flags = for_write ? O_RDWR | O_CREAT | O_NOFOLLOW : O_RDONLY | O_NOFOLLOW;
+  bool for_write = purpose == WRITE;
+  int flags = (for_write ? O_RDWR : O_RDONLY) | (purpose == INSPECT ? 0 : O_CREAT) | O_NOFOLLOW;
   int fd = sys_open(lock_path, flags, 0640);
-  if (fd == -ENOENT && for_write) {
+  if (fd == -ENOENT && purpose != INSPECT) {
     if (sys_mkdir_path(spool_directory, "db", 0750, (uid_t)-1, (gid_t)-1) < 0) return false;
     fd = sys_open(lock_path, flags, 0640);
   }
@@ -88,12 +91,13 @@ static GDBM_FILE open_gdbm(const char *path, bool for_write) {
   return NULL;
 }
 
-struct hints_db *hints_open(const char *spool_directory, const char *name, bool for_write) {
+static struct hints_db *open_for(enum purpose purpose, const char *spool_directory, const char *name) {
+  bool for_write = purpose == WRITE;
   char path[PATH_BYTES];
   int lock_fd;
   if (!name_is_safe(name) || snprintf(path, sizeof path, "%s/db/%s", spool_directory, name) >= (int)sizeof path)
     return NULL;
-  if (!open_lock(spool_directory, path, for_write, &lock_fd)) return NULL;
+  if (!open_lock(spool_directory, path, purpose, &lock_fd)) return NULL;
   GDBM_FILE g = open_gdbm(path, for_write);
   struct hints_db *db = g ? malloc(sizeof *db) : NULL;
   if (!db) {
@@ -105,6 +109,10 @@ struct hints_db *hints_open(const char *spool_directory, const char *name, bool 
   memcpy(db->path, path, sizeof path);
   return db;
 }
+
+struct hints_db *hints_open(const char *spool_directory, const char *name, bool for_write) { return open_for(for_write ? WRITE : READ, spool_directory, name); }
+
+struct hints_db *hints_inspect(const char *spool_directory, const char *name) { return open_for(INSPECT, spool_directory, name); }
 
 void hints_close(struct hints_db *db) {
   if (!db) return;

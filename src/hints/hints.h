@@ -13,8 +13,11 @@
 
 struct hints_db;
 
-/* Open spool_directory/db/name.  NULL when it cannot be had (missing file on read-only open, lock timeout of 60 s ...): treat as "no hints". */
+/* Open spool_directory/db/name.  NULL when it cannot be had (missing file on read-only open, lock timeout of 60 s ...): treat as "no hints".  The
+ * directory and the lock file are made where they are missing, for reading too: who deletes hints finds files by the names of Exim's. */
 struct hints_db *hints_open(const char *spool_directory, const char *name, bool for_write);
+/* For tools, which may run as root: for reading, and nothing is made. */
+struct hints_db *hints_inspect(const char *spool_directory, const char *name);
 void hints_close(struct hints_db *db);
 /* Record bytes in the arena (tainted), false when absent. */
 MUST_CHECK bool hints_get(struct hints_db *db, struct arena *a, const char *key, struct str *ret);

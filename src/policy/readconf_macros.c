@@ -5,6 +5,7 @@
  * defined later.  The predefined macros (about a thousand, all starting "_X") come first; they are found by name, not one by one. */
 #include "auth.h"
 #include "base/buildinfo.h"
+#include "buildconfig.h"
 #include "os/log.h"
 #include "policy/acl.h"
 #include "policy/readconf_priv.h"
@@ -85,6 +86,8 @@ static void builtin_features(struct builtin_list *l)
   builtin_add(l, "_HAVE_", "", "SOCKS", "y");
   builtin_add(l, "_HAVE_", "", "SRS", "y");
   builtin_add(l, "_HAVE_", "", "NATIVE_SRS", "y");
+  if (CFG_EXPERIMENTAL_DSN_INFO) builtin_add(l, "_HAVE_", "", "DSN_INFO", "y");
+  builtin_add(l, "_CRYPTO_HASH_", "", "SHA3", "y");
   if (build_info()->have_pipe_connect) {
     builtin_add(l, "_HAVE_", "", "PIPE_CONNECT", "y");
     builtin_add(l, "_EXP_", "", "PIPE_CONNECT", "y");

@@ -191,6 +191,7 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
   bool permanent = reply->code / 100 == 5;
   if (what->at == AT_END && !permanent) err = 0; /* LMTP: about this recipient, not about the data */
   set_result(s, r, permanent, err, more, text, true);
+  r->addr->smtp_greeting = r->addr->helo_response = NULL; /* they explain a refusal by the host, not of a recipient */
   if (permanent) return;
   r->deferred_by_reply = true;
   if (what->at == AT_RCPT) {

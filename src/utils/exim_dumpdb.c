@@ -10,7 +10,7 @@ int main(int argc, char **argv) {
   struct hints_args args;
   if (!hints_parse_args(argc, argv, "exim_dumpdb", "kze", &args)) return 1;
   struct arena *a = arena_new("dumpdb");
-  struct hints_db *db = hints_open(args.spool, args.name, false);
+  struct hints_db *db = hints_inspect(args.spool, args.name);
   if (!db) {
     printf("Failed to open hintsdb file %s/db/%s\n", args.spool, args.name);
     return 1;

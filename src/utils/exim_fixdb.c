@@ -80,7 +80,7 @@ static void change(struct arena *a, const struct hints_args *args, const char *k
 }
 
 static bool look_up(struct arena *a, const struct hints_args *args, const char *key, struct str *ret) {
-  struct hints_db *db = hints_open(args->spool, args->name, false);
+  struct hints_db *db = hints_inspect(args->spool, args->name);
   if (!db) return false;
   bool found = hints_get(db, a, key, ret);
   hints_close(db);

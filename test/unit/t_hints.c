@@ -33,8 +33,11 @@ static void check_record(struct hints_db *db, const char *key, const char *want)
 static void records(void **state) {
   (void)state;
   start_empty();
-  assert_null(hints_open(scratch_dir, "retry", false)); /* reading makes nothing */
+  assert_null(hints_inspect(scratch_dir, "retry")); /* a tool makes nothing */
   assert_int_equal(access(scratch_path("db"), F_OK), -1);
+  assert_null(hints_open(scratch_dir, "retry", false)); /* a reader leaves the lock file, and no hints */
+  assert_int_equal(access(scratch_path("db/retry.lockfile"), F_OK), 0);
+  assert_int_equal(access(scratch_path("db/retry"), F_OK), -1);
   struct hints_db *db = hints_open(scratch_dir, "retry", true);
   assert_non_null(db);
   check_record(db, "T:host", NULL);
