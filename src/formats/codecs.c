@@ -250,20 +250,22 @@ const char *rfc2047_encode(struct arena *a, struct str s, const char *charset) {
 
 const char *rfc2047_encode_always(struct arena *a, struct str s, const char *charset) {
   struct strbuf out = strbuf_new_t(a, taint_of(s.p), s.n * 2 + 32);
+  static const char hex[] = "0123456789ABCDEF";
+  const char *open = arena_printf(a, "=?%s?Q?", charset);
   size_t line_start = 0;
-  strbuf_addf(&out, "=?%s?Q?", charset);
+  strbuf_adds(&out, open);
   for (size_t i = 0; i < s.n; i++) {
     unsigned char c = (unsigned char)s.p[i];
     /* words of at most 75 octets, the closing ?= included */
     if (out.n - line_start > 67) {
-      strbuf_addf(&out, "?= ");
+      strbuf_adds(&out, "?= ");
       line_start = out.n;
-      strbuf_addf(&out, "=?%s?Q?", charset);
+      strbuf_adds(&out, open);
     }
     if (c == ' ')
       strbuf_addc(&out, '_');
     else if (!ch_isgraph(c) || strchr("=?_\"()<>@,;:\\[].", c))
-      strbuf_addf(&out, "=%02X", c);
+      strbuf_add(&out, (const char[]){'=', hex[c >> 4], hex[c & 15]}, 3);
     else
       strbuf_addc(&out, (char)c);
   }

@@ -20,7 +20,7 @@ struct message;
 struct address;
 struct host;
 
-enum { EXPAND_MAX_CAPTURES = 20, EXPAND_MAX_DEPTH = 200, EXPAND_MAX_BYTES = 128 << 20, ACL_MAX_ARGS = 9 };
+enum { EXPAND_MAX_CAPTURES = 20, EXPAND_MAX_DEPTH = 200, EXPAND_MAX_BYTES = 128 << 20, EXPAND_MAX_WORK = 512 << 20, ACL_MAX_ARGS = 9 };
 
 /* What a lookup in a list left behind, and other short-lived values; strings must live in an arena >= the user's. */
 struct expand_scope {
@@ -101,6 +101,7 @@ struct expand_ctx {
   bool lookup_deferred;         /* failure was a temporary lookup problem */
   const char *error;            /* text for logs: "unknown variable name ..." */
   int depth;
+  size_t work, work_limit;       /* of this outermost expansion: bytes read and made, and so much for each step; limit 0: EXPAND_MAX_WORK */
   struct conf_pos pos;          /* for taint errors: option's place in the file; file NULL unknown */
   void *acl_env;                /* struct acl_env * for ${acl}, NULL outside sessions */
 };

@@ -265,6 +265,34 @@ static void test_forbidden(void **state) {
   arena_free(a);
 }
 
+/* Small templates that would work for ever: each ends at the limit, whose count begins anew with the next expansion. */
+static void test_work(void **state) {
+  (void)state;
+  static const char *const shapes[][3] = {
+    {"${sort{1:2:3:4:5:6:7:8:9}{lt}{", "$item", "}}"},
+    {"${map{1:2:3:4:5:6:7:8:9}{", "$item", "}}"},
+    {"${reduce{1:2:3:4:5:6:7:8:9}{}{", "", "}}"},
+    {"${filter{1:2:3:4:5:6:7:8:9}{bool_lax{1", "", "}}}"},
+    {"${if forall{1:2:3:4:5:6:7:8:9}{bool_lax{1", "", "}}{1}}"},
+    {"${rfc2047:", "\xe4", "}"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
+    struct arena *a = arena_new("work");
+    struct expand_ctx x = expand_ctx_new(a, &cfg);
+    x.work_limit = 4 << 20;
+    struct strbuf b = strbuf_new(a);
+    for (int depth = 0; depth < 40; depth++) strbuf_adds(&b, shapes[i][0]);
+    strbuf_adds(&b, shapes[i][1]);
+    for (int depth = 0; depth < 40; depth++) strbuf_adds(&b, shapes[i][2]);
+    assert_null(expand_string(&x, b.p));
+    assert_non_null(strstr(x.error, "expansion takes too much work"));
+    assert_false(x.forced_fail);
+    assert_int_equal(x.depth, 0);
+    assert_string_equal(expand_string(&x, "${map{1:2}{$item}}"), "1:2");
+    arena_free(a);
+  }
+}
+
 static void test_depth(void **state) {
   (void)state;
   struct arena *a = arena_new("depth");
@@ -485,7 +513,7 @@ int main(void) {
     cmocka_unit_test(test_taint),       cmocka_unit_test(test_entry_points),        cmocka_unit_test(test_forbidden),
     cmocka_unit_test(test_depth),       cmocka_unit_test(test_files),               cmocka_unit_test(test_context_values),
     cmocka_unit_test(test_socket),      cmocka_unit_test(test_socket_cache),        cmocka_unit_test(test_body),
-    cmocka_unit_test(test_certificate),
+    cmocka_unit_test(test_certificate), cmocka_unit_test(test_work),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

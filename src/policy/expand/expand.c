@@ -41,6 +41,15 @@ bool exp_fail_forced(struct expand_ctx *x, const char *fmt, ...) {
   return false;
 }
 
+/* A step costs about as much as so many bytes. */
+enum { STEP_BYTES = 128 };
+
+bool exp_count_work(struct expand_ctx *x, size_t bytes) {
+  x->work += bytes + STEP_BYTES;
+  if (x->work <= (x->work_limit ? x->work_limit : EXPAND_MAX_WORK)) return true;
+  return exp_fail(x, "expansion takes too much work");
+}
+
 void exp_save(const struct expand_ctx *x, struct exp_saved *sv) {
   sv->ncaptures = x->s.ncaptures;
   memcpy(sv->captures, x->s.captures, sizeof sv->captures);
@@ -82,7 +91,7 @@ bool exp_brace(struct parse *ps, const char **ret) {
   if (ps->s[n] == '}') {
     *ret = ps->skip ? "" : arena_strndup(ps->x->a, ps->s, n);
     ps->s += n + 1;
-    return true;
+    return exp_count_work(ps->x, n);
   }
   struct strbuf b = strbuf_new(ps->x->a);
   if (!exp_walk(ps, &b, true)) return false;
@@ -272,10 +281,12 @@ static bool walk_text(struct parse *ps, struct strbuf *out, bool in_braces) {
 
 bool exp_walk(struct parse *ps, struct strbuf *out, bool in_braces) {
   if (ps->x->depth >= EXPAND_MAX_DEPTH) return exp_fail(ps->x, "expansion nested too deeply (more than %d levels)", EXPAND_MAX_DEPTH);
+  size_t had = out->n;
+  const char *start = ps->s;
   ps->x->depth++;
   bool ok = walk_text(ps, out, in_braces);
   ps->x->depth--;
-  return ok;
+  return ok && exp_count_work(ps->x, (size_t)(ps->s - start) + out->n - had);
 }
 
 bool exp_nested(struct expand_ctx *x, const char *text, const char **ret) {
@@ -294,6 +305,7 @@ bool exp_nested(struct expand_ctx *x, const char *text, const char **ret) {
 const char *expand_string(struct expand_ctx *x, const char *in) {
   x->forced_fail = x->lookup_deferred = false;
   x->error = NULL;
+  if (x->depth == 0) x->work = 0;
   if (!in) return ""; /* an option that is not set */
   INVARIANT(!priv_is_raised());
   const char *r;

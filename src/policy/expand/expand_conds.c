@@ -562,7 +562,7 @@ bool exp_condition(struct parse *ps, bool *ret) {
     return exp_fail(ps->x, "expansion nested too deeply (more than %d levels)", EXPAND_MAX_DEPTH);
   ps->x->depth++;
   bool yes = false;
-  bool ok = c->parse ? c->parse(ps, c, &yes) : plain_condition(ps, c, &yes);
+  bool ok = exp_count_work(ps->x, 0) && (c->parse ? c->parse(ps, c, &yes) : plain_condition(ps, c, &yes));
   ps->x->depth--;
   if (ok && !ps->skip) *ret = yes != negate;
   return ok;
@@ -577,7 +577,7 @@ bool exp_is_order_condition(struct expand_ctx *x UNUSED, struct str name, bool *
 bool exp_order(struct expand_ctx *x, struct str name, const char *a, const char *b, bool *ret) {
   const struct cond *c = find_cond(name);
   const char *args[2] = {a, b};
-  return test_order(x, c, args, ret);
+  return exp_count_work(x, MIN(strlen(a), strlen(b))) && test_order(x, c, args, ret);
 }
 
 bool exp_item_if(struct parse *ps, struct strbuf *out) {

@@ -97,13 +97,23 @@ bool exp_op_rxquote(OP_ARGS) {
   return true;
 }
 
+/* Escapes as the operators write them; printf would be the work of a whole body of 8-bit text. */
+static void add_hex_escape(struct strbuf *out, unsigned c) {
+  static const char hex[] = "0123456789abcdef";
+  strbuf_add(out, (const char[]){'\\', 'x', hex[c >> 4], hex[c & 15]}, 4);
+}
+
+static void add_octal_escape(struct strbuf *out, unsigned c) {
+  strbuf_add(out, (const char[]){'\\', (char)('0' + (c >> 6)), (char)('0' + (c >> 3 & 7)), (char)('0' + (c & 7))}, 4);
+}
+
 bool exp_op_hexquote(OP_ARGS) {
   carry_taint(out, arg);
   for (size_t i = 0; i < arg.n; i++) {
     if (ch_isgraph(arg.p[i]))
       strbuf_addc(out, arg.p[i]);
     else
-      strbuf_addf(out, "\\x%02x", (unsigned)arg.p[i]);
+      add_hex_escape(out, (unsigned char)arg.p[i]);
   }
   return true;
 }
@@ -119,7 +129,7 @@ bool exp_op_escape(OP_ARGS) {
     else if (ch_isprint(c) || c == '\t' || (c >= 128 && x->cfg->o.print_topbitchars))
       strbuf_addc(out, (char)c);
     else
-      strbuf_addf(out, "\\%03o", (unsigned)c);
+      add_octal_escape(out, (unsigned)c);
   }
   return true;
 }
@@ -131,7 +141,7 @@ bool exp_op_escape8(OP_ARGS) {
     if (c < 127 && c != '\\')
       strbuf_addc(out, (char)c);
     else
-      strbuf_addf(out, "\\%03o", (unsigned)c);
+      add_octal_escape(out, (unsigned)c);
   }
   return true;
 }

@@ -24,6 +24,8 @@ bool exp_fail_forced(struct expand_ctx *x, const char *fmt, ...) PRINTF(2, 3);
 MUST_CHECK bool exp_walk(struct parse *ps, struct strbuf *out, bool in_braces);
 /* ps->s stands on '{': expand its inside, go behind the '}'.  *ret is "" when skipping. */
 MUST_CHECK bool exp_brace(struct parse *ps, const char **ret);
+/* Count bytes worked on (and the step itself) against the limit of the whole expansion. */
+MUST_CHECK bool exp_count_work(struct expand_ctx *x, size_t bytes);
 void exp_skip_space(struct parse *ps);
 /* Letters, digits, underscores and the extra character (0 none). */
 struct str exp_read_name(struct parse *ps, char extra);
