@@ -62,7 +62,7 @@ bool report_open(struct report *r, struct message *old, struct expand_ctx *x, co
   r->m->dont_deliver = old->dont_deliver;
   r->m->smtputf8 = old->smtputf8;
   r->m->bounce_of = arena_strdup(r->a, old->id);
-  message_add_recipient(r->m, to);
+  message_add_recipient(r->m, arena_strdup_t(r->a, to, TAINTED));
   r->body = strbuf_new_t(r->a, TAINTED, 4096);
   int rc = spool_create(r->m);
   if (rc == 0) return true;

@@ -260,7 +260,7 @@ static void add_recipient_text(struct submission *s, struct str text, bool into_
   }
   if (!utf8_is_ascii(str_c(a))) s->m->smtputf8 = true;
   const char *raw = a;
-  a = qualify(s, a, domain, false);
+  a = arena_strdup_t(s->x.a, qualify(s, a, domain, false), TAINTED);
   if (s->c->cfg->rewrite_rules) a = rewrite_address(&s->x, a, REWRITE_ENVTO, s->c->cfg->rewrite_rules);
   if (into_nonrecipients) tree_insert(&s->m->nonrecipients, s->m->arena, a, NULL);
   else receive_add_recipient(s->m, a, raw);

@@ -82,8 +82,9 @@ static bool connect_acl(struct smtp_session *s, const char **ret_banner, int *re
   struct acl_result r = smtp_run_acl(s, ACL_WHERE_CONNECT, NULL, s->opt->acl_smtp_connect, OUTCOME_OK);
   bool is_refused = r.outcome == OUTCOME_FAIL || r.outcome == OUTCOME_FAIL_DROP;
   if (is_refused && awaits_tls(s)) { /* there is nobody to be told */
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s dropped by 'connect' ACL%s%s", smtp_ident(s), r.log_message ? ": " : "",
-              r.log_message ? r.log_message : "");
+    unsigned dest = smtp_reject_target(s);
+    if (dest) log_write(LS_ALWAYS, dest, "%s dropped by 'connect' ACL%s%s", smtp_ident(s), r.log_message ? ": " : "",
+                        r.log_message ? r.log_message : "");
     s->done = s->drop = true;
     return false;
   }

@@ -183,8 +183,12 @@ static const struct {
   [ACL_WHERE_WELLKNOWN] = {550, 451}, [ACL_WHERE_MAILAUTH] = {550, 451},
 };
 
+unsigned smtp_reject_target(const struct smtp_session *s) {
+  return s->c->log_reject_target_set ? s->c->log_reject_target : LOG_MAIN | LOG_REJECT;
+}
+
 static void log_refusal(struct smtp_session *s, enum acl_where where, bool temporary, const char *log, const char *what) {
-  unsigned dest = s->c->log_reject_target_set ? s->c->log_reject_target : LOG_MAIN | LOG_REJECT;
+  unsigned dest = smtp_reject_target(s);
   if (dest == 0) return;
   const char *from = "";
   bool envelope = where == ACL_WHERE_RCPT || where == ACL_WHERE_DATA;

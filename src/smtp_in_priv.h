@@ -107,6 +107,8 @@ const char *smtp_caller_text(const struct smtp_session *s);
 /* The same for lines about the connection itself. */
 const char *smtp_connection_text(const struct smtp_session *s);
 const char *smtp_ident(const struct smtp_session *s);
+/* The logs that hear of a refusal by the ACL that ran last: LOG_* bits, 0 none (log_reject_target). */
+unsigned smtp_reject_target(const struct smtp_session *s);
 const char *smtp_duration(const struct smtp_session *s, struct timeval since);
 /* " A=..." and " X=..." parts of reject lines (leading blank) or "". */
 const char *smtp_command_list(const struct smtp_session *s);

@@ -12,6 +12,7 @@
 #include "base/timeutil.h"
 #include "base/tree.h"
 #include "os/debug.h"
+#include "os/log.h"
 #include "policy/list_file.h"
 #include "policy/match.h"
 
@@ -327,7 +328,8 @@ enum outcome lookup_run(struct expand_ctx *x, const struct lookup_type *t, const
   bool is_file_query = t->driver->flags & LOOKUP_ABSFILEQUERY;
   if (is_file_query) file = query_file(x, &o, &key);
   if (file && is_tainted(file)) {
-    ret->error = arena_printf(x->a, "Tainted filename for search: '%s'", file);
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Tainted filename for search: '%s'", file);
+    ret->error = "NULL"; /* Exim's word; the line above is the reason */
     return OUTCOME_ERROR;
   }
   if (is_file_query ? !file || *file != '/' : file && *file != '/' && (t->driver->flags & LOOKUP_ABSFILE)) {

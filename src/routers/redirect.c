@@ -391,7 +391,9 @@ static void hand_over_children(struct redirect_run *run) {
   if (!run->generated) return;
   for (struct address *c = run->generated; c; c = c->next) {
     const char *errors_to = c->prop.errors_address;
+    bool is_noerror = c->prop.is_noerror;
     c->prop = run->addr->prop;
+    if (is_noerror) c->prop.ignore_error = c->prop.is_noerror = true;
     /* Who asked for success is told of the expansion, and that was all; "never" goes on to whom the message goes (RFC 3461 5.2.7). */
     c->dsn_flags &= DSN_NEVER;
     c->orcpt = NULL;

@@ -60,10 +60,12 @@ static enum route_result obey(struct redirect_run *run, const struct filter_comm
 
 /* ---- from actions to children ----------------------------------------------------------------------------- */
 
+/* noerror: failures are for nobody, but the sender the receiving host sees stays. */
 static void own_errors_to(struct address *child, const struct filter_action *act) {
-  if (!act->errors_to && !act->ignore_error) return;
+  child->prop.ignore_error = child->prop.is_noerror = act->ignore_error;
+  if (act->ignore_error || !act->errors_to) return;
   child->has_own_errors_to = true;
-  child->prop.errors_address = act->ignore_error ? "" : act->errors_to;
+  child->prop.errors_address = act->errors_to;
 }
 
 static enum route_result take_action(struct redirect_run *run, const struct filter_action *act) {

@@ -283,9 +283,11 @@ static void run_attempt(struct smtp_attempt *s, bool allow_early) {
 /* At most one early attempt, then a plain one, then at most one that avoids TLS. */
 static void try_connection(struct smtp_job *job, struct host *h, int port) {
   bool allow_early = true, avoid_tls = false;
+  const char *cipher_std = NULL; /* of a session whose certificate was refused: still visible after it, as in Exim */
   for (;;) {
     struct smtp_attempt *s = attempt_new(job, h, port);
     s->avoid_tls = avoid_tls;
+    s->tls.cipher_std = cipher_std;
     run_attempt(s, allow_early);
     bool first_message = s->job == job;
     enum pipe_event event = first_message ? smtp_early_event(s) : PIPE_EV_GENUINE;
@@ -308,6 +310,7 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
       reopen_recipients(job);
       allow_early = false;
       avoid_tls = true;
+      cipher_std = s->tls.cipher_std;
       continue;
     }
     bool close_is_told_last = s->fail.trouble == TROUBLE_REPLY && s->tcp_is_open && !s->dead;

@@ -195,6 +195,7 @@ static bool handshake(struct smtp_attempt *s, struct tls_client_opts *o) {
     smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_CONNECT, .at = AT_GREETING, .err = e == -ETIMEDOUT ? ETIMEDOUT : ECONNREFUSED});
     return false;
   }
+  if (e < 0) s->tls.cipher_std = r.cipher_std;
   if (e < 0) return tls_failed(s, error ? error : "(gnutls_handshake): failed");
   take_result(s, &r);
   smtp_tls_resume_take(s, &r);

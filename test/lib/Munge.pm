@@ -88,6 +88,12 @@ sub pid_number {
   return $self->{pid_map}{$old} //= $self->{pid_next}++;
 }
 
+# In the brackets of a log line the same process has a number of its own.
+sub tag_number {
+  my ($self, $old) = @_;
+  return $self->{pid_map}{"[$old"} //= $self->{pid_next}++;
+}
+
 sub port_number {
   my ($self, $old) = @_;
   return $self->{port_map}{$old} //= $self->{port_next}++;
@@ -249,8 +255,8 @@ sub remaining_numbers {
   s/( Ci=)(\d+)/$1 . 'p' . $self->pid_number($2)/ge;
   s/\b(e?uid)=\d+/$1=uuuu/g;
   s/(test-mail\/(?:[^\/\s]+\/)?temp\.)\d+\./$1pppp./;
-  s/^(1999-03-02 09:44:33|2017-07-30 18:51:05\.712) \[(\d+)\]/"$1 [" . $self->pid_number($2) . ']'/e;
-  s/(SYSLOG: '2017-07-30 18:51:05(?:\.712)?(?: \+9999)?) \[(\d+)\]/"$1 [" . $self->pid_number($2) . ']'/e;
+  s/^(1999-03-02 09:44:33|2017-07-30 18:51:05\.712) \[(\d+)\]/"$1 [" . $self->tag_number($2) . ']'/e;
+  s/(SYSLOG: '2017-07-30 18:51:05(?:\.712)?(?: \+9999)?) \[(\d+)\]/"$1 [" . $self->tag_number($2) . ']'/e;
   if ($file->{kind} eq 'stderr') {
     if (/^(\d+) (?:listening|LOG: MAIN|daemon_smtp_port overridden by|local_interfaces )/) {
       $file->{daemon_pid} = $1;

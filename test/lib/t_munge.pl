@@ -221,7 +221,7 @@ check_lines($m, 'log', "2026-11-23 19:10:12 $ID2 <= a R=$ID1", '1999-03-02 09:44
 check_lines($m, 'mail', "Message-Id: <E$ID1\@h>", 'Message-Id: <E10HmaY-000000005vi-0000@h>');
 check_lines($m, 'log', 'short 1vPabc-0005Xy-Ab', 'short 10HmaX-0005vi-00');
 check_lines($m, 'log', '2026-11-23 19:10:12 [777] x pid=778', '1999-03-02 09:44:33 [1235] x pid=p1234');
-check_lines($m, 'log', '2026-11-23 19:10:12 [778] x', '1999-03-02 09:44:33 [1234] x');
+check_lines($m, 'log', '2026-11-23 19:10:12 [778] x', '1999-03-02 09:44:33 [1236] x');
 check_lines($m, 'log', 'connection from [10.0.0.1]:40001 lost', 'connection from [10.0.0.1]:10001 lost');
 check_lines($m, 'log', 'connection from [10.0.0.1]:40002 lost', 'connection from [10.0.0.1]:10002 lost');
 check_lines($m, 'log', 'connection from [10.0.0.1]:40001 again', 'connection from [10.0.0.1]:10001 again');

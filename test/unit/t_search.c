@@ -169,7 +169,7 @@ static void test_taint(void **state) {
   const char *key = arena_strdup_t(arena, "one", TAINTED);
   assert_null(lookup_parse_type(arena, STR("lsearch"), &t));
   assert_int_equal(lookup_run(&x, &t, arena_strdup_t(arena, path_of("f"), TAINTED), "one", &res), OUTCOME_ERROR);
-  assert_non_null(strstr(res.error, "Tainted"));
+  assert_string_equal(res.error, "NULL");
   assert_int_equal(lookup_run(&x, &t, path_of("f"), key, &res), OUTCOME_OK);
   assert_false(is_tainted(res.data));
   assert_null(lookup_parse_type(arena, STR("lsearch,ret=key"), &t));

@@ -415,7 +415,8 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
     res = (struct acl_result){.outcome = OUTCOME_DEFER, .log_message = "defer in percent_hack_domains check"};
   } else if (!text) {
     if (x->forced_fail) res.outcome = OUTCOME_OK;
-    else res.log_message = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", acl_text, x->error ? x->error : "");
+    else res.log_message = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", log_escape(x->a, str_c(acl_text)),
+                                        x->error ? x->error : "");
   } else {
     res.outcome = acl_run_text(&r, str_dup(x->a, str_trim(str_c(text))));
     if (res.outcome == OUTCOME_DISCARD && where != ACL_WHERE_UNKNOWN && !(1u << where & ACL_DISCARD_BITS)) {
