@@ -60,6 +60,11 @@ include $(BUILD)/gen/build.mk
 endif
 FEATURE_LIBS := $(if $(FEATURE_PKGS),$(shell $(PKG_CONFIG) --libs $(FEATURE_PKGS)))
 FEATURE_CFLAGS := $(if $(FEATURE_PKGS),$(shell $(PKG_CONFIG) --cflags $(FEATURE_PKGS)))
+ifdef FEATURE_PERL
+FEATURE_LIBS += $(filter -L% -l%,$(shell perl -MExtUtils::Embed -e ldopts))
+$(BUILD)/obj/policy/expand/perl_interpreter.o: FEATURE_CFLAGS += -fno-strict-aliasing \
+  $(patsubst -I%,-isystem %,$(filter -I%,$(shell perl -MExtUtils::Embed -e ccopts)))
+endif
 
 ALL_CFLAGS = $(BASE_CPPFLAGS) $(FEATURE_CPPFLAGS) $(PKG_CFLAGS) $(FEATURE_CFLAGS) $(BASE_CFLAGS) $(MODE_CFLAGS) \
              $(EXTRA_CFLAGS)
@@ -188,7 +193,7 @@ TEST_TRUSTED_CONFIG_LIST ?= $(abspath test)/trusted_configs
 testexim:
 	@$(MAKE) BUILD=$(TESTBUILD) EXIM_USER=eximtest EXIM_GROUP=eximtest CONFIGURE_OWNER=4001 CONFIGURE_GROUP=4002 \
 	  TRUSTED_CONFIG_LIST=$(TEST_TRUSTED_CONFIG_LIST) HEADERS_CHARSET=ISO-8859-1 PIPE_CONNECT_KEYWORDS=PIPECONNECT \
-	  EXPAND_DLFUNC=yes EXPERIMENTAL_DSN_INFO=yes \
+	  EXIM_PERL=yes EXPAND_DLFUNC=yes EXPERIMENTAL_DSN_INFO=yes \
 	  WHITELIST_D_MACROS=$(subst $(space),:,$(strip $(TEST_MACROS))) all
 
 bench: all

@@ -255,6 +255,13 @@ static bool set_protocol(struct parse *p, const struct cmd_option *o, const char
   return true;
 }
 
+static bool set_perl(struct parse *p, const struct cmd_option *o, const char *value)
+{
+  (void)value;
+  p->c->perl_start = o->number ? CMD_PERL_NOW : CMD_PERL_LATER;
+  return true;
+}
+
 static bool set_bounce(struct parse *p, const struct cmd_option *o, const char *value)
 {
   (void)o;
@@ -553,8 +560,8 @@ static const struct cmd_option options[] = {
     TEXT("-oX", ARG_NEXT, listen),
     FLAG("-oY", no_notifier),
     {"-p", ARG_GLUED, set_protocol, 0, 0},
-    IGNORED("-pd", ARG_NONE),
-    IGNORED("-ps", ARG_NONE),
+    {"-pd", ARG_NONE, set_perl, 0, 0},
+    {"-ps", ARG_NONE, set_perl, 0, 1},
     {"-q", ARG_GLUED, set_queue, 0, 0},
     {"-qR", ARG_GLUED, set_selector, 0, 0},
     {"-qS", ARG_GLUED, set_selector, 0, 1},

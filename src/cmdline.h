@@ -56,6 +56,7 @@ struct cmdline {
   /* -oM: what a trusted caller says about the peer */
   const char *om_address, *om_auth_name, *om_auth_id, *om_auth_sender, *om_interface, *om_message_ref, *om_protocol, *om_host,
       *om_ident;
+  enum { CMD_PERL_OPTION, CMD_PERL_NOW, CMD_PERL_LATER } perl_start; /* perl_at_start, -ps, -pd */
   const char *check_ip;           /* -bh */
   bool check_callout;             /* -bhc */
   const char *expand_message;     /* -bem */

@@ -23,6 +23,7 @@
 #include "os/priv.h"
 #include "os/stream.h"
 #include "os/sys.h"
+#include "policy/expand/expand_perl.h"
 #include "policy/match.h"
 #include "policy/readconf.h"
 #include "receive.h"
@@ -591,6 +592,13 @@ static void limit_connections(struct config *cfg, int64_t max)
   }
 }
 
+/* -ps, -pd, perl_at_start: with the rights the program still has, as the manual says. */
+static bool start_perl(struct run *r, const char **ret_refusal)
+{
+  bool now = r->c->perl_start == CMD_PERL_OPTION ? r->cfg->o.perl_at_start : r->c->perl_start == CMD_PERL_NOW;
+  return !now || expand_perl_start(r->a, r->cfg, ret_refusal);
+}
+
 /* Options that change main options for this run. */
 static void apply_overrides(struct run *r)
 {
@@ -644,6 +652,7 @@ int main(int argc, char **argv)
   if (!refusal) refusal = only_for_exim(&r);
   if (refusal) return refuse(refusal);
   apply_overrides(&r);
+  if (!start_perl(&r, &refusal)) return refuse(refusal);
   if (c.log_line) {
     if (!r.who.is_admin) return refuse("-z needs an admin user");
     log_write(LS_ALWAYS, LOG_MAIN, "%s", c.log_line);

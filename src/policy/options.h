@@ -18,6 +18,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "buildconfig.h"
 
 enum opt_type {
   OPT_T_BOOL,      /* bool */
@@ -85,6 +86,9 @@ enum {
   OPT_NOSHOW = 256,
   OPT_REP_SEMI = 512   /* repeatable, joined with ";" (set) */
 };
+
+/* Options of embedded Perl: refused in a build without it. */
+#define OPT_PERL (CFG_EXIM_PERL ? OPT_BUILT : 0)
 
 /* Options of early pipelining: unknown names in a build without it. */
 #ifdef EXPERIMENTAL_PIPE_CONNECT

@@ -185,6 +185,20 @@ static int print_named_option(struct printer *p, const char *name)
   return 0;
 }
 
+static int by_text(const void *a, const void *b) { return strcmp(a, b); }
+
+/* What is left of it, sorted; without labels the names alone. */
+static void print_environment(struct printer *p)
+{
+  struct vec all = vec_new(p->a);
+  for (char **e = environ; e && *e; e++) vec_push(&all, *e);
+  vec_sort(&all, by_text);
+  for (size_t i = 0; i < all.n; i++) {
+    const char *text = all.v[i];
+    printf("%.*s\n", (int)(p->no_labels ? strcspn(text, "=") : strlen(text)), text);
+  }
+}
+
 int readconf_print(const struct config *c, const char *what, const char *name, bool no_labels, bool is_admin)
 {
   struct printer p = {.c = c, .a = arena_new("print"), .no_labels = no_labels, .admin = is_admin};
@@ -193,8 +207,7 @@ int readconf_print(const struct config *c, const char *what, const char *name, b
   else if (*what == '+') status = print_named_list(&p, what + 1);
   else if (strcmp(what, "config") == 0) status = print_config(&p);
   else if (strcmp(what, "configure_file") == 0 || strcmp(what, "config_file") == 0) puts(c->file);
-  else if (strcmp(what, "environment") == 0)
-    for (char **e = environ; e && *e; e++) puts(*e);
+  else if (strcmp(what, "environment") == 0) print_environment(&p);
   else if (strcmp(what, "local_scan") == 0) {
     puts("local_scan() options are not supported");
     status = 1;

@@ -7,18 +7,11 @@
 #include "base/name_table.h"
 #include "policy/expand/expand_priv.h"
 
-static bool refuse(struct expand_ctx *x, const char *what) {
-  return exp_fail(x, "\"%s\" is not supported by this build", what);
-}
-
 #if !CFG_EXPAND_DLFUNC
 bool exp_item_dlfunc(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED, int nargs UNUSED) {
-  return refuse(x, "${dlfunc");
+  return exp_fail(x, "\"${dlfunc\" is not supported by this build");
 }
 #endif
-static bool refuse_perl(struct expand_ctx *x, struct strbuf *out UNUSED, const char *const *args UNUSED, int nargs UNUSED) {
-  return refuse(x, "${perl");
-}
 
 static const struct exp_item items[] = {
   {"acl", 1, 10, exp_item_acl, NULL, "message of an ACL run with arguments"},
@@ -38,7 +31,7 @@ static const struct exp_item items[] = {
   {"lookup", 0, 0, NULL, exp_item_lookup, "data from files and databases"},
   {"map", 0, 0, NULL, exp_item_map, "transform each list item"},
   {"nhash", 2, 3, exp_item_nhash, NULL, "numeric hash"},
-  {"perl", 1, 9, refuse_perl, NULL, "embedded Perl subroutine"},
+  {"perl", 1, 9, exp_item_perl, NULL, "embedded Perl subroutine"},
   {"prvs", 2, 3, exp_item_prvs, NULL, "sign an address (BATV)"},
   {"prvscheck", 0, 0, NULL, exp_item_prvscheck, "check a signed address (BATV)"},
   {"readfile", 1, 2, exp_item_readfile, NULL, "contents of a file"},

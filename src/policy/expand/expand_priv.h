@@ -91,6 +91,7 @@ bool exp_socket_tls(struct expand_ctx *x, int fd, const char *request, const cha
 bool exp_item_certextract(struct parse *ps, struct strbuf *out);
 bool exp_item_srs_encode(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs);
 bool exp_item_imapfolder(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs);
+bool exp_item_perl(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs);
 bool exp_item_dlfunc(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs);
 /* inbound_srs: is it an SRS local part of ours?  Its form alone sets x->srs_recipient. */
 bool exp_inbound_srs(struct expand_ctx *x, const char *local_part, const char *secret);
