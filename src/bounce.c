@@ -401,6 +401,7 @@ static void add_status(struct report *r, const struct address *addr, const char 
 static void open_status(struct report *r) {
   strbuf_addf(&r->body, "--%s\nContent-type: message/%sdelivery-status\n\nReporting-MTA: dns; %s\n", r->boundary, r->old->smtputf8 ? "global-" : "",
               r->old->cfg->primary_hostname);
+  /* As it came, in xtext, and so is Original-Recipient: what Exim writes. */
   if (r->old->dsn_envid) strbuf_addf(&r->body, "Original-Envelope-ID: %s\n", report_one_line(r->a, r->old->dsn_envid));
   strbuf_addc(&r->body, '\n');
 }

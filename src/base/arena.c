@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Memory by lifetime: chunks and allocation.  Floor: base.
  *
- * Each arena has two chains of chunks, newest first.  Clean chunks come from malloc.  Tainted chunks are cut from
- * one address range reserved when the first is needed, and go back to free lists by power-of-two size; pages
+ * Each arena has a chain of chunks for each kind of taint, newest first.  Clean chunks come from malloc.  Tainted chunks are cut
+ * from the kind's part of one address range reserved when the first is needed, and go back to free lists by power-of-two size; pages
  * of the range become usable step by step.  The range is inherited over fork, copy on write.
  *
  * With EXIM_ARENA_DEBUG every allocation has a chunk of its own of exactly its size, and what lies around it is
@@ -60,19 +60,30 @@ struct twin {
 };
 
 struct arena {
-  struct twin twin[2];
+  struct twin twin[TAINT_KINDS];
   const char *name;
 };
 
 /* The tainted range.  One per process; see the head comment of arena.h. */
-static struct {
+struct part {
   uintptr_t base;
   size_t size;
   size_t cut;    /* bytes handed out as chunks so far */
   size_t usable; /* bytes from base that are readable and writable */
   struct chunk *free_list[CLASS_MAX + 1];
-  bool wipes;    /* arena_wipe_released() */
+};
+
+static struct {
+  uintptr_t base;
+  size_t size;
+  struct part part[TAINT_KINDS]; /* [UNTAINTED] is not used */
+  bool wipes;                    /* arena_wipe_released() */
 } range;
+
+/* Each quoted kind has this part of the range, at its end; the rest is for the others. */
+enum { QUOTED_SHARE = 32, QUOTED_KINDS = TAINT_KINDS - TAINTED_QUOTED };
+static size_t quoted_size(void) { return range.size / QUOTED_SHARE; }
+static size_t plain_size(void) { return range.size - QUOTED_KINDS * quoted_size(); }
 
 NORETURN static void die(const char *what, const char *name) {
   char buf[256];
@@ -104,8 +115,25 @@ bool is_tainted(const void *p) {
   return (uintptr_t)p - range.base < range.size;
 }
 
+enum taint taint_kind(const void *p) {
+  size_t at = (uintptr_t)p - range.base;
+  if (at >= range.size) return UNTAINTED;
+  return at < plain_size() ? TAINTED : (enum taint)(TAINTED_QUOTED + (at - plain_size()) / quoted_size());
+}
+
+enum taint taint_of_both(enum taint a, enum taint b) {
+  if (a == b || b == UNTAINTED) return a;
+  return a == UNTAINTED ? b : TAINTED;
+}
+
 /* ----------------------------------------------------------------------------------------------------
  * Chunks */
+
+static void range_divide(void) {
+  range.part[TAINTED] = (struct part){.base = range.base, .size = plain_size()};
+  for (size_t k = 0; k < QUOTED_KINDS; k++)
+    range.part[TAINTED_QUOTED + k] = (struct part){.base = range.base + plain_size() + k * quoted_size(), .size = quoted_size()};
+}
 
 static void range_reserve(const char *name) {
   /* A limit on address space may forbid the largest size; the range need not be that large. */
@@ -116,6 +144,7 @@ static void range_reserve(const char *name) {
     if (p != MAP_FAILED) {
       range.base = (uintptr_t)p;
       range.size = size;
+      range_divide();
       return;
     }
   }
@@ -130,36 +159,37 @@ static size_t class_of(size_t bytes) {
   return class;
 }
 
-static struct chunk *chunk_new_tainted(size_t bytes, const char *name) {
+static struct chunk *chunk_new_tainted(size_t bytes, enum taint t, const char *name) {
   if (range.size == 0) {
     range_reserve(name);
   }
+  struct part *part = &range.part[t];
   size_t class = class_of(bytes);
-  struct chunk *c = range.free_list[class];
+  struct chunk *c = part->free_list[class];
   if (c) {
-    range.free_list[class] = c->older;
+    part->free_list[class] = c->older;
   } else {
     size_t size = (size_t)1 << class;
-    if (bytes > size || size > range.size - range.cut) {
+    if (bytes > size || size > part->size - part->cut) {
       die("out of memory for tainted data", name);
     }
-    if (range.cut + size > range.usable) {
+    if (part->cut + size > part->usable) {
       size_t want =
-          MIN((range.cut + size + USABLE_STEP_BYTES - 1) & ~(size_t)(USABLE_STEP_BYTES - 1), range.size);
-      if (mprotect((void *)(range.base + range.usable), want - range.usable, PROT_READ | PROT_WRITE) != 0) {
+          MIN((part->cut + size + USABLE_STEP_BYTES - 1) & ~(size_t)(USABLE_STEP_BYTES - 1), part->size);
+      if (mprotect((void *)(part->base + part->usable), want - part->usable, PROT_READ | PROT_WRITE) != 0) {
         die("out of memory", name);
       }
-      range.usable = want;
+      part->usable = want;
     }
-    c = (struct chunk *)(range.base + range.cut);
-    range.cut += size;
+    c = (struct chunk *)(part->base + part->cut);
+    part->cut += size;
     c->class = class;
   }
   c->size = CHUNK_OF_ITS_OWN ? bytes : (size_t)1 << class;
   return c;
 }
 
-static void chunk_drop_tainted(struct chunk *c) {
+static void chunk_drop_tainted(struct chunk *c, enum taint t) {
   size_t size = (size_t)1 << c->class;
   UNPOISON(c, size);
   if (size >= RETURN_PAGES_FROM_BYTES) {
@@ -167,8 +197,8 @@ static void chunk_drop_tainted(struct chunk *c) {
     (void)madvise(c, size, MADV_DONTNEED);
     c->class = class;
   }
-  c->older = range.free_list[c->class];
-  range.free_list[c->class] = c;
+  c->older = range.part[t].free_list[c->class];
+  range.part[t].free_list[c->class] = c;
   POISON(c + 1, size - sizeof *c);
 }
 
@@ -185,8 +215,8 @@ static void wipe(void *p, size_t n) {
 
 static void chunk_drop(struct chunk *c, enum taint t) {
   wipe(c + 1, c->size - sizeof *c);
-  if (t == TAINTED) {
-    chunk_drop_tainted(c);
+  if (t != UNTAINTED) {
+    chunk_drop_tainted(c, t);
   } else {
     free(c);
   }
@@ -202,7 +232,7 @@ static void twin_add_chunk(struct arena *a, size_t n, enum taint t) {
     size_t usual = w->newest ? MIN(w->size * 2, (size_t)CHUNK_GROW_MAX_BYTES) : (size_t)CHUNK_FIRST_BYTES;
     bytes = MAX(bytes, usual);
   }
-  struct chunk *c = t == TAINTED ? chunk_new_tainted(bytes, a->name) : malloc(bytes);
+  struct chunk *c = t != UNTAINTED ? chunk_new_tainted(bytes, t, a->name) : malloc(bytes);
   if (!c) {
     die("out of memory", a->name);
   }
@@ -218,7 +248,7 @@ static void twin_add_chunk(struct arena *a, size_t n, enum taint t) {
   w->newest = c;
   w->used = sizeof *c;
   w->size = c->size;
-  POISON(c + 1, (t == TAINTED ? (size_t)1 << c->class : c->size) - sizeof *c);
+  POISON(c + 1, (t != UNTAINTED ? (size_t)1 << c->class : c->size) - sizeof *c);
 }
 
 /* ----------------------------------------------------------------------------------------------------
@@ -257,7 +287,7 @@ void arena_free(struct arena *a) {
   if (!a) {
     return;
   }
-  for (enum taint t = UNTAINTED; t <= TAINTED; t++) {
+  for (enum taint t = UNTAINTED; t < TAINT_KINDS; t++) {
     struct chunk *c = a->twin[t].newest;
     while (c) {
       struct chunk *older = c->older;
@@ -270,7 +300,7 @@ void arena_free(struct arena *a) {
 
 struct arena_mark arena_mark(const struct arena *a) {
   struct arena_mark m;
-  for (int t = 0; t < 2; t++) {
+  for (int t = 0; t < TAINT_KINDS; t++) {
     m.chunk[t] = a->twin[t].newest;
     m.used[t] = a->twin[t].used;
   }
@@ -278,14 +308,14 @@ struct arena_mark arena_mark(const struct arena *a) {
 }
 
 void arena_release(struct arena *a, struct arena_mark mark) {
-  for (enum taint t = UNTAINTED; t <= TAINTED; t++) {
+  for (enum taint t = UNTAINTED; t < TAINT_KINDS; t++) {
     twin_release(&a->twin[t], mark.chunk[t], mark.used[t], t);
   }
 }
 
 size_t arena_used_bytes(const struct arena *a) {
   size_t total = 0;
-  for (int t = 0; t < 2; t++) {
+  for (int t = 0; t < TAINT_KINDS; t++) {
     const struct chunk *newest = a->twin[t].newest;
     for (const struct chunk *c = newest; c; c = c->older) {
       total += (c == newest ? a->twin[t].used : c->used) - sizeof *c;
@@ -320,7 +350,7 @@ void *arena_alloc(struct arena *a, size_t n) {
 }
 
 bool arena_extend(struct arena *a, void *p, size_t old_bytes, size_t new_bytes) {
-  struct twin *w = &a->twin[is_tainted(p)];
+  struct twin *w = &a->twin[taint_kind(p)];
   if (CHUNK_OF_ITS_OWN || !w->newest || (char *)p + old_bytes != (char *)w->newest + w->used ||
       new_bytes < old_bytes) {
     return false;

@@ -9,6 +9,9 @@
  * the command line, DNS or a lookup keyed by such text is copied into the tainted twin at the edge where
  * it enters; strings built from it (strbuf, arena_printf, arena_concat ...) are tainted as well.
  * Removing taint is only possible through arena_untaint_copy(), called by the approved de-tainters.
+ * Tainted text that has been quoted for queries of one language has a kind of its own, TAINTED_QUOTED and above, and memory in a part
+ * of the range of its own: the kind goes with the text into copies, and is lost (TAINTED remains) when tainted text of another
+ * kind is added.  What the kinds stand for is not known here.
  *
  * Lifetimes, longest first: cfg > proc > conn > msg > tmp.  A struct may point only to its own arena or to a
  * longer-living one.  tmp arenas are used with arena_mark/arena_release.
@@ -21,14 +24,14 @@
 
 #include "base/macros.h"
 
-enum taint { UNTAINTED = 0, TAINTED = 1 };
+enum taint { UNTAINTED = 0, TAINTED = 1, TAINTED_QUOTED = 2, TAINT_KINDS = 8 };
 
 struct arena;
 
 /* Position in an arena to which it can be released; plain value, copied freely. */
 struct arena_mark {
-  void *chunk[2];
-  size_t used[2];
+  void *chunk[TAINT_KINDS];
+  size_t used[TAINT_KINDS];
 };
 
 /* A new, empty arena.  name is for diagnostics and must be a literal. */
@@ -74,6 +77,10 @@ char *arena_vprintf(struct arena *a, const char *fmt, va_list ap) PRINTF(2, 0);
 
 /* True when p points into the tainted range. */
 bool is_tainted(const void *p);
+
+/* The kind of the text at p; and of text made of text of two kinds. */
+enum taint taint_kind(const void *p);
+enum taint taint_of_both(enum taint a, enum taint b);
 
 /* a*b and a+b for sizes; overflow ends the process. */
 size_t size_mul(size_t a, size_t b);

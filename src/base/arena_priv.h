@@ -9,8 +9,8 @@
 
 /* Like arena_alloc_t() but the bytes are not zeroed. */
 void *arena_alloc_raw(struct arena *a, size_t n, enum taint t) __attribute__((malloc, returns_nonnull));
-/* True when an argument of a %s conversion of fmt is tainted.  ap is left as it was.  Knows the conversions
+/* The taint of the arguments of %s conversions of fmt together.  ap is left as it was.  Knows the conversions
  * d i u x X o c p s f g e m and % with flags, width, precision and length; another one breaks an invariant. */
-bool format_is_tainted(const char *fmt, va_list ap) PRINTF(1, 0);
+enum taint format_taint(const char *fmt, va_list ap) PRINTF(1, 0);
 
 #endif

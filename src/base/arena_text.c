@@ -19,16 +19,12 @@ static char *copy_bytes(struct arena *a, const char *p, size_t n, enum taint t) 
   return copy;
 }
 
-static enum taint taint_of(const void *p) {
-  return is_tainted(p) ? TAINTED : UNTAINTED;
-}
-
 char *arena_strdup(struct arena *a, const char *s) {
-  return copy_bytes(a, s, strlen(s), taint_of(s));
+  return copy_bytes(a, s, strlen(s), taint_kind(s));
 }
 
 char *arena_strndup(struct arena *a, const char *p, size_t n) {
-  return copy_bytes(a, p, n, taint_of(p));
+  return copy_bytes(a, p, n, taint_kind(p));
 }
 
 char *arena_strdup_t(struct arena *a, const char *s, enum taint t) {
@@ -69,7 +65,7 @@ char *arena_printf_t(struct arena *a, enum taint t, const char *fmt, ...) {
 }
 
 char *arena_vprintf(struct arena *a, const char *fmt, va_list ap) {
-  return arena_vprintf_t(a, format_is_tainted(fmt, ap) ? TAINTED : UNTAINTED, fmt, ap);
+  return arena_vprintf_t(a, format_taint(fmt, ap), fmt, ap);
 }
 
 char *arena_printf(struct arena *a, const char *fmt, ...) {
@@ -111,7 +107,7 @@ static void take_integer(va_list *ap, const char *length, size_t n) {
 }
 
 /* f is behind the %: take the arguments of this conversion; returns what follows it. */
-static const char *take_conversion(const char *f, va_list *ap, bool *tainted) {
+static const char *take_conversion(const char *f, va_list *ap, enum taint *taint) {
   f += strspn(f, "-+ #0'");
   f = skip_number(f, ap);
   if (*f == '.') {
@@ -123,7 +119,7 @@ static const char *take_conversion(const char *f, va_list *ap, bool *tainted) {
   switch (*f) {
   case 's':
     INVARIANT(n == 0);
-    *tainted |= is_tainted(va_arg(*ap, const char *));
+    *taint = taint_of_both(*taint, taint_kind(va_arg(*ap, const char *)));
     break;
   case 'd':
   case 'i':
@@ -154,13 +150,13 @@ static const char *take_conversion(const char *f, va_list *ap, bool *tainted) {
   return f + 1;
 }
 
-bool format_is_tainted(const char *fmt, va_list ap) {
+enum taint format_taint(const char *fmt, va_list ap) {
   va_list copy;
   va_copy(copy, ap);
-  bool tainted = false;
-  for (const char *f = strchr(fmt, '%'); f && !tainted; f = strchr(f, '%')) {
-    f = take_conversion(f + 1, &copy, &tainted);
+  enum taint taint = UNTAINTED;
+  for (const char *f = strchr(fmt, '%'); f && taint != TAINTED; f = strchr(f, '%')) {
+    f = take_conversion(f + 1, &copy, &taint);
   }
   va_end(copy);
-  return tainted;
+  return taint;
 }

@@ -22,29 +22,34 @@ struct strbuf strbuf_new(struct arena *a) {
 
 struct strbuf strbuf_new_t(struct arena *a, enum taint t, size_t reserve_bytes) {
   struct strbuf b = strbuf_new(a);
-  b.tainted = t == TAINTED;
+  b.taint = t;
   if (reserve_bytes > 0) {
     strbuf_reserve(&b, reserve_bytes);
   }
   return b;
 }
 
-/* Move to new storage of cap bytes, of the taint b->tainted says. */
+/* Move to new storage of cap bytes, of the taint b->taint says. */
 static void move_to(struct strbuf *b, size_t cap) {
-  char *p = arena_alloc_raw(b->a, cap, b->tainted ? TAINTED : UNTAINTED);
+  char *p = arena_alloc_raw(b->a, cap, b->taint);
   memcpy(p, b->p, b->n + 1);
   b->p = p;
   b->cap = cap;
 }
 
-void strbuf_taint(struct strbuf *b) {
-  if (b->tainted) {
+static void add_taint(struct strbuf *b, enum taint t) {
+  t = taint_of_both(b->taint, t);
+  if (t == b->taint) {
     return;
   }
-  b->tainted = true;
+  b->taint = t;
   if (b->cap > 0) {
     move_to(b, b->cap);
   }
+}
+
+void strbuf_taint(struct strbuf *b) {
+  add_taint(b, TAINTED);
 }
 
 void strbuf_reserve(struct strbuf *b, size_t more_bytes) {
@@ -85,15 +90,13 @@ static void append(struct strbuf *b, const char *p, size_t n) {
 }
 
 void strbuf_add_t(struct strbuf *b, const char *p, size_t n, enum taint t) {
-  if (t == TAINTED) {
-    strbuf_taint(b);
-  }
+  add_taint(b, t);
   append(b, p, n);
 }
 
 void strbuf_add(struct strbuf *b, const char *p, size_t n) {
-  if (!b->tainted && is_tainted(p)) {
-    strbuf_taint(b);
+  if (b->taint != TAINTED && is_tainted(p)) {
+    add_taint(b, taint_kind(p));
   }
   append(b, p, n);
 }
@@ -125,8 +128,8 @@ void strbuf_add_utf8(struct strbuf *b, uint32_t c) {
 }
 
 void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list ap) {
-  if (!b->tainted && format_is_tainted(fmt, ap)) {
-    strbuf_taint(b);
+  if (b->taint != TAINTED) {
+    add_taint(b, format_taint(fmt, ap));
   }
   if (b->cap == 0) {
     strbuf_reserve(b, 1);

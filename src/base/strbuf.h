@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Growable, arena-backed string builder.  Floor: base.
  *
- * Always NUL-terminated (b->p is "" before the first byte).  Taint: the buffer is clean until tainted bytes
- * are added; then it moves to the tainted twin and stays there.  The storage belongs to the arena. */
+ * Always NUL-terminated (b->p is "" before the first byte).  Taint: the buffer is clean until tainted bytes are added; then it moves
+ * to the twin of their kind and stays there, or moves to TAINTED for bytes of another kind.  The storage belongs to the arena. */
 #ifndef BASE_STRBUF_H
 #define BASE_STRBUF_H
 
@@ -16,7 +16,7 @@ struct strbuf {
   char *p;
   size_t n;
   size_t cap;
-  bool tainted;
+  enum taint taint;
 };
 
 struct strbuf strbuf_new(struct arena *a);

@@ -114,16 +114,6 @@ int escape_interpret(struct str s, size_t *ret_used) {
   }
 }
 
-bool utf8_is_valid(struct str s) {
-  for (size_t i = 0; i < s.n;) {
-    uint32_t c;
-    size_t len = utf8_next(str_n(s.p + i, s.n - i), &c);
-    if (len == 0) return false;
-    i += len;
-  }
-  return true;
-}
-
 /* ---- RFC 2047 ------------------------------------------------------------------------------------------------ */
 
 struct encoded_word {

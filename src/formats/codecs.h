@@ -24,7 +24,5 @@ const char *rfc2047_encode_always(struct arena *a, struct str s, const char *cha
 /* Interpret backslash escapes of a quoted configuration string or expansion: \n \r \t \b \f \v \\ \ooo \xhh; other: the character itself.
  * s.p points at the backslash; returns the value and the number of bytes used (>= 1; a lone final backslash is itself). */
 int escape_interpret(struct str s, size_t *ret_used);
-/* Is s valid UTF-8? */
-bool utf8_is_valid(struct str s);
 
 #endif

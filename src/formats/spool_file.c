@@ -67,11 +67,29 @@ static const struct line_def group_flags2[] = {
 
 /* ---- writing -------------------------------------------------------------------------------------------- */
 
+/* Names in "--(NAME)name value": the rules by which tainted text has been quoted.  The order gives the kinds of taint. */
+static const char *const quoters[] = {"sqlite", "testdb", "mysql", "pgsql", "redis", "ldap"};
+_Static_assert(ARRAY_SIZE(quoters) == TAINT_KINDS - TAINTED_QUOTED, "a kind of taint for each");
+
+enum taint spool_quoted_kind(struct str name) {
+  for (size_t i = 0; i < ARRAY_SIZE(quoters); i++)
+    if (str_eq_c(name, quoters[i])) return (enum taint)(TAINTED_QUOTED + i);
+  return TAINTED;
+}
+
+/* "-", and before it what tells of the text's taint. */
+static void put_dashes(struct strbuf *o, const char *text) {
+  enum taint t = taint_kind(text);
+  strbuf_adds(o, t == UNTAINTED ? "-" : "--");
+  if (t >= TAINTED_QUOTED) strbuf_addl(o, "(", quoters[t - TAINTED_QUOTED], ")", NULL);
+}
+
 static void check_one_line(const char *s) { INVARIANT(!strpbrk(s, "\r\n")); }
 
 /* Line ends as the two characters \n, and a backslash, which no certificate has, as two of them. */
 static void put_lines(struct strbuf *o, const char *name, const char *text) {
-  strbuf_addf(o, "%s-%s ", is_tainted(text) ? "-" : "", name);
+  put_dashes(o, text);
+  strbuf_addl(o, name, " ", NULL);
   for (; *text; text++) {
     if (*text == '\r') continue;
     if (*text == '\n') strbuf_adds(o, "\\n");
@@ -90,7 +108,8 @@ static void put_group(struct strbuf *o, const struct spool_header_file *h, const
         memcpy(&text, field, sizeof text);
         if (!text) break;
         check_one_line(text);
-        strbuf_addf(o, "%s-%s %s\n", is_tainted(text) ? "-" : "", defs[i].name, text);
+        put_dashes(o, text);
+        strbuf_addl(o, defs[i].name, " ", text, "\n", NULL);
         break;
       }
       case K_LINES: {
@@ -124,13 +143,15 @@ static void put_group(struct strbuf *o, const struct spool_header_file *h, const
 static void put_address_port(struct strbuf *o, const char *name, const char *address, int port) {
   if (!address) return;
   check_one_line(address);
-  strbuf_addf(o, "%s-%s [%s]:%d\n", is_tainted(address) ? "-" : "", name, address, port);
+  put_dashes(o, address);
+  strbuf_addf(o, "%s [%s]:%d\n", name, address, port);
 }
 
 static void put_vars(struct strbuf *o, const struct spool_var *v) {
   for (; v; v = v->next) {
     check_one_line(v->name);
-    strbuf_addf(o, "%s-acl%c %s %zu\n", is_tainted(v->value) ? "-" : "", v->kind, v->name, v->value_n);
+    put_dashes(o, v->value);
+    strbuf_addf(o, "acl%c %s %zu\n", v->kind, v->name, v->value_n);
     strbuf_add(o, v->value, v->value_n);
     strbuf_addc(o, '\n');
   }
@@ -166,7 +187,8 @@ static void put_envelope(struct strbuf *o, const struct spool_header_file *h) {
     strbuf_addf(o, "-received_time_complete %lld.%06d\n", (long long)h->complete_sec, h->complete_usec);
   if (h->helo_name) {
     check_one_line(h->helo_name);
-    strbuf_addf(o, "%s-helo_name %s\n", is_tainted(h->helo_name) ? "-" : "", h->helo_name);
+    put_dashes(o, h->helo_name);
+    strbuf_addl(o, "helo_name ", h->helo_name, "\n", NULL);
   }
   put_address_port(o, "host_address", h->host_address, h->host_port);
   PUT_GROUP(o, h, group_host);
@@ -234,8 +256,9 @@ static struct str next_line(struct reader *r) {
 static const char *keep(struct reader *r, struct str s) { return arena_strndup_t(r->a, s.p, s.n, TAINTED); }
 
 /* Clean copy for lines written without the taint mark: this program wrote them after checking. */
-static const char *keep_marked(struct reader *r, struct str s, bool tainted) {
-  return tainted ? keep(r, s) : arena_untaint_copy(r->a, s.p, s.n);
+static const char *keep_marked(struct reader *r, struct str s, enum taint taint) {
+  if (taint == UNTAINTED) return arena_untaint_copy(r->a, s.p, s.n);
+  return taint == TAINTED ? keep(r, s) : arena_strndup_t(r->a, s.p, s.n, taint);
 }
 
 static bool read_i64(struct str s, int64_t *ret) { return str_parse_i64(s, ret); }
@@ -288,19 +311,19 @@ static bool read_seconds(struct str value, int64_t *ret_sec, int *ret_usec) {
 }
 
 /* "[1.2.3.4]:25" or the older "[1.2.3.4].25". */
-static void read_address_port(struct reader *r, struct str v, bool tainted, const char **ret_address, int *ret_port) {
+static void read_address_port(struct reader *r, struct str v, enum taint taint, const char **ret_address, int *ret_port) {
   size_t close = str_index(v, ']');
   if (v.n == 0 || v.p[0] != '[' || close == v.n) {
     fail(r, "bad address line");
     return;
   }
-  *ret_address = keep_marked(r, str_n(v.p + 1, close - 1), tainted);
+  *ret_address = keep_marked(r, str_n(v.p + 1, close - 1), taint);
   struct str port = str_n(v.p + close + 1, v.n - close - 1);
   if (port.n > 1 && (!str_parse_int(str_n(port.p + 1, port.n - 1), ret_port) || *ret_port < 0 || *ret_port > 65535))
     fail(r, "bad port");
 }
 
-static void read_var(struct reader *r, struct spool_header_file *h, char kind, struct str v, bool tainted) {
+static void read_var(struct reader *r, struct spool_header_file *h, char kind, struct str v, enum taint taint) {
   struct str name = str_cut(&v, ' ');
   uint64_t n;
   if (!str_parse_u64(v, &n) || n >= r->rest.n || r->rest.p[n] != '\n') {
@@ -310,7 +333,7 @@ static void read_var(struct reader *r, struct spool_header_file *h, char kind, s
   struct spool_var *var = ARENA_NEW(r->a, struct spool_var), **tail = &h->vars;
   var->kind = kind;
   var->name = keep_marked(r, name, false);
-  var->value = keep_marked(r, str_n(r->rest.p, n), tainted);
+  var->value = keep_marked(r, str_n(r->rest.p, n), taint);
   var->value_n = n;
   while (*tail) tail = &(*tail)->next;
   *tail = var;
@@ -330,19 +353,19 @@ static const char *unescape_lines(struct arena *a, const char *text) {
 
 /* True when the line belongs to one of the table groups. */
 static bool read_from_group(struct reader *r, struct spool_header_file *h, const struct line_def *defs, size_t n,
-                            struct str name, struct str value, bool tainted) {
+                            struct str name, struct str value, enum taint taint) {
   for (size_t i = 0; i < n; i++) {
     if (!str_eq_c(name, defs[i].name)) continue;
     char *field = (char *)h + defs[i].offset;
     int64_t number = 0;
     switch (defs[i].kind) {
       case K_TEXT: {
-        const char *text = keep_marked(r, value, tainted);
+        const char *text = keep_marked(r, value, taint);
         memcpy(field, &text, sizeof text);
         break;
       }
       case K_LINES: {
-        const char *text = keep_marked(r, value, tainted);
+        const char *text = keep_marked(r, value, taint);
         text = unescape_lines(r->a, text);
         memcpy(field, &text, sizeof text);
         break;
@@ -363,16 +386,23 @@ static bool read_from_group(struct reader *r, struct spool_header_file *h, const
   return false;
 }
 
-#define FROM_GROUP(g) read_from_group(r, h, (g), ARRAY_SIZE(g), name, value, tainted)
+#define FROM_GROUP(g) read_from_group(r, h, (g), ARRAY_SIZE(g), name, value, taint)
+
+/* "-", "--", or "--(lookup)" for text that was quoted for that lookup; leaves what follows. */
+static enum taint read_dashes(struct str *line) {
+  bool tainted = line->n > 1 && line->p[1] == '-';
+  *line = str_n(line->p + 1 + tainted, line->n - 1 - tainted);
+  if (!tainted) return UNTAINTED;
+  size_t close = line->n && line->p[0] == '(' ? str_index(*line, ')') : line->n;
+  if (close >= line->n) return TAINTED;
+  enum taint t = spool_quoted_kind(str_n(line->p + 1, close - 1));
+  *line = str_n(line->p + close + 1, line->n - close - 1);
+  return t;
+}
 
 static void read_option(struct reader *r, struct spool_header_file *h, struct str line, struct vec *unknown) {
   struct str whole = line;
-  bool tainted = line.n > 1 && line.p[1] == '-';
-  line = str_n(line.p + 1 + tainted, line.n - 1 - tainted);
-  if (tainted && line.n && line.p[0] == '(') { /* "--(lookup)name": quoted for that lookup; only taint matters here */
-    size_t close = str_index(line, ')');
-    if (close < line.n) line = str_n(line.p + close + 1, line.n - close - 1);
-  }
+  enum taint taint = read_dashes(&line);
   struct str value = line, name = str_cut(&value, ' ');
   int64_t sec;
   if (str_eq_c(name, "received_time_usec")) {
@@ -380,13 +410,13 @@ static void read_option(struct reader *r, struct spool_header_file *h, struct st
   } else if (str_eq_c(name, "received_time_complete")) {
     if (!read_seconds(value, &h->complete_sec, &h->complete_usec)) fail(r, "bad received_time_complete");
   } else if (str_eq_c(name, "helo_name")) {
-    h->helo_name = keep_marked(r, value, tainted);
+    h->helo_name = keep_marked(r, value, taint);
   } else if (str_eq_c(name, "host_address")) {
-    read_address_port(r, value, tainted, &h->host_address, &h->host_port);
+    read_address_port(r, value, taint, &h->host_address, &h->host_port);
   } else if (str_eq_c(name, "interface_address")) {
-    read_address_port(r, value, tainted, &h->interface_address, &h->interface_port);
+    read_address_port(r, value, taint, &h->interface_address, &h->interface_port);
   } else if (str_eq_c(name, "aclc") || str_eq_c(name, "aclm")) {
-    read_var(r, h, name.p[3], value, tainted);
+    read_var(r, h, name.p[3], value, taint);
   } else if (str_eq_c(name, "body_linecount")) {
     if (!read_i64(value, &h->body_linecount)) fail(r, "bad body_linecount");
   } else if (str_eq_c(name, "body_zerocount")) {

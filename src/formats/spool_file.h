@@ -49,6 +49,8 @@ struct spool_header_file {
 
 enum { SPOOL_MAX_RECIPIENTS = 50000 * 4 };
 
+/* The kind of taint of text quoted by the rules of that name ("sqlite"), as marked in "--(NAME)name value"; TAINTED for unknown rules. */
+enum taint spool_quoted_kind(struct str name);
 /* Write.  INVARIANT: no field holds CR, LF or NUL (header texts excepted); callers escape or refuse before. */
 void spool_write_header_file(struct strbuf *out, const struct spool_header_file *h);
 /* Read.  NULL on success (everything in the arena), else a static text: what is wrong.  envelope_only: stop before the headers. */

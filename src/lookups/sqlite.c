@@ -2,7 +2,7 @@
 /* sqlite: SQL queries to a file.  Floor: drivers.  Manual ch. 9.21 and 9.26.
  *
  * The core has found the file's name (clean, absolute) and the statement, which may hold foreign text: quoting it is the configuration's
- * duty (${quote_sqlite:...}).  A statement that cannot be carried out, for whatever reason, is a temporary failure, never "not found": a
+ * duty (${quote_sqlite:...}); the core tells the log of what was not.  A statement that cannot be carried out, for whatever reason, is a temporary failure, never "not found": a
  * database that is locked, broken or lacks a table must not bounce mail.  Results are the database's and so as foreign as what was put
  * into it: they are tainted when the query was.  A result larger than RESULT_MAX is refused. */
 
@@ -88,4 +88,4 @@ static const char *sqlite_quote(struct arena *a, const char *s, const char *opt)
 }
 
 const struct lookup_driver lookup_sqlite = {
-  .name = "sqlite", .flags = LOOKUP_ABSFILEQUERY, .open = sqlite_open_file, .find = sqlite_find, .close = sqlite_close_file, .quote = sqlite_quote};
+  .name = "sqlite", .flags = LOOKUP_ABSFILEQUERY, .open = sqlite_open_file, .find = sqlite_find, .close = sqlite_close_file, .quote = sqlite_quote, .quoter = "sqlite"};

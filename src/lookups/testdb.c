@@ -17,7 +17,7 @@ static enum outcome testdb_find(struct expand_ctx *x, void *handle, const char *
     return OUTCOME_DEFER;
   }
   ret->no_cache = strncmp(key, "nocache", 7) == 0;
-  ret->data = arena_strdup(x->a, key);
+  ret->data = arena_strdup_t(x->a, key, is_tainted(key) ? TAINTED : UNTAINTED); /* no more quoted for anything */
   return OUTCOME_OK;
 }
 
@@ -25,6 +25,6 @@ static const char *testdb_quote(struct arena *a, const char *s, const char *opt)
   return opt ? NULL : arena_strdup(a, s);
 }
 
-const struct lookup_driver lookup_testdb = {.name = "testdb", .flags = LOOKUP_QUERY, .find = testdb_find, .quote = testdb_quote};
-const struct lookup_driver lookup_testdb2 = {.name = "testdb2", .flags = LOOKUP_QUERY, .find = testdb_find, .quote = testdb_quote};
+const struct lookup_driver lookup_testdb = {.name = "testdb", .flags = LOOKUP_QUERY, .find = testdb_find, .quote = testdb_quote, .quoter = "testdb"};
+const struct lookup_driver lookup_testdb2 = {.name = "testdb2", .flags = LOOKUP_QUERY, .find = testdb_find, .quote = testdb_quote, .quoter = "testdb"};
 const struct lookup_driver lookup_testdb_nq = {.name = "testdb_nq", .flags = LOOKUP_QUERY, .find = testdb_find};

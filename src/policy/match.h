@@ -72,8 +72,6 @@ enum outcome match_host(struct expand_ctx *x, struct match_host *h, const char *
 enum outcome match_sender_host(struct expand_ctx *x, const char *option_name, const char *list);
 /* Simple test of name+ip against a host list (smtp transport's hosts_* options). */
 enum outcome match_this_host(struct expand_ctx *x, const char *option_name, const char *list, const char *name, const char *address);
-/* Host lists whose text was expanded already. */
-enum outcome match_host_expanded(struct expand_ctx *x, struct match_host *h, const char *list, const char **ret_value);
 /* IP address against "ip[/len]" or named forms in a list: match_ip condition, local_interfaces. */
 enum outcome match_ip(struct expand_ctx *x, const char *address, const char *list);
 

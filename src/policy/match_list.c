@@ -525,10 +525,6 @@ enum outcome match_host(struct expand_ctx *x, struct match_host *h, const char *
   return host_list(x, h, list, false, NULL, ret_value);
 }
 
-enum outcome match_host_expanded(struct expand_ctx *x, struct match_host *h, const char *list, const char **ret_value) {
-  return host_list(x, h, list, true, NULL, ret_value);
-}
-
 static enum outcome sender_name_lookup(void *ctx, struct match_host *h) {
   struct expand_ctx *x = ctx;
   struct origin *from = &x->conn->from;

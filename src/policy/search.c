@@ -11,6 +11,7 @@
 
 #include "base/timeutil.h"
 #include "base/tree.h"
+#include "formats/spool_file.h"
 #include "os/debug.h"
 #include "os/log.h"
 #include "policy/list_file.h"
@@ -228,6 +229,15 @@ static void keep_result(const char *cache_key, bool found, const struct lookup_r
   n->data = res;
 }
 
+/* The kind of text that was quoted for queries of this type, UNTAINTED when the type has no quoting. */
+enum taint lookup_quoted_kind(const struct lookup_driver *d) { return d->quoter ? spool_quoted_kind(str_c(d->quoter)) : UNTAINTED; }
+
+static void check_quoted(const struct lookup_driver *d, const char *query) {
+  enum taint kind = taint_kind(query), want = lookup_quoted_kind(d);
+  if (kind == UNTAINTED || want == UNTAINTED || kind == want) return;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "tainted search query is not properly quoted: %s", query);
+}
+
 /* One key, from the cache or the driver. */
 static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, const struct common_opts *o, const char *file,
                              const char *key, struct lookup_result *ret) {
@@ -242,6 +252,7 @@ static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, 
     ret->data = cached->data ? arena_strdup(x->a, cached->data) : NULL;
     return cached->found ? OUTCOME_OK : OUTCOME_FAIL;
   }
+  check_quoted(d, key);
   struct open_file *open = NULL;
   ret->ttl_sec = UINT32_MAX;
   enum outcome got = get_file(x, d, file, &open, &ret->error);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Lookup core: one driver struct per lookup type, open-handle cache, result cache, partial and default matching.  Floor: policy (core) / drivers in lookups/.
- * Manual ch. 9.  A key that is tainted gives a tainted result except where the manual says the result is clean. */
+ * Manual ch. 9.  A key that is tainted gives a tainted result except where the manual says the result is clean.
+ * A query that holds tainted text not quoted for its type is carried out, and told in the main and panic logs:
+ * "tainted search query is not properly quoted: QUERY". */
 #ifndef POLICY_SEARCH_H
 #define POLICY_SEARCH_H
 
@@ -29,11 +31,14 @@ struct lookup_driver {
   enum outcome (*find)(struct expand_ctx *x, void *handle, const char *file, const char *key, const char *opts, struct lookup_result *ret);
   void (*close)(void *handle);
   const char *(*quote)(struct arena *a, const char *s, const char *opt); /* NULL result: bad option */
+  const char *quoter;      /* with quote: the name of its rules, one of formats/spool_file.h; types may share them */
 };
 
 /* Null-terminated table in lookups/drivers.c. */
 extern const struct lookup_driver *const lookup_drivers[];
 const struct lookup_driver *lookup_find_driver(struct str name);
+/* The kind of tainted text that was quoted by this type's rules; UNTAINTED when it has none. */
+enum taint lookup_quoted_kind(const struct lookup_driver *d);
 /* Is this a type that Exim knows and this build does not have?  Then why (a literal), else NULL. */
 const char *lookup_why_absent(struct str name);
 

@@ -155,6 +155,35 @@ static void test_printf(void **state) {
   arena_free(a);
 }
 
+/* Quoted text is tainted, its kind goes into copies and grows in place; of text of two kinds plain taint is left.  A quoted chunk that was given back is
+ * used again for the same kind only. */
+static void test_quoted(void **state) {
+  (void)state;
+  for (enum taint t = TAINTED; t < TAINT_KINDS; t++) {
+    struct arena *a = arena_new("quoted");
+    char *text = arena_strdup_t(a, "text", t);
+    assert_true(is_tainted(text));
+    assert_int_equal(taint_kind(text), t);
+    assert_int_equal(taint_kind(arena_strdup(a, text)), t);
+    assert_int_equal(taint_kind(arena_printf(a, "a %s %s", "b", text)), t);
+    assert_int_equal(taint_kind(arena_printf(a, "%s%s", text, arena_strdup_t(a, "x", TAINTED))), TAINTED);
+    assert_int_equal(taint_kind(arena_untaint_copy(a, text, 4)), UNTAINTED);
+    struct arena_mark mark = arena_mark(a);
+    for (int i = 0; i < 20; i++) assert_int_equal(taint_kind(arena_alloc_t(a, 100000, t)), t);
+    arena_release(a, mark);
+    arena_free(a);
+    a = arena_new("after");
+    for (enum taint u = UNTAINTED; u < TAINT_KINDS; u++)
+      for (int i = 0; i < 20; i++) assert_int_equal(taint_kind(arena_alloc_t(a, 100000, u)), u);
+    arena_free(a);
+  }
+  assert_int_equal(taint_kind("literal"), UNTAINTED);
+  assert_int_equal(taint_of_both(UNTAINTED, TAINTED_QUOTED), TAINTED_QUOTED);
+  assert_int_equal(taint_of_both(TAINTED_QUOTED, UNTAINTED), TAINTED_QUOTED);
+  assert_int_equal(taint_of_both(TAINTED_QUOTED, TAINTED), TAINTED);
+  assert_int_equal(taint_of_both(TAINTED_QUOTED, TAINTED_QUOTED + 1), TAINTED);
+}
+
 /* Run fn in a child; returns its wait status. */
 static int status_of(void (*fn)(void)) {
   pid_t pid = fork();
@@ -273,6 +302,7 @@ static void test_vec(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_quoted),
       cmocka_unit_test(test_alloc_is_zeroed_and_aligned),
       cmocka_unit_test(test_mark_and_release),
       cmocka_unit_test(test_release_to_empty),

@@ -66,6 +66,13 @@ static void escapes(void **state) {
   }
 }
 
+static bool is_utf8(struct str s) {
+  uint32_t c;
+  for (size_t n; s.n; s = str_n(s.p + n, s.n - n))
+    if (!(n = utf8_next(s, &c))) return false;
+  return true;
+}
+
 static void utf8(void **state) {
   (void)state;
   static const struct {
@@ -73,7 +80,7 @@ static void utf8(void **state) {
     bool ok;
   } rows[] = {{"", 1}, {"abc", 1}, {"\xc3\xbc", 1}, {"\xe2\x9c\x89", 1}, {"\xf0\x9f\x93\xac", 1}, {"\xf4\x8f\xbf\xbf", 1}, {"\xc0\x80", 0},
               {"\xc3", 0}, {"\xbc", 0}, {"\xed\xa0\x80", 0}, {"\xf4\x90\x80\x80", 0}, {"\xe2\x9c", 0}, {"\xff", 0}, {"a\xe2\x28\xa1", 0}};
-  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) CHECK_INT(rows[i].in, utf8_is_valid(str_c(rows[i].in)), rows[i].ok);
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) CHECK_INT(rows[i].in, is_utf8(str_c(rows[i].in)), rows[i].ok);
 }
 
 /* A megabyte of beginnings, or of blanks, is read once, not once for each. */

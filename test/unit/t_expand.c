@@ -10,6 +10,7 @@
 
 #include "conn.h"
 #include "expand_rows.h"
+#include "formats/spool_file.h"
 #include "message.h"
 #include "policy/expand.h"
 
@@ -159,6 +160,37 @@ static void test_headers(void **state) {
     CHECK_STR(rows[i].text, got ? got : shown(x.error), rows[i].want);
   }
   message_free(m);
+}
+
+/* Whether foreign text in a query has been quoted for its type. */
+static void test_quoted(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *quoter; /* "" just tainted, NULL clean */
+  } rows[] = {
+    {"select '${quote_testdb:$h_from:}' and '${quote_testdb:$h_to:}'", "testdb"},
+    {"${quote_testdb2:$h_from:}", "testdb"},
+    {"${quote_testdb_nq:$h_from:}", ""},
+    {"${quote_testdb:plain}", NULL},
+    {"${quote_testdb:$h_from:} $h_to:", ""},
+    {"$h_to: ${quote_testdb:$h_from:}", ""},
+    {"${lc:${quote_testdb:$h_from:}}", "testdb"},
+    {"${if eq{a}{a}{select ${quote_testdb:$h_from:}}}", "testdb"},
+    {"${map{a:b}{${quote_testdb:$h_from:}}}", "testdb"},
+    {"${lookup testdb{${quote_testdb:$h_from:}}}", ""},
+    {"${base64:${quote_testdb:$h_from:}}", ""},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct header_line lines[ARRAY_SIZE(headers)];
+    struct message *m = new_message(lines);
+    struct expand_ctx x = expand_ctx_new(m->arena, &cfg);
+    x.msg = m;
+    const char *got = expand_string(&x, rows[i].text);
+    assert_non_null(got);
+    CHECK_INT(rows[i].text, taint_kind(got),
+              !rows[i].quoter ? UNTAINTED : *rows[i].quoter ? spool_quoted_kind(str_c(rows[i].quoter)) : TAINTED);
+    message_free(m);
+  }
 }
 
 static void test_taint(void **state) {
@@ -513,7 +545,7 @@ int main(void) {
     cmocka_unit_test(test_taint),       cmocka_unit_test(test_entry_points),        cmocka_unit_test(test_forbidden),
     cmocka_unit_test(test_depth),       cmocka_unit_test(test_files),               cmocka_unit_test(test_context_values),
     cmocka_unit_test(test_socket),      cmocka_unit_test(test_socket_cache),        cmocka_unit_test(test_body),
-    cmocka_unit_test(test_certificate), cmocka_unit_test(test_work),
+    cmocka_unit_test(test_certificate), cmocka_unit_test(test_work), cmocka_unit_test(test_quoted),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

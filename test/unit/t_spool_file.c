@@ -62,6 +62,29 @@ static char *fixed(struct arena *a, const char *text) {
   return b.p;
 }
 
+/* "--(NAME)": text quoted for lookups of that name stays so; of an unknown name it is foreign text like any other. */
+static void keeps_quoting(void **state) {
+  (void)state;
+  struct arena *a = arena_new("test");
+  char *text = fixed(a, by_exim);
+  char *at = strstr(text, "-aclc 0 5\n");
+  struct str head = str_n(text, (size_t)(at - text));
+  const char *with = arena_printf(a, "%.*s--(sqlite)aclc 0 5\nit''s\n--(nosuch)aclm 1 1\nx\n--(testdb)aclm 2 1\ny\n%s", STR_FMT(head), strstr(at, "-aclm"));
+  struct spool_header_file h;
+  assert_null(spool_read_header_file(a, str_c(with), false, &h));
+  struct spool_var *v = h.vars;
+  assert_string_equal(v->value, "it''s");
+  assert_int_equal(taint_kind(v->value), spool_quoted_kind(STR("sqlite")));
+  assert_true(taint_kind(v->value) >= TAINTED_QUOTED);
+  assert_int_equal(taint_kind(v->next->value), TAINTED);
+  assert_int_equal(taint_kind(v->next->next->value), spool_quoted_kind(STR("testdb")));
+  assert_int_not_equal(taint_kind(v->value), taint_kind(v->next->next->value));
+  struct strbuf out = strbuf_new(a);
+  spool_write_header_file(&out, &h);
+  assert_non_null(strstr(out.p, "\n--(sqlite)aclc 0 5\nit''s\n--aclm 1 1\nx\n--(testdb)aclm 2 1\ny\n"));
+  arena_free(a);
+}
+
 static void reads_exims_file(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
@@ -175,7 +198,7 @@ static void journal_ignores_a_torn_line(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(reads_exims_file),           cmocka_unit_test(writes_it_back_unchanged),
+    cmocka_unit_test(reads_exims_file), cmocka_unit_test(keeps_quoting),           cmocka_unit_test(writes_it_back_unchanged),
     cmocka_unit_test(every_truncation_is_refused), cmocka_unit_test(corruptions_are_refused),
     cmocka_unit_test(unknown_lines_survive),      cmocka_unit_test(journal_ignores_a_torn_line),
   };

@@ -88,12 +88,24 @@ static void test_taint(void **state) {
   const char *dirty = arena_strdup_t(a, "dirty", TAINTED);
   struct strbuf b = strbuf_new(a);
   strbuf_adds(&b, "clean ");
-  assert_false(is_tainted(b.p) || b.tainted);
+  assert_false(is_tainted(b.p) || b.taint);
   strbuf_adds(&b, dirty);
-  assert_true(is_tainted(b.p) && b.tainted);
+  assert_true(is_tainted(b.p) && b.taint);
   assert_string_equal(b.p, "clean dirty");
   strbuf_clear(&b);
   assert_true(is_tainted(b.p));
+
+  struct strbuf q = strbuf_new(a);
+  strbuf_adds(&q, "select '");
+  strbuf_add_t(&q, "it''s", 5, TAINTED_QUOTED);
+  strbuf_adds(&q, arena_strdup_t(a, "more", TAINTED_QUOTED));
+  strbuf_addf(&q, "'%s", ";");
+  assert_int_equal(taint_kind(q.p), TAINTED_QUOTED);
+  strbuf_adds(&q, dirty);
+  assert_int_equal(taint_kind(q.p), TAINTED);
+  strbuf_add_t(&q, "x", 1, TAINTED_QUOTED);
+  assert_int_equal(taint_kind(q.p), TAINTED);
+  assert_string_equal(q.p, "select 'it''smore';dirtyx");
 
   struct strbuf c = strbuf_new(a);
   strbuf_addf(&c, "%d %s", 1, "x");

@@ -83,8 +83,7 @@ bool exp_op_quote_lookup(OP_ARGS) {
   }
   const char *r = d->quote(x->a, arg.p, option.p);
   if (!r) return exp_fail(x, "\"%s\" unrecognized option after \"quote_%.*s\"", option.p ? option.p : "", STR_FMT(type));
-  carry_taint(out, arg);
-  strbuf_adds(out, r);
+  strbuf_add_t(out, r, strlen(r), is_tainted(arg.p) ? lookup_quoted_kind(d) : UNTAINTED);
   return true;
 }
 
