@@ -291,7 +291,7 @@ static void add_reason(struct strbuf *b, const struct address *addr, const char 
   bool is_local = addr->transport && addr->transport->driver->is_local;
   if (is_local && !addr->pass_message) {
     if (addr->user_message) text = addr->user_message;
-    else text = addr->basic_errno && !is_pseudo(addr) ? "local delivery failed" : NULL; /* without a code only the log says what was in the way */
+    else text = addr->basic_errno ? "local delivery failed" : NULL; /* without a code only the log says what was in the way */
   } else if (addr->user_message && !addr->transport) {
     text = addr->user_message;
   }
@@ -455,13 +455,10 @@ static bool to_sender(const struct report *r) { return r->old->sender && strcmp(
 
 static void failed_recipients_header(struct report *r, const struct address *failed) {
   struct strbuf b = strbuf_new(r->a);
-  const char *seen = NULL;
   for (const struct address *p = failed; p; p = p->next) {
     if (p->hide_child && p->parent) continue;
     const char *t = report_one_line(r->a, is_pseudo(p) ? maker_text(p) : p->address);
-    if (seen && strcmp(seen, t) == 0) continue;
     strbuf_addl(&b, b.n ? ",\n  " : "X-Failed-Recipients: ", t, NULL);
-    seen = t;
   }
   if (b.n == 0) return;
   strbuf_addc(&b, '\n');

@@ -95,6 +95,11 @@ static void raise_deferred(struct deliver_run *run, struct address *addr) {
   if (addr->transport && addr->host_used && !by_rcpt) raise(run, addr, "msg:defer", text, addr->basic_errno);
 }
 
+/* disable_logging of the transport, or where there is none that of the router, silences failures and delays. */
+static bool logs_trouble(const struct address *addr) {
+  return addr->transport ? !addr->transport->o.disable_logging : !(addr->router && addr->router->o.disable_logging);
+}
+
 static void delivered(struct deliver_run *run, struct address *addr, bool is_first) {
   bool logs = !(addr->router && addr->router->o.disable_logging) && !(addr->transport && addr->transport->o.disable_logging);
   const char *flag = run->dont_deliver ? "*>" : is_first ? "=>" : "->";
@@ -121,11 +126,10 @@ static bool is_forgotten(const struct deliver_run *run, const struct address *ad
 
 static void failed(struct deliver_run *run, struct address *addr) {
   const char *line = deliver_log_failed(run->a, run->m, addr);
-  bool logs = !(addr->router && addr->router->o.disable_logging) && !(addr->transport && addr->transport->o.disable_logging);
   bool is_ignored = is_forgotten(run, addr), is_asked_for = addr->dsn_flags & DSN_FAILURE;
   /* As Exim: before the line when a bounce follows, behind it when none does, and not at all when the sender asked for the report. */
   if (!is_ignored && !is_asked_for) raise_failed(run, addr);
-  if (logs) log_write(LS_ALWAYS, LOG_MAIN, "** %s", line);
+  if (logs_trouble(addr)) log_write(LS_ALWAYS, LOG_MAIN, "** %s", line);
   if (is_ignored) raise_failed(run, addr);
   if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", addr->transport || addr->router ? "" : "routing failed for ", line);
   list_push(&run->failed, addr);
@@ -140,7 +144,8 @@ static void deferred(struct deliver_run *run, struct address *addr) {
     return;
   }
   if (!is_retry) raise_deferred(run, addr);
-  log_write(is_retry || is_queued ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN | (addr->is_misconfigured ? LOG_PANIC : 0u), "== %s", line);
+  if (logs_trouble(addr) || addr->is_misconfigured)
+    log_write(is_retry || is_queued ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN | (addr->is_misconfigured ? LOG_PANIC : 0u), "== %s", line);
   if (run->msglog_fd >= 0 && (!is_retry || run->m->deliver_firsttime)) log_msglog(run->msglog_fd, "%s", line);
   if (addr->special_action == SPECIAL_FREEZE) {
     run->freeze = true;
@@ -275,7 +280,9 @@ static enum frozen_action check_frozen(struct message *m, const struct deliver_o
 /* --- failures: bounces ------------------------------------------------------------------------------ */
 
 static void ignored(struct deliver_run *run, struct address *addr, const char *why) {
-  const char *text = deliver_log_address(run->a, addr, false);
+  const char *text = deliver_log_address(run->a, addr, false), *parent = addr->parent ? addr->parent->address : NULL;
+  /* An ancestor is told here even where it is spelled the same. */
+  if (parent && strcmp(text, addr->address) == 0) text = arena_printf(run->a, "%s <%s>", text, parent);
   log_write(LS_ALWAYS, LOG_MAIN, "%s: error ignored%s", text, why);
   if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: error ignored%s", text, why);
   deliver_mark_done(run, addr);

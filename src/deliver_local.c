@@ -155,8 +155,8 @@ static bool set_return_path(struct deliver_run *run, struct delivery *d) {
   const char *rp = d->addrs->prop.errors_address ? d->addrs->prop.errors_address : run->m->sender;
   d->return_path = rp ? rp : "";
   run->x.return_path = d->return_path;
-  if (t->o.return_path) {
-    const char *s = expand_string(&run->x, t->o.return_path);
+  if (opt_was_set(t->block, "return_path")) { /* set to nothing is set */
+    const char *s = t->o.return_path ? expand_string(&run->x, t->o.return_path) : "";
     if (s) d->return_path = s;
     else if (!run->x.forced_fail) {
       const char *why = run->x.error ? run->x.error : "";
@@ -407,7 +407,7 @@ static void log_output(struct address *addr) {
   if (!text || !(addr->log_output || (addr->log_failed_output && addr->result != OUTCOME_OK))) return;
   size_t len = MIN(str_index(str_c(text), '\n'), (size_t)511);
   while (len && ch_isspace(text[len - 1])) len--;
-  if (len) log_write(LS_ALWAYS, LOG_MAIN, "<%s>: %s transport output: %.*s", addr->address, addr->transport->name, (int)len, text);
+  if (*text) log_write(LS_ALWAYS, LOG_MAIN, "<%s>: %s transport output: %.*s", addr->address, addr->transport->name, (int)len, text);
 }
 
 /* --- batches ---------------------------------------------------------------------------------------- */

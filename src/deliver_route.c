@@ -16,10 +16,7 @@ static void list_push(struct address **list, struct address *addr) {
 
 /* Key for the set of addresses seen: a homonym differs from the ancestor it is spelled like. */
 static const char *seen_key(struct deliver_run *run, const struct address *addr) {
-  if (!addr->homonym) return addr->unique;
-  int depth = 0;
-  for (const struct address *p = addr->parent; p; p = p->parent) depth++;
-  return arena_printf(run->a, "\\%d\\%s", depth, addr->unique);
+  return addr->homonym ? arena_printf(run->a, "\\%s", addr->unique) : addr->unique;
 }
 
 /* True when another address of this message stands for this one. */

@@ -622,6 +622,15 @@ static void apply_overrides(struct run *r)
   else if (c->verbose || c->dont_deliver) debug_selector = D_V;
 }
 
+/* From here on file names without a "/" in front, of filters for instance, lead to a place where only Exim may write. */
+static void leave_initial_directory(struct run *r)
+{
+  char cwd[4096];
+  if (getcwd(cwd, sizeof(cwd))) r->cfg->initial_cwd = arena_strdup_t(r->cfg->arena, cwd, TAINTED);
+  if (r->c->action != CMD_TEST_FILTER && chdir(r->cfg->spool_directory) < 0 && chdir("/") < 0)
+    DEBUG(D_V) debug_printf("chdir: %s\n", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
   struct run r = {.a = arena_new("proc"), .argv = argv};
@@ -667,6 +676,7 @@ int main(int argc, char **argv)
     }
     log_write(LS_ARGUMENTS, LOG_MAIN, "cwd=%s %d args:%s", getcwd(cwd, sizeof(cwd)) ? cwd : "", argc, b.p);
   }
+  leave_initial_directory(&r);
   int status = dispatch(&r);
   fflush(stdout);
   return status;

@@ -254,7 +254,8 @@ static void time_out_address(struct arena *a, struct address *addr) {
   const char *what = "retry timeout exceeded";
   addr->timedout = true;
   addr->result = OUTCOME_FAIL;
-  if (!addr->pass_message) addr->user_message = what;
+  if (addr->user_message && *addr->user_message) addr->user_message = arena_printf(a, "%s: %s", addr->user_message, what);
+  else if (!addr->pass_message) addr->user_message = what;
   addr->message = addr->message && *addr->message ? arena_printf(a, "%s: %s", addr->message, what) : what;
 }
 

@@ -107,6 +107,7 @@ struct config {
   const char *primary_hostname;     /* final: option or from the system */
   const char *qualify_domain, *qualify_recipient;
   int host_number;                  /* localhost_number, -1 unset */
+  const char *initial_cwd;          /* where the program was started; NULL: unknown */
   bool harness_mode;
   /* Named queues: this is a copy of *default_queue that works on another queue.  queue_name NULL or "": the default one. */
   bool is_frozen_area;           /* the spool functions work on Finput and Fmsglog: move_frozen_messages */

@@ -453,6 +453,7 @@ static enum route_result redirect_route(struct route_ctx *rc, struct router *r, 
 static const char *redirect_init(struct arena *a, struct config *c, struct router *r) {
   (void)c;
   const struct redirect_options *ob = r->ob;
+  if (r->o.transport) return arena_printf(a, "%s router:\n  a transport must not be defined for this router", r->name);
   /* Set to nothing is set: such a router only collects other options' values. */
   bool has_data = opt_was_set(r->ob_block, "data"), has_file = opt_was_set(r->ob_block, "file");
   if (has_data == has_file)

@@ -123,8 +123,8 @@ static const char *mailable(struct reply_job *j, const char *list) {
     const char *address = rfc5322_extract_address(j->d->arena, item, (struct addr_opts){.allow_domain_literal = true}, NULL, &error);
     bool never = address && match_address(j->d->x, address, j->ob->never_mail, true, NULL) == OUTCOME_OK;
     if (!never) {
-      if (kept.n) strbuf_adds(&kept, ", ");
-      strbuf_addstr(&kept, str_trim(item));
+      if (kept.n) strbuf_addc(&kept, ',');
+      strbuf_addstr(&kept, item);
     }
     rest = n < rest.n ? str_n(rest.p + n + 1, rest.n - n - 1) : STR_NULL;
   }

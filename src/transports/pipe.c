@@ -450,7 +450,7 @@ static void run_command(struct pipe_job *j, const struct vec *env) {
     char *text = arena_strdup(d->arena, transport_write_error(d, w, "", &err));
     bool hard = err == ETIMEDOUT && !j->ob->timeout_defer;
     if (!is_whole) text[0] = ch_upper(text[0]);
-    if (err == ETIMEDOUT) set_result(j, hard ? OUTCOME_FAIL : OUTCOME_DEFER, 0, "transport filter timeout while writing to pipe");
+    if (err == ETIMEDOUT) set_result(j, hard ? OUTCOME_FAIL : OUTCOME_DEFER, hard ? ERRNO_PIPEFAIL : 0, "transport filter timeout while writing to pipe");
     else transport_set_misconfigured(d->addrs, err, text);
   } else if (j->timed_out) {
     set_result(j, j->ob->timeout_defer ? OUTCOME_DEFER : OUTCOME_FAIL, j->ob->timeout_defer ? 0 : ERRNO_PIPEFAIL, "pipe delivery process timed out");

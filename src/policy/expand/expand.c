@@ -21,7 +21,7 @@ void expand_set_hooks(const struct expand_hooks *h) { hooks = h; }
 const struct expand_hooks *exp_hooks(void) { return hooks; }
 
 struct expand_ctx expand_ctx_new(struct arena *a, const struct config *cfg) {
-  return (struct expand_ctx){.a = a, .cfg = cfg};
+  return (struct expand_ctx){.a = a, .cfg = cfg, .initial_cwd = cfg ? cfg->initial_cwd : NULL};
 }
 
 bool exp_fail(struct expand_ctx *x, const char *fmt, ...) {

@@ -213,19 +213,35 @@ static const char *get_received_time(struct expand_ctx *x, const struct var *v U
   return number(x, x->msg ? (int64_t)x->msg->received_time.tv_sec : 0);
 }
 
+/* No harm in a command or a file name: letters, digits and what addresses need. */
+static bool is_plain_address(const char *s) {
+  for (const char *p = s; *p; p++)
+    if (!ch_isalnum(*p) && (!strchr("@._-+=", *p) || (p == s && *p == '-'))) return false;
+  return true;
+}
+
+/* ", " between them.  Commands of system filters use it, so it counts as clean where all of the addresses are plain. */
+static const char *recipients_text(struct expand_ctx *x) {
+  struct strbuf b = strbuf_new(x->a);
+  bool is_plain = true;
+  for (size_t i = 0; x->msg && i < x->msg->recipient_count; i++) {
+    if (i) strbuf_adds(&b, ", ");
+    strbuf_adds(&b, x->msg->recipients[i].address);
+    is_plain = is_plain && is_plain_address(x->msg->recipients[i].address);
+  }
+  return is_plain ? arena_strdup_t(x->a, b.p, UNTAINTED) : b.p;
+}
+
 static const char *get_recipients(struct expand_ctx *x, const struct var *v) {
   struct strbuf b = strbuf_new(x->a);
   if (x->recipients_hidden) {
     (void)exp_fail(x, "$%s is not available here", v->name);
     return NULL;
   }
+  if (!v->at) return recipients_text(x);
   for (size_t i = 0; x->msg && i < x->msg->recipient_count; i++) {
     const char *r = x->msg->recipients[i].address;
-    if (i) strbuf_adds(&b, v->at ? ":" : ", ");
-    if (!v->at) {
-      strbuf_adds(&b, r);
-      continue;
-    }
+    if (i) strbuf_adds(&b, ":");
     for (; *r; r++) {
       strbuf_add_t(&b, r, 1, is_tainted(r) ? TAINTED : UNTAINTED);
       if (*r == ':') strbuf_addc(&b, ':');
