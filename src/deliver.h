@@ -3,6 +3,7 @@
 #ifndef DELIVER_H
 #define DELIVER_H
 
+#include "base/outcome.h"
 #include "message.h"
 
 struct smtp_probe;
@@ -28,6 +29,12 @@ struct deliver_opts {
 };
 /* Run one attempt in this process, leaving nothing behind (its structs and arena are dropped).  The spool lock is held throughout. */
 enum deliver_result deliver_message(const struct config *cfg, const char *id, const struct deliver_opts *o);
+
+/* verify = recipient/quota: would the mailbox that addr was routed to take a message of that size (0 unknown)?  Its user's rights are taken when this process
+ * can, else its own must do.  OK, FAIL: it is full, DEFER: nobody knows; texts as of a delivery in addr. */
+struct expand_ctx;
+struct address;
+enum outcome deliver_check_quota(struct expand_ctx *x, struct address *addr, int64_t size);
 
 /* Route and print (-bt) or verify (-bv, -bvs): see verify.h. */
 /* Send a bounce for failed addresses, which all share one errors address / a warning for delayed ones: bounce.c.  The new message is on the spool

@@ -629,3 +629,23 @@ void deliver_local_all(struct deliver_run *run) {
     deliver_not_started(run, addr);
   }
 }
+
+enum outcome deliver_check_quota(struct expand_ctx *x, struct address *addr, int64_t size) {
+  if (!addr->transport || !addr->transport->driver->knows_quota) return OUTCOME_OK;
+  struct message copy = *x->msg;
+  copy.message_size = MAX(size, INT64_C(0));
+  struct deliver_opts none = {.forced = false};
+  struct deliver_run run = {.cfg = x->cfg, .o = &none, .m = &copy, .a = x->a, .x = *x};
+  run.x.msg = &copy;
+  struct delivery *d = deliver_new_delivery(&run, addr->transport, addr);
+  struct run_as as = {0};
+  d->only_quota = true;
+  if (deliver_prepare(&run, d) && find_user(&run, d, &as) && find_directories(&run, d) && set_up_driver(d)) {
+    d->uid = as.uid;
+    d->gid = as.gid;
+    if (priv_can_raise()) run_child(&run, d, &as);
+    else deliver_each(d);
+  }
+  if (addr->result == OUTCOME_DEFER && addr->basic_errno == ERRNO_EXIMQUOTA) return OUTCOME_FAIL;
+  return addr->result;
+}

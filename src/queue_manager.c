@@ -2,7 +2,8 @@
 /* The queue manager (queue.h).  Floor: flows.
  *
  * The spool is the truth; what is remembered here is a list of ids somebody just told us about (queue_notice.h).  Losing it (a kill, a full socket)
- * delays those messages to the next run and loses nothing.  Sessions have no root: whatever needs it, every delivery and ETRN's queue run, is done here.
+ * delays those messages to the next run and loses nothing.  Sessions have no root: whatever needs it, every delivery, ETRN's queue run and a look into a
+ * mailbox (verify = recipient/quota), is done here.
  *
  * Delivery processes (workers) are forked when there is more to do than there are idle ones, take notices one by one from a socket, and end after
  * WORKER_MAX_MESSAGES or an idle second: the fork is paid once for many messages, and nothing a message left behind lives long.  A worker
@@ -24,10 +25,11 @@
 #include "policy/expand.h"
 #include "queue.h"
 #include "transport.h"
+#include "verify_quota.h"
 
 enum {
   MAX_WORKERS = 20, WORKER_MAX_MESSAGES = 200, WORKER_IDLE_MS = 1000, NOTIFY_WAIT_MS = 3000, MAX_PENDING = 100000, MAX_QUEUES = 1000,
-  MAX_ASKED = 20, MAX_ASKED_WAITING = 64
+  MAX_ASKED = 20, MAX_CHECKS = 20, MAX_ASKED_WAITING = 64
 };
 
 /* ---- telling it ---- */
@@ -74,9 +76,11 @@ struct asked_run {
   char pattern[QUEUE_NOTICE_PATTERN_MAX + 1], key[QUEUE_NOTICE_KEY_MAX + 1];
 };
 
+enum run_kind { RUN_PERIODIC, RUN_ASKED /* by ETRN */, RUN_CHECK /* of a quota */, RUN_KINDS };
+
 struct run {
   pid_t pid;
-  bool is_asked;
+  enum run_kind kind;
 };
 
 struct manager {
@@ -90,7 +94,7 @@ struct manager {
   int work[2], done[2];        /* notices to the workers; a byte back for each */
   int workers, in_work;        /* processes; ids handed out and not reported yet */
   struct run *running;
-  int periodic, asked;         /* runs by the clock, and those somebody asked for */
+  int runs[RUN_KINDS];         /* how many of each kind are running */
   struct asked_run *asked_for; /* waiting to be started */
   int waiting;
   deadline_ms next_run;
@@ -140,11 +144,10 @@ static void child_signals(void) {
 
 /* False: it was a worker. */
 static bool take_run(struct manager *m, pid_t pid) {
-  int total = m->periodic + m->asked;
+  int total = m->runs[RUN_PERIODIC] + m->runs[RUN_ASKED] + m->runs[RUN_CHECK];
   for (int i = 0; i < total; i++)
     if (m->running[i].pid == pid) {
-      if (m->running[i].is_asked) m->asked--;
-      else m->periodic--;
+      m->runs[m->running[i].kind]--;
       m->running[i] = m->running[total - 1];
       return true;
     }
@@ -194,14 +197,51 @@ static void push_asked(struct manager *m, const struct queue_notice *n) {
   snprintf(r->key, sizeof r->key, "%s", n->serialize_key);
 }
 
+static void note_run(struct manager *m, pid_t pid, enum run_kind kind) {
+  m->running[m->runs[RUN_PERIODIC] + m->runs[RUN_ASKED] + m->runs[RUN_CHECK]] = (struct run){pid, kind};
+  m->runs[kind]++;
+}
+
+/* Without an answer, because there are too many checks, the session defers. */
+static void start_check(struct manager *m, const struct queue_notice *n, int answer_fd) {
+  if (answer_fd < 0 || m->runs[RUN_CHECK] >= MAX_CHECKS) return;
+  pid_t pid = sys_fork("quota check");
+  if (pid == 0) {
+    child_signals();
+    quota_serve(m->cfg, n->address, n->size, answer_fd);
+    _exit(0);
+  }
+  if (pid > 0) note_run(m, pid, RUN_CHECK);
+}
+
+/* One datagram, and the descriptor that came with it: -1 none. */
+static ssize_t receive_notice(const struct manager *m, char *buf, size_t size, int *ret_fd) {
+  union {
+    struct cmsghdr head;
+    char room[CMSG_SPACE(sizeof(int))];
+  } control;
+  struct iovec part = {buf, size};
+  struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  ssize_t got = recvmsg(m->notify_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  const struct cmsghdr *c = got > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+  *ret_fd = -1;
+  if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+    memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
+  return got;
+}
+
 static void read_notifications(struct manager *m) {
   char buf[QUEUE_NOTICE_MAX];
   struct queue_notice n;
   ssize_t got;
-  while ((got = recv(m->notify_fd, buf, sizeof buf, MSG_DONTWAIT)) > 0) {
-    if (!queue_notice_read(str_n(buf, (size_t)got), &n)) continue;
-    if (n.kind == QUEUE_NOTICE_RUN) push_asked(m, &n);
-    else push_pending(m, &n);
+  int fd;
+  while ((got = receive_notice(m, buf, sizeof buf, &fd)) > 0) {
+    if (queue_notice_read(str_n(buf, (size_t)got), &n)) {
+      if (n.kind == QUEUE_NOTICE_RUN) push_asked(m, &n);
+      else if (n.kind == QUEUE_NOTICE_QUOTA) start_check(m, &n, fd);
+      else push_pending(m, &n);
+    }
+    if (fd >= 0) (void)!sys_close(fd);
   }
 }
 
@@ -279,27 +319,21 @@ static void hand_out(struct manager *m) {
   }
 }
 
-static void note_run(struct manager *m, pid_t pid, bool is_asked) {
-  m->running[m->periodic + m->asked] = (struct run){pid, is_asked};
-  if (is_asked) m->asked++;
-  else m->periodic++;
-}
-
 static void start_run(struct manager *m) {
   m->next_run = deadline_in_sec(m->interval_sec);
-  if (m->periodic >= m->max_runs) return;
+  if (m->runs[RUN_PERIODIC] >= m->max_runs) return;
   pid_t pid = sys_fork("queue-runner");
   if (pid == 0) {
     child_signals();
     queue_run(m->cfg, m->run);
     _exit(0);
   }
-  if (pid > 0) note_run(m, pid, false);
+  if (pid > 0) note_run(m, pid, RUN_PERIODIC);
 }
 
 /* Those of ETRN.  One that cannot be started now is tried again within a second. */
 static void start_asked(struct manager *m) {
-  while (m->waiting > 0 && m->asked < MAX_ASKED) {
+  while (m->waiting > 0 && m->runs[RUN_ASKED] < MAX_ASKED) {
     struct asked_run r = m->asked_for[0];
     pid_t pid = sys_fork("queue-runner");
     if (pid == 0) {
@@ -309,13 +343,13 @@ static void start_asked(struct manager *m) {
       _exit(0);
     }
     if (pid < 0) return;
-    note_run(m, pid, true);
+    note_run(m, pid, RUN_ASKED);
     memmove(m->asked_for, m->asked_for + 1, (size_t)--m->waiting * sizeof(r));
   }
 }
 
 static int wait_ms(const struct manager *m) {
-  bool stuck = (m->count > 0 && m->in_work == 0) || m->in_work > m->workers || (m->waiting > 0 && m->asked < MAX_ASKED); /* fork failed: try again soon */
+  bool stuck = (m->count > 0 && m->in_work == 0) || m->in_work > m->workers || (m->waiting > 0 && m->runs[RUN_ASKED] < MAX_ASKED); /* fork failed: try again soon */
   int ms = m->interval_sec > 0 ? deadline_poll_ms(m->next_run) : -1;
   return stuck && (ms < 0 || ms > 1000) ? 1000 : ms;
 }
@@ -341,7 +375,7 @@ void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, co
   m.queues = vec_new(a);
   vec_push(&m.queues, arena_strdup_t(a, "", UNTAINTED));
   m.pending = ARENA_NEW_N(a, struct pending, MAX_PENDING);
-  m.running = ARENA_NEW_N(a, struct run, (size_t)m.max_runs + MAX_ASKED);
+  m.running = ARENA_NEW_N(a, struct run, (size_t)m.max_runs + MAX_ASKED + MAX_CHECKS);
   m.asked_for = ARENA_NEW_N(a, struct asked_run, MAX_ASKED_WAITING);
   m.next_run = time_mono_ms();
   if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, m.work) < 0 ||

@@ -51,6 +51,7 @@ struct delivery {
   gid_t gid;
   const char *home, *cwd;
   bool dont_deliver;           /* -N */
+  bool only_quota;             /* say whether there is room, leave everything as it is; only for drivers that know_quota */
   /* Remote only: after a message is done on an open connection the driver may ask for another message for the same host; NULL: none.
    * Gives the next message's delivery for that host, or NULL.  See deliver.h. */
   struct delivery *(*next_for_host)(struct delivery *d, const struct host *h, bool (*fits)(void *ctx, struct delivery *next), void *ctx);
@@ -73,6 +74,7 @@ struct transport_driver {
   const struct option *options;
   size_t option_count;
   size_t ob_size;
+  bool knows_quota;            /* heeds only_quota */
   bool is_local;               /* run as the recipient's uid in a child */
   bool takes_whole_message;    /* local: as Exim's own user, all recipients in one batch (queuefile) */
   const char *(*init)(struct arena *a, struct config *c, struct transport *t);

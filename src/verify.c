@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "deliver.h"
 #include "host.h"
 #include "message.h"
 #include "os/debug.h"
@@ -16,6 +17,7 @@
 #include "transport.h"
 #include "transports/smtp_plan.h"
 #include "verify_callout.h"
+#include "verify_quota.h"
 
 enum { VERIFY_MAX_DEPTH = 100 };
 
@@ -72,6 +74,15 @@ static enum outcome verify_route(struct expand_ctx *x, const char *text, unsigne
   return OUTCOME_DEFER;
 }
 
+enum outcome verify_quota_alone(struct expand_ctx *x, const char *address, int64_t size, struct verify_report *ret) {
+  struct address *addr;
+  bool is_final;
+  enum outcome o = verify_route(x, address, VOPT_IS_RECIPIENT, &addr, &is_final);
+  if (o == OUTCOME_OK && is_final) o = deliver_check_quota(x, addr, size);
+  if (o != OUTCOME_OK) *ret = (struct verify_report){.user = addr->user_message, .log = addr->message};
+  return o;
+}
+
 /* What EXPN answers: the children, one a line, or the address itself. */
 static const char *expansion_text(struct expand_ctx *x, const struct address *addr) {
   if (!addr->next) return arena_printf(x->a, "<%s>", addr->address);
@@ -96,7 +107,9 @@ static enum outcome route_and_call(struct acl_env *env, struct expand_ctx *x, co
   if (!(options & VOPT_IS_RECIPIENT)) x->sender_override = ""; /* and a sender as the recipient of a bounce */
   bool is_final = true;
   enum outcome result = verify_route(x, text, options, ret_addr, &is_final);
-  if (result == OUTCOME_OK && o && o->callout && is_final) return callout_verify(env, x, *ret_addr, o, ret);
+  if (result == OUTCOME_OK && o && o->callout && is_final) result = callout_verify(env, x, *ret_addr, o, ret);
+  if (result == OUTCOME_OK && o && o->quota && is_final) return quota_verify(x, *ret_addr, o, ret);
+  if (o && o->callout && is_final) return result;
   if (result == OUTCOME_OK) return result;
   ret->log = text_or_empty((*ret_addr)->message);
   ret->user = (*ret_addr)->user_message;

@@ -21,6 +21,8 @@ struct verify_seen { /* addresses shown so far by the same command: duplicates a
 };
 enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_test, bool is_recipient, struct verify_seen *seen);
 /* Fill the members of an acl_env that verification provides. */
+/* Route a recipient and ask for room in its mailbox, in a process of its own that may become its user. */
+enum outcome verify_quota_alone(struct expand_ctx *x, const char *address, int64_t size, struct verify_report *ret);
 void verify_fill_acl_env(struct acl_env *env);
 
 #endif

@@ -19,7 +19,8 @@ const char *acl_where_name(enum acl_where w);
 struct verify_opts {
   enum { VERIFY_OF_SENDER, VERIFY_OF_RECIPIENT, VERIFY_OF_HEADER } what;
   bool defer_ok, success_on_redirect, no_details;
-  bool callout;
+  bool callout, quota;
+  int64_t quota_pos_sec, quota_neg_sec; /* how long a result is kept */
   bool callout_defer_ok, no_cache, random, use_sender, use_tptsender, use_postmaster, full_postmaster, hold;
   int64_t timeout_sec, connect_sec, maxwait_sec; /* connect, maxwait: < 0 not given */
   const char *mailfrom;             /* sender in MAIL, NULL not given */

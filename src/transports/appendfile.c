@@ -286,6 +286,10 @@ static bool appendfile_deliver(struct delivery *d) {
   struct transport *t = append_find_format(&j);
   if (!t) return true;
   if (t != d->transport) return hand_over(d, t);
+  if (d->only_quota) {
+    append_check_room(&j);
+    return true;
+  }
   if (j.format == APPEND_MBOX && append_is_fifo(&j))
     append_to_fifo(&j);
   else if (j.format == APPEND_MAILSTORE)
@@ -307,6 +311,7 @@ const struct transport_driver appendfile_transport = {
   .option_count = ARRAY_SIZE(appendfile_options),
   .ob_size = sizeof(struct appendfile_opts),
   .is_local = true,
+  .knows_quota = true,
   .init = appendfile_init,
   .deliver = appendfile_deliver,
   .setup = append_setup,

@@ -106,6 +106,8 @@ void append_count_usage(struct append_job *j);
 void append_note_file_size(struct append_job *j, int64_t bytes);
 /* "quota" or "filecount quota" when one is exceeded, else NULL. */
 const char *append_over_quota(const struct append_job *j);
+/* verify = recipient/quota: the result is OK, or that of a delivery that finds no room.  Nothing is made or written. */
+void append_check_room(struct append_job *j);
 /* last_read: when the mailbox was read last, 0 unknown. */
 void append_defer_quota(struct append_job *j, const char *which, const char *shown, time_t last_read);
 /* A message of that size was added: note it in maildirsize. */

@@ -307,3 +307,37 @@ void append_defer_quota(struct append_job *j, const char *which, const char *sho
     a->user_message = "mailbox is full";
   }
 }
+
+/* What is not there yet is empty. */
+static bool look_at_mailbox(struct append_job *j) {
+  struct stat st;
+  if (j->format == APPEND_MBOX) {
+    bool there = stat(j->path, &st) == 0;
+    if (!there && errno != ENOENT) return false;
+    append_note_file_size(j, there ? st.st_size : 0);
+    return true;
+  }
+  int fd = sys_open(quota_directory(j), O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0 && fd != -ENOENT) {
+    errno = -fd;
+    return false;
+  }
+  if (fd >= 0) {
+    (void)!sys_close(fd);
+    append_count_usage(j);
+  } else {
+    j->usage = (struct append_usage){.bytes = MAX(j->limits->given_bytes, 0), .files = MAX(j->limits->given_files, 0)};
+    j->is_counted = true;
+  }
+  return true;
+}
+
+void append_check_room(struct append_job *j) {
+  if (append_has_quota(j) && !look_at_mailbox(j)) {
+    append_defer(j, errno, "failed to check the quota of %s: %s", j->path, strerror(errno));
+    return;
+  }
+  const char *full = append_has_quota(j) ? append_over_quota(j) : NULL;
+  if (full) append_defer_quota(j, full, j->path, 0);
+  else transport_set_results(j->d->addrs, OUTCOME_OK, 0, NULL);
+}

@@ -9,6 +9,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct queue_notice n, again;
   char buf[QUEUE_NOTICE_MAX];
+  struct queue_answer answer;
+  if (queue_answer_read(str_n((const char *)data, size), &answer)) {
+    char again_buf[QUEUE_ANSWER_MAX];
+    INVARIANT(queue_answer_write(again_buf, &answer) <= sizeof again_buf);
+  }
   if (!queue_notice_read(str_n((const char *)data, size), &n)) return 0;
   size_t written = queue_notice_write(buf, &n);
   INVARIANT(written == size && memcmp(buf, data, size) == 0);

@@ -293,7 +293,7 @@ bad:
 }
 
 const char *acl_verify_refusal(struct arena *a, const char *arg) {
-  static const char *const unbuilt[] = {"arc", "quota"};
+  static const char *const unbuilt[] = {"arc"};
   struct str rest = str_c(arg);
   while (rest.n > 0) {
     struct str option = str_trim(str_cut(&rest, '/')), word = str_trim(str_cut(&option, '='));

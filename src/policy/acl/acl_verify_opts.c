@@ -2,11 +2,11 @@
 /* The options of verify = sender, recipient, header_sender: "/callout=10s,defer_ok/no_details".
  *
  * Floor: policy.  Pure, but for the arena.  The text comes from the configuration; parts of it may be expanded from foreign text.
- * Manual ch. 44 "Additional parameters for callouts". */
+ * Manual ch. 44 "Additional parameters for callouts", "Quota caching". */
 #include "base/timeutil.h"
 #include "policy/acl/acl_priv.h"
 
-enum { CALLOUT_TIMEOUT_DEFAULT_SEC = 30 };
+enum { CALLOUT_TIMEOUT_DEFAULT_SEC = 30, QUOTA_POSITIVE_SEC = 5 * 60, QUOTA_NEGATIVE_SEC = 60 * 60 };
 
 enum value { VALUE_NONE, VALUE_TIME, VALUE_TEXT };
 
@@ -99,6 +99,25 @@ static const char *parse_callout(struct parse *p, struct str rest) {
   return NULL;
 }
 
+/* "quota", "quota=cachepos=1h,cacheneg=1d", "quota=no_cache": manual ch. 44 "Quota caching". */
+static const char *parse_quota(struct parse *p, struct str rest) {
+  struct verify_opts *o = p->o;
+  if (o->what != VERIFY_OF_RECIPIENT) return arena_printf(p->a, "quota can be verified of a recipient only (ACL condition \"verify %s\")", p->whole);
+  o->quota = true;
+  rest = str_ltrim(rest);
+  if (rest.n > 0 && rest.p[0] != '=') return arena_printf(p->a, "'=' expected after \"quota\" in ACL condition \"verify %s\"", p->whole);
+  rest = str_n(rest.p + (rest.n > 0), rest.n - (rest.n > 0));
+  while (rest.n > 0) {
+    struct str value = str_trim(str_cut(&rest, ',')), name = str_trim(str_cut(&value, '='));
+    bool is_positive = str_eqic(name, STR("cachepos"));
+    if (str_eqic(name, STR("no_cache"))) o->quota_pos_sec = o->quota_neg_sec = 0;
+    else if (!is_positive && !str_eqic(name, STR("cacheneg")))
+      return arena_printf(p->a, "unknown quota option \"%s\" in ACL condition \"verify %s\"", str_dup(p->a, name), p->whole);
+    else if (!time_parse_interval(str_trim(value), false, is_positive ? &o->quota_pos_sec : &o->quota_neg_sec)) return bad_time(p);
+  }
+  return NULL;
+}
+
 static const char *parse_option(struct parse *p, struct str w) {
   struct verify_opts *o = p->o;
   if (str_eqic_c(w, "defer_ok")) o->defer_ok = true;
@@ -107,6 +126,7 @@ static const char *parse_option(struct parse *p, struct str w) {
   else if (str_eqic_c(w, "callout_defer_ok")) o->callout = o->callout_defer_ok = true; /* the old form, like the next */
   else if (str_eqic_c(w, "check_postmaster")) o->callout = true, o->postmaster_mailfrom = "";
   else if (str_startsic(w, STR("callout"))) return parse_callout(p, str_n(w.p + 7, w.n - 7));
+  else if (str_startsic(w, STR("quota"))) return parse_quota(p, str_n(w.p + 5, w.n - 5));
   else return arena_printf(p->a, "unknown option \"%s\" in ACL condition \"verify %s\"", str_dup(p->a, w), p->whole);
   return NULL;
 }
@@ -115,6 +135,8 @@ const char *acl_parse_verify_opts(struct arena *a, const char *whole, struct str
   struct parse p = {a, whole, ret};
   ret->timeout_sec = CALLOUT_TIMEOUT_DEFAULT_SEC;
   ret->connect_sec = ret->maxwait_sec = -1;
+  ret->quota_pos_sec = QUOTA_POSITIVE_SEC;
+  ret->quota_neg_sec = QUOTA_NEGATIVE_SEC;
   while (options.n > 0) {
     struct str w = str_trim(str_cut(&options, '/'));
     const char *error = w.n ? parse_option(&p, w) : NULL;
