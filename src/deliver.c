@@ -284,7 +284,6 @@ static void ignored(struct deliver_run *run, struct address *addr, const char *w
   /* An ancestor is told here even where it is spelled the same. */
   if (parent && strcmp(text, addr->address) == 0) text = arena_printf(run->a, "%s <%s>", text, parent);
   log_write(LS_ALWAYS, LOG_MAIN, "%s: error ignored%s", text, why);
-  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: error ignored%s", text, why);
   deliver_mark_done(run, addr);
 }
 

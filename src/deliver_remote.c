@@ -231,7 +231,10 @@ static struct delivery *extra_find(struct delivery *d, const struct host *host, 
     if (finish && !finish_first(base, d)) return NULL; /* the id is lost from the hints only */
     /* a lock says nothing to the process that holds it */
     struct delivery *next = strcmp(id, d->msg->id) != 0 ? extra_open(base, d, id, host) : NULL;
-    if (next && fits(ctx, next)) return next;
+    if (next && fits(ctx, next)) {
+      if (d->cfg->harness_mode) pause_ms(500); /* as long as another process would take there */
+      return next;
+    }
     if (next) extra_wait_on(base, next);
     if (!more) return NULL;
   }
@@ -427,7 +430,7 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
     while (slots[at].pid) at++;
     if (slot_start(run, &slots[at], batch)) {
       slots[at].held = held;
-      if (run->cfg->harness_mode && i + 1 < batches->n) pause_ms(600); /* a fixed order of log lines */
+      if (run->cfg->harness_mode) pause_ms(i + 1 < batches->n ? 600 : 100); /* a fixed order of log lines */
       continue;
     }
     /* No process or pipe to be had: do it here. */
@@ -441,6 +444,7 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
 static void hold_for_queue_run(struct deliver_run *run) {
   const char *list = run->o->first_pass || run->o->hold_smtp ? "*" : run->cfg->o.queue_smtp_domains;
   if (!list || (!run->o->first_pass && (run->o->forced || run->o->in_queue_run))) return;
+  if (run->cfg->harness_mode && run->o->hold_smtp && run->remote) pause_ms(300); /* the session's lines come first there */
   for (struct address **link = &run->remote; *link;) {
     struct address *addr = *link;
     run->x.addr = addr;

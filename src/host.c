@@ -109,7 +109,7 @@ struct host *host_build_list(struct expand_ctx *x, const char *list, bool random
     h->mx = group;
     h->group = part;
     h->is_shuffled = randomize;
-    h->sort_key = randomize ? (int)rand_below(500) : 0;
+    h->sort_key = randomize ? (int)rand_below(HOST_SHUFFLE) : 0;
     if (!randomize) group--;
     insert_sorted(&first, h);
   }

@@ -11,6 +11,9 @@ enum host_find { HOST_FIND_FAILED, HOST_FIND_AGAIN, HOST_FOUND, HOST_FOUND_LOCAL
 enum { HOST_FIND_BY_SRV = 1, HOST_FIND_BY_MX = 2, HOST_FIND_BY_A = 4, HOST_FIND_BY_AAAA = 8, HOST_FIND_QUALIFY_SINGLE = 16,
        HOST_FIND_SEARCH_PARENTS = 32, HOST_FIND_IPV4_ONLY = 64, HOST_FIND_IPV4_FIRST = 128 };
 
+/* Shuffled lists: each host gets a key below this (the order of the test harness hangs on it). */
+enum { HOST_SHUFFLE = 1000 };
+
 struct host_find_opts {
   unsigned how;
   const char *srv_service;          /* a list: "smtp", "submission : smtp" */

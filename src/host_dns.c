@@ -166,7 +166,7 @@ static void names_from_srv(struct expand_ctx *x, const struct dns_answer *ans, s
     for (size_t i = 0; i < left.n; i++) best = MIN(best, ((struct dns_rr *)left.v[i])->pref);
     for (size_t i = 0; i < left.n; i++)
       if (((struct dns_rr *)left.v[i])->pref == best) total += ((struct dns_rr *)left.v[i])->weight;
-    unsigned draw = rand_below(total + 1), sum = 0;
+    unsigned draw = total - rand_below(total + 1), sum = 0;
     size_t chosen = left.n;
     for (size_t i = 0; i < left.n; i++) {
       const struct dns_rr *rr = left.v[i];

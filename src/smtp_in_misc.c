@@ -106,8 +106,10 @@ void smtp_do_expn(struct smtp_session *s, struct str arg) {
   }
   s->env.flush(&s->env);
   const char *address = strchr(arg.p, '@') ? arg.p : arena_printf(s->tmp, "%s@%s", arg.p, s->c->cfg->qualify_recipient);
+  bool was_testing = log_set_testing(!s->c->host_checking); /* a question about an address, as with -bt: what it says is for the terminal */
   if (s->c->cfg->rewrite_rules) address = rewrite_address(&s->x, address, REWRITE_ENVTO, s->c->cfg->rewrite_rules);
   enum outcome o = verify_address(&s->x, address, VOPT_IS_RECIPIENT | VOPT_EXPN | VOPT_QUALIFY, &user, &log);
+  (void)log_set_testing(was_testing);
   if (o == OUTCOME_OK) smtp_reply_text(s, 250, user ? user : address);
   else smtp_replyf(s, "553 %s %s", address, o == OUTCOME_FAIL ? "is undeliverable" : "cannot be resolved at this time");
 }

@@ -133,6 +133,12 @@ bool log_set_utf8(bool on) {
   return old;
 }
 
+bool log_set_testing(bool on) {
+  bool was = log_state.s.testing;
+  log_state.s.testing = on;
+  return was;
+}
+
 void log_close(void) {
   for (int k = 0; k < KINDS; k++) {
     if (log_state.file[k].fd >= 0) close(log_state.file[k].fd);

@@ -71,6 +71,8 @@ void log_set_message_id(const char *id);
 const char *log_message_id(void);
 /* The message at hand is an internationalised one: well-formed UTF-8 stands in lines as it is.  Returns what held before. */
 bool log_set_utf8(bool on);
+/* As the setting "testing", for a while.  Returns what held before. */
+bool log_set_testing(bool on);
 /* Close descriptors (after fork into long-living roles, before exec). */
 void log_close(void);
 

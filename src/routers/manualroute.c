@@ -46,7 +46,7 @@ static const char *rule_word(struct arena *a, struct str *s) {
 
 static const char *rule_options_parse(struct route_ctx *rc, struct str s, struct rule_options *o) {
   struct arena *a = rc->x->a;
-  for (struct str w = str_word(&s); w.n; w = str_word(&s)) {
+  for (struct str here = s, w = str_word(&s); w.n; here = s, w = str_word(&s)) {
     if (str_eq_c(w, "randomize")) o->randomize = true;
     else if (str_eq_c(w, "no_randomize")) o->randomize = false;
     else if (str_eq_c(w, "byname")) o->byname = true;
@@ -56,7 +56,7 @@ static const char *rule_options_parse(struct route_ctx *rc, struct str s, struct
     else if (str_eq_c(w, "ipv4_prefer")) o->ipv4_first = true;
     else {
       o->transport = config_transport(rc->x->cfg, str_dup(a, w));
-      if (!o->transport) return arena_printf(a, "unknown routing option or transport name \"%s\"", str_dup(a, w));
+      if (!o->transport) return arena_printf(a, "unknown routing option or transport name \"%s\"", str_dup(a, str_trim(here)));
     }
   }
   return NULL;

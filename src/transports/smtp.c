@@ -280,6 +280,12 @@ static void run_attempt(struct smtp_attempt *s, bool allow_early) {
   smtp_continue_connection(s, again && !s->inconclusive);
 }
 
+static bool all_taken(const struct smtp_job *job) {
+  for (size_t i = 0; i < job->rcpt_count; i++)
+    if (job->rcpts[i].addr->result != OUTCOME_OK) return false;
+  return true;
+}
+
 /* At most one early attempt, then a plain one, then at most one that avoids TLS. */
 static void try_connection(struct smtp_job *job, struct host *h, int port) {
   bool allow_early = true, avoid_tls = false;
@@ -321,7 +327,7 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
     if (close_is_told_last) (void)smtp_event(s, NULL, "tcp:close", NULL, 0);
     if (first_message) smtp_clear_retry(s);
     /* the test suite's server goes away after its script: the bounce must not find it still listening */
-    if (s->fail.trouble != TROUBLE_NONE && job->d->cfg->harness_mode) pause_ms(100);
+    if (job->d->cfg->harness_mode && !all_taken(job)) pause_ms(100);
     return;
   }
 }
@@ -600,7 +606,7 @@ static bool deliver_to_hosts(struct delivery *d) {
     work_hosts(job, fallback, false);
   }
   explain_untried(job);
-  if ((job->host_error_seen || job->any_retry_skip) && any_pending(job)) wait_add(d->cfg, d->transport->name, list, d->msg->id);
+  if ((job->host_error_seen || job->any_retry_skip || job->late_deferral) && any_pending(job)) wait_add(d->cfg, d->transport->name, list, d->msg->id);
   return true;
 }
 

@@ -64,7 +64,7 @@ struct host *smtp_shuffle_hosts(struct smtp_job *job, struct host *list) {
   for (const struct host *h = list; h; h = h->next) {
     struct host *copy = ARENA_NEW(job->d->arena, struct host), **at = &sorted;
     *copy = *h;
-    copy->sort_key = (int)rand_below(500);
+    copy->sort_key = (int)rand_below(HOST_SHUFFLE);
     while (*at && ((*at)->group < copy->group || ((*at)->group == copy->group && (*at)->sort_key <= copy->sort_key))) at = &(*at)->next;
     copy->next = *at;
     *at = copy;

@@ -84,6 +84,7 @@ struct smtp_job {                 /* one host list worked through for one delive
   bool all_or_none;               /* mua_wrapper */
   const char *interface;          /* for the host now tried, NULL any */
   bool include_ip;                /* retry_include_ip_address for the host now tried */
+  bool late_deferral; /* a recipient alone was put off after the content */
   bool host_error_seen, any_expired, any_retry_skip, any_tried, any_not_found, any_busy;
   bool any_left;                  /* the list was not worked through to its end */
   bool host_may_have_it;          /* the whole message was in a first flight that got no reply: no further host in this run */

@@ -60,9 +60,11 @@ static int errno_of_reply(const struct smtp_failure *f) {
 }
 
 const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more) {
-  bool named = f->at == AT_MAIL || f->at == AT_DATA || (f->at == AT_RCPT && f->trouble == TROUBLE_FORMAT);
+  /* a chunk that left with the envelope: the group is named by its last command */
+  bool with_chunk = f->trouble == TROUBLE_REPLY && f->pipelined && s->t.bdat_used && (f->at == AT_MAIL || f->at == AT_END);
+  bool named = with_chunk || f->at == AT_MAIL || f->at == AT_DATA || (f->at == AT_RCPT && (f->trouble == TROUBLE_FORMAT || f->trouble == TROUBLE_CLOSED));
   const char *pipelined = f->pipelined && named ? "pipelined " : "";
-  const char *command = f->command ? f->command : "";
+  const char *command = with_chunk ? "end of data" : f->command ? f->command : "";
   *ret_more = host_kind(s);
   switch (f->trouble) {
     case TROUBLE_NONE: break;
@@ -192,14 +194,17 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
   if (what->at == AT_END && !permanent) err = 0; /* LMTP: about this recipient, not about the data */
   set_result(s, r, permanent, err, more, text, true);
   r->addr->smtp_greeting = r->addr->helo_response = NULL; /* they explain a refusal by the host, not of a recipient */
+  if (what->at == AT_RCPT && s->d->msglog_fd > 0) log_msglog(s->d->msglog_fd, "%s %s", smtp_host_shown(s), text);
   if (permanent) return;
   r->deferred_by_reply = true;
   if (what->at == AT_RCPT) {
     (void)smtp_event(s, r->addr, "msg:rcpt:host:defer", text, more);
     (void)smtp_event(s, r->addr, "msg:rcpt:defer", text, more);
+  } else if (s->t.prdr_used) {
+    s->job->late_deferral = true;
   }
   r->is_excess = what->at == AT_RCPT && reply->code == 452;
-  if (what->at == AT_RCPT || s->t.prdr_used) retry_add_item(s->a, r->addr, address_key(s, r->addr, true), with_host(s, text), 0);
+  if (what->at == AT_RCPT || s->t.prdr_used) retry_add_item(s->a, r->addr, address_key(s, r->addr, what->at == AT_RCPT), with_host(s, text), 0);
 }
 
 static void drop_retry_item(struct address *a, const char *key) {
@@ -298,10 +303,11 @@ void smtp_record_failure(struct smtp_attempt *s) {
   for (size_t i = 0; i < s->job->rcpt_count; i++) {
     struct smtp_rcpt *r = &s->job->rcpts[i];
     if (!is_concerned(r)) continue;
-    bool waiting = r->state == RCPT_SENT;
-    set_result(s, r, permanent, err, more, text, connected);
     if (!first) first = r->addr;
-    if (waiting && !timed_out) timed_out = r->addr; /* the oldest RCPT without a reply */
+    if (r->state == RCPT_SENT && !timed_out) timed_out = r->addr; /* the oldest RCPT without a reply */
+    /* a recipient met the host when its command was answered, or is the one that was not */
+    bool met = class != SMTP_ERROR_RECIPIENT || r->state == RCPT_ACCEPTED || timed_out == r->addr;
+    set_result(s, r, permanent, err, more, text, connected && met);
   }
   if (!first) return;
   for (size_t i = 0; s->job->all_or_none && f->trouble == TROUBLE_REPLY && i < s->job->rcpt_count; i++) s->job->rcpts[i].state = RCPT_DONE;
