@@ -13,7 +13,7 @@
 static bool is_ip_literal(struct smtp_session *s, struct str a) {
   if (a.n < 3 || a.p[0] != '[' || a.p[a.n - 1] != ']') return false;
   struct str ip = str_n(a.p + 1, a.n - 2);
-  if (str_startsic(ip, STR("IPv6:"))) ip = str_n(ip.p + 5, ip.n - 5);
+  if (str_startsic(ip, STR("IPv6:")) || str_startsic(ip, STR("IPv4:"))) ip = str_n(ip.p + 5, ip.n - 5);
   return ip_text_kind(str_dup(s->tmp, ip), NULL) != 0;
 }
 

@@ -66,18 +66,20 @@ static const char *take_param(struct smtp_session *s, struct str key, struct str
   return "";
 }
 
-static bool take_params(struct smtp_session *s, struct str arg, size_t path, struct mail_params *p) {
-  struct str rest = str_n(arg.p + path, arg.n - path), key, value;
+/* What is no parameter belongs to the text of the address: *path then covers all, and the parser says what it makes of it. */
+static bool take_params(struct smtp_session *s, struct str arg, size_t *path, struct mail_params *p) {
+  struct str rest = str_n(arg.p + *path, arg.n - *path), key, value;
   bool has;
   while (str_trim(rest).n > 0) {
     const char *error = "";
     if (s->c->esmtp && smtp_next_param(&rest, &key, &value, &has)) error = take_param(s, key, value, has, p);
     if (!error) continue;
-    if (*error)
-      smtp_synprot_error(s, true, 501, error);
-    else
-      smtp_synprot_error_at(s, true, 501, arg, arena_printf(s->tmp, "malformed address: %.*s may not follow %.*s ",
-                            STR_FMT(str_trim(str_n(arg.p + path, arg.n - path))), (int)path, arg.p));
+    if (!*error) {
+      *p = (struct mail_params){0};
+      *path = arg.n;
+      return true;
+    }
+    smtp_synprot_error(s, true, 501, error);
     return false;
   }
   return true;
@@ -161,7 +163,7 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   if (!may_start(s, arg)) return;
   smtp_slow_down(s, "mail", s->opt->smtp_ratelimit_mail, ++s->rate_mail_count);
   size_t path = smtp_path_len(arg);
-  if (!take_params(s, arg, path, &p)) return;
+  if (!take_params(s, arg, &path, &p)) return;
   log_set_utf8(p.smtputf8);
   if (p.smtputf8 || s->m->smtputf8) {
     s->m->smtputf8 = p.smtputf8;

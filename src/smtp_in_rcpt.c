@@ -29,8 +29,9 @@ static bool parse_notify(struct str value, unsigned *ret) {
   return true;
 }
 
-static bool take_params(struct smtp_session *s, struct str arg, size_t path, unsigned *ret_dsn, const char **ret_orcpt) {
-  struct str rest = str_n(arg.p + path, arg.n - path), key, value;
+/* What is no parameter belongs to the text of the address: *path then covers all, and the parser says what it makes of it. */
+static bool take_params(struct smtp_session *s, struct str arg, size_t *path, unsigned *ret_dsn, const char **ret_orcpt) {
+  struct str rest = str_n(arg.p + *path, arg.n - *path), key, value;
   bool has;
   while (str_trim(rest).n > 0) {
     const char *error = NULL;
@@ -42,9 +43,10 @@ static bool take_params(struct smtp_session *s, struct str arg, size_t path, uns
       if (*ret_dsn) error = "NOTIFY can be specified once only";
       else if (!has || !parse_notify(value, ret_dsn)) error = "Invalid value for NOTIFY parameter";
     } else {
-      smtp_synprot_error_at(s, true, 501, arg, arena_printf(s->tmp, "malformed address: %.*s may not follow %.*s",
-                            STR_FMT(str_trim(str_n(arg.p + path, arg.n - path))), (int)path, arg.p));
-      return false;
+      *path = arg.n;
+      *ret_dsn = 0;
+      *ret_orcpt = NULL;
+      return true;
     }
     if (!error) continue;
     smtp_synprot_error(s, true, 501, error);
@@ -107,7 +109,7 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
   }
   smtp_slow_down(s, "rcpt", s->opt->smtp_ratelimit_rcpt, m->rcpt_count + 1);
   size_t path = smtp_path_len(arg);
-  if (!take_params(s, arg, path, &dsn, &orcpt)) return;
+  if (!take_params(s, arg, &path, &dsn, &orcpt)) return;
   struct str text = str_n(arg.p, path);
   if (s->c->cfg->smtp_rewrite_rules)
     text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP, s->c->cfg->smtp_rewrite_rules));

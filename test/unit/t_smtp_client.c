@@ -181,7 +181,7 @@ static void test_failures(void **state) {
     {"mail refused, data accepted", SCRIPT(UP_TO_GROUP, ">550 no\n550 no\n354 go\n", "<.", ">554 no\n", "<QUIT"), OUTCOME_FAIL, 0, "SMTP error from remote mail server after pipelined MAIL FROM:<s@me.test>: 550 no", false, false},
     {"rcpt 4xx, data 354", SCRIPT(UP_TO_GROUP, ">250 ok\n452 full\n354 go\n", "<.", ">554 no\n", "<QUIT"), OUTCOME_DEFER, ERRNO_RCPT4XX, "SMTP error from remote mail server after RCPT TO:<a@x.test>: 452 full", false, false},
     {"rcpt timeout", SCRIPT(UP_TO_GROUP, ">250 ok\n", "hang"), OUTCOME_DEFER, ETIMEDOUT, "SMTP timeout after RCPT TO:<a@x.test>", false, false},
-    {"rcpt EOF", SCRIPT(UP_TO_GROUP, ">250 ok\n", "close"), OUTCOME_DEFER, ERRNO_SMTPCLOSED, "Remote host closed connection in response to RCPT TO:<a@x.test>", true, false},
+    {"rcpt EOF", SCRIPT(UP_TO_GROUP, ">250 ok\n", "close"), OUTCOME_DEFER, ERRNO_SMTPCLOSED, "Remote host closed connection in response to pipelined RCPT TO:<a@x.test>", true, false},
     {"empty line", SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n\n"), OUTCOME_DEFER, ERRNO_SMTPFORMAT, "Malformed SMTP reply (an empty line) in response to pipelined DATA", true, false},
     {"data 4xx", SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n451 not now\n"), OUTCOME_DEFER, ERRNO_DATA4XX, "SMTP error from remote mail server after pipelined DATA: 451 not now", false, true},
     {"data timeout", SCRIPT(UP_TO_GROUP, ">250 ok\n250 ok\n", "hang"), OUTCOME_DEFER, ETIMEDOUT, "SMTP timeout after pipelined DATA", true, false},
