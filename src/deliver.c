@@ -84,7 +84,7 @@ static void raise(struct deliver_run *run, struct address *addr, const char *nam
   (void)event_raise(&x, action, addr->transport ? addr->transport->name : "main", name, data, err);
 }
 
-static void raise_failed(struct deliver_run *run, struct address *addr) {
+void deliver_raise_failed(struct deliver_run *run, struct address *addr) {
   raise(run, addr, addr->transport ? "msg:fail:delivery" : "msg:fail:internal", addr->message ? addr->message : "", 0);
 }
 
@@ -92,7 +92,8 @@ static void raise_deferred(struct deliver_run *run, struct address *addr) {
   bool by_rcpt = addr->basic_errno == ERRNO_RCPT4XX;
   const char *text = addr->message ? addr->message : "";
   if (addr->basic_errno > 0) text = arena_printf(run->a, "%s%s%s", text, *text ? ": " : "", strerror(addr->basic_errno));
-  if (addr->transport && addr->host_used && !by_rcpt) raise(run, addr, "msg:defer", text, addr->basic_errno);
+  bool by_host = addr->transport && (addr->host_used || addr->basic_errno == ECONNREFUSED || addr->basic_errno == ETIMEDOUT);
+  if (by_host && !by_rcpt) raise(run, addr, "msg:defer", text, addr->basic_errno);
 }
 
 /* disable_logging of the transport, or where there is none that of the router, silences failures and delays. */
@@ -128,9 +129,9 @@ static void failed(struct deliver_run *run, struct address *addr) {
   const char *line = deliver_log_failed(run->a, run->m, addr);
   bool is_ignored = is_forgotten(run, addr), is_asked_for = addr->dsn_flags & DSN_FAILURE;
   /* As Exim: before the line when a bounce follows, behind it when none does, and not at all when the sender asked for the report. */
-  if (!is_ignored && !is_asked_for) raise_failed(run, addr);
+  if (!is_ignored && !is_asked_for) deliver_raise_failed(run, addr);
   if (logs_trouble(addr)) log_write(LS_ALWAYS, LOG_MAIN, "** %s", line);
-  if (is_ignored) raise_failed(run, addr);
+  if (is_ignored) deliver_raise_failed(run, addr);
   if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", addr->transport || addr->router ? "" : "routing failed for ", line);
   list_push(&run->failed, addr);
 }
@@ -517,7 +518,7 @@ static void log_timeouts(struct deliver_run *run, const struct address *old_fail
   for (size_t i = v.n; i-- > 0;) {
     const char *text = deliver_log_address(run->a, v.v[i], false);
     log_write(LS_ALWAYS, LOG_MAIN, "** %s: retry timeout exceeded", text);
-    raise_failed(run, v.v[i]);
+    if (is_forgotten(run, v.v[i])) deliver_raise_failed(run, v.v[i]); /* as Exim: else the bounce is the event */
     if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: retry timeout exceeded", text);
   }
 }

@@ -178,6 +178,11 @@ static void end_recipients(struct deliver_run *run, enum filter_end end, const c
     addr->result = OUTCOME_FAIL;
     addr->message = addr->user_message = *user ? user : "delivery cancelled";
     addr->pass_message = true;
+    deliver_raise_failed(run, addr);
+    if (!run->m->sender || !*run->m->sender) { /* a report that the administrator's filter does not want is not kept */
+      deliver_mark_done(run, addr);
+      continue;
+    }
     addr->next = run->failed;
     run->failed = addr;
   }

@@ -73,6 +73,8 @@ bool deliver_same_batch(const struct address *l, const struct address *b, bool i
 
 /* deliver.c: the end of an address.  Logs, msglog, lists, marks; the journal is written by deliver_flush_journal(). */
 void deliver_one_result(struct deliver_run *run, struct address *addr, bool is_first, bool by_transport);
+/* msg:fail:delivery or msg:fail:internal. */
+void deliver_raise_failed(struct deliver_run *run, struct address *addr);
 void deliver_mark_done(struct deliver_run *run, struct address *addr);
 /* The address was done in an earlier attempt: only its parents are told. */
 void deliver_parent_done(struct deliver_run *run, struct address *addr);

@@ -386,7 +386,10 @@ static void prepare(struct submission *s) {
     m->sender_name_forced = true;
   }
   if (!c->from.protocol) c->from.protocol = "local";
-  if (!c->from.ident) c->from.ident = c->login;
+  if (!c->from.ident) {
+    c->from.ident = c->login;
+    origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
+  }
   if (!c->from.auth_id && !c->from.host_address && c->login && !s->o->sender) c->from.auth_id = c->login;
   set_sender(s, s->o->sender);
   for (size_t i = 0; i < s->o->recipient_count; i++)

@@ -264,6 +264,7 @@ bool smtp_auth_sender(struct smtp_session *s, const char *value) {
   struct origin *o = &s->c->from;
   const char *why = NULL;
   o->auth_sender = s->auth_sender_given;
+  s->mailauth_message = NULL;
   if (!value || strcmp(value, "<>") == 0) return true;
   if (s->opt->acl_smtp_mailauth) {
     o->auth_sender = value;
@@ -274,6 +275,7 @@ bool smtp_auth_sender(struct smtp_session *s, const char *value) {
       return false;
     }
     if (r.outcome != OUTCOME_OK) why = "rejected by ACL";
+    s->mailauth_message = r.user_message;
   } else if (!o->auth_name) {
     why = "client not authenticated";
   }

@@ -201,6 +201,7 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   }
   s->last_rcpt_error = NULL; /* what was refused before belongs to no transaction */
   s->rcpt_errors_differ = false;
+  if (!s->opt->acl_smtp_mail) r.user_message = s->mailauth_message;
   smtp_acl_accepted(s, &r, 250, p.wants_prdr ? "OK, PRDR Requested" : "OK");
   smtp_note_pipelining(s);
 }

@@ -15,7 +15,7 @@
 #include "policy/match.h"
 #include "smtp_in_priv.h"
 
-enum { HARNESS_TICKET_SEC = 6, AFTER_ALERT_MS = 500 };
+enum { HARNESS_TICKET_SEC = 6, AFTER_ALERT_MS = 300 };
 static const char changed_files[] = "TLS: changed files cannot be used, the old ones stay in use: ";
 
 /* ---- options to parameters ---------------------------------------------------------------------------------- */
@@ -306,7 +306,7 @@ static void end_failed_handshake(struct smtp_session *s, int rc) {
 
 static bool starttls_is_allowed(struct smtp_session *s, struct str arg) {
   if (!s->c->tls_advertised) {
-    if (s->c->from.tls.active) {
+    if (s->c->from.tls.active && !s->c->helo_seen) {
       log_write(LS_ALWAYS, LOG_MAIN, "TLS error on connection from %s (STARTTLS received after TLS started): ", smtp_host_text(s));
       smtp_replyf(s, "554 Already in TLS");
       s->shut_reply = "554 Security failure";

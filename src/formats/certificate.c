@@ -136,7 +136,9 @@ static const char *version(const struct request *q) {
 static const char *serial(const struct request *q) {
   unsigned char bytes[64];
   size_t n = sizeof bytes;
-  return gnutls_x509_crt_get_serial(q->crt, bytes, &n) < 0 ? NULL : hex_text(q, bytes, n, "");
+  if (gnutls_x509_crt_get_serial(q->crt, bytes, &n) < 0) return NULL;
+  size_t sign = n > 1 && bytes[0] == 0; /* of the number's encoding, no part of it */
+  return hex_text(q, bytes + sign, n - sign, "");
 }
 
 static const char *signature(const struct request *q) {

@@ -484,8 +484,8 @@ int tls_start_server(struct stream *io, struct arena *a, const struct tls_server
   if (rc < 0) return rc;
   ret->is_early = gnutls_session_get_flags(t->g) & GNUTLS_SFLAGS_EARLY_START;
   bool is_used = ret->resumption & TLS_RESUME_USED;
-  if (t->has_ticket || (t->has_psk && !is_used)) ret->resumption |= TLS_RESUME_ASKED;
-  if (t->has_psk) ret->resumption |= TLS_RESUME_OFFERED;
+  if (o->params.resumption && (t->has_ticket || (t->has_psk && !is_used))) ret->resumption |= TLS_RESUME_ASKED;
+  if (o->params.resumption && t->has_psk) ret->resumption |= TLS_RESUME_OFFERED;
   if (o->params.resumption) ret->resumption |= TLS_RESUME_GIVEN;
   if (t->has_status_request) { /* what was sent is known of TLS 1.2 only, where the answer is a message of its own */
     bool is_12 = gnutls_protocol_get_version(t->g) < GNUTLS_TLS1_3;

@@ -134,7 +134,7 @@ static enum auth_status try_one(struct smtp_attempt *s, const struct auth_instan
     log_write(LS_ALWAYS, LOG_MAIN, "%s authenticator cancelled authentication %s %s", i->name, smtp_host_shown(s), c.error);
   if (st == AUTH_DEFER || st == AUTH_MORE || st == AUTH_BAD64 || st == AUTH_UNEXPECTED) {
     if (c.error)
-      smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_AUTH, .at = AT_AUTH, .err = ERRNO_AUTHPROB, .reply = c.error});
+      smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_AUTH, .at = AT_AUTH, .err = ERRNO_AUTHPROB, .is_ours = st == AUTH_DEFER, .reply = c.error});
     else
       smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_REPLY, .at = AT_AUTH, .code = 400, .command = s->auth_shown,
                                                  .reply = s->auth_reply.text});

@@ -62,6 +62,7 @@ struct smtp_failure {
   const char *command;
   const char *reply;     /* reply text or the malformed line */
   bool is_final;         /* nothing will change: fail at once, whatever the trouble */
+  bool is_ours;          /* a mistake of the configuration: no clock of the retry rules runs, the message waits */
   bool per_rcpt;         /* a reply to the content for one recipient only (LMTP, PRDR) */
   int64_t bytes_sent;    /* of the content, at AT_BLOCK */
 };

@@ -319,7 +319,7 @@ void smtp_record_failure(struct smtp_attempt *s) {
   if (permanent) return;
   if (class == SMTP_ERROR_HOST) raise_host_defer(s, first, text, err);
   if (class == SMTP_ERROR_HOST) s->job->host_error_seen = true;
-  add_retry_items(s, class, class == SMTP_ERROR_RECIPIENT && timed_out ? timed_out : first, text);
+  if (!f->is_ours) add_retry_items(s, class, class == SMTP_ERROR_RECIPIENT && timed_out ? timed_out : first, text);
 }
 
 /* The host answered: what was noted about it, or about this message there, is over unless this attempt noted it anew. */
