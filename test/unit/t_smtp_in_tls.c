@@ -193,8 +193,8 @@ static void a_whole_session(void **state) {
   want(say(&p, "RCPT TO:<cert@b.example>\r\n"), "550");
   want(say(&p, "DATA\r\n"), "354");
   want(say(&p, "Subject: x\r\n\r\n.\r\n"), "250 OK id=");
-  CHECK_STR("again", say(&p, "STARTTLS\r\n"), "554 Already in TLS");
-  CHECK_STR("all else", say(&p, "MAIL FROM:<a@b.example>\r\n"), "554 Security failure");
+  CHECK_STR("again", say(&p, "STARTTLS\r\n"), "503 STARTTLS command used when not advertised");
+  want(say(&p, "NOOP\r\n"), "250");
   want(say(&p, "QUIT\r\n"), "221");
   CHECK_STR("end", reply(&p), "");
   assert_null(tls_error(p.io)); /* the server said goodbye */
@@ -204,6 +204,18 @@ static void a_whole_session(void **state) {
   assert_non_null(strstr(log, " SNI=mx.example S="));
   assert_non_null(strstr(log, " X=TLS1.3:ECDHE_"));
   assert_non_null(strstr(log, "rejected RCPT <cert@b.example>"));
+}
+
+/* Who says STARTTLS in TLS without greeting anew is answered that it has gone wrong, and so to all else. */
+static void tls_twice(void **state) {
+  (void)state;
+  struct peer p = begin("", false);
+  struct tls_client_opts o = {.sni = NULL};
+  starttls(&p, &o);
+  CHECK_STR("again", say(&p, "STARTTLS\r\n"), "554 Already in TLS");
+  CHECK_STR("all else", say(&p, "NOOP\r\n"), "554 Security failure");
+  want(say(&p, "QUIT\r\n"), "221");
+  assert_non_null(strstr(end(&p), "(STARTTLS received after TLS started)"));
 }
 
 static void names_choose_certificates(void **state) {
@@ -559,7 +571,7 @@ static void not_offered(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(a_whole_session), cmocka_unit_test(names_choose_certificates), cmocka_unit_test(names_choose_no_files),
+    cmocka_unit_test(a_whole_session), cmocka_unit_test(tls_twice), cmocka_unit_test(names_choose_certificates), cmocka_unit_test(names_choose_no_files),
     cmocka_unit_test(client_certificates), cmocka_unit_test(certificates_authenticate), cmocka_unit_test(injected_commands), cmocka_unit_test(failed_handshake),
     cmocka_unit_test(silent_client), cmocka_unit_test(end_of_tls_in_the_middle), cmocka_unit_test(tls_breaks_anywhere), cmocka_unit_test(on_connect),
     cmocka_unit_test(on_connect_in_clear),
