@@ -6,6 +6,7 @@
 #include "message.h"
 
 #include "os/sys.h"
+#include "policy/dkim.h"
 #include "policy/config.h"
 
 struct message *message_new(const struct config *cfg) {
@@ -25,6 +26,7 @@ void message_free(struct message *m) {
   if (!m) return;
   /* The file was synced or is thrown away: an error of close says nothing new. */
   if (m->data_fd >= 0 && sys_close(m->data_fd) < 0) m->data_fd = -1;
+  dkim_state_free(m->dkim);
   arena_free(m->arena);
 }
 

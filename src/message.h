@@ -30,6 +30,8 @@ struct acl_var {          /* data of acl_m/acl_c tree nodes */
   const char *value;
 };
 
+struct dkim_state;
+
 struct message {
   struct arena *arena;
   const struct config *cfg;
@@ -94,6 +96,8 @@ struct message {
   enum { CUTTHROUGH_OFF, CUTTHROUGH_SPOOL, CUTTHROUGH_PASS } cutthrough; /* control = cutthrough_delivery: what a temporary answer leads to */
   bool cutthrough_own_sender;    /* /sender=transport: MAIL as the transport's return_path says */
   bool message_id_made;          /* Message-Id: was added here (id*= in the log) */
+  struct dkim_state *dkim;       /* its signatures (policy/dkim.h); NULL: not looked at */
+  bool dkim_disabled;            /* control = dkim_disable_verify */
   bool freeze_no_tell;           /* control = freeze/no_tell */
   bool sender_is_rewritten;      /* the ordinary rewriting rules were applied to sender */
   bool recipients_are_rewritten; /* and to recipients */

@@ -16,11 +16,13 @@
 
 #include "cutthrough.h"
 #include "deliver_priv.h"
+#include "dkim_verify.h"
 #include "os/net.h"
 #include "os/sys.h"
 #include "policy/match.h"
 #include "os/tls.h"
 #include "queue.h"
+#include "receive_dkim.h"
 #include "receive_priv.h"
 #include "smtp_in_priv.h"
 #include "spool.h"
@@ -153,6 +155,7 @@ static enum body_result read_body(struct reception *r, int *ret_rc) {
       r->body_read += (int64_t)r->rest.n;
       if (r->size_limit > 0 && r->header_bytes + r->body_read > r->size_limit) return BODY_TOO_BIG;
       count_body(r, r->rest);
+      dkim_verify_body(r->m->dkim, r->rest.p, r->rest.n);
       int rc = spool_append(r->m, r->rest.p, r->rest.n);
       if (rc < 0) {
         *ret_rc = rc;
@@ -356,6 +359,7 @@ static struct receive_reply receive_run(struct reception *r) {
     m->id[0] = '\0'; /* it is known by no name yet: a report refers to none */
     return reply;
   }
+  if (r->is_smtp) dkim_verify_begin(r->x);
   log_set_message_id(m->id);
   log_set_utf8(m->smtputf8);
   if (r->after_headers && !r->after_headers(r, &reply)) return reply;
@@ -375,6 +379,7 @@ static struct receive_reply receive_run(struct reception *r) {
   }
   if (!receive_make_received(r, false)) return spool_failed(r, "Received: header", -EINVAL);
   count_received(r);
+  if (!receive_check_dkim(r, &reply)) return end_without(r, reply.result, reply.smtp_text, reply.drop);
   if (!smtp_run_prdr(r, &reply, &prdr_text)) return end_without(r, reply.result, reply.smtp_text, false);
   if (!final_acl(r, &reply, &text)) return reply;
   return store(r, prdr_text ? prdr_text : text);

@@ -178,6 +178,7 @@ static const struct {
 } acl_codes[ACL_WHERE_COUNT] = {
   [ACL_WHERE_CONNECT] = {550, 450}, [ACL_WHERE_HELO] = {550, 450},  [ACL_WHERE_MAIL] = {550, 451},
   [ACL_WHERE_RCPT] = {550, 451},    [ACL_WHERE_PREDATA] = {550, 451}, [ACL_WHERE_DATA] = {550, 451},
+  [ACL_WHERE_DKIM] = {550, 451},
   [ACL_WHERE_AUTH] = {503, 451},    [ACL_WHERE_ETRN] = {458, 451},  [ACL_WHERE_EXPN] = {550, 451},
   [ACL_WHERE_VRFY] = {252, 451},    [ACL_WHERE_STARTTLS] = {550, 451},
   [ACL_WHERE_WELLKNOWN] = {550, 451}, [ACL_WHERE_MAILAUTH] = {550, 451},
@@ -203,7 +204,7 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
   receive_log_add_tls(&tls, &s->c->from.tls);
   const char *line = arena_printf(s->tmp, "%s%s%s%s%s%srejected %s%s%.*s", ident, tls.p, *ident || tls.n ? " " : "", from, auth,
                                   temporary ? "temporarily " : "", what, n > 0 ? ": " : "", n, log ? log : "");
-  if (where == ACL_WHERE_DATA || where == ACL_WHERE_PRDR || where == ACL_WHERE_MIME)
+  if (where == ACL_WHERE_DATA || where == ACL_WHERE_PRDR || where == ACL_WHERE_MIME || where == ACL_WHERE_DKIM)
     receive_log_reject(s->m, dest, line);
   else
     log_write(LS_ALWAYS, dest, "%s", line);

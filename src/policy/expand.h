@@ -66,6 +66,7 @@ struct expand_ctx {
   const char *local_user_uid_text, *local_user_gid_text, *home;
   const char *prvscheck_address, *prvscheck_keynum, *prvscheck_result;
   const char *initial_cwd;
+  const char *dkim_domain, *dkim_selector; /* while the options of a signature are expanded */
   const char *srs_recipient;      /* decoded by inbound_srs */
   const char *return_path;
   const char *address_data;       /* kept by an ACL's verify; else addr's */

@@ -97,6 +97,9 @@ enum {
 #define OPT_PIPE_CONNECT OPT_HIDDEN_FEATURE
 #endif
 
+/* Options of DKIM: the same. */
+#define OPT_DKIM (CFG_SUPPORT_DKIM ? OPT_BUILT : OPT_HIDDEN_FEATURE)
+
 struct option {
   const char *name;
   enum opt_type type;

@@ -215,7 +215,7 @@ put_text(char *p)
     char chunk[256];
     size_t n = 0;
     for (p++; *p != '\0' && *p != '"'; p++) {
-      if (*p == '\\' && p[1] != '\0')
+      if (*p == '\\' && (p[1] == '"' || p[1] == '\\')) /* any other backslash is text: zones of the suite count on it */
         p++;
       if (n < 255)
         chunk[n++] = *p;

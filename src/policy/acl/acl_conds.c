@@ -3,8 +3,10 @@
  *
  * Floor: policy.  One sorted table says where each may stand and who handles it.  Known names without a
  * subsystem in this build are refused when the configuration is read.  Manual ch. 44 "ACL conditions". */
+#include "buildconfig.h"
 #include "os/debug.h"
 #include "policy/acl/acl_priv.h"
+#include "policy/dkim.h"
 #include "policy/match.h"
 #include "policy/narrate.h"
 
@@ -26,6 +28,23 @@ static enum outcome cond_seen(struct acl_run *r, const struct acl_cond *c, const
 static enum outcome mod_udpsend(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
   return hooks && hooks->udpsend ? hooks->udpsend(r->x, arg, &r->log_text) : OUTCOME_ERROR;
+}
+
+static enum outcome cond_dkim_signers(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  const struct dkim_state *s = r->x->msg ? r->x->msg->dkim : NULL;
+  return s && s->cur_signer ? match_string_list(r->x, s->cur_signer, arg, true, NULL) : OUTCOME_FAIL;
+}
+
+/* In the DKIM ACL the signature at hand, elsewhere any of those it has seen. */
+static enum outcome cond_dkim_status(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  enum outcome o = OUTCOME_FAIL;
+  const char *list = dkim_variable(r->x, "verify_status"), *item;
+  int sep = ':';
+  if (!list) list = "none"; /* no signature, or none that was looked at */
+  while (o == OUTCOME_FAIL && (item = list_next(r->x->a, &list, &sep))) o = match_string_list(r->x, item, arg, true, NULL);
+  return o;
 }
 
 static enum outcome cond_ratelimit(struct acl_run *r, const struct acl_cond *c, const char *arg) {
@@ -166,6 +185,7 @@ static enum outcome cond_sender_domains(struct acl_run *r, const struct acl_cond
 #define MOD ACL_COND_MODIFIER
 #define EXP ACL_COND_EXPAND
 #define UNBUILT ACL_COND_UNBUILT
+#define DKIM_FLAGS (CFG_SUPPORT_DKIM ? 0 : UNBUILT)
 
 /* Sorted by name. */
 const struct acl_cond_type acl_cond_types[] = {
@@ -180,8 +200,8 @@ const struct acl_cond_type acl_cond_types[] = {
   {"dcc", UNBUILT, 0, NULL, "DCC check"},
   {"decode", UNBUILT, 0, NULL, "decode a MIME part"},
   {"delay", MOD | EXP, ACL_BIT(NOTQUIT), acl_mod_delay, "wait"},
-  {"dkim_signers", UNBUILT, 0, NULL, "DKIM signer is in the list"},
-  {"dkim_status", UNBUILT, 0, NULL, "DKIM verification result"},
+  {"dkim_signers", DKIM_FLAGS, ~ACL_BIT(DKIM), cond_dkim_signers, "DKIM signer is in the list"},
+  {"dkim_status", DKIM_FLAGS, ~(ACL_BIT(MIME) | ACL_BIT(DKIM) | ACL_BIT(DATA) | ACL_BIT(PRDR)), cond_dkim_status, "DKIM verification result"},
   {"dmarc_status", UNBUILT, 0, NULL, "DMARC result"},
   {"dnslists", 0, 0, cond_dnslists, "host or key is on a DNS list"},
   {"domains", 0, ONLY_RCPT_PRDR_VRFY, cond_domains, "domain of the recipient is in the list"},

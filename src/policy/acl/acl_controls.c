@@ -38,6 +38,7 @@ static void set_caseful(struct acl_run *r, bool on) {
 static const char *set_caseful_on(struct acl_run *r, const char *o) { return (void)o, set_caseful(r, true), NULL; }
 static const char *set_caseful_off(struct acl_run *r, const char *o) { return (void)o, set_caseful(r, false), NULL; }
 static const char *set_sync(struct acl_run *r, const char *o) { return (void)o, r->x->conn->enforce_sync = true, NULL; }
+static const char *set_no_dkim(struct acl_run *r, const char *o) { return (void)o, r->x->msg->dkim_disabled = true, NULL; }
 static const char *set_no_sync(struct acl_run *r, const char *o) { return (void)o, r->x->conn->enforce_sync = false, NULL; }
 static const char *set_no_multiline(struct acl_run *r, const char *o) {
   return (void)o, r->x->conn->no_multiline = true, NULL;
@@ -201,7 +202,7 @@ static const struct control controls[] = {
   {"caselower_local_part", 0, ONLY(ACL_BIT(RCPT)), set_caseful_off},
   {"cutthrough_delivery", TAKES_OPTION, ONLY(ACL_BIT(RCPT)), set_cutthrough},
   {"debug", TAKES_OPTION, 0, set_debug},
-  {"dkim_disable_verify", 0, ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_NOTSMTP_BITS, set_nothing},
+  {"dkim_disable_verify", 0, ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_NOTSMTP_BITS, set_no_dkim},
   {"dmarc_disable_verify", 0, ACL_BIT(DATA) | ACL_NOTSMTP_BITS, set_nothing},
   {"dmarc_enable_forensic", CONTROL_UNBUILT, 0, NULL},
   {"dscp", TAKES_OPTION, 0, set_dscp},

@@ -7,6 +7,7 @@
 
 #include "base/strbuf.h"
 #include "os/log.h"
+#include "policy/dkim.h"
 #include "policy/acl/acl_priv.h"
 #include "policy/match.h"
 
@@ -178,6 +179,8 @@ enum outcome acl_mod_delay(struct acl_run *r, const struct acl_cond *c, const ch
 }
 
 enum outcome acl_mod_set(struct acl_run *r, const struct acl_cond *c, const char *arg) {
-  acl_var_set(r->x, c->var, arg);
+  static const char dkim[] = "dkim_verify_";
+  if (strncmp(c->var, dkim, sizeof(dkim) - 1) == 0) dkim_set_by_acl(r->x, c->var + sizeof(dkim) - 1, arg);
+  else acl_var_set(r->x, c->var, arg);
   return OUTCOME_OK;
 }

@@ -38,6 +38,14 @@ static struct str take_name(struct str *s) {
 /* The variable after "set". */
 static bool parse_variable(struct parse *p, struct acl_cond *c, struct str *rest) {
   struct str whole = *rest;
+  if (str_starts(whole, STR("dkim_verify_"))) { /* results that an ACL may overrule, manual 58.3 */
+    struct str name = take_name(rest);
+    static const char *const names[] = {"dkim_verify_reason", "dkim_verify_signers", "dkim_verify_status"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+      if (str_eq_c(name, names[i])) c->var = names[i];
+    if (c->var) return true;
+    *rest = whole;
+  }
   if (!str_starts(*rest, STR("acl_c")) && !str_starts(*rest, STR("acl_m"))) {
     p->error = arena_printf(p->a, "invalid variable name after \"set\" in ACL modifier \"set %.*s\" "
                             "(must start \"acl_c\" or \"acl_m\")", STR_FMT(whole));

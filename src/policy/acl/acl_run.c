@@ -167,7 +167,13 @@ static void narrate_cond(struct acl_run *r, const struct acl_cond *c, const char
   const char *head = arena_printf(x->a, "check %s%s%s%s ", c->negated ? "!" : "", c->type->name, c->var ? " " : "",
                                   c->var ? c->var : "");
   narrate(x, D_ACL, "%s= %s", head, c->arg);
-  if (arg != c->arg && strcmp(arg, c->arg) != 0) narrate(x, D_ACL, "%*s= %s", (int)strlen(head), "", arg);
+  if (arg == c->arg || strcmp(arg, c->arg) == 0) return;
+  struct str rest = str_c(arg), line = str_cut(&rest, '\n');
+  narrate(x, D_ACL, "%*s= %.*s", (int)strlen(head), "", STR_FMT(line));
+  while (rest.n > 0) {
+    line = str_cut(&rest, '\n');
+    narrate_flat(x, D_ACL, "%.*s", STR_FMT(line));
+  }
 }
 
 static bool is_named(const struct acl_cond *c, const char *name) { return strcmp(c->type->name, name) == 0; }

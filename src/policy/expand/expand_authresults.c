@@ -5,6 +5,7 @@
  * and are tainted; they hold no control characters, so they cannot add a header line. */
 #include "conn.h"
 #include "message.h"
+#include "policy/dkim.h"
 #include "policy/expand/expand_priv.h"
 
 static void add_iprev(struct strbuf *out, const struct origin *o) {
@@ -26,5 +27,6 @@ bool exp_item_authresults(struct expand_ctx *x, struct strbuf *out, const char *
   const struct origin *o = x->conn ? &x->conn->from : x->msg ? x->msg->from : NULL;
   strbuf_addf(out, "Authentication-Results: %s", args[0]);
   for (size_t i = 0; o && i < ARRAY_SIZE(methods); i++) methods[i](out, o);
+  exp_authresults_dkim(out, x->msg);
   return true;
 }

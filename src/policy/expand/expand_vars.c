@@ -15,6 +15,7 @@
 #include "conn.h"
 #include "message.h"
 #include "policy/acl.h"
+#include "policy/dkim.h"
 #include "policy/expand/expand_priv.h"
 #include "policy/match.h"
 
@@ -41,6 +42,7 @@ static const char *number(struct expand_ctx *x, int64_t n) {
 }
 
 static const char *get_text(struct expand_ctx *x UNUSED, const struct var *v) { return v->text; }
+static const char *get_dkim(struct expand_ctx *x, const struct var *v) { return dkim_variable(x, v->text); }
 static const char *get_ctx(struct expand_ctx *x, const struct var *v) { return str_at(x, v->at); }
 static const char *get_conn(struct expand_ctx *x, const struct var *v) { return str_at(x->conn, v->at); }
 static const char *get_msg(struct expand_ctx *x, const struct var *v) { return str_at(x->msg, v->at); }
@@ -369,6 +371,7 @@ static const char *get_tod_epoch(struct expand_ctx *x, const struct var *v) {
 #define FN_K(f, k) get_##f, (k), NULL
 #define TEXT(t) get_text, 0, t
 #define EMPTY get_text, 0, NULL
+#define DKIM(f) get_dkim, 0, #f
 
 static const struct var vars[] = {
   {"acl_arg1", FN_K(acl_arg, 0)},
@@ -411,28 +414,28 @@ static const struct var vars[] = {
   {"csa_status", CTX(csa_status)},
   {"dcc_header", EMPTY},
   {"dcc_result", EMPTY},
-  {"dkim_algo", EMPTY},
-  {"dkim_bodylength", TEXT("9999999999999")},
-  {"dkim_canon_body", EMPTY},
-  {"dkim_canon_headers", EMPTY},
-  {"dkim_copiedheaders", EMPTY},
-  {"dkim_created", TEXT("0")},
-  {"dkim_cur_signer", EMPTY},
-  {"dkim_domain", EMPTY},
-  {"dkim_expires", TEXT("9999999999999")},
-  {"dkim_headernames", EMPTY},
-  {"dkim_identity", EMPTY},
-  {"dkim_key_granularity", TEXT("*")},
-  {"dkim_key_length", TEXT("0")},
-  {"dkim_key_nosubdomains", TEXT("0")},
-  {"dkim_key_notes", EMPTY},
-  {"dkim_key_srvtype", TEXT("*")},
-  {"dkim_key_testing", TEXT("0")},
-  {"dkim_selector", EMPTY},
-  {"dkim_signers", EMPTY},
-  {"dkim_verify_reason", EMPTY},
-  {"dkim_verify_signers", EMPTY},
-  {"dkim_verify_status", EMPTY},
+  {"dkim_algo", DKIM(algo)},
+  {"dkim_bodylength", DKIM(bodylength)},
+  {"dkim_canon_body", DKIM(canon_body)},
+  {"dkim_canon_headers", DKIM(canon_headers)},
+  {"dkim_copiedheaders", DKIM(copiedheaders)},
+  {"dkim_created", DKIM(created)},
+  {"dkim_cur_signer", DKIM(cur_signer)},
+  {"dkim_domain", DKIM(domain)},
+  {"dkim_expires", DKIM(expires)},
+  {"dkim_headernames", DKIM(headernames)},
+  {"dkim_identity", DKIM(identity)},
+  {"dkim_key_granularity", DKIM(key_granularity)},
+  {"dkim_key_length", DKIM(key_length)},
+  {"dkim_key_nosubdomains", DKIM(key_nosubdomains)},
+  {"dkim_key_notes", DKIM(key_notes)},
+  {"dkim_key_srvtype", DKIM(key_srvtype)},
+  {"dkim_key_testing", DKIM(key_testing)},
+  {"dkim_selector", DKIM(selector)},
+  {"dkim_signers", DKIM(signers)},
+  {"dkim_verify_reason", DKIM(verify_reason)},
+  {"dkim_verify_signers", DKIM(verify_signers)},
+  {"dkim_verify_status", DKIM(verify_status)},
   {"dmarc_alignment_dkim", EMPTY},
   {"dmarc_alignment_spf", EMPTY},
   {"dmarc_domain_policy", EMPTY},
