@@ -19,8 +19,11 @@
 
 enum { NAMES_MAX = 50 };
 
+/* The root: an address may be registered with no name at all. */
+static bool is_empty_name(const char *s) { return !*s || strcmp(s, ".") == 0; }
+
 static bool is_plausible_name(const char *s) {
-  if (!*s || strlen(s) > 255) return false;
+  if (is_empty_name(s) || strlen(s) > 255) return false;
   for (; *s; s++)
     if (!ch_isalnum(*s) && *s != '-' && *s != '.' && *s != '_') return false;
   return true;
@@ -36,9 +39,11 @@ static enum outcome names_by_dns(struct expand_ctx *x, const struct ip *ip, stru
   case DNS_NOMATCH:
   case DNS_NODATA: return OUTCOME_FAIL;
   case DNS_AGAIN:
-  case DNS_FAIL: return OUTCOME_DEFER;
+  case DNS_FAIL: narrate(x, D_HOST_LOOKUP, "IP address PTR lookup gave temporary error"); return OUTCOME_DEFER;
   }
   *ret_secure = dns_is_secure(x, &ans);
+  if (ans.answers && is_empty_name(ans.answers->name))
+    narrate(x, D_HOST_LOOKUP, "IP address lookup yielded an empty name: treated as non-existent host name");
   for (const struct dns_rr *rr = ans.answers; rr && ret->n < NAMES_MAX; rr = rr->next)
     if (is_plausible_name(rr->name)) vec_push(ret, str_dup_lower(x->a, str_c(rr->name)));
   return ret->n ? OUTCOME_OK : OUTCOME_FAIL;

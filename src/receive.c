@@ -105,10 +105,12 @@ static struct receive_reply lost(struct reception *r) {
                        "under CHUNKING: message abandoned", r->m->sender, session_host(r)));
     return end_without(r, RECEIVE_REJECTED, "552 Message header not CRLF terminated", false);
   case BODY_ABORTED: return end_without(r, RECEIVE_REJECTED, NULL, false);
-  default:
-    smtp_log_data_lost(r->m->arena, r->c, !r->in_body);
-    return end_without(r, RECEIVE_LOST, "421 Lost incoming connection", true);
+  default: break;
   }
+  smtp_log_data_lost(r->m->arena, r->c, !r->in_body);
+  struct receive_reply lost = end_without(r, RECEIVE_LOST, "421 Lost incoming connection", true);
+  lost.lost_in_body = r->in_body;
+  return lost;
 }
 
 static struct receive_reply spool_failed(struct reception *r, const char *what, int rc) {

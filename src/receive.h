@@ -22,6 +22,7 @@ struct receive_reply {
   const char *smtp_text;   /* whole reply text with code, without CRLF: "250 OK id=..." */
   bool drop;               /* close afterwards */
   bool by_acl;             /* refused by the non-SMTP ACL */
+  bool lost_in_body;       /* RECEIVE_LOST: behind the headers */
   bool blank_line_added;   /* the headers were not ended by one */
 };
 

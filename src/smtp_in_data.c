@@ -345,7 +345,7 @@ static void start_delivery(struct smtp_session *s) {
 static void batch_lost(struct smtp_session *s, const struct receive_reply *r) {
   bool timeout = r->smtp_text && strstr(r->smtp_text, "timeout");
   s->line = STR("");
-  if (!timeout) s->line_number++; /* the end of the input counts as one */
+  if (!timeout && r->lost_in_body) s->line_number++; /* the end of the input counts as one */
   smtp_batch_error(s, timeout ? "421 SMTP incoming data timeout - message abandoned" : "421 Lost incoming connection");
 }
 

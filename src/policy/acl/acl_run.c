@@ -187,7 +187,6 @@ static enum outcome run_silent(struct acl_run *r, const struct acl_cond *c) {
     r->log_message = c->arg;
   } else {
     r->endpass_seen = true;
-    r->message = NULL;
   }
   return OUTCOME_OK;
 }
