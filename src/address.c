@@ -88,6 +88,10 @@ struct address *address_pseudo_child(struct arena *a, struct address *parent, co
   return addr;
 }
 
+void address_number_reply(struct arena *a, struct address *addr, int nth) {
+  if (addr->is_reply && nth) addr->unique = arena_printf(a, "%d%s", nth, addr->unique);
+}
+
 struct address *address_top(struct address *addr) {
   while (addr->parent) addr = addr->parent;
   return addr;

@@ -169,6 +169,8 @@ struct address *address_new(struct arena *a, const char *text);
 struct address *address_child(struct arena *a, struct address *parent, const char *text);
 /* A pseudo child "|command", "/path", "/path/", "save path" or ">recipients": local part and domain stay the parent's. */
 struct address *address_pseudo_child(struct arena *a, struct address *parent, const char *text);
+/* Two mail commands of a filter to the same people are two letters: addr is told from the nth of that name made before it. */
+void address_number_reply(struct arena *a, struct address *addr, int nth);
 /* A relative name of a file to save in stands behind this word. */
 #define ADDRESS_SAVE "save "
 /* The name in a pseudo address of a file; NULL when it is none. */

@@ -104,13 +104,22 @@ static void choose_transport(struct deliver_run *run, struct address *addr) {
   else addr->message = arena_printf(run->a, "failed to expand \"%s\" for %s: %s", value, name, run->x.error ? run->x.error : "");
 }
 
-static struct address *new_address(struct deliver_run *run, struct address **parent, const struct filter_action *act) {
+/* The mail commands before this one to the same people. */
+static int same_before(struct deliver_run *run, const struct filter_action *all, const struct filter_action *act, const char *text) {
+  int same = 0;
+  for (; act->kind == ACTION_MAIL && all != act; all = all->next)
+    same += all->kind == ACTION_MAIL && strcmp(filter_reply_name(run->a, all->mail[MAIL_TO]), text) == 0;
+  return same;
+}
+
+static struct address *new_address(struct deliver_run *run, struct address **parent, const struct filter_action *all, const struct filter_action *act) {
   if (act->kind == ACTION_DELIVER) return address_new(run->a, act->text);
   if (!*parent) *parent = filter_parent(run);
   const char *text = act->text;
   if (act->kind == ACTION_PIPE && *text != '|') text = arena_printf(run->a, "|%s", text);
   if (act->kind == ACTION_MAIL) text = filter_reply_name(run->a, act->mail[MAIL_TO]);
   struct address *addr = address_pseudo_child(run->a, *parent, text);
+  address_number_reply(run->a, addr, same_before(run, all, act, text));
   filter_fill_address(run->a, act, addr);
   choose_transport(run, addr);
   return addr;
@@ -130,7 +139,7 @@ static void add_addresses(struct deliver_run *run, const struct filter_result *r
       filter_change_header(run->m, act->kind == ACTION_HEADER_ADD, arena_strdup(run->m->arena, act->text));
       continue;
     }
-    struct address *addr = new_address(run, &parent, act);
+    struct address *addr = new_address(run, &parent, r->actions, act);
     addr->prop.errors_address = act->errors_to;
     addr->prop.ignore_error = addr->prop.is_noerror = act->ignore_error;
     if (tree_find(&run->m->nonrecipients, addr->unique)) continue; /* done in an earlier attempt */

@@ -19,6 +19,10 @@ static const char *seen_key(struct deliver_run *run, const struct address *addr)
   return addr->homonym ? arena_printf(run->a, "\\%s", addr->unique) : addr->unique;
 }
 
+static bool was_delivered(const struct deliver_run *run, const struct address *addr) {
+  return tree_find(&run->m->nonrecipients, addr->unique) != NULL;
+}
+
 /* True when another address of this message stands for this one. */
 static bool is_duplicate(struct deliver_run *run, struct address *addr) {
   bool is_new;
@@ -32,11 +36,8 @@ static bool is_duplicate(struct deliver_run *run, struct address *addr) {
   addr->next_duplicate = addr->dupof->duplicates;
   addr->dupof->duplicates = addr;
   list_push(&run->dup, addr);
+  if (was_delivered(run, addr->dupof)) deliver_parent_done(run, addr); /* the other one is done already: nobody comes back to this one */
   return true;
-}
-
-static bool was_delivered(const struct deliver_run *run, const struct address *addr) {
-  return tree_find(&run->m->nonrecipients, addr->unique) != NULL;
 }
 
 static void finish(struct deliver_run *run, struct address *addr, enum outcome result) {

@@ -162,6 +162,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   struct conn *c = s->c;
   if (c->is_batched && (arg.n == 0 || !helo_is_valid(s, arg))) { /* a batch names nobody, or nobody that could be told */
     if (s->m->sender) smtp_reset(s);
+  else s->transaction_line = s->line_number;
     c->helo_seen = true;
     c->esmtp = esmtp;
     return;
@@ -191,6 +192,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
     return;
   }
   if (s->m->sender) smtp_reset(s);
+  else s->transaction_line = s->line_number;
   c->helo_seen = true;
   smtp_set_protocol(s, esmtp);
   send_reply(s, esmtp, &acl);

@@ -247,6 +247,9 @@ static void choose_transport(struct redirect_run *run, struct address *child, co
 
 enum route_result redirect_item_pseudo(struct redirect_run *run, const struct redirect_item *it, struct address **ret) {
   struct address *parent = run->addr, *child = address_pseudo_child(redirect_arena(run), parent, it->text);
+  int same = 0;
+  for (const struct address *p = run->generated; p; p = p->next) same += strcmp(p->address, child->address) == 0;
+  address_number_reply(redirect_arena(run), child, same);
   child->router = run->r;
   child->uid = parent->uid;
   child->gid = parent->gid;

@@ -377,6 +377,8 @@ static void judge_code(struct pipe_job *j, int code) {
   strbuf_addl(&b, " from command: ", (const char *)j->argv.v[0], NULL); /* arguments may be secrets */
   bool temporary = !j->ob->return_output && is_temporary(j, code);
   set_result(j, temporary ? OUTCOME_DEFER : OUTCOME_FAIL, temporary ? 0 : ERRNO_PIPEFAIL, b.p);
+  for (struct address *addr = j->d->addrs; addr; addr = addr->next)
+    if (!addr->user_message) addr->user_message = "local delivery failed"; /* the command's name is not for the sender */
 }
 
 static void judge_status(struct pipe_job *j, int status) {
