@@ -92,13 +92,20 @@ static const char *foreign(struct arena *a, const char *text)
   return arena_strdup_t(a, text, TAINTED);
 }
 
+/* Nothing is submitted: anybody may say where it would come from (manual ch. 5, -oMa). */
+static bool is_test_mode(enum cmd_action action)
+{
+  return action == CMD_HOST_CHECK || action == CMD_EXPAND || action == CMD_TEST_FILTER || action == CMD_TEST_ADDRESS ||
+         action == CMD_VERIFY_RECIPIENT || action == CMD_VERIFY_SENDER;
+}
+
 /* What -oM said, when the caller may say it. */
 static bool apply_origin_options(struct run *r, struct conn *k)
 {
   const struct cmdline *c = r->c;
   struct origin *o = &k->from;
   struct arena *a = k->arena;
-  if (!r->who.is_trusted && c->action != CMD_HOST_CHECK) return true;
+  if (!r->who.is_trusted && !is_test_mode(c->action)) return true;
   if (c->om_address) {
     if (!split_host_port(a, c->om_address, &o->host_address, &o->host_port)) return false;
     o->host_unknown = true;
@@ -169,6 +176,7 @@ static int do_smtp(struct run *r)
   struct conn *k = conn_for_caller(r, 0, 1);
   if (r->c->action == CMD_SMTP) adopt_socket(k);
   if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
+  if (k->is_local_caller && !k->from.host_address && !k->from.auth_id) k->from.auth_id = k->login;
   struct smtp_opts o = smtp_opts_of(r, r->c->action == CMD_SMTP ? SMTP_MODE_SESSION : SMTP_MODE_BATCH);
   if (o.mode == SMTP_MODE_BATCH && !receive_space_available(r->cfg, 0)) return refuse("insufficient disk space");
   k->from.tls.on_connect = o.mode == SMTP_MODE_SESSION &&
@@ -255,6 +263,7 @@ static int do_expand(struct run *r)
   struct conn *k = conn_for_caller(r, 0, 1);
   k->from.auth_id = k->login;
   if (k->login) k->from.auth_sender = arena_printf(k->arena, "%s@%s", k->login, r->cfg->qualify_domain);
+  if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
   int status = cmd_expand(r->cfg, r->c, k, sender);
   arena_free(k->arena);
   return status;
@@ -265,7 +274,9 @@ static int do_test_filter(struct run *r)
   const char *sender;
   if (!choose_sender(r, r->a, &sender)) return EXIT_FAILURE;
   sys_role(SYS_ROLE_RECEPTION);
-  return cmd_test_filter(conn_for_caller(r, 0, 1), r->c, sender);
+  struct conn *k = conn_for_caller(r, 0, 1);
+  if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
+  return cmd_test_filter(k, r->c, sender);
 }
 
 static int do_submit(struct run *r)

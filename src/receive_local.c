@@ -182,7 +182,8 @@ static bool mail_sender(struct submission *s, const char *subject, const char *w
     const char *to[] = {s->m->sender};
     const char *id = log_message_id(); /* a message whose headers never ended is nobody's */
     struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true, .bounce_of = id ? s->m->id : NULL,
-                            .error_handling = ERRORS_SENDER, .fd = fd, .queue_only = s->o->queue_only,
+                            .error_handling = ERRORS_SENDER, .fd = fd, .queue_only = s->o->queue_only && !s->o->delivery_foreground,
+                            .delivery_foreground = s->o->delivery_foreground,
                             .delivery_none = s->o->delivery_none};
     struct conn caller = *s->c;
     become_exim(s->c);

@@ -150,9 +150,9 @@ static bool verify(struct smtp_session *s, bool esmtp) {
   return false;
 }
 
+/* Refused: the name is gone; whether there was an accepted greeting before stays as it was. */
 static void forget_helo(struct smtp_session *s) {
   s->c->from.helo_name = NULL;
-  s->c->helo_seen = false;
   s->c->esmtp = false;
   origin_set_fullhost(s->c->arena, &s->c->from, log_selects(LS_INCOMING_PORT));
 }
