@@ -422,6 +422,12 @@ static int remove_pid_file(struct run *r)
 
 /* ---- Tests and information ---- */
 
+/* A trusted caller may test how mail from somewhere else would be routed. */
+static bool has_origin_options(const struct cmdline *c)
+{
+  return c->om_address || c->om_interface || c->om_host || c->om_ident || c->om_protocol || c->om_auth_name || c->om_auth_id || c->om_auth_sender;
+}
+
 static int test_one(struct run *r, const char *address, struct verify_seen *seen)
 {
   struct arena *a = arena_new("verify");
@@ -431,24 +437,35 @@ static int test_one(struct run *r, const char *address, struct verify_seen *seen
   m->deliver_firsttime = true; /* what a filter would do with a new message */
   if (!test_sender(r, &m->sender)) return 1;
   if (act == CMD_TEST_ADDRESS) x.msg = m;
+  struct conn k = {.arena = a, .cfg = r->cfg};
+  if (has_origin_options(r->c)) x.conn = &k;
+  if (x.conn && !apply_origin_options(r, &k)) return 1;
   enum outcome rc = verify_print(&x, foreign(a, address), act == CMD_TEST_ADDRESS, act != CMD_VERIFY_SENDER, seen);
   message_free(m);
   arena_free(a);
   return rc == OUTCOME_OK ? 0 : rc == OUTCOME_FAIL ? 2 : 1;
 }
 
+static int no_address(void)
+{
+  puts("syntax error: empty address");
+  return 2;
+}
+
 /* What is given may be several addresses with commas between them. */
 static int test_list(struct run *r, const char *text, struct verify_seen *seen)
 {
   int status = 0;
+  bool any = false;
   for (struct str rest = str_c(text); rest.n > 0;) {
     size_t n = MIN(rfc5322_find_address_end(rest), rest.n);
     struct str one = rfc5322_trim(str_n(rest.p, n));
     int rc = one.n ? test_one(r, str_dup(r->a, one), seen) : 0;
+    any = any || one.n;
     status = MAX(status, rc);
     rest = n < rest.n ? str_n(rest.p + n + 1, rest.n - n - 1) : STR("");
   }
-  return status;
+  return any || !*text ? status : no_address();
 }
 
 static int do_test_addresses(struct run *r)
@@ -466,7 +483,7 @@ static int do_test_addresses(struct run *r)
     const char *line = cmd_read_line(&in, r->a);
     if (!line) break;
     struct str s = rfc5322_trim(str_c(line));
-    int rc = test_list(r, str_dup(r->a, s), &seen);
+    int rc = s.n ? test_one(r, str_dup(r->a, s), &seen) : no_address();
     if (rc > status) status = rc;
   }
   if (!r->c->args.n) putchar('\n');

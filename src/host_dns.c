@@ -199,8 +199,12 @@ static enum host_find cut_at_local(struct expand_ctx *x, struct host **list, boo
   if (!local) return HOST_FOUND;
   struct host **pp = list;
   while (*pp && (*pp)->mx < local->mx) pp = &(*pp)->next;
-  if (pp == list) return HOST_FOUND_LOCAL; /* nothing is preferred to us: all stay, for the caller's message */
-  DEBUG(D_HOST_LOOKUP) debug_printf("local host has preference %d: removed it and those behind\n", local->mx);
+  if (pp == list) { /* nothing is preferred to us: all stay, for the caller's message */
+    narrate(x, D_HOST_LOOKUP, "local host has lowest MX");
+    return HOST_FOUND_LOCAL;
+  }
+  narrate(x, D_HOST_LOOKUP, "local host in host list - removed hosts:");
+  for (const struct host *h = *pp; h; h = h->next) narrate(x, D_HOST_LOOKUP, "  %s %s %d", h->name, h->address ? h->address : "", h->mx);
   *pp = NULL;
   if (ret_removed) *ret_removed = true;
   return HOST_FOUND;
@@ -360,39 +364,13 @@ enum host_find host_find_bydns(struct expand_ctx *x, struct host *h, const struc
 
 /* ---- @mx_any, @mx_primary, @mx_secondary ---- */
 
-static bool target_is_local(struct expand_ctx *x, const struct host_find_opts *o, const char *name, bool *ret_again) {
-  struct host h = {.name = name}, *last;
-  if (treated_as_local(x, name)) return true;
-  enum host_find f = host_set_addresses(x, &h, o, 0, &last);
-  if (f == HOST_FIND_AGAIN) *ret_again = true;
-  if (f != HOST_FOUND) return false;
-  for (const struct host *p = &h;; p = p->next) {
-    if (host_is_local(x, p->address)) return true;
-    if (p == last) return false;
-  }
-}
-
 enum outcome host_mx_is_local(struct expand_ctx *x, const char *domain, char which, const char *ignore) {
-  struct host_find_opts o = {.ignore_target_hosts = ignore};
-  struct dns_query_opts q = {.cname_limit = -1};
-  struct dns_answer ans = {0};
-  bool primary = false, secondary = false, again = false;
-  unsigned lowest = UINT32_MAX;
-  int looked_up = 0;
-  switch (dns_lookup(x, domain, DNS_T_MX, &q, &ans, NULL)) {
-  case DNS_SUCCEED: break;
-  case DNS_NOMATCH:
-  case DNS_NODATA: return OUTCOME_FAIL;
-  case DNS_AGAIN:
-  case DNS_FAIL: return OUTCOME_DEFER;
-  }
-  for (const struct dns_rr *rr = ans.answers; rr; rr = rr->next) lowest = MIN(lowest, rr->pref);
-  for (const struct dns_rr *rr = ans.answers; rr && looked_up < 100; rr = rr->next, looked_up++)
-    if (strcmp(rr->name, ".") != 0 && target_is_local(x, &o, rr->name, &again)) {
-      if (rr->pref == lowest) primary = true;
-      else secondary = true;
-    }
-  bool yes = which == 'a' ? primary || secondary : which == 'p' ? primary : secondary && !primary;
-  if (yes) return OUTCOME_OK;
-  return again ? OUTCOME_DEFER : OUTCOME_FAIL;
+  struct host_find_opts o = {.ignore_target_hosts = ignore, .how = HOST_FIND_BY_MX};
+  struct host h = {.name = domain, .mx = -1};
+  bool removed = false;
+  enum host_find f = host_find_bydns(x, &h, &o, NULL, &removed);
+  if (f == HOST_FIND_AGAIN) return OUTCOME_DEFER;
+  bool primary = f == HOST_FOUND_LOCAL, secondary = removed && !primary;
+  bool yes = which == 'a' ? primary || secondary : which == 'p' ? primary : secondary;
+  return yes ? OUTCOME_OK : OUTCOME_FAIL;
 }

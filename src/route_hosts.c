@@ -55,6 +55,11 @@ static enum route_result self_reroute(struct route_ctx *rc, struct router *r, st
   return route_change_domain(rc, r, addr, str_dup(rc->x->a, s), rewrite);
 }
 
+/* Verifying for a host that is connected. */
+static bool is_in_acl(const struct route_ctx *rc) {
+  return rc->verify != VERIFY_NONE && rc->verify != VERIFY_TEST && rc->x->conn && rc->x->conn->from.fullhost;
+}
+
 enum route_result route_self_action(struct route_ctx *rc, struct router *r, struct address *addr, struct host *host) {
   const char *what = host->mx >= 0 ? "lowest numbered MX record points to local host" : "remote host address is the local host";
   const char *self = r->o.self;
@@ -75,7 +80,8 @@ enum route_result route_self_action(struct route_ctx *rc, struct router *r, stru
   addr->basic_errno = ERRNO_UNKNOWNERROR;
   if (strcmp(self, "freeze") == 0) {
     addr->special_action = SPECIAL_FREEZE;
-    log_write(LS_ALWAYS, LOG_MAIN, "%s: %s (while routing <%s>)", what, addr->domain, addr->address);
+    log_write(LS_ALWAYS, LOG_MAIN, "%s: %s (while %s <%s>%s)", what, addr->domain, is_in_acl(rc) ? "verifying" : "routing", addr->address,
+              is_in_acl(rc) ? arena_printf(rc->x->a, " from host %s", rc->x->conn->from.fullhost) : "");
   } else if (strcmp(self, "defer") != 0) {
     addr->message = arena_printf(rc->x->a, "bad value \"%s\" of option \"self\" in %s router", self, r->name);
   }

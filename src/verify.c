@@ -260,7 +260,9 @@ static void print_hosts(const struct host *list) {
 
 static void print_routed(struct expand_ctx *x, struct address *addr, struct verify_seen *seen) {
   bool is_new = true;
-  tree_insert(&seen->addresses, seen->arena, addr->homonym ? arena_printf(seen->arena, "\\%s", addr->unique) : addr->unique, &is_new);
+  /* What was given and what came of a redirection are counted apart. */
+  const char *key = arena_printf(seen->arena, "%c%s%s", addr->parent ? 'c' : 'g', addr->homonym ? "\\" : "", addr->unique);
+  tree_insert(&seen->addresses, seen->arena, key, &is_new);
   printf("%s%s", addr->address, is_new ? "" : "   [duplicate, would not be delivered]");
   print_parents(addr);
   printf("\n  router = %s, ", addr->router ? addr->router->name : "<none>");

@@ -176,8 +176,9 @@ static bool skip_route(struct scan *s) {
 /* local[@domain] */
 static bool read_addr_spec(struct scan *s, bool in_angle, struct strbuf *out, size_t *ret_domain) {
   *ret_domain = 0;
+  bool has_no_word = !in_angle && !at_end(s) && peek(s) != '@';
   if (!read_local_part(s, out)) {
-    set_error(s, "missing or malformed local part");
+    set_error(s, has_no_word ? "missing or malformed local part (expected word or \"<\")" : "missing or malformed local part");
     return false;
   }
   skip_comments(s);

@@ -128,7 +128,7 @@ static enum outcome check_special(struct list_run *r, const char *item, bool *re
     else if (item[n] != '\0') break;
     if (!match_hooks_get()->mx) return OUTCOME_FAIL;
     enum outcome o = match_hooks_get()->mx(r->x, r->text, mx[i].which, ignore);
-    if (o == OUTCOME_DEFER) r->error = arena_printf(r->x->a, "MX lookup of %s deferred", r->text);
+    if (o == OUTCOME_DEFER) r->error = arena_printf(r->x->a, "DNS lookup of \"%s\" deferred", r->text);
     return o;
   }
   *ret_known = false;
@@ -278,6 +278,8 @@ enum outcome match_check_address(struct list_run *r, const char *item) {
   captures_begin(r, r->text);
   if (match_item_lookup(x->a, item, true, &t, &data, &error)) {
     bool is_query = !error && (t.driver->flags & (LOOKUP_QUERY | LOOKUP_ABSFILEQUERY)) != 0;
+    if (!error && t.partial >= 0)
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "partial matching is not applicable to whole-address lookups: ignored \"partial-\" in \"%s\"", item);
     if (!error && !is_query && *r->text == '\0') return OUTCOME_FAIL;
     t.partial = -1;
     return lookup_item(r, &t, data, r->text, error);

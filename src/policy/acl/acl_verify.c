@@ -138,17 +138,21 @@ static enum outcome header_names_ascii(struct acl_run *r) {
   return OUTCOME_OK;
 }
 
-/* Call fn for each address of a header line (item: as it stands there) until it returns true. */
+/* Call fn for each address of a header line (item: as it stands there) until it returns true.  *ret_bad (may be NULL): what is wrong with
+ * the first that is none. */
 static bool each_address(struct acl_run *r, const struct header_line *h,
-                         bool (*fn)(struct acl_run *r, const char *address, struct str item, void *ctx), void *ctx) {
+                         bool (*fn)(struct acl_run *r, const char *address, struct str item, void *ctx), void *ctx,
+                         const char **ret_bad) {
   struct str name, value;
   if (!header_split(str_n(h->text, h->n), &name, &value)) return false;
   struct addr_opts o = {.allow_empty = true, .allow_domain_literal = r->x->cfg->o.allow_domain_literals};
-  while (value.n > 0) {
+  while ((value = str_ltrim(value)).n > 0) {
     size_t n = rfc5322_find_address_end(value);
     size_t domain;
-    const char *error, *address = rfc5322_extract_address(r->x->a, str_n(value.p, n), o, &domain, &error);
-    if (address && *address && fn(r, address, str_trim(str_n(value.p, n)), ctx)) return true;
+    struct str item = str_trim(rfc5322_strip_group(str_n(value.p, MIN(n, value.n))));
+    const char *error = NULL, *address = item.n ? rfc5322_extract_address(r->x->a, item, o, &domain, &error) : NULL;
+    if (address && *address && fn(r, address, item, ctx)) return true;
+    if (item.n && !address && ret_bad && !*ret_bad) *ret_bad = arena_printf(r->x->a, "%s in \"%.*s\"", error ? error : "", STR_FMT(item));
     if (n >= value.n) break;
     value = str_n(value.p + n + 1, value.n - n - 1);
   }
@@ -170,10 +174,9 @@ static enum outcome not_blind(struct acl_run *r, struct str opts) {
     struct { const char *want; bool caseless; } w = {m->recipients[i].address, has_option(opts, "case_insensitive")};
     bool found = false;
     for (const struct header_line *h = m->headers; h && !found; h = h->next)
-      if (h->type == 'T' || h->type == 'C') found = each_address(r, h, same_address, &w);
+      if (h->type == 'T' || h->type == 'C') found = each_address(r, h, same_address, &w, NULL);
     if (found) continue;
     r->log_text = "bcc recipient detected";
-    if (r->x->cfg->o.smtp_return_error_details) r->user_text = arena_printf(r->x->a, "Rejected after DATA: %s", r->log_text);
     return OUTCOME_FAIL;
   }
   return OUTCOME_OK;
@@ -196,6 +199,8 @@ static bool sender_verifies(struct acl_run *r, const char *address, struct str i
     o = (enum outcome)m->sender_verify_result;
   } else {
     o = r->env->verify_address(r->env, r->x, address, &s->opts, &v);
+    r->x->sender_verify_failure = v.failure;
+    r->x->acl_verify_message = NULL;
   }
   if (o == OUTCOME_DEFER || o == OUTCOME_ERROR) s->deferred = true;
   return o == OUTCOME_OK;
@@ -208,8 +213,14 @@ static enum outcome header_sender(struct acl_run *r, const char *arg, struct str
   if (error) return bad_option(r, error);
   if (!r->env->verify_address) return not_built(r, "header_sender");
   for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-    for (struct header_line *h = NULL; r->x->msg && (h = message_find_header(r->x->msg, names[i], h));)
-      if (s.name = names[i], each_address(r, h, sender_verifies, &s)) return OUTCOME_OK;
+    for (struct header_line *h = NULL; r->x->msg && (h = message_find_header(r->x->msg, names[i], h));) {
+      const char *bad = NULL;
+      if (s.name = names[i], each_address(r, h, sender_verifies, &s, &bad)) return OUTCOME_OK;
+      if (!bad) continue;
+      r->x->acl_verify_message = NULL;
+      r->log_text = arena_printf(r->x->a, "syntax error in '%s:' header when scanning for sender: %s", names[i], bad);
+      return OUTCOME_FAIL;
+    }
   if (s.deferred && s.opts.defer_ok) return OUTCOME_OK;
   r->log_text = s.deferred ? "all attempts to verify a sender in a header line deferred"
                            : "there is no valid sender in any header line";
@@ -218,9 +229,7 @@ static enum outcome header_sender(struct acl_run *r, const char *arg, struct str
 
 static enum outcome header_syntax(struct acl_run *r) {
   if (!r->env->verify_header_syntax) return not_built(r, "header_syntax");
-  enum outcome o = r->env->verify_header_syntax(r->env, r->x, &r->user_text, &r->log_text);
-  if (o != OUTCOME_OK) r->x->acl_verify_message = r->user_text ? r->user_text : r->log_text;
-  return o;
+  return r->env->verify_header_syntax(r->env, r->x, &r->user_text, &r->log_text);
 }
 
 static enum outcome reverse_lookup(struct acl_run *r, struct str opts) {
@@ -309,6 +318,10 @@ enum outcome acl_cond_verify(struct acl_run *r, const struct acl_cond *c, const 
   enum outcome o = verify_word(r, arg);
   narrate_indent(-1);
   bool gives_reason = r->x->cfg->o.smtp_return_error_details && (o == OUTCOME_FAIL || o == OUTCOME_DEFER);
-  if (gives_reason && !r->user_text) r->user_text = r->log_text;
+  if (gives_reason && !r->user_text && r->log_text) {
+    bool of_header = str_startsic(str_trim(str_c(arg)), STR("header_")) || str_startsic(str_trim(str_c(arg)), STR("not_blind"));
+    r->user_text = of_header ? arena_printf(r->x->a, "Rejected after DATA: %s", r->log_text) : r->log_text;
+    r->x->acl_verify_message = r->user_text;
+  }
   return o;
 }
