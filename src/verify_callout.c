@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Callouts (verify_callout.h): the cache, the hosts in turn, the dialogue with one of them, the texts.  Floor: flows.
  *
- * Only a reply to a command decides: 2xx accepts, 5xx refuses, everything else leaves the question to the next host and ends as "defer".  A
- * connection that talked early is never used here, so nothing inconclusive can get into the cache.  Nothing temporary is written to it either.
+ * Only a reply to a command decides: 2xx accepts, 5xx refuses, everything else leaves the question to the next host and ends as "defer".  What
+ * an early connection says is only heard here when it may be believed (smtp_probe.h), so nothing inconclusive can get into the cache.  Nothing
+ * temporary is written to it either.
  * Hostile: all replies; they are shown to clients up to the first byte that is not printable.  Manual ch. 44 "Callout verification". */
 #include "verify_callout.h"
 
@@ -196,11 +197,12 @@ static enum outcome say_mail(struct callout *k, struct smtp_probe *p, int64_t si
   return refused(k, *k->from ? KIND_ADDRESS : KIND_SETUP, &a);
 }
 
+static const char *random_address(struct callout *k) { return arena_printf(k->x->a, "%s@%s", k->random, k->addr->domain); }
+
 /* Is anybody taken?  *ret_again: a new connection is needed for the real question.  FAIL: the answer is no, go on. */
 static enum outcome say_random(struct callout *k, struct smtp_probe *p, bool *ret_again) {
   struct probe_answer a;
-  const char *to = arena_printf(k->x->a, "%s@%s", k->random, k->addr->domain);
-  bool yes = smtp_probe_rcpt(p, to, &a);
+  bool yes = smtp_probe_rcpt(p, random_address(k), &a);
   if (!yes && a.verdict != PROBE_NO) return no_verdict(k, &a);
   k->facts.domain.random_result = yes ? CALLOUT_ACCEPT : CALLOUT_REJECT;
   k->facts.domain.random_stamp = time_sec();
@@ -275,7 +277,9 @@ static enum outcome lacks_utf8(struct callout *k) {
 static enum outcome connect_and_ask(struct callout *k, bool *ret_again) {
   struct probe_answer a;
   struct probe_opts po = {.x = k->x, .transport = k->addr->transport, .addr = k->addr, .host = k->host, .port = k->port,
-                          .connect_timeout = k->o->connect_sec, .command_timeout = k->o->timeout_sec};
+                          .connect_timeout = k->o->connect_sec, .command_timeout = k->o->timeout_sec,
+                          .sender = k->from, .size = k->random ? -1 : known_size(k),
+                          .recipient = k->random ? random_address(k) : address_rcpt_text(k->x->a, k->addr)};
   struct arena *keep = k->x->conn ? k->x->conn->arena : k->x->a;
   k->x->callout_address = arena_printf(keep, "[%s]:%d", k->host->address, k->host->port ? k->host->port : k->port);
   struct smtp_probe *p = smtp_probe_open(&po, &a);

@@ -54,8 +54,8 @@ struct expand_ctx {
   const char *verify_mode;      /* "S" "R" "E" or NULL */
   const char *sending_ip_address;
   int sending_port;             /* 0 unknown */
-  bool sending_ip_unavailable;  /* K1: reading $sending_ip_address/$sending_port sets sending_ip_was_read; def: is false */
-  bool sending_ip_was_read;
+  bool sending_ip_unavailable;  /* there is no connection yet: def: of the two is false, */
+  bool sending_ip_was_read, sending_port_was_read; /* and who reads them all the same is noticed (K1) */
   const char *local_part_override, *domain_override; /* ACL: recipient being checked */
   const char *sender_override;
   const char *self_hostname;

@@ -271,10 +271,7 @@ static void run_attempt(struct smtp_attempt *s, bool allow_early) {
   }
   if (!smtp_tls_policy(s)) return;
   if (s->dane) one_domain_only(s->job);
-  s->helo = smtp_expand_helo(s, true);
   if (!smtp_plan_early(s, !allow_early)) return;
-  /* A name that asks for the local address gets its real answer once there is one: greet_plain expands it then. */
-  if (!s->plan.use && strstr(s->ob->helo_data, "sending_")) s->helo = NULL;
   if (!smtp_connect(s) || !smtp_greet(s)) return;
   bool again = smtp_run_message(s, s->group_at, s->group_n, s->group_in_flight);
   smtp_continue_connection(s, again && !s->inconclusive);
@@ -635,22 +632,19 @@ static bool smtp_deliver(struct delivery *d) {
 
 /* ---- for callouts (smtp_probe.c) --------------------------------------------------------------------------- */
 
-struct smtp_attempt *smtp_probe_attempt(struct delivery *d, struct smtp_opts *ob, struct host *h, int port, bool avoid_tls,
-                                        const char **ret_error) {
-  struct smtp_job *job = smtp_job_new(d);
-  job->ob = ob;
-  d->x->host = h;
-  d->x->sending_ip_address = NULL;
-  d->x->sending_port = 0;
-  if (!choose_interface(job, h, &job->interface, ret_error)) return NULL;
-  struct smtp_attempt *s = attempt_new(job, h, port);
-  d->x->tls_out = &s->tls;
-  s->avoid_tls = avoid_tls;
-  s->is_verify = true;
-  if (!smtp_tls_policy(s)) return s;
-  s->helo = smtp_expand_helo(s, true);
-  /* plain: what an early flight is told must not decide about an address */
-  if (smtp_plan_early(s, true) && strstr(ob->helo_data, "sending_")) s->helo = NULL;
+struct smtp_attempt *smtp_probe_attempt(const struct smtp_probe_start *o, const char **ret_error) {
+  struct smtp_job *job = smtp_job_new(o->d);
+  struct expand_ctx *x = o->d->x;
+  job->ob = o->ob;
+  x->host = o->host;
+  x->sending_ip_address = NULL;
+  x->sending_port = 0;
+  if (!choose_interface(job, o->host, &job->interface, ret_error)) return NULL;
+  struct smtp_attempt *s = attempt_new(job, o->host, o->port);
+  x->tls_out = &s->tls;
+  s->avoid_tls = o->avoid_tls;
+  s->probe = o->probe;
+  if (smtp_tls_policy(s)) IGNORE_RESULT(smtp_plan_early(s, !o->allow_early)); /* a failure is in s->fail */
   return s;
 }
 

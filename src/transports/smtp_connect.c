@@ -2,7 +2,7 @@
 /* The connection: local address, EHLO name, first flight, closing.  Floor: drivers.  Manual ch. 30; RFC 7413.
  *
  * With TCP Fast Open the kernel may report "connected" before the handshake; refusals then show at the first read.  A failure of the first
- * read with such an errno is therefore a failure to connect (rule T2).  Only commands ever travel in the SYN, never content. */
+ * read with such an errno is therefore a failure to connect (rule T2).  What may travel in the SYN is smtp_flight_syn_bytes()'s. */
 #include "transports/smtp_priv.h"
 
 #include <errno.h>
@@ -14,15 +14,13 @@
 
 const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect) {
   struct expand_ctx *x = s->d->x;
-  x->sending_ip_was_read = false;
+  x->sending_ip_was_read = x->sending_port_was_read = false;
   x->sending_ip_unavailable = before_connect && !s->interface;
   if (before_connect && s->interface) x->sending_ip_address = s->interface;
   const char *name = expand_option(x, "helo_data", s->ob->helo_data);
-  bool was_read = x->sending_ip_was_read || (before_connect && strstr(s->ob->helo_data, "sending_port"));
   x->sending_ip_unavailable = false;
-  x->sending_ip_was_read = false;
-  if (was_read && before_connect && (!s->interface || strstr(s->ob->helo_data, "sending_port"))) return NULL;
-  if (!name) return NULL;
+  bool is_guess = x->sending_port_was_read || (x->sending_ip_was_read && !s->interface);
+  if (!name || (before_connect && is_guess)) return NULL;
   /* the name goes out as one word of a command line */
   for (const char *p = name; *p; p++)
     if (*p == '\r' || *p == '\n') {

@@ -114,6 +114,17 @@ static bool put_auth_in_flight(struct smtp_attempt *s, uint16_t offered) {
   return more && s->in_tls && smtp_host_listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth);
 }
 
+/* The first MAIL and what goes with it, as s->facts say.  With CHUNKING the chunk waits for the EHLO reply (a server that lost the extension would
+ * read the message as commands), and needs no 354: as many round trips as DATA here.  Without it DATA rides along. */
+static bool put_first_group(struct smtp_attempt *s) {
+  if (s->probe) return smtp_probe_put_opening(s);
+  struct smtp_rcpt *first = smtp_next_group(s, &s->group_at, &s->group_n);
+  if (!first || !smtp_auth_prepare_mail(s)) return false;
+  s->group_in_flight = true;
+  smtp_write_envelope(s, first, s->group_n, !smtp_use_chunking(s));
+  return true;
+}
+
 /* EHLO and the first group, as a half of the record says. */
 static void put_group_in_flight(struct smtp_attempt *s, const struct ehlo_facts *believed) {
   s->early = true;
@@ -123,12 +134,7 @@ static void put_group_in_flight(struct smtp_attempt *s, const struct ehlo_facts 
   s->pipelining = true;
   smtp_send_ehlo(s);
   if (smtp_auth_is_wanted(s) && !put_auth_in_flight(s, believed->auths)) return;
-  struct smtp_rcpt *first = smtp_next_group(s, &s->group_at, &s->group_n);
-  if (!first || !smtp_auth_prepare_mail(s)) return;
-  s->group_in_flight = true;
-  /* With CHUNKING the chunk waits for the EHLO reply (a server that lost the extension would read the message as commands), and needs no
-   * 354: as many round trips as DATA here.  Without it DATA rides along. */
-  smtp_write_envelope(s, first, s->group_n, !smtp_use_chunking(s));
+  if (!put_first_group(s) || s->probe) return;
   if (s->group_at == s->job->rcpt_count && !s->dead && !s->early_auth) put_body_in_flight(s);
 }
 
@@ -164,10 +170,7 @@ void smtp_pipe_auth(struct smtp_attempt *s) {
   if (s->d->msg->smtputf8 && (!(s->facts.features & EHLO_SMTPUTF8) || smtp_utf8_forced(s))) return;
   bool more = false;
   if (!smtp_auth_put_in_flight(s, s->facts.auths, &more) || !more) return;
-  struct smtp_rcpt *first = smtp_next_group(s, &s->group_at, &s->group_n);
-  if (!first || !smtp_auth_prepare_mail(s)) return;
-  s->group_in_flight = true;
-  smtp_write_envelope(s, first, s->group_n, !smtp_use_chunking(s));
+  (void)put_first_group(s);
 }
 
 void smtp_choose_plan(struct smtp_attempt *s, bool already_failed) {
@@ -180,12 +183,14 @@ void smtp_choose_plan(struct smtp_attempt *s, bool already_failed) {
 }
 
 bool smtp_plan_early(struct smtp_attempt *s, bool already_failed) {
+  s->helo = smtp_expand_helo(s, true);
   smtp_choose_plan(s, already_failed);
   DEBUG(D_TRANSPORT) {
     if (!s->plan.use) debug_printf("no early pipelining: %s\n", pipe_refusal_text(s->plan.why_not));
     else debug_printf("early pipelining: %s%s\n", s->is_smtps ? "inside TLS" : s->plan.starttls ? "EHLO and STARTTLS" : "EHLO and envelope",
                       s->plan.starttls && s->plan.use_crypted ? ", and inside TLS" : "");
   }
+  if (!s->plan.use && strstr(s->ob->helo_data, "sending_")) s->helo = NULL; /* expanded again when there is a local address */
   if (!s->plan.use || s->is_smtps) return true;
   smtp_expect(s, AT_GREETING, NULL, "initial connection");
   if (s->plan.starttls) return put_starttls_in_flight(s);

@@ -116,6 +116,7 @@ struct smtp_next {
 };
 
 struct smtp_attempt {
+  struct smtp_probe *probe;       /* a callout: it knows what is asked; NULL for deliveries */
   struct smtp_job *job;
   struct delivery *d;             /* message now sent: job->d, or a later one on the same connection */
   struct smtp_opts *ob;
@@ -159,7 +160,6 @@ struct smtp_attempt {
   struct tls_info tls;            /* x->tls_out of the messages on this connection */
   struct smtp_dane *dane;         /* NULL: not in effect */
   bool dane_unusable;             /* secure TLSA records, none usable: TLS all the same */
-  bool is_verify;                 /* a callout: hosts_verify_avoid_tls counts, texts say so */
   bool tls_was_read;              /* a reply came through the TLS layer */
   bool kept_is_verified;          /* of the session offered for resumption */
   const char *tls_session_key;    /* where the session is kept for resumption, NULL nowhere */
@@ -220,7 +220,7 @@ int smtp_reply_add_line(struct strbuf *text, struct str line, int *code);
 /* Connect, sending s->flight (in the SYN when allowed).  False: s->fail. */
 MUST_CHECK bool smtp_connect(struct smtp_attempt *s);
 void smtp_disconnect(struct smtp_attempt *s, bool polite);
-/* EHLO name from helo_data; before_connect: NULL when it depends on the sending address.  NULL with x->error otherwise. */
+/* EHLO name from helo_data; before_connect: NULL when it depends on a local end that is not known yet.  NULL with x->error otherwise. */
 const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect);
 
 /* --- smtp_greeting.c --- */
@@ -334,6 +334,10 @@ bool smtp_settle_lost(struct smtp_attempt *s);
 /* The failure counts as a lost reply to the end of data, at whatever reply it showed. */
 void smtp_blame_end(struct smtp_attempt *s);
 
+/* --- smtp_probe.c --- */
+/* What a callout asks first.  False: nothing was written. */
+bool smtp_probe_put_opening(struct smtp_attempt *s);
+
 /* --- smtp_next.c --- */
 /* Further messages on the connection, one after the other.  again: as smtp_run_message() said of the one before. */
 void smtp_continue_connection(struct smtp_attempt *s, bool again);
@@ -352,10 +356,17 @@ MUST_CHECK bool smtp_job_options(struct smtp_job *job, const char **ret_error);
 bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_flight);
 /* First group of recipients not settled yet: *ret_n of them (settled ones in between are skipped when sending). */
 struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n);
-/* For smtp_probe.c.  An attempt that is going to be plain, with the options given instead of the transport's; NULL with *ret_error.  A trouble
- * before there is a connection is in ->fail. */
-struct smtp_attempt *smtp_probe_attempt(struct delivery *d, struct smtp_opts *ob, struct host *h, int port, bool avoid_tls,
-                                        const char **ret_error);
+/* For smtp_probe.c.  An attempt with the options given instead of the transport's; NULL with *ret_error.  A trouble before there is a connection is
+ * in ->fail. */
+struct smtp_probe_start {
+  struct smtp_probe *probe;
+  struct delivery *d;
+  struct smtp_opts *ob;
+  struct host *host;
+  int port;
+  bool avoid_tls, allow_early;
+};
+struct smtp_attempt *smtp_probe_attempt(const struct smtp_probe_start *o, const char **ret_error);
 /* The interface option for a host; false with *ret_error. */
 bool smtp_probe_interface(struct delivery *d, const struct host *h, const char **ret_interface, const char **ret_error);
 /* A job for the addresses of a delivery: all of them due. */

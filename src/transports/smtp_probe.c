@@ -2,7 +2,8 @@
 /* Callout connections (smtp_probe.h).  Floor: drivers.  Manual ch. 44; RFC 5321.
  *
  * The dialogue is the smtp transport's own (smtp_connect, smtp_greet, smtp_send, smtp_read_reply); only the order of the commands is the
- * caller's, one at a time, each answered before the next.  Hostile: every reply. */
+ * caller's, one at a time, each answered before the next.  On an early connection the first two have left with EHLO: their answers are kept until the
+ * caller asks.  Hostile: every reply. */
 #include "transports/smtp_probe.h"
 
 #include <errno.h>
@@ -16,6 +17,14 @@
 
 enum { QUIT_WAIT_SEC = 5 };
 
+/* MAIL and RCPT that left with EHLO, and what was said to them. */
+enum { OPENING_MAIL, OPENING_RCPT, OPENING_COUNT };
+struct opening {
+  const char *sender, *recipient; /* recipient NULL: nothing is to leave early */
+  int64_t size;
+  struct smtp_reply replies[OPENING_COUNT]; /* code 0: none, or the caller has had it */
+};
+
 struct smtp_probe {
   struct arena *a;
   struct arena *out;         /* for texts of answers */
@@ -23,6 +32,7 @@ struct smtp_probe {
   struct delivery d;
   struct smtp_opts ob;
   struct smtp_attempt *s;
+  struct opening opening;
   const char *sender;        /* in MAIL */
   struct address *kept;      /* recipients taken, newest first */
   size_t kept_count;
@@ -109,6 +119,12 @@ static struct probe_answer answer_of(struct smtp_probe *p, const struct smtp_fai
   return r;
 }
 
+static bool take_reply(struct smtp_probe *p, enum smtp_at at, const char *line, const struct smtp_reply *reply, struct probe_answer *ret) {
+  struct smtp_failure f = {.trouble = TROUBLE_REPLY, .at = at, .code = reply->code, .command = line, .reply = reply->text};
+  *ret = answer_of(p, &f);
+  return ret->verdict == PROBE_YES;
+}
+
 /* One command and its reply. */
 static bool ask(struct smtp_probe *p, enum smtp_at at, const char *line, struct probe_answer *ret) {
   struct smtp_attempt *s = p->s;
@@ -123,9 +139,7 @@ static bool ask(struct smtp_probe *p, enum smtp_at at, const char *line, struct 
     *ret = answer_of(p, &s->fail);
     return false;
   }
-  struct smtp_failure f = {.trouble = TROUBLE_REPLY, .at = at, .code = reply.code, .command = line, .reply = reply.text};
-  *ret = answer_of(p, &f);
-  return ret->verdict == PROBE_YES;
+  return take_reply(p, at, line, &reply, ret);
 }
 
 bool smtp_probe_lacks_utf8(const struct smtp_probe *p) {
@@ -133,23 +147,44 @@ bool smtp_probe_lacks_utf8(const struct smtp_probe *p) {
   return m && m->smtputf8 && !m->utf8_downcvt && !(p->s->facts.features & EHLO_SMTPUTF8);
 }
 
-bool smtp_probe_mail(struct smtp_probe *p, const char *sender, int64_t size, struct probe_answer *ret) {
-  bool says_size = size >= 0 && (p->s->facts.features & EHLO_SIZE) && p->ob.size_addition >= 0;
+/* The MAIL command, with the parameters that the server offers; NULL: s->fail. */
+static const char *mail_line(struct smtp_probe *p, const char *sender, int64_t size) {
+  struct smtp_attempt *s = p->s;
+  uint16_t offered = s->facts.features;
+  bool says_size = size >= 0 && (offered & EHLO_SIZE) && p->ob.size_addition >= 0;
+  bool utf8 = p->d.msg && p->d.msg->smtputf8 && (offered & EHLO_SMTPUTF8);
   const char *limit = says_size ? arena_printf_t(p->a, UNTAINTED, " SIZE=%lld", (long long)(size + p->ob.size_addition)) : "";
+  if (says_size) s->used_features |= EHLO_SIZE;
+  if (utf8) s->used_features |= EHLO_SMTPUTF8;
+  if (!smtp_auth_prepare_mail(s)) return NULL;
+  return arena_printf(p->a, "MAIL FROM:<%s>%s%s%s", sender, limit, utf8 ? " SMTPUTF8" : "", s->auth_mail_param ? s->auth_mail_param : "");
+}
+
+static const char *rcpt_line(struct smtp_probe *p, const char *recipient) { return arena_printf(p->a, "RCPT TO:<%s>", recipient); }
+
+/* Was this asked with EHLO, and is the answer here? */
+static bool is_answered(struct smtp_probe *p, int which, enum smtp_at at, const char *line, struct probe_answer *ret) {
+  struct smtp_reply r = p->opening.replies[which];
+  p->opening.replies[which] = (struct smtp_reply){0};
+  if (r.code) (void)take_reply(p, at, line, &r, ret);
+  return r.code != 0;
+}
+
+bool smtp_probe_mail(struct smtp_probe *p, const char *sender, int64_t size, struct probe_answer *ret) {
+  const char *shown = arena_printf(p->a, "MAIL FROM:<%s>", sender);
   p->sender = arena_strdup(p->a, sender);
-  bool utf8 = p->d.msg && p->d.msg->smtputf8 && (p->s->facts.features & EHLO_SMTPUTF8);
-  if (!smtp_auth_prepare_mail(p->s)) {
-    *ret = answer_of(p, &p->s->fail);
-    return false;
+  if (!is_answered(p, OPENING_MAIL, AT_MAIL, shown, ret)) {
+    const char *line = mail_line(p, sender, size);
+    if (line) (void)ask(p, AT_MAIL, line, ret);
+    else *ret = answer_of(p, &p->s->fail);
   }
-  const char *auth = p->s->auth_mail_param ? p->s->auth_mail_param : "";
-  bool ok = ask(p, AT_MAIL, arena_printf(p->a, "MAIL FROM:<%s>%s%s%s", sender, limit, utf8 ? " SMTPUTF8" : "", auth), ret);
-  ret->command = copy(p, arena_printf(p->a, "MAIL FROM:<%s>", sender));
-  return ok;
+  ret->command = copy(p, shown);
+  return ret->verdict == PROBE_YES;
 }
 
 bool smtp_probe_rcpt(struct smtp_probe *p, const char *recipient, struct probe_answer *ret) {
-  return ask(p, AT_RCPT, arena_printf(p->a, "RCPT TO:<%s>", recipient), ret);
+  const char *line = rcpt_line(p, recipient);
+  return is_answered(p, OPENING_RCPT, AT_RCPT, line, ret) ? ret->verdict == PROBE_YES : ask(p, AT_RCPT, line, ret);
 }
 
 bool smtp_probe_rset(struct smtp_probe *p, struct probe_answer *ret) { return ask(p, AT_RSET, "RSET", ret); }
@@ -162,6 +197,53 @@ static struct smtp_probe *give_up(struct smtp_probe *p, struct probe_answer *ret
   return NULL;
 }
 
+/* ---- what leaves with EHLO ---- */
+
+bool smtp_probe_put_opening(struct smtp_attempt *s) {
+  struct smtp_probe *p = s->probe;
+  p->s = s; /* smtp_probe_attempt() has not returned yet when this leaves before the connection */
+  const char *line = p->opening.recipient ? mail_line(p, p->opening.sender, p->opening.size) : NULL;
+  if (!line) return false;
+  s->used_features |= EHLO_PIPELINING;
+  s->group_in_flight = true;
+  smtp_send(s, AT_MAIL, NULL, "%s", line);
+  if (!s->dead) smtp_send(s, AT_RCPT, NULL, "%s", rcpt_line(p, p->opening.recipient));
+  return !s->dead;
+}
+
+/* Keep the answers for the caller.  Refusals by a server that took its promise back are not to be believed (K5). */
+static void reap_opening(struct smtp_probe *p) {
+  struct smtp_attempt *s = p->s;
+  bool is_doubtful = s->early && !s->promise_stands;
+  for (int i = 0; i < OPENING_COUNT && s->group_in_flight; i++) {
+    struct smtp_awaited what;
+    struct smtp_reply *r = &p->opening.replies[i];
+    s->reply_deadline = deadline_in_sec(p->ob.command_timeout);
+    bool is_lost = !smtp_read_reply(s, &what, r);
+    s->inconclusive = s->inconclusive || (is_doubtful && (is_lost || r->code / 100 != 2));
+    if (is_lost) return;
+  }
+}
+
+/* Connect, greet, hear the answers to what left early. */
+static bool talk(struct smtp_probe *p) {
+  struct smtp_attempt *s = p->s;
+  if (s->fail.trouble != TROUBLE_NONE || !smtp_connect(s) || !smtp_greet(s)) return false;
+  reap_opening(p);
+  return true;
+}
+
+/* Did the connection end in a way that only says that talking early was wrong?  The record is told. */
+static bool proves_nothing(struct smtp_probe *p) {
+  struct smtp_attempt *s = p->s;
+  enum pipe_event event = smtp_early_event(s);
+  const struct pipe_failure_rule *rule = pipe_connect_rule(event);
+  if (!s->early && event != PIPE_EV_AUTH_REFUSED) return false;
+  DEBUG(D_TRANSPORT) debug_printf("early callout ended as %s%s\n", rule->classes, rule->replain ? ": plain one follows" : "");
+  if (rule->drop_record) pipe_connect_failed(p->d.x, &s->plan, &s->need);
+  return rule->replain;
+}
+
 struct smtp_probe *smtp_probe_open(const struct probe_opts *o, struct probe_answer *ret) {
   struct arena *a = arena_new("probe");
   struct smtp_probe *p = ARENA_NEW(a, struct smtp_probe);
@@ -172,20 +254,26 @@ struct smtp_probe *smtp_probe_open(const struct probe_opts *o, struct probe_answ
   memcpy(&p->ob, o->transport->ob, sizeof p->ob);
   if (o->command_timeout > 0) p->ob.command_timeout = o->command_timeout;
   if (o->connect_timeout > 0) p->ob.connect_timeout = o->connect_timeout;
+  p->opening = (struct opening){.sender = o->sender, .recipient = o->recipient, .size = o->size};
   const char *error = NULL;
-  bool greeted = false;
-  for (int clear = 0; clear < 2 && !greeted; clear++) {
-    p->s = smtp_probe_attempt(&p->d, &p->ob, o->host, o->host->port ? o->host->port : o->port, clear, &error);
+  struct smtp_probe_start start = {.probe = p, .d = &p->d, .ob = &p->ob, .host = o->host, .port = o->host->port ? o->host->port : o->port,
+                                   .allow_early = o->recipient != NULL};
+  for (;;) {
+    p->s = smtp_probe_attempt(&start, &error);
     if (!p->s) {
       *ret = (struct probe_answer){.verdict = PROBE_LATER, .stage = PROBE_AT_CONNECT, .is_lost = true, .text = copy(p, error)};
       arena_free(a);
       return NULL;
     }
-    greeted = p->s->fail.trouble == TROUBLE_NONE && smtp_connect(p->s) && smtp_greet(p->s);
-    if (greeted || clear || !smtp_tls_try_clear(p->s)) break;
-    smtp_disconnect(p->s, false);
+    bool greeted = talk(p), in_vain = proves_nothing(p);
+    if (greeted && !in_vain) break;
+    if (!in_vain && (start.avoid_tls || !smtp_tls_try_clear(p->s))) return give_up(p, ret);
+    smtp_disconnect(p->s, in_vain && !p->s->dead);
+    memset(p->opening.replies, 0, sizeof p->opening.replies);
+    start.allow_early = false;
+    start.avoid_tls = start.avoid_tls || !in_vain;
   }
-  if (!greeted) return give_up(p, ret);
+  p->s->early = p->s->early && p->s->promise_stands; /* else it is a plain one from here on */
   p->s->pipelining = false; /* each answer is wanted before the next command is chosen */
   *ret = (struct probe_answer){.verdict = PROBE_YES, .stage = PROBE_AT_HELO};
   return p;

@@ -2,7 +2,8 @@
 /* Talking to a server without (or before) a message: callouts, and the connection of a cutthrough delivery.  Floor: drivers.  Manual ch. 44.
  *
  * A probe is one connection of the smtp transport: same interface, HELO name, options and dialogue.  It owns an arena; answers are copied into the
- * arena of the caller's context, replies in them are tainted.  It never talks before the greeting, so every answer is the answer to its command. */
+ * arena of the caller's context, replies in them are tainted.  When the host may be talked to early (pipe_connect.h), the first MAIL and RCPT leave with
+ * EHLO; an early connection that proves nothing is followed by a plain one inside smtp_probe_open(), so that every answer is one to be believed (K3). */
 #ifndef TRANSPORTS_SMTP_PROBE_H
 #define TRANSPORTS_SMTP_PROBE_H
 
@@ -32,6 +33,9 @@ struct probe_opts {
   struct host *host;
   int port;                /* of the transport, for a host that names none */
   int64_t connect_timeout, command_timeout; /* seconds, 0: the transport's */
+  /* What will be asked first, as smtp_probe_mail() and smtp_probe_rcpt() get it; recipient NULL: not known yet, nothing leaves early. */
+  const char *sender, *recipient;
+  int64_t size;
 };
 
 /* Can this transport be asked? */

@@ -31,7 +31,7 @@ bool smtp_tls_policy(struct smtp_attempt *s) {
   s->is_smtps = ob->protocol && strcmpic(ob->protocol, "smtps") == 0;
   if (!s->is_smtps && !s->avoid_tls)
     s->avoid_tls = smtp_host_listed(s, "hosts_avoid_tls", ob->hosts_avoid_tls) ||
-                   (s->is_verify && smtp_host_listed(s, "hosts_verify_avoid_tls", ob->hosts_verify_avoid_tls));
+                   (s->probe && smtp_host_listed(s, "hosts_verify_avoid_tls", ob->hosts_verify_avoid_tls));
   if (!s->avoid_tls && (smtp_dane_check(s), s->fail.trouble != TROUBLE_NONE)) return false;
   s->tls_required = s->is_smtps || s->dane || s->dane_unusable || smtp_is_demanded(s, "hosts_require_tls", ob->hosts_require_tls);
   return s->fail.trouble == TROUBLE_NONE;
@@ -245,8 +245,8 @@ enum smtp_tls_step smtp_starttls_answered(struct smtp_attempt *s, const struct s
 bool smtp_tls_try_clear(struct smtp_attempt *s) {
   if (s->fail.trouble != TROUBLE_TLS || s->tls_required || s->avoid_tls || s->content_sent || !s->ob->tls_tempfail_tryclear) return false;
   (void)smtp_event(s, s->job->rcpt_count ? s->job->rcpts[0].addr : NULL, "msg:host:defer", s->fail.reply, ERRNO_TLSFAILURE);
-  const char *doing = s->is_verify ? "callout unencrypted to" : "delivering unencrypted to H=";
-  const char *line = arena_printf(s->a, "TLS session: %s: %s%s%s [%s] (not in hosts_require_tls)", s->fail.reply, doing, s->is_verify ? " " : "",
+  const char *doing = s->probe ? "callout unencrypted to" : "delivering unencrypted to H=";
+  const char *line = arena_printf(s->a, "TLS session: %s: %s%s%s [%s] (not in hosts_require_tls)", s->fail.reply, doing, s->probe ? " " : "",
                                   s->host->name, s->host->address);
   log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
   return true;

@@ -127,15 +127,19 @@ static void early_script(const struct row *r, enum mode m, bool with_greeting, c
 
 static const char *key_of(struct client *c, int port) { return arena_printf(c->a, "127.0.0.1:%d.EHLO", port); }
 
-static void remember(struct client *c, int port, unsigned features, unsigned crypted, unsigned flags) {
-  struct hints_ehlo r = {.stamp = time_sec(), .clear_features = (uint16_t)features, .crypted_features = (uint16_t)crypted, .flags = (uint16_t)flags,
-                         .fingerprint = pipe_connect_fingerprint(&c->cfg, "me.test", NULL)};
+static void put_record(struct client *c, int port, const struct hints_ehlo *r) {
   struct strbuf b = strbuf_new(c->a);
-  hints_put_ehlo(&b, &r);
+  hints_put_ehlo(&b, r);
   struct hints_db *db = hints_open(c->spool, "misc", true);
   assert_non_null(db);
   assert_int_equal(hints_put(db, key_of(c, port), strbuf_str(&b)), 0);
   hints_close(db);
+}
+
+static void remember(struct client *c, int port, unsigned features, unsigned crypted, unsigned flags) {
+  struct hints_ehlo r = {.stamp = time_sec(), .clear_features = (uint16_t)features, .crypted_features = (uint16_t)crypted, .flags = (uint16_t)flags,
+                         .fingerprint = pipe_connect_fingerprint(&c->cfg, "me.test", NULL)};
+  put_record(c, port, &r);
 }
 
 static bool recall(struct client *c, int port, struct hints_ehlo *ret) {
@@ -153,7 +157,7 @@ static enum record record_left(struct client *c, int port) {
   return r.suspend_until > time_sec() ? SUSPENDED : USABLE;
 }
 
-static int64_t log_size(const char *path) {
+static inline int64_t log_size(const char *path) {
   FILE *f = fopen(path, "r");
   if (!f) return 0;
   fseek(f, 0, SEEK_END);
@@ -168,7 +172,7 @@ static inline size_t occurrences(const char *text, const char *part) {
   return n;
 }
 
-static void check_retries(const char *what, const struct row *r, enum outcome result, const struct address *a) {
+static inline void check_retries(const char *what, const struct row *r, enum outcome result, const struct address *a) {
   for (const struct retry_item *i = a->retries; i; i = i->next) {
     bool host = i->key[0] == 'T' && !strstr(i->key, "10HmaX-");
     if (result == OUTCOME_OK && !(i->flags & RETRY_DELETE)) fail_msg("%s: retry item %s after a success", what, i->key);

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Callouts: the options of verify, the life of cache records, the verdicts of scripted servers, and what the cache then says.
  * Expected texts: Exim 4.96 on the same dialogues (test/oracle/run-callouts). */
-#include "smtp_server.h"
+#include "callout_call.h"
 
-#include "hints/callout_cache.h"
-#include "policy/acl/acl_priv.h"
 #include "transports/smtp_probe.h"
-#include "verify_callout.h"
 
 #define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define HELLO ">220 hi\n", "<EHLO me.test", ">250 ok\n"
@@ -103,39 +100,6 @@ static void test_expiry(void **state) {
 }
 
 /* ---- verdicts --------------------------------------------------------------------------------------------- */
-
-struct call {
-  struct client c;
-  struct verify_opts o;
-  struct verify_report r;
-};
-
-static void call_new(struct call *k, const char *options) {
-  client_new(&k->c, "", 1);
-  k->c.cfg.qualify_domain = "me.test";
-  k->c.cfg.o.callout_random_local_part = "nobody-testing";
-  k->c.cfg.o.callout_domain_positive_expire = k->c.cfg.o.callout_positive_expire = 1000;
-  k->c.cfg.o.callout_domain_negative_expire = k->c.cfg.o.callout_negative_expire = 1000;
-  k->c.m->message_size = -1;
-  k->o = (struct verify_opts){.what = VERIFY_OF_RECIPIENT};
-  assert_null(acl_parse_verify_opts(k->c.a, "", str_c(options), &k->o));
-  k->c.d.addrs->transport = &k->c.t;
-}
-
-static void call_free(struct call *k) {
-  static const char *const files[] = {"callout", "callout.lockfile"};
-  char name[128];
-  for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-    snprintf(name, sizeof name, "%s/db/%s", k->c.spool, files[i]);
-    unlink(name);
-  }
-  client_free(&k->c);
-}
-
-static enum outcome call(struct call *k) {
-  k->r = (struct verify_report){.user = NULL};
-  return callout_verify(NULL, &k->c.x, k->c.d.addrs, &k->o, &k->r);
-}
 
 static void test_verdicts(void **state) {
   (void)state;

@@ -305,12 +305,39 @@ static void test_next_message_is_plain(void **state) {
   }
 }
 
+/* K1: what the expansion reads decides, not what the text mentions. */
+static void test_early_name(void **state) {
+  (void)state;
+  const struct {
+    const char *helo, *interface, *name;
+  } cases[] = {{"h${if def:sending_ip_address{$sending_ip_address}{-none}}", NULL, "<EHLO h-none"},
+               {"h${if def:sending_port{$sending_port}{-none}}", NULL, "<EHLO h-none"},
+               {"h${if eq{1}{2}{$sending_port$sending_ip_address}{-none}}", NULL, "<EHLO h-none"},
+               {"h$sending_ip_address", "127.0.0.1", "<EHLO h127.0.0.1"}};
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct client c;
+    struct hints_ehlo r = {.stamp = time_sec(), .clear_features = BASIC};
+    prepare(&c, WITH_DATA);
+    client_option(&c, "helo_data", cases[i].helo);
+    if (cases[i].interface) client_option(&c, "interface", cases[i].interface);
+    struct server s = {.scripts = {SCRIPT("early", cases[i].name, "<MAIL", "<RCPT", "<DATA", HI, EHLO_GOOD, OK, OK, GO, "data", OK, "<QUIT")}};
+    server_start(&s);
+    client_host(&c, s.port);
+    r.fingerprint = pipe_connect_fingerprint(&c.cfg, cases[i].helo, cases[i].interface);
+    put_record(&c, s.port, &r);
+    assert_true(smtp_transport.deliver(&c.d));
+    server_finish(&s);
+    CHECK_INT(cases[i].helo, c.d.addrs->early_pipe_used, true);
+    client_free(&c);
+  }
+}
+
 static void test_not_early(void **state) {
   (void)state;
   const struct {
     const char *name, *option, *value, *ehlo;
   } cases[] = {{"C3", "hosts_avoid_pipelining", "*", "<EHLO me.test"}, {"C9", "helo_data", "me.test${if eq{1}{1}{}{}}", "<EHLO me.test"},
-               {"C3 HELO", "hosts_avoid_esmtp", "*", "<HELO me.test"}, {"C4", "helo_data", "h$sending_port${if eq{1}{1}{}{}}", "<EHLO h"},
+               {"C3 HELO", "hosts_avoid_esmtp", "*", "<HELO me.test"}, {"C4", "helo_data", "h$sending_port", "<EHLO h"},
                {"K1", "helo_data", "h${if def:sending_ip_address{}{}}$sending_ip_address", "<EHLO h127.0.0.1"},
                {"K1", "helo_data", "h${sending_ip_address}", "<EHLO h127.0.0.1"}};
   for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -344,7 +371,7 @@ int main(void) {
     cmocka_unit_test(test_failure_classes),      cmocka_unit_test(test_rules_are_walked), cmocka_unit_test(test_f26_next_host),
     cmocka_unit_test(test_f1_refused),           cmocka_unit_test(test_learn_then_talk_early), cmocka_unit_test(test_body_needs_a_confirmed_chunk),
     cmocka_unit_test(test_body_guards),          cmocka_unit_test(test_text_has_verbs),   cmocka_unit_test(test_partial_acceptance),
-    cmocka_unit_test(test_not_early),            cmocka_unit_test(test_next_message_is_plain),
+    cmocka_unit_test(test_not_early),            cmocka_unit_test(test_next_message_is_plain), cmocka_unit_test(test_early_name),
 #else
     cmocka_unit_test(test_not_built),
 #endif

@@ -74,6 +74,7 @@ static bool play_step(struct stream *io, struct arena *a, const struct tls_serve
 
 static void play(int listener, struct tls_server *s, int report) {
   for (int c = 0; c < TLS_MAX_CONNECTIONS && s->scripts[c]; c++) {
+    if (!server_readable(listener, 10000)) _exit(0); /* the test has ended without us */
     struct arena *a = arena_new("server");
     int fd = accept(listener, NULL, NULL);
     struct stream *io = stream_new(a, fd, fd, true);

@@ -285,7 +285,7 @@ static const char *get_sending_ip(struct expand_ctx *x, const struct var *v UNUS
   return x->sending_ip_address;
 }
 static const char *get_sending_port(struct expand_ctx *x, const struct var *v UNUSED) {
-  x->sending_ip_was_read = true;
+  x->sending_port_was_read = true;
   return number(x, x->sending_port ? x->sending_port : -1);
 }
 
