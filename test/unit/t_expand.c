@@ -513,6 +513,8 @@ static void test_context_values(void **state) {
   assert_string_equal(expand_string(&x, "${if eq{a}{b}{$sending_ip_address}{n}}"), "n");
   assert_false(x.sending_ip_was_read);
   assert_string_equal(expand_string(&x, "$sending_port"), "-1");
+  assert_true(x.sending_port_was_read && !x.sending_ip_was_read);
+  assert_string_equal(expand_string(&x, "$sending_ip_address"), "");
   assert_true(x.sending_ip_was_read);
   x.s.captures[0] = "whole";
   x.s.captures[1] = "one";
