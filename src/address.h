@@ -127,6 +127,7 @@ struct address {
   const char *protocol_steps;     /* PS=: a letter for each EHLO (e), HELO (h), STARTTLS (s), AUTH (a) of the connection */
   const char *tls_cipher, *tls_peerdn, *tls_ver;
   bool tls_certificate_verified, tls_on, tls_dane, tls_resumed;
+  const char *dkim_used;          /* DKIM= : "domain:selector:..." of the signatures */
   const char *proxy_used;         /* PRX= : "[ip]:port" */
   const char *local_interface;    /* I= : "[ip]:port" */
   const char *shadow_message;

@@ -140,6 +140,7 @@ static void add_session(struct strbuf *b, const struct address *addr) {
   if (log_selects(LS_PIPELINING) && addr->pipelining_used) strbuf_adds(b, addr->early_pipe_used ? " L*" : " L");
   if (addr->prdr_used) strbuf_adds(b, " PRDR");
   if (addr->chunking_used) strbuf_adds(b, " K");
+  if (addr->dkim_used && log_selects(LS_DKIM_VERBOSE)) strbuf_addl(b, " DKIM=", addr->dkim_used, NULL);
 }
 
 const char *deliver_log_delivered(struct arena *a, const struct message *m, const struct address *addr, const char *flag) {

@@ -62,6 +62,7 @@ static const struct {
     {'v', offsetof(struct address, tls_ver)},       {'l', offsetof(struct address, local_interface)},
     {'w', offsetof(struct address, shadow_message)}, {'p', offsetof(struct address, return_path)},
     {'y', offsetof(struct address, proxy_used)},    {'q', offsetof(struct address, protocol_steps)},
+    {'D', offsetof(struct address, dkim_used)},
     {'f', offsetof(struct address, file_used)},     {'Y', offsetof(struct address, sent_as)},
     {'Z', offsetof(struct address, sent_from)},       {'T', offsetof(struct address, other_transport)},
 };

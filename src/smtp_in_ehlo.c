@@ -60,9 +60,10 @@ static void advertise_limits(struct smtp_session *s, struct strbuf *b) {
   if (s->recipients_max > 0) strbuf_addf(b, " RCPTMAX=%d", s->recipients_max);
 }
 
+/* CHUNKING stays: a client that says HELO behind STARTTLS may still send chunks, as with Exim. */
 void smtp_forget_advertised(struct smtp_session *s) {
   struct conn *c = s->c;
-  c->pipelining_advertised = c->pipe_connect_advertised = c->chunking_advertised = c->dsn_advertised = c->prdr_advertised =
+  c->pipelining_advertised = c->pipe_connect_advertised = c->dsn_advertised = c->prdr_advertised =
     c->smtputf8_advertised = c->auth_advertised = c->tls_advertised = c->tlsflight_advertised = c->wellknown_advertised = false;
 }
 

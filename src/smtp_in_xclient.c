@@ -114,6 +114,7 @@ static void start_anew(struct smtp_session *s) {
   s->ratelimit_checked = s->is_ratelimited = false;
   s->rate_mail_count = 0;
   smtp_forget_advertised(s);
+  s->c->chunking_advertised = false;
   smtp_check_host_lists(s);
   smtp_reset(s);
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));

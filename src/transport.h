@@ -106,6 +106,8 @@ struct write_opts {
   bool end_dot;
   const char *filter;          /* transport_filter, unexpanded; NULL none */
   int64_t filter_timeout;      /* seconds */
+  bool has_content;            /* what stands behind the headers comes from content_fd, not from the message (no empty line in between) */
+  int content_fd;
 };
 /* Sink: returns 0 or -errno. */
 typedef int (*write_fn)(void *ctx, const void *p, size_t n);

@@ -239,17 +239,16 @@ static int writer_feed(struct writer *w, struct str s, bool is_last, size_t *ret
   return 0;
 }
 
-static int write_body(struct writer *w, const struct message *m) {
+static int write_file(struct writer *w, int fd, off_t at) {
   char piece[PIECE_BYTES];
-  off_t at = m->data_start;
-  if (m->data_fd < 0) return 0;
+  if (fd < 0) return 0;
   for (;;) {
-    ssize_t n = sys_pread(m->data_fd, piece, sizeof piece, at);
+    ssize_t n = sys_pread(fd, piece, sizeof piece, at);
     if (n < 0) return (int)n;
     bool is_last = (size_t)n < sizeof piece;
     if (is_last && n > 0) { /* a short read may also be chance: only nothing more is the end */
       char one;
-      ssize_t more = sys_pread(m->data_fd, &one, 1, at + n);
+      ssize_t more = sys_pread(fd, &one, 1, at + n);
       if (more < 0) return (int)more;
       is_last = more == 0;
     }
@@ -294,7 +293,14 @@ static int write_text(struct writer *w, struct delivery *d, const struct write_o
   w->check = check;
   w->input_has_crlf = d->msg->spool_wireformat;
   w->at_line_start = true;
-  return r == 0 && !o->headers_only ? write_body(w, d->msg) : r;
+  return r == 0 && !o->headers_only ? write_file(w, d->msg->data_fd, d->msg->data_start) : r;
+}
+
+/* A whole message that was made before, with lines in front of it. */
+static int write_kept(struct writer *w, const struct write_opts *o, struct str headers) {
+  size_t used;
+  int r = writer_feed(w, headers, true, &used);
+  return r == 0 ? write_file(w, o->content_fd, 0) : r;
 }
 
 static int write_end(struct writer *w, const struct write_opts *o) {
@@ -347,7 +353,9 @@ int transport_write_prepared(struct delivery *d, const struct write_opts *o, str
                              int64_t *ret_bytes) {
   struct writer *w = writer_for(d->arena, o, fn, ctx);
   d->write_fault = (struct write_fault){0};
-  int r = o->filter && *o->filter ? write_filtered(d, o, headers, w) : write_text(w, d, o, headers);
+  int r;
+  if (o->has_content) r = write_kept(w, o, headers);
+  else r = o->filter && *o->filter ? write_filtered(d, o, headers, w) : write_text(w, d, o, headers);
   if (r == 0) r = write_end(w, o);
   if (r == 0 && ret_bytes) *ret_bytes = w->bytes;
   return r;

@@ -9,6 +9,16 @@
 #include "base/arena.h"
 #include "base/strbuf.h"
 
+/* What is signed unless dkim_sign_headers says otherwise, and a list that also says what must not be added (manual 58.2). */
+#define DKIM_SIGN_HEADERS \
+  "From:Sender:Reply-To:Subject:Date:Message-ID:To:Cc:MIME-Version:Content-Type:Content-Transfer-Encoding:Content-ID:" \
+  "Content-Description:Resent-Date:Resent-From:Resent-Sender:Resent-To:Resent-Cc:Resent-Message-ID:In-Reply-To:" \
+  "References:List-Id:List-Help:List-Unsubscribe:List-Subscribe:List-Post:List-Owner:List-Archive"
+#define DKIM_OVERSIGN_HEADERS \
+  "+From:+Sender:+Reply-To:+Subject:+Date:+Message-ID:+To:+Cc:+MIME-Version:+Content-Type:+Content-Transfer-Encoding:" \
+  "+Content-ID:+Content-Description:+Resent-Date:+Resent-From:+Resent-Sender:+Resent-To:+Resent-Cc:+Resent-Message-ID:" \
+  "+In-Reply-To:+References:+List-Id:+List-Help:+List-Unsubscribe:+List-Subscribe:+List-Post:+List-Owner:+List-Archive"
+
 enum { DKIM_LINE_MAX = 78 /* of a header that is written */, DKIM_MAX_TAGS = 200, DKIM_MAX_NAMES = 300 /* in h= */ };
 enum dkim_keytype { DKIM_KEY_RSA, DKIM_KEY_ED25519, DKIM_KEYTYPE_COUNT };
 enum dkim_hash { DKIM_SHA1, DKIM_SHA256, DKIM_SHA512, DKIM_HASH_COUNT };

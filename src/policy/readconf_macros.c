@@ -7,6 +7,7 @@
 #include "base/buildinfo.h"
 #include "buildconfig.h"
 #include "os/log.h"
+#include "formats/dkim.h"
 #include "policy/acl.h"
 #include "policy/readconf_priv.h"
 #include "policy/search.h"
@@ -132,6 +133,11 @@ struct macro *readconf_builtin_macros(struct arena *a)
   builtin_options(&l, "_OPT_MAIN_", "", main_option_table, main_option_count);
   builtin_features(&l);
   builtin_words(&l);
+  if (option_is_built("acl_smtp_dkim")) {
+    builtin_add(&l, "", "", "_CRYPTO_SIGN_ED25519", "y");
+    builtin_add(&l, "", "", "_DKIM_OVERSIGN_HEADERS", DKIM_OVERSIGN_HEADERS);
+    builtin_add(&l, "", "", "_DKIM_SIGN_HEADERS", DKIM_SIGN_HEADERS);
+  }
   if (option_is_built("tls_resumption_hosts")) builtin_add(&l, "", "", "_RESUME_DECODE", resume_decode);
   return l.first;
 }

@@ -10,6 +10,7 @@
 
 #include "os/debug.h"
 #include "os/log.h"
+#include "transports/smtp_dkim.h"
 
 enum { RIDE_ALONG_MAX = 128 * 1024 }; /* more is not sent before the recipients are known to be wanted */
 
@@ -54,15 +55,13 @@ struct write_opts smtp_content_opts(const struct smtp_attempt *s, bool bdat) {
   return o;
 }
 
-static bool write_content(struct smtp_attempt *s, bool bdat) {
-  struct write_opts o = smtp_content_opts(s, bdat);
-  struct strbuf headers = strbuf_new(s->a);
+/* With all that must be known first. */
+static bool write_prepared(struct smtp_attempt *s, bool bdat, const struct write_opts *o, struct str headers) {
   struct sink k = {.s = s, .limit = -1};
-  int r = transport_prepare_headers(s->d, &o, &headers);
-  if (r < 0) return abandon(s, r);
+  int r;
   if (bdat) {
     int64_t size = 0;
-    r = transport_write_prepared(s->d, &o, strbuf_str(&headers), count_bytes, &size, NULL);
+    r = transport_write_prepared(s->d, o, headers, count_bytes, &size, NULL);
     if (r < 0) return abandon(s, r);
     smtp_send(s, AT_END, NULL, "BDAT %lld LAST", (long long)size);
     s->awaited[(s->awaited_head + s->awaited_count - 1) % SMTP_MAX_AWAITED].command = "end of data";
@@ -71,7 +70,7 @@ static bool write_content(struct smtp_attempt *s, bool bdat) {
   }
   int64_t sent = 0;
   DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> (writing message)\n");
-  r = transport_write_prepared(s->d, &o, strbuf_str(&headers), sink_write, &k, &sent);
+  r = transport_write_prepared(s->d, o, headers, sink_write, &k, &sent);
   s->content_sent = true;
   if (r == 0 && bdat && sent != k.limit) r = -EMSGSIZE;
   if (r < 0) return abandon(s, r);
@@ -83,6 +82,17 @@ static bool write_content(struct smtp_attempt *s, bool bdat) {
     }
   }
   return smtp_flush(s, deadline_in_sec(s->ob->data_timeout), AT_BLOCK, "data block", sent);
+}
+
+static bool write_content(struct smtp_attempt *s, bool bdat) {
+  struct write_opts o = smtp_content_opts(s, bdat);
+  struct strbuf headers = strbuf_new(s->a);
+  int r = transport_prepare_headers(s->d, &o, &headers);
+  if (r == 0) r = smtp_dkim_sign(s, &o, &headers);
+  if (r < 0) return abandon(s, r);
+  bool ok = write_prepared(s, bdat, &o, strbuf_str(&headers));
+  smtp_dkim_done(&o);
+  return ok;
 }
 
 static void take_final(struct smtp_attempt *s, struct smtp_rcpt *r, const struct smtp_awaited *what, const struct smtp_reply *reply) {

@@ -6,6 +6,8 @@
  * would read it as commands: its text is foreign, so any line in it that could be one keeps it out. */
 #include "transports/smtp_priv.h"
 
+#include "transports/smtp_dkim.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -82,10 +84,11 @@ static void put_body_in_flight(struct smtp_attempt *s) {
   struct strbuf headers = strbuf_new(s->a), text = strbuf_new(s->a);
   int64_t size = 0;
   const char *why = why_body_stays(s);
-  if (!why && (transport_prepare_headers(s->d, &o, &headers) < 0 ||
+  if (!why && (transport_prepare_headers(s->d, &o, &headers) < 0 || smtp_dkim_sign(s, &o, &headers) < 0 ||
                transport_write_prepared(s->d, &o, strbuf_str(&headers), keep_small, &text, &size) < 0))
     why = "too large, or it cannot be made";
   if (!why && smtp_text_has_verbs(strbuf_str(&text))) why = "a line of it looks like a command";
+  smtp_dkim_done(&o);
   DEBUG(D_TRANSPORT) debug_printf("message in the first flight: %s\n", why ? why : "yes");
   if (why) return;
   s->commands_in_flight = s->flight.n;

@@ -501,7 +501,7 @@ sub rules_log {
   s/((?:=>|->) .* K .*C="250- )\d+ byte chunk, total \d+/${1}3nn byte chunk, total 3nn/;
   s/ t=(\d+) x=(\d+) /' t=T x=T+' . ($2 - $1) . ' '/e if /DKIM/;
   s/ t=\d+ \[/ t=T [/ if /DKIM/;
-  s/( bits: )256/${1}253/ if /ed25519/;
+  s/( bits: )256\b/${1}253/;
   s/(public key too short: )256 bits/${1}253 bits/;
   s/(R=\S+ T=\S+ defer \()[1-9]\d*\)/$1EEE)/;
   s/Arg list too long/Argument list too long/;

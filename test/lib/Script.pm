@@ -518,6 +518,7 @@ sub feed {
     my $line = $self->substituted($raw);
     if ($line =~ /^:(eval|noeol|sleep|file):(.*)$/s) {
       my ($word, $rest) = ($1, $2);
+      $rest =~ s{^\s+}{} if $word eq 'file';
       if ($word eq 'sleep') {
         Sandbox::nap($rest);
         next;

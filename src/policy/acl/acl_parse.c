@@ -102,7 +102,7 @@ static bool parse_condition(struct parse *p, struct str rest) {
                               t->flags & ACL_COND_MODIFIER ? "modifier" : "condition");
       return false;
     }
-    c->arg = str_dup(p->a, str_trim(str_n(rest.p + 1, rest.n - 1)));
+    c->arg = str_dup(p->a, str_ltrim(str_n(rest.p + 1, rest.n - 1)));
     if (strcmp(t->name, "control") == 0 && (p->error = acl_control_refusal(p->a, c->arg))) return false;
     if (strcmp(t->name, "verify") == 0 && (p->error = acl_verify_refusal(p->a, c->arg))) return false;
   }
@@ -128,7 +128,7 @@ struct acl *acl_parse(struct arena *a, struct acl_reader *r, const char *name, c
   struct conf_pos pos = {NULL, 0};
   acl->name = name ? arena_strdup(a, name) : NULL;
   while ((p.line = r->next_line(r, &pos))) {
-    struct str rest = str_trim(str_c(p.line));
+    struct str rest = str_ltrim(str_c(p.line));
     if (rest.n == 0) continue;
     if (is_acl_name(rest)) {
       if (r->unread_line) r->unread_line(r);

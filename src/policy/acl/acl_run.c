@@ -38,7 +38,8 @@ struct text_reader {
 static bool next_physical_line(struct text_reader *t, struct str *ret) {
   if (!*t->next) return false;
   size_t n = strcspn(t->next, "\n");
-  *ret = str_trim(str_n(t->next, n));
+  struct str line = str_ltrim(str_n(t->next, n));
+  *ret = t->file ? str_rtrim(line) : line; /* blanks at the end of a text that was expanded are part of it */
   t->next += n;
   if (*t->next == '\n') {
     t->next++;
@@ -92,9 +93,11 @@ static const struct acl *place_at_caller(const struct acl_run *r, struct acl *ac
 /* An ACL in a file is read once in a connection; *ret_first: it was now. */
 static const struct acl *find_acl(struct acl_run *r, const char *text, bool *ret_inline, bool *ret_first) {
   struct expand_ctx *x = r->x;
-  const struct acl *acl = config_acl(x->cfg, text);
+  const char *name = str_dup(x->a, str_rtrim(str_c(text)));
+  const struct acl *acl = config_acl(x->cfg, name);
   *ret_inline = false;
   if (acl) return acl;
+  if (*name == '/') text = name;
   if (is_tainted(text)) {
     r->log_text = arena_printf(x->a, "Tainted ACL text refused: \"%s\"", text);
     return NULL;
@@ -423,7 +426,7 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
     else res.log_message = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", log_escape(x->a, str_c(acl_text)),
                                         x->error ? x->error : "");
   } else {
-    res.outcome = acl_run_text(&r, str_dup(x->a, str_trim(str_c(text))));
+    res.outcome = acl_run_text(&r, str_dup(x->a, str_ltrim(str_c(text))));
     if (res.outcome == OUTCOME_DISCARD && where != ACL_WHERE_UNKNOWN && !(1u << where & ACL_DISCARD_BITS)) {
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "\"discard\" verb not allowed in %s ACL", acl_where_name(where));
       res.outcome = OUTCOME_ERROR;
