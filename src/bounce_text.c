@@ -112,10 +112,12 @@ static void for_each_address(struct message *m, struct expand_ctx *x, const char
 static void write_frozen(struct report *r, const void *data) {
   struct strbuf *b = &r->body;
   const char *sender = r->old->sender;
-  report_plain_headers(r, "Message frozen", false);
   const struct frozen_facts *f = data;
+  report_plain_headers(r, f->on_arrival_by ? "Message frozen on arrival" : "Message frozen", false);
+  const char *why = f->why ? f->why : "", *text = strstr(why, ": "); /* a filter's text stands in a line of its own */
   if (f->on_arrival_by) strbuf_addf(b, "Message %s was frozen on arrival by %s.\n", r->old->id, f->on_arrival_by);
-  else strbuf_addf(b, "Message %s has been frozen%s.\n", r->old->id, f->why ? f->why : "");
+  else strbuf_addf(b, "Message %s has been frozen%.*s.\n", r->old->id, (int)(text ? (size_t)(text - why) : strlen(why)), why);
+  if (text) strbuf_addl(b, text + 2, ".\n", NULL);
   strbuf_addf(b, "The sender is <%s>.\n", sender ? sender : "");
   if (!f->deferred) return;
   strbuf_adds(b, "\nThe following address(es) have yet to be delivered:\n");

@@ -274,6 +274,7 @@ static enum frozen_action check_frozen(struct message *m, const struct deliver_o
     return FROZEN_SKIP;
   }
   log_write(LS_ALWAYS, LOG_MAIN, "%s", why);
+  if (o->thaw) m->manual_thaw = true;
   m->frozen = false;
   return FROZEN_GO_ON;
 }
@@ -501,7 +502,7 @@ static void finish_message(struct deliver_run *run) {
     return;
   }
   if (run->freeze) {
-    bounce_tell_frozen(m, &run->x, &(struct frozen_facts){.why = run->freeze_why, .deferred = run->defer});
+    bounce_tell_frozen(m, &run->x, &(struct frozen_facts){.why = run->freeze_why, .deferred = run->defer ? run->defer : deliver_open_recipients(run)});
     set_frozen(run);
   }
   /* An open connection may leave addresses untried: then the next attempt is still the first, also for a filter that asks. */

@@ -81,6 +81,7 @@ static const char *run_filter(struct deliver_run *run, struct filter_result *ret
 static struct address *filter_parent(struct deliver_run *run) {
   struct address *parent = address_new(run->a, arena_printf(run->a, "system-filter@%s", run->cfg->qualify_recipient));
   parent->address = "system-filter";
+  parent->unique = "<system-filter>"; /* somebody may have that address */
   return parent;
 }
 
@@ -113,12 +114,13 @@ static int same_before(struct deliver_run *run, const struct filter_action *all,
 }
 
 static struct address *new_address(struct deliver_run *run, struct address **parent, const struct filter_action *all, const struct filter_action *act) {
-  if (act->kind == ACTION_DELIVER) return address_new(run->a, act->text);
   if (!*parent) *parent = filter_parent(run);
+  if (act->kind == ACTION_DELIVER) return address_child(run->a, *parent, act->text);
   const char *text = act->text;
   if (act->kind == ACTION_PIPE && *text != '|') text = arena_printf(run->a, "|%s", text);
   if (act->kind == ACTION_MAIL) text = filter_reply_name(run->a, act->mail[MAIL_TO]);
   struct address *addr = address_pseudo_child(run->a, *parent, text);
+  addr->uid_set = addr->gid_set = filter_user(run, &addr->uid, &addr->gid);
   address_number_reply(run->a, addr, same_before(run, all, act, text));
   filter_fill_address(run->a, act, addr);
   choose_transport(run, addr);
@@ -133,7 +135,7 @@ static const char *check_actions(struct deliver_run *run, const struct filter_re
 }
 
 static void add_addresses(struct deliver_run *run, const struct filter_result *r) {
-  struct address *parent = NULL, **tail = &run->fresh;
+  struct address *parent = NULL;
   for (const struct filter_action *act = r->actions; act; act = act->next) {
     if (act->kind == ACTION_HEADER_ADD || act->kind == ACTION_HEADER_REMOVE) {
       filter_change_header(run->m, act->kind == ACTION_HEADER_ADD, arena_strdup(run->m->arena, act->text));
@@ -143,8 +145,8 @@ static void add_addresses(struct deliver_run *run, const struct filter_result *r
     addr->prop.errors_address = act->errors_to;
     addr->prop.ignore_error = addr->prop.is_noerror = act->ignore_error;
     if (tree_find(&run->m->nonrecipients, addr->unique)) continue; /* done in an earlier attempt */
-    *tail = addr;
-    tail = &addr->next;
+    addr->next = run->fresh;
+    run->fresh = addr;
   }
 }
 
@@ -178,9 +180,10 @@ static void end_recipients(struct deliver_run *run, enum filter_end end, const c
     run->freeze_why = *log ? arena_printf(run->a, " by the system filter: %s", log) : " by the system filter";
     return;
   }
-  const char *colon = *log ? ": " : "";
-  log_write(LS_ALWAYS, LOG_MAIN, "%s by system filter%s%s", end == FILTER_END_FAIL ? "cancelled" : "deferred", colon, log);
-  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s by system filter%s%s", end == FILTER_END_FAIL ? "cancelled" : "deferred", colon, log);
+  const char *line = end != FILTER_END_FAIL ? "Delivery deferred by system filter"
+                                            : arena_printf(run->a, "cancelled by system filter%s%s", *log ? ": " : "", log);
+  log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
+  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s", line);
   if (end != FILTER_END_FAIL) return;
   for (struct address *addr = deliver_open_recipients(run), *next; addr; addr = next) {
     next = addr->next;

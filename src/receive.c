@@ -300,7 +300,7 @@ static void tell_frozen(struct reception *r) {
   if (m->freeze_no_tell || !m->cfg->o.freeze_tell || !*m->cfg->o.freeze_tell) return;
   pid_t pid = sys_fork("freeze-tell");
   if (pid == 0) {
-    bounce_tell_frozen(r->m, r->x, &(struct frozen_facts){.on_arrival_by = arena_printf(m->arena, "the %s ACL", m->frozen_reason)});
+    bounce_tell_frozen(r->m, r->x, &(struct frozen_facts){.on_arrival_by = "ACL"});
     _exit(0);
   }
   if (pid > 0) (void)sys_waitpid(pid, &status, 0);
@@ -341,7 +341,12 @@ static struct receive_reply store(struct reception *r, const char *text) {
   if (m->data_fd >= 0 && sys_close(m->data_fd) < 0) m->data_fd = -1; /* synced already; gives up the lock */
   m->data_fd = -1;
   if (m->frozen && m->frozen_reason) {
-    log_write(LS_ALWAYS, LOG_MAIN, "frozen by the %s ACL", m->frozen_reason);
+    int fd = spool_msglog(m);
+    log_write(LS_ALWAYS, LOG_MAIN, "frozen by ACL");
+    if (fd >= 0) {
+      log_msglog(fd, "frozen by ACL");
+      (void)!sys_close(fd);
+    }
     tell_frozen(r);
   }
   return accepted(r, text);

@@ -88,6 +88,7 @@ struct expand_ctx {
   const struct tls_info *tls_out; /* outgoing connection */
   const struct proxy_info *proxy_out; /* of it, NULL none */
   bool recipients_hidden;         /* $recipients is not for this context (a user's filter, a router) */
+  bool recipients_for_shell; /* $recipients is clean where all addresses are plain: for a system filter's command that a shell reads */
   struct match_data match;
   struct tree *filter_vars;     /* n0.. sn0.. */
   bool no_lookups_cached;

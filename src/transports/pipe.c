@@ -124,7 +124,9 @@ static bool split_command(struct pipe_job *j, const char *command, bool expand, 
 }
 
 static bool shell_command(struct pipe_job *j, const char *command, bool expand) {
+  j->d->x->recipients_for_shell = true;
   const char *text = expand ? expand_string(j->d->x, command) : command;
+  j->d->x->recipients_for_shell = false;
   if (!text)
     return set_result(j, OUTCOME_DEFER, ERRNO_EXPANDFAIL, arena_printf(j->d->arena, "Expansion of command \"%s\" in %s transport failed: %s",
                                                                        command, j->d->transport->name, j->d->x->error));

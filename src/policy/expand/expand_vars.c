@@ -222,7 +222,7 @@ static bool is_plain_address(const char *s) {
   return true;
 }
 
-/* ", " between them.  Commands of system filters use it, so it counts as clean where all of the addresses are plain. */
+/* ", " between them. */
 static const char *recipients_text(struct expand_ctx *x) {
   struct strbuf b = strbuf_new(x->a);
   bool is_plain = true;
@@ -231,7 +231,7 @@ static const char *recipients_text(struct expand_ctx *x) {
     strbuf_adds(&b, x->msg->recipients[i].address);
     is_plain = is_plain && is_plain_address(x->msg->recipients[i].address);
   }
-  return is_plain ? arena_strdup_t(x->a, b.p, UNTAINTED) : b.p;
+  return is_plain && x->recipients_for_shell ? arena_strdup_t(x->a, b.p, UNTAINTED) : b.p;
 }
 
 static const char *get_recipients(struct expand_ctx *x, const struct var *v) {
