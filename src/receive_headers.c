@@ -9,6 +9,7 @@
 #include "policy/narrate.h"
 #include "policy/rewrite.h"
 #include "receive_priv.h"
+#include "route_priv.h"
 
 /* ---- reading ---- */
 
@@ -68,8 +69,8 @@ static void note_header(struct reception *r, struct header_line *h) {
       (r->extract_recipients && h->type == 'B'))
     h->type = '*';
   if (h->type == 'I' && !resent && !r->m->message_id_header) {
-    if (value.n >= 2 && value.p[0] == '<' && value.p[value.n - 1] == '>') value = str_n(value.p + 1, value.n - 2);
-    r->m->message_id_header = str_dup(r->m->arena, value);
+    const char *error, *id = rfc5322_extract_address(r->m->arena, value, (struct addr_opts){.allow_domain_literal = true}, NULL, &error);
+    if (id && *id) r->m->message_id_header = id;
   }
 }
 
@@ -257,15 +258,25 @@ static const char *first_address_of(struct reception *r, const struct header_lin
   return rfc5322_extract_address(r->m->arena, str_n(value.p, rfc5322_find_address_end(value)), o, NULL, &error);
 }
 
+/* Lists as the routers' local_part_prefix and local_part_suffix are. */
+static size_t affix_length(struct reception *r, const char *list, struct str local_part, int (*match)(const char *, struct str, size_t *)) {
+  const char *pattern;
+  int sep = 0;
+  size_t wild;
+  while (list && (pattern = list_next(r->m->arena, &list, &sep)) != NULL) {
+    int n = match(pattern, local_part, &wild);
+    if (n >= 0) return (size_t)n;
+  }
+  return 0;
+}
+
 static bool same_sender(struct reception *r, const char *from, const char *own) {
   const struct main_options *o = &r->c->cfg->o;
   struct str fl, fd, ol, od;
   if (!from || !addr_split(from, &fl, &fd) || !addr_split(own, &ol, &od) || !str_eqic(fd, od)) return false;
-  if (o->local_from_prefix && str_startsic(fl, str_c(o->local_from_prefix))) {
-    size_t n = strlen(o->local_from_prefix);
-    fl = str_n(fl.p + n, fl.n - n);
-  }
-  if (o->local_from_suffix && str_endsic(fl, str_c(o->local_from_suffix))) fl.n -= strlen(o->local_from_suffix);
+  size_t before = affix_length(r, o->local_from_prefix, fl, route_prefix_match);
+  fl = str_n(fl.p + before, fl.n - before);
+  fl.n -= affix_length(r, o->local_from_suffix, fl, route_suffix_match);
   return str_eqic(fl, ol);
 }
 

@@ -256,7 +256,7 @@ static void add_recipient_text(struct submission *s, struct str text, bool into_
     return;
   }
   if (!domain && s->c->no_qualify) {
-    note_bad(s, text, "unqualified address not permitted");
+    note_bad(s, text, "unqualified recipient address not allowed");
     return;
   }
   if (!utf8_is_ascii(str_c(a))) s->m->smtputf8 = true;

@@ -30,8 +30,7 @@ static enum route_pre pre_match(struct route_ctx *rc, struct address *addr, enum
   return pre_defer(rc, addr, what);
 }
 
-/* Length of the prefix of s that the pattern takes, -1 none; *ret_wild: bytes the asterisk took. */
-static int prefix_match(const char *pattern, struct str s, size_t *ret_wild) {
+int route_prefix_match(const char *pattern, struct str s, size_t *ret_wild) {
   *ret_wild = 0;
   if (pattern[0] != '*') {
     size_t n = strlen(pattern);
@@ -47,7 +46,7 @@ static int prefix_match(const char *pattern, struct str s, size_t *ret_wild) {
   return -1;
 }
 
-static int suffix_match(const char *pattern, struct str s, size_t *ret_wild) {
+int route_suffix_match(const char *pattern, struct str s, size_t *ret_wild) {
   *ret_wild = 0;
   size_t pn = strlen(pattern);
   if (pn == 0 || pattern[pn - 1] != '*') return pn < s.n && strncmpic(s.p + s.n - pn, pattern, pn) == 0 ? (int)pn : -1;
@@ -67,7 +66,7 @@ static bool pre_prefix(struct route_ctx *rc, const struct router *r, struct addr
   int sep = 0;
   while ((item = list_next(a, &pos, &sep))) {
     size_t wild;
-    int n = prefix_match(item, str_c(addr->local_part), &wild);
+    int n = route_prefix_match(item, str_c(addr->local_part), &wild);
     if (n < 0) continue;
     addr->prefix = arena_strndup(a, addr->local_part, (size_t)n);
     if (item[0] == '*') addr->prefix_v = arena_strndup(a, addr->local_part, wild);
@@ -85,7 +84,7 @@ static bool pre_suffix(struct route_ctx *rc, const struct router *r, struct addr
   while ((item = list_next(a, &pos, &sep))) {
     size_t wild;
     struct str s = str_c(addr->local_part);
-    int n = suffix_match(item, s, &wild);
+    int n = route_suffix_match(item, s, &wild);
     if (n < 0) continue;
     size_t keep = s.n - (size_t)n;
     addr->suffix = arena_strdup(a, s.p + keep);

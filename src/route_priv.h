@@ -8,6 +8,9 @@
 enum route_pre { ROUTE_PRE_OK, ROUTE_PRE_SKIP, ROUTE_PRE_DEFER };
 
 /* Preconditions in the manual's order (ch. 3.12); on DEFER addr->message says why. */
+/* Length of the prefix (suffix) of s that the pattern takes, -1 none; *ret_wild: bytes its asterisk took. */
+int route_prefix_match(const char *pattern, struct str s, size_t *ret_wild);
+int route_suffix_match(const char *pattern, struct str s, size_t *ret_wild);
 enum route_pre route_preconditions(struct route_ctx *rc, struct router *r, struct address *addr);
 /* set = and address_data =.  OK, DECLINE (forced failure of address_data), DEFER. */
 enum route_result route_set_variables(struct route_ctx *rc, struct router *r, struct address *addr);

@@ -349,6 +349,17 @@ static void batch_lost(struct smtp_session *s, const struct receive_reply *r) {
   smtp_batch_error(s, timeout ? "421 SMTP incoming data timeout - message abandoned" : "421 Lost incoming connection");
 }
 
+static void batch_refused(struct smtp_session *s, const struct receive_reply *r) {
+  s->line = STR("");
+  smtp_batch_error(s, r->smtp_text ? r->smtp_text : "421 Lost incoming connection");
+}
+
+/* What comes as a batch is no SMTP: its messages begin as those of the command line do.  The verdict does not count, the modifiers do. */
+static void batch_start_acl(struct smtp_session *s) {
+  const char *acl = s->c->cfg->o.acl_not_smtp_start;
+  if (s->o->mode == SMTP_MODE_BATCH && acl) (void)acl_check(&s->x, &s->env, ACL_WHERE_NOTSMTP_START, NULL, acl);
+}
+
 static void send_reply(struct smtp_session *s, const char *text) {
   int code = 250;
   struct str t = str_c(text);
@@ -360,7 +371,7 @@ static void answer(struct smtp_session *s, const struct smtp_body *b, const stru
   if (s->o->mode == SMTP_MODE_BATCH) {
     if (r->result == RECEIVE_ACCEPTED || r->result == RECEIVE_DISCARDED) s->batch_messages++;
     else if (r->result == RECEIVE_LOST) batch_lost(s, r);
-    else smtp_batch_error(s, r->smtp_text ? r->smtp_text : "421 Lost incoming connection");
+    else batch_refused(s, r);
     return;
   }
   if (!r->smtp_text) return;
@@ -373,6 +384,7 @@ static void answer(struct smtp_session *s, const struct smtp_body *b, const stru
 static void run_message(struct smtp_session *s, struct smtp_body *b) {
   struct conn *c = s->c;
   smtp_force_own_sender(s);
+  batch_start_acl(s);
   struct receive_reply r = receive_message(c, s->m, &s->x, &s->env, &b->src);
   if (r.result != RECEIVE_LOST && !b->aborted && b->state != ST_END) b->src.drain(&b->src);
   if (b->aborted) {

@@ -120,6 +120,7 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
   }
   if (too_many(s)) return;
   m->rcpt_count++;
+  s->x.address_data = NULL; /* of the recipient before */
   s->c->rcpt_count_session++;
   if (s->o->mode == SMTP_MODE_BATCH) {
     add_recipient(s, recipient, raw, dsn, orcpt);

@@ -103,6 +103,7 @@ static void note_address_data(struct expand_ctx *x, unsigned options, const char
 static enum outcome route_and_call(struct acl_env *env, struct expand_ctx *x, const char *text, unsigned options,
                                    const struct verify_opts *o, struct address **ret_addr, struct verify_report *ret) {
   x->verify_mode = options & VOPT_IS_RECIPIENT ? "R" : "S";
+  x->address_data = NULL; /* that of the address, not of an earlier verification */
   x->local_part_override = x->domain_override = NULL; /* the routers see the address they work on, not the recipient of the ACL */
   if (!(options & VOPT_IS_RECIPIENT)) x->sender_override = ""; /* and a sender as the recipient of a bounce */
   bool is_final = true;

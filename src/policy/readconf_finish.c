@@ -145,6 +145,10 @@ static bool check_combinations(struct readconf *r)
   const struct main_options *o = &r->cfg->o;
   if (o->smtp_accept_max == 0 && (o->smtp_accept_queue > 0 || o->smtp_accept_max_per_host))
     return rc_fail_plain(r, "smtp_accept_max must be set if smtp_accept_queue or smtp_accept_max_per_host is set");
+  if (o->local_from_check && o->local_sender_retain) {
+    r->error = "both local_from_check and local_sender_retain are set; this combination is not allowed";
+    return false;
+  }
   const char *bad = o->tls_require_ciphers && !strchr(o->tls_require_ciphers, '$') ? tls_check_ciphers(r->a, o->tls_require_ciphers) : NULL;
   if (bad) return rc_fail_plain(r, "tls_require_ciphers invalid: %s", bad);
   if (o->errors_reply_to && !strchr(o->errors_reply_to, '@'))
