@@ -18,6 +18,7 @@
 #include "deliver_priv.h"
 #include "dkim_verify.h"
 #include "os/net.h"
+#include "os/signals.h"
 #include "os/sys.h"
 #include "policy/match.h"
 #include "os/tls.h"
@@ -490,6 +491,21 @@ static void fork_delivery(struct conn *c, const struct message *m, const struct 
   log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "fork of delivery process failed: %s: the message stays on the queue", strerror((int)-pid));
 }
 
+static void start_in_background(struct conn *c, const struct message *m, struct deliver_opts *o) {
+  /* In the daemon deliveries are the queue manager's, who can take on the identities they need.  A session only goes on with the connection that it
+   * holds itself. */
+  bool has_manager = queue_get_notify_fd() >= 0;
+  o->remote_only = has_manager;
+  if (has_manager && (o->hold_smtp || !c->held)) {
+    if (tell_manager(m, o->hold_smtp)) return;
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "the queue manager cannot be told: the message stays on the queue");
+    return;
+  }
+  fork_delivery(c, m, o);
+}
+
+enum { HARNESS_PAUSE_MS = 100 }; /* what the delivery logs comes before what the session logs next */
+
 void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only) {
   struct deliver_opts o = {.hold_smtp = m->hold_smtp || c->hold_smtp, .held = c->held ? &c->held : NULL};
   if (queue_only || queue_file_says(&m->cfg->o, c->arena, false)) return;
@@ -500,14 +516,6 @@ void receive_start_delivery(struct conn *c, const struct message *m, bool foregr
     cutthrough_given_away(c);
     return;
   }
-  /* In the daemon deliveries are the queue manager's, who can take on the identities they need.  A session only goes on with the connection that it
-   * holds itself. */
-  bool has_manager = queue_get_notify_fd() >= 0;
-  o.remote_only = has_manager;
-  if (has_manager && (o.hold_smtp || !c->held)) {
-    if (tell_manager(m, o.hold_smtp)) return;
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "the queue manager cannot be told: the message stays on the queue");
-    return;
-  }
-  fork_delivery(c, m, &o);
+  start_in_background(c, m, &o);
+  if (m->cfg->harness_mode && c->is_smtp_input) pause_ms(HARNESS_PAUSE_MS);
 }

@@ -190,10 +190,9 @@ static enum outcome say_mail(struct callout *k, struct smtp_probe *p, int64_t si
     return OUTCOME_OK;
   }
   if (a.verdict != PROBE_NO) return no_verdict(k, &a);
-  if (!*k->from) {
-    d->result = CALLOUT_REJECT_NULL;
-    k->facts.domain_is_new = true;
-  }
+  if (!*k->from) d->result = CALLOUT_REJECT_NULL;
+  else if (d->result != CALLOUT_REJECT_NULL) d->result = CALLOUT_ACCEPT; /* it answers; what it has against is one sender */
+  k->facts.domain_is_new = true;
   return refused(k, *k->from ? KIND_ADDRESS : KIND_SETUP, &a);
 }
 
