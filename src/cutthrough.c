@@ -11,6 +11,7 @@
 #include "deliver_priv.h"
 #include "os/debug.h"
 #include "os/log.h"
+#include "receive.h"
 #include "transports/drivers.h"
 #include "transports/smtp_probe.h"
 #include "verify.h"
@@ -105,7 +106,8 @@ static void log_refusal(struct expand_ctx *x, const char *ident, const struct pr
   strbuf_addf(&b, " %s after DATA:", temporary ? "tmp-reject from cutthrough" : "rejected");
   if (addr->router) strbuf_addf(&b, " R=%s", addr->router->name);
   strbuf_addf(&b, " T=%s H=%s [%s] C=\"%s\"", addr->transport->name, h->name, h->address, log_escape(x->a, str_c(a->reply)));
-  log_write(LS_ALWAYS, LOG_MAIN, "%s", b.p);
+  if (temporary) log_write(LS_ALWAYS, LOG_MAIN, "%s", b.p);
+  else receive_log_reject(x->msg, LOG_MAIN | LOG_REJECT, b.p);
 }
 
 static enum cutthrough_end finish(struct expand_ctx *x, const char *ident, const struct probe_answer *a, const char **ret_reply) {

@@ -158,7 +158,8 @@ bool retry_check_host(struct expand_ctx *x, struct hints_db *db, const char *dom
   if (has_host) {
     *ret_host_key = key;
     h->last_try = host.last_try;
-    bool too_old = retry_ultimate_address_timeout(x, h->name, domain, &host, now);
+    /* A host past its cutoff has its own times, however old the message is (manual 32.11, "Long-term failures"). */
+    bool too_old = !host.expired && retry_ultimate_address_timeout(x, h->name, domain, &host, now);
     expired = host.expired || too_old;
     if (!forced && now < host.next_try && !too_old) {
       h->status = expired ? HOST_UNUSABLE_EXPIRED : HOST_UNUSABLE;

@@ -548,8 +548,10 @@ static void explain_untried(struct smtp_job *job) {
       addr->message = arena_printf(a, "connection limit reached for '%s'", addr->domain);
     else if (job->any_retry_skip)
       addr->message = arena_printf(a, "retry time not reached for any host for '%s'", addr->domain);
-    else if (job->any_expired)
+    else if (job->any_expired) {
       fail_at_once(job, addr);
+      if (addr->fallback_hosts) addr->result = OUTCOME_DEFER; /* who names a second way wants the mail kept longer */
+    }
     else
       addr->message = "no host could be tried";
   }
