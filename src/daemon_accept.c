@@ -41,6 +41,7 @@ struct acceptor {
   const struct daemon_opts *o;
   struct listeners *l;
   struct arena *a;             /* of the process */
+  const char *login;           /* the Exim user's */
   struct session_slot *slots;
   int nslots, count;
   int64_t credentials_seen_ms;
@@ -233,7 +234,7 @@ NORETURN static void run_session(struct acceptor *s, int fd, const struct net_en
   c->started = time_now();
   c->uid = s->cfg->exim_uid;
   c->gid = s->cfg->exim_gid;
-  c->login = route_exim_login(a, s->cfg);
+  c->login = s->login;
   c->is_trusted = false;
   c->from.tls.on_connect = tls;
   c->io = stream_new(a, fd, fd, true);
@@ -388,6 +389,7 @@ NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, s
     p[i] = (struct pollfd){.fd = l->v[i].fd, .events = POLLIN};
   }
   smtp_tls_preload(cfg);
+  s.login = route_exim_login(s.a, cfg); /* once: a session would read the password file for it */
   int idle_ms = o->inetd_timeout_sec <= 0 ? -1 : o->inetd_timeout_sec > INT_MAX / 1000 ? INT_MAX : o->inetd_timeout_sec * 1000;
   p[l->n] = (struct pollfd){.fd = s.signal_fd, .events = POLLIN};
   for (;;) {

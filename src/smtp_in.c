@@ -452,8 +452,8 @@ static void session_end(struct smtp_session *s) {
   cutthrough_cancel(s->c);
   struct stream *io = s->c->io;
   deadline_ms deadline = deadline_in_sec(10);
+  tls_end(io, false, deadline); /* nothing when there is no TLS */
   bool is_good = stream_flush(io, deadline) == STREAM_OK;
-  if (is_good) tls_end(io, false, deadline);
   if (is_good && s->drop && s->is_socket)
     stream_linger_close(io, SMTP_LINGER_BYTES, SMTP_LINGER_MS); /* S5: no reset while our reply is on its way */
   smtp_auth_end(s);

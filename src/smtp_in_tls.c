@@ -7,7 +7,6 @@
 #include "smtp_in_tls.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 
 #include "os/debug.h"
@@ -147,7 +146,7 @@ static const struct tls_params *use_sni(void *ctx, const char *sni, const char *
 
 /* ---- events ---------------------------------------------------------------------------------------------------- */
 
-static const char *raise(struct smtp_session *s, const char *name, const char *data) {
+static const char *raise_event(struct smtp_session *s, const char *name, const char *data) {
   return event_raise(&s->x, s->opt->event_action, "main", name, data, 0);
 }
 
@@ -155,7 +154,7 @@ static const char *raise(struct smtp_session *s, const char *name, const char *d
 static bool see_certificate(void *ctx, unsigned depth, const char *pem) {
   struct smtp_session *s = ctx;
   s->c->from.tls.peer_cert = pem;
-  const char *why = raise(s, "tls:cert", arena_printf(s->tmp, "%u", depth));
+  const char *why = raise_event(s, "tls:cert", arena_printf(s->tmp, "%u", depth));
   if (why) log_write(LS_ALWAYS, LOG_MAIN, "SSL verify denied by event-action: depth=%u: %s", depth, why);
   return !why;
 }
@@ -238,7 +237,7 @@ static int run_handshake(struct smtp_session *s, const struct tls_params *p, boo
   if (rc < 0) {
     if (r.failure) (void)raise(s, "tls:fail:connect", r.failure);
     /* As Exim: the client may read the alert, and begin anew in clear, before the line in the log and all else. */
-    if (r.failure && rc != -ECONNRESET && rc != -ETIMEDOUT) (void)poll(NULL, 0, AFTER_ALERT_MS);
+    if (r.failure && rc != -ECONNRESET && rc != -ETIMEDOUT) pause_ms(AFTER_ALERT_MS);
     c->from.tls.sni = c->from.tls.peer_cert = NULL;
     return rc;
   }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "os/net.h"
 #include "os/tls_names.h"
 #include "os/tls_priv.h"
 
@@ -183,14 +184,21 @@ const char *tls_error(const struct stream *io) {
   return t ? t->error_text : NULL;
 }
 
-void tls_end(struct stream *io, bool wait_for_peer, deadline_ms deadline) {
-  struct tls_session *t = session_of(io);
-  if (!t || t->said_goodbye || stream_flush(io, deadline) != STREAM_OK || t->error) return;
+static void say_goodbye(struct tls_session *t, deadline_ms deadline) {
   int rc;
   while ((rc = gnutls_bye(t->g, GNUTLS_SHUT_WR)) == GNUTLS_E_AGAIN || rc == GNUTLS_E_INTERRUPTED)
-    if (rc == GNUTLS_E_AGAIN && !stream_wait(io, false, true, deadline)) break;
+    if (rc == GNUTLS_E_AGAIN && !stream_wait(t->io, false, true, deadline)) break;
   t->said_goodbye = true;
-  if (wait_for_peer) IGNORE_RESULT(stream_drain(io, 64 * 1024, deadline)); /* ended either way */
+}
+
+void tls_end(struct stream *io, bool wait_for_peer, deadline_ms deadline) {
+  struct tls_session *t = session_of(io);
+  if (!t || t->said_goodbye || t->error) return;
+  net_set_cork(stream_fd(io), true); /* the last reply and the goodbye go together */
+  bool is_good = stream_flush(io, deadline) == STREAM_OK && !t->error;
+  if (is_good) say_goodbye(t, deadline);
+  net_set_cork(stream_fd(io), false);
+  if (is_good && wait_for_peer) IGNORE_RESULT(stream_drain(io, 64 * 1024, deadline)); /* ended either way */
 }
 
 void tls_say_in_clear(struct stream *io, const char *text) {
@@ -415,9 +423,17 @@ static int handshake_failed(struct tls_session *t, int code, bool timed_out, con
   return fail_handshake(t, -EPROTO, text, ret_error);
 }
 
+/* The library writes a flight in parts, each of which would wake the peer. */
+static int handshake_step(struct tls_session *t) {
+  net_set_cork(stream_fd(t->io), true);
+  int rc = gnutls_handshake(t->g);
+  net_set_cork(stream_fd(t->io), false);
+  return rc;
+}
+
 static int handshake(struct tls_session *t, deadline_ms deadline, const char **ret_error) {
   for (;;) {
-    int rc = gnutls_handshake(t->g);
+    int rc = handshake_step(t);
     if (rc >= 0) return 0;
     bool timed_out = deadline_passed(deadline);
     if (rc == GNUTLS_E_AGAIN && !timed_out) {
