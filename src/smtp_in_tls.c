@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "os/debug.h"
+#include "os/signals.h"
 #include "policy/event.h"
 #include "policy/match.h"
 #include "smtp_in_priv.h"
@@ -235,7 +236,7 @@ static int run_handshake(struct smtp_session *s, const struct tls_params *p, boo
   int rc = tls_start_server(c->io, c->arena, &o, smtp_deadline(s), &r, ret_error);
   if (r.warning) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s%s", changed_files, r.warning);
   if (rc < 0) {
-    if (r.failure) (void)raise(s, "tls:fail:connect", r.failure);
+    if (r.failure) (void)raise_event(s, "tls:fail:connect", r.failure);
     /* As Exim: the client may read the alert, and begin anew in clear, before the line in the log and all else. */
     if (r.failure && rc != -ECONNRESET && rc != -ETIMEDOUT) pause_ms(AFTER_ALERT_MS);
     c->from.tls.sni = c->from.tls.peer_cert = NULL;
