@@ -59,6 +59,7 @@ struct reply_item {
   const char *to, *cc, *bcc, *from, *reply_to, *subject, *headers, *text, *file, *logfile, *oncelog;
   int64_t once_repeat;            /* seconds */
   bool file_expand, return_message;
+  bool is_notification;           /* not an answer: its headers say what it is */
   struct expand_forbid forbid;    /* holds for the lines of the file as well */
 };
 

@@ -13,6 +13,7 @@
 
 #include "base/timeutil.h"
 #include "cmd_input.h"
+#include "filters/sieve.h"
 #include "formats/rfc5322.h"
 #include "message.h"
 #include "os/debug.h"
@@ -301,7 +302,11 @@ int cmd_info(const char *what)
     for (size_t i = 0; net_dscp_name(i); i++) puts(net_dscp_name(i));
     return EXIT_SUCCESS;
   }
-  if (strcmpic(what, "modules") == 0 || strcmpic(what, "sieve") == 0) return EXIT_SUCCESS; /* none in this build */
+  if (strcmpic(what, "sieve") == 0) {
+    for (size_t i = 0; sieve_capability(i); i++) puts(sieve_capability(i));
+    return EXIT_SUCCESS;
+  }
+  if (strcmpic(what, "modules") == 0) return EXIT_SUCCESS; /* none in this build */
   fprintf(help ? stdout : stderr,
           "The -bI: flag takes a string saying which list to show.  Without a known one this help goes to stderr.\n\n"
           "  exim -bI:help    this text\n"

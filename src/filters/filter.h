@@ -73,6 +73,7 @@ struct filter_action {
   int mode;                              /* save: -1 not given */
   const char *mail[MAIL_ARGS];           /* mail: expanded, NULL not given */
   bool file_expand, return_message;
+  bool is_notification;                  /* mail: tells of the message, is no answer to it */
   int64_t once_repeat;                   /* seconds */
   const char *captures[EXPAND_MAX_CAPTURES]; /* pipe: $0.. when the command was obeyed */
   int ncaptures;

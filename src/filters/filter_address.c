@@ -24,7 +24,8 @@ static struct reply_item *reply_of(struct arena *a, const struct filter_action *
                            .reply_to = act->mail[MAIL_REPLY_TO], .subject = act->mail[MAIL_SUBJECT],
                            .headers = act->mail[MAIL_EXTRA_HEADERS], .text = act->mail[MAIL_TEXT], .file = act->mail[MAIL_FILE],
                            .logfile = act->mail[MAIL_LOG], .oncelog = act->mail[MAIL_ONCE], .once_repeat = act->once_repeat,
-                           .file_expand = act->file_expand, .return_message = act->return_message};
+                           .file_expand = act->file_expand, .return_message = act->return_message,
+                           .is_notification = act->is_notification};
   return r;
 }
 

@@ -31,7 +31,7 @@ void filter_result_encode(const struct filter_result *r, struct strbuf *out) {
     put_number(out, a->kind);
     put_text(out, a->text);
     put_text(out, a->errors_to);
-    put_number(out, (a->ignore_error ? 1 : 0) | (a->file_expand ? 2 : 0) | (a->return_message ? 4 : 0));
+    put_number(out, (a->ignore_error ? 1 : 0) | (a->file_expand ? 2 : 0) | (a->return_message ? 4 : 0) | (a->is_notification ? 8 : 0));
     put_number(out, a->mode);
     for (int i = 0; i < MAIL_ARGS; i++) put_text(out, a->mail[i]);
     put_number(out, a->once_repeat);
@@ -79,10 +79,11 @@ static struct filter_action *get_action(struct cursor *c) {
   a->kind = (enum filter_action_kind)get_number(c, 0, ACTION_KINDS - 1);
   a->text = get_text(c);
   a->errors_to = get_text(c);
-  int64_t flags = get_number(c, 0, 7);
+  int64_t flags = get_number(c, 0, 15);
   a->ignore_error = flags & 1;
   a->file_expand = flags & 2;
   a->return_message = flags & 4;
+  a->is_notification = flags & 8;
   a->mode = (int)get_number(c, -1, 07777);
   for (int i = 0; i < MAIL_ARGS; i++) a->mail[i] = get_text(c);
   a->once_repeat = get_number(c, 0, INT64_MAX);

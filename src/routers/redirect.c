@@ -466,8 +466,6 @@ static const char *redirect_init(struct arena *a, struct config *c, struct route
   if (ob->one_time && (r->o.headers_add || r->o.headers_remove || r->o.unseen.value || r->o.unseen.expand))
     return arena_printf(a, "%s router:\n  \"headers_add\", \"headers_remove\" and \"unseen\" are not permitted with \"one_time\"",
                         r->name);
-  if (ob->file && r->o.check_local_user == false && (ob->check_owner && !ob->owners))
-    return arena_printf(a, "%s router:\n  \"check_owner\" requires \"owners\" or \"check_local_user\"", r->name);
   return NULL;
 }
 

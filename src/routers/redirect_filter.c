@@ -34,6 +34,22 @@ static struct expand_forbid forbidden(const struct redirect_options *ob) {
                                 .readsocket = ob->forbid_filter_readsocket, .run = ob->forbid_filter_run};
 }
 
+enum route_result redirect_filter_as_owner(struct redirect_run *run, struct filter_result (*obey)(void *ctx), void *ctx,
+                                           struct filter_result *ret) {
+  struct expand_ctx *x = run->rc->x;
+  const struct address *addr = run->addr;
+  uid_t uid = addr->uid_set ? addr->uid : x->cfg->exim_uid;
+  gid_t gid = addr->gid_set ? addr->gid : x->cfg->exim_gid;
+  if (!priv_can_raise() && !addr->uid_set) uid = geteuid(), gid = getegid();
+  bool hidden = x->recipients_hidden;
+  x->recipients_hidden = true;
+  x->forbid = forbidden(run->ob);
+  const char *error = filter_run_as(x->a, uid, gid, obey, ctx, ret);
+  x->forbid = (struct expand_forbid){0};
+  x->recipients_hidden = hidden;
+  return error ? redirect_defer(run, ERRNO_BADREDIRECT, error) : ROUTE_OK;
+}
+
 static enum route_result obey(struct redirect_run *run, const struct filter_command *commands, const struct filter_rights *rights,
                               struct filter_result *ret) {
   struct expand_ctx *x = run->rc->x;
@@ -46,16 +62,7 @@ static enum route_result obey(struct redirect_run *run, const struct filter_comm
     .env = {.x = x, .rights = *rights, .forbid_logwrite = run->ob->forbid_filter_logwrite, .forbid_reply = run->ob->forbid_filter_reply,
             .qualify_domain = qualify,
             .own_address = addr->address, .home = run->ob->filter_prepend_home ? x->home : NULL}};
-  uid_t uid = addr->uid_set ? addr->uid : x->cfg->exim_uid;
-  gid_t gid = addr->gid_set ? addr->gid : x->cfg->exim_gid;
-  if (!priv_can_raise() && !addr->uid_set) uid = geteuid(), gid = getegid();
-  bool hidden = x->recipients_hidden;
-  x->recipients_hidden = true;
-  x->forbid = forbidden(run->ob);
-  const char *error = filter_run_as(x->a, uid, gid, obey_in_child, &c, ret);
-  x->forbid = (struct expand_forbid){0};
-  x->recipients_hidden = hidden;
-  return error ? redirect_defer(run, ERRNO_BADREDIRECT, error) : ROUTE_OK;
+  return redirect_filter_as_owner(run, obey_in_child, &c, ret);
 }
 
 /* ---- from actions to children ----------------------------------------------------------------------------- */
@@ -102,6 +109,14 @@ static enum route_result take_action(struct redirect_run *run, const struct filt
   return res;
 }
 
+enum route_result redirect_filter_take(struct redirect_run *run, const struct filter_result *r) {
+  enum route_result res = ROUTE_OK;
+  for (const struct filter_action *act = r->actions; act && res == ROUTE_OK; act = act->next) res = take_action(run, act);
+  run->is_finished = res == ROUTE_OK && r->is_significant;
+  run->is_unseen = res == ROUTE_OK && !r->is_significant;
+  return res;
+}
+
 static enum route_result ended(struct redirect_run *run, const struct filter_result *r) {
   struct address *addr = run->addr;
   switch (r->end) {
@@ -133,14 +148,11 @@ enum route_result redirect_run_filter(struct redirect_run *run, struct str text,
   if (!ob->allow_filter) return filter_error(run, true, "filtering not enabled");
   if (is_exim ? ob->forbid_exim_filter : ob->forbid_sieve_filter)
     return filter_error(run, true, is_exim ? "Exim filtering not enabled" : "Sieve filtering not enabled");
-  if (!is_exim) return filter_error(run, true, "Sieve filters are not supported by this build");
+  if (!is_exim) return redirect_run_sieve(run, text);
   const struct filter_command *commands = filter_parse(redirect_arena(run), text, &rights, &error);
   if (error) return filter_error(run, false, error);
   enum route_result res = obey(run, commands, &rights, &result);
   if (res != ROUTE_OK) return res;
   if (result.end != FILTER_DONE) return ended(run, &result);
-  for (const struct filter_action *act = result.actions; act && res == ROUTE_OK; act = act->next) res = take_action(run, act);
-  run->is_finished = res == ROUTE_OK && result.is_significant;
-  run->is_unseen = res == ROUTE_OK && !result.is_significant;
-  return res;
+  return redirect_filter_take(run, &result);
 }

@@ -38,5 +38,13 @@ enum route_result redirect_item_address(struct redirect_run *run, const struct r
 enum route_result redirect_item_pseudo(struct redirect_run *run, const struct redirect_item *it, struct address **ret);
 /* Obey a filter as the user it belongs to.  ROUTE_OK: go on with the children made; a filter that finished without any sets is_finished. */
 enum route_result redirect_run_filter(struct redirect_run *run, struct str text, enum redirect_filter kind);
+/* The same for a Sieve script. */
+enum route_result redirect_run_sieve(struct redirect_run *run, struct str text);
+/* Call obey(ctx) in a process of the filter's owner; what it gives in *ret, or the address defers. */
+struct filter_result;
+enum route_result redirect_filter_as_owner(struct redirect_run *run, struct filter_result (*obey)(void *ctx), void *ctx,
+                                           struct filter_result *ret);
+/* Children for the actions of a filter that has ended well. */
+enum route_result redirect_filter_take(struct redirect_run *run, const struct filter_result *r);
 
 #endif

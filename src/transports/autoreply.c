@@ -212,8 +212,10 @@ static bool build_reply(struct reply_job *j) {
       !add_header(j, "To", ob->to, j->r.to) || !add_header(j, "Cc", ob->cc, j->r.cc) || !add_header(j, "Bcc", ob->bcc, j->r.bcc) ||
       !add_header(j, "Subject", ob->subject, j->r.subject))
     return false;
-  add_references(j);
-  strbuf_adds(&j->text, "Auto-Submitted: auto-replied\n");
+  if (!j->r.is_notification) {
+    add_references(j);
+    strbuf_adds(&j->text, "Auto-Submitted: auto-replied\n");
+  }
   return add_body(j);
 }
 
