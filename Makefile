@@ -6,6 +6,14 @@
 #   make SANITIZE=address,undefined check
 #   make EXPERIMENTAL_PIPE_CONNECT=      leave a feature out for once
 #   make install DESTDIR=/tmp/stage
+#   make check                    lint and unit tests (a minute); make test: everything that scripts/test has (a quarter of an hour)
+#   make bench-rtt                round trips of every way of talking, measured on an emulated wire (a quarter of an hour, root)
+# Long tests; make check-long does them all:
+#   make early-random             early pipelining against servers that change at random; EARLY_SCENARIOS=10000 (13 minutes)
+#   make next-random              hosts_pipe_next against a server of chance; NEXT_SCENARIOS=10000 (20 minutes)
+#   make unit-sanitized           unit tests with the address and undefined-behaviour sanitizers
+#   make daemon-long crash-long   parallel load; killed at every point
+#   make fuzz-run                 every fuzz target for FUZZ_SECONDS=60
 # Site choices live in Local/Makefile; any of them may be overridden on the command line.
 # A target that another developer's half-written file should not stop:  make PARTIAL=1 build/test/t_str
 
@@ -89,6 +97,7 @@ VERSION = $(shell sed -n 's/.*version_and_mark\[\] = "\([^\\]*\).*/\1/p' src/bas
 SCRIPT_UTILS := $(filter-out %.c %.h,$(wildcard src/utils/exi*))
 
 .PHONY: all exim utils unit-tests testprogs install demo test check unit testexim bench bench-expand bench-rtt check-long fuzz \
+        unit-sanitized early-random next-random daemon-long crash-long \
         fuzz-programs fuzz-replay fuzz-run lint clean help objects FORCE
 .SECONDARY:
 
@@ -215,13 +224,20 @@ fuzz-replay: fuzz
 fuzz-run: fuzz
 	@scripts/run-fuzz $(BUILD)-fuzz $(FUZZ_SECONDS)
 
-check-long: fuzz-run unit-tests
+# The long tests, singly; all of them together take some hours.
+EARLY_SCENARIOS ?= 10000
+NEXT_SCENARIOS ?= 10000
+unit-sanitized:
 	@$(MAKE) BUILD=build/san SANITIZE=address,undefined unit
-	@EARLY_SCENARIOS=10000 $(BUILD)/test/t_early_random
-	@NEXT_SCENARIOS=10000 $(BUILD)/test/t_pipe_next_random
-	@$(MAKE) -C test/src BUILD=$(abspath $(BUILD))
-	@test/daemon/run --long
-	@if [ -x test/crash/run ]; then test/crash/run --long; else echo "test/crash/run does not exist"; exit 1; fi
+early-random: $(BUILD)/test/t_early_random
+	@EARLY_SCENARIOS=$(EARLY_SCENARIOS) $<
+next-random: $(BUILD)/test/t_pipe_next_random
+	@NEXT_SCENARIOS=$(NEXT_SCENARIOS) $<
+daemon-long: all
+	@BUILD=$(abspath $(BUILD)) test/daemon/run --long
+crash-long: all
+	@BUILD=$(abspath $(BUILD)) test/crash/run --long
+check-long: unit-sanitized early-random next-random daemon-long crash-long fuzz-run
 
 # ---------------------------------------------------------------------------------------------------------
 # Installing
@@ -233,7 +249,7 @@ clean:
 	rm -rf $(BUILD) $(BUILD)-fuzz
 
 help:
-	@sed -n '3,11s/^# \{0,1\}//p' Makefile
+	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
 FORCE:
 
