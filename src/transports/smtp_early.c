@@ -194,7 +194,11 @@ bool smtp_plan_early(struct smtp_attempt *s, bool already_failed) {
                       s->plan.starttls && s->plan.use_crypted ? ", and inside TLS" : "");
   }
   if (!s->plan.use && strstr(s->ob->helo_data, "sending_")) s->helo = NULL; /* expanded again when there is a local address */
-  if (!s->plan.use || s->is_smtps) return true;
+  return !s->plan.use || smtp_put_first_flight(s);
+}
+
+bool smtp_put_first_flight(struct smtp_attempt *s) {
+  if (s->is_smtps) return true;
   smtp_expect(s, AT_GREETING, NULL, "initial connection");
   if (s->plan.starttls) return put_starttls_in_flight(s);
   put_group_in_flight(s, &s->plan.clear);

@@ -318,6 +318,8 @@ void smtp_tls_resume_keep(struct smtp_attempt *s);
 void smtp_choose_plan(struct smtp_attempt *s, bool already_failed);
 /* Choose (s->plan) and narrate; write what leaves before the greeting into s->flight.  False: s->fail. */
 MUST_CHECK bool smtp_plan_early(struct smtp_attempt *s, bool already_failed);
+/* The second half of that, for a plan that says so; on TLS on connect nothing leaves before the handshake. */
+MUST_CHECK bool smtp_put_first_flight(struct smtp_attempt *s);
 /* The replies of the early flights, handshake in between.  True: MAIL may be sent, or was (s->group_in_flight).  False: s->fail. */
 MUST_CHECK bool smtp_greet_early(struct smtp_attempt *s);
 /* AUTH and the envelope behind it, where hosts_pipe_auth allows that on a connection that is not early. */
