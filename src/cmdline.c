@@ -337,6 +337,8 @@ static bool next_is_id(struct parse *p)
   return *p->next && msgid_is_valid(str_c(*p->next));
 }
 
+static bool set_selector(struct parse *p, const struct cmd_option *o, const char *value);
+
 static bool set_queue(struct parse *p, const struct cmd_option *o, const char *value)
 {
   struct cmdline *c = p->c;
@@ -344,6 +346,7 @@ static bool set_queue(struct parse *p, const struct cmd_option *o, const char *v
   int64_t sec = 0;
   (void)o;
   c->queue_run = true;
+  if (*s == 'R' || *s == 'S') return set_selector(p, &(struct cmd_option){.name = *s == 'R' ? "-R" : "-S", .number = *s == 'S'}, s + 1);
   if (*s == 'G') {
     const char *slash = strchr(++s, '/');
     size_t n = slash ? (size_t)(slash - s) : strlen(s);
@@ -428,9 +431,7 @@ static bool take_ids(struct parse *p, int shape, const char *option)
     if (must_be_id && !msgid_is_valid(str_c(arg))) return fail(p, "exim: malformed message id %s after %s option\n", arg, option);
     vec_push(&p->c->args, (void *)(uintptr_t)arg);
   }
-  if (shape == M_ONE_ID && n != 1) return fail(p, "exim: only one message id is allowed after %s option\n", option);
-  if (shape >= M_ID_AND_ADDRESS && n < 2) return fail(p, "exim: one message id and address(es) must follow %s\n", option);
-  if (shape == M_ID_AND_ADDRESS && n != 2) return fail(p, "exim: only one message can be edited at a time, with one address\n");
+  if (shape == M_ONE_ID && n != 1) return fail(p, "*** Only one message can be listed at once\n");
   return true;
 }
 

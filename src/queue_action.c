@@ -122,43 +122,58 @@ static void mark_one(struct message *m, const char *address, const char *login) 
   log_write(LS_ALWAYS, LOG_MAIN, "address <%s> marked delivered by %s", address, login);
 }
 
+/* "Message ID - error while WHAT", with a reason in a line of its own. */
+static bool refused(const struct message *m, const char *what, const char *reason) {
+  if (reason) printf("Message %s - error while %s:\n  %s\n", m->id, what, reason);
+  else printf("Message %s - error while %s: no address given\n", m->id, what);
+  return false;
+}
+
 static bool mark_delivered(struct message *m, const char *const *args, size_t nargs, const char *login) {
+  if (!nargs) return refused(m, "marking as delivered", NULL);
   for (size_t k = 0; k < nargs; k++) {
     size_t i = 0;
     while (i < m->recipient_count && strcmp(m->recipients[i].address, args[k]) != 0) i++;
-    if (i == m->recipient_count) {
-      printf("- Error: %s is not a recipient: message not updated\n", args[k]);
-      return false;
-    }
+    if (i == m->recipient_count)
+      return refused(m, "marking as delivered", arena_printf(m->arena, "%s is not a recipient: message not updated", args[k]));
   }
   for (size_t k = 0; k < nargs; k++) mark_one(m, args[k], login);
   return save(m, "has been modified");
 }
 
+/* NULL, and why told, when it is no address in full. */
+static const char *checked_address(struct message *m, const char *text, bool may_be_empty, const char *what) {
+  const char *error = NULL;
+  struct addr_opts o = {.allow_empty = may_be_empty, .allow_domain_literal = m->cfg->o.allow_domain_literals};
+  size_t domain = 0;
+  const char *address = rfc5322_extract_address(m->arena, str_c(text), o, &domain, &error);
+  if (address && (domain || !*address)) return address;
+  (void)refused(m, what, arena_printf(m->arena, "bad address %s: %s", text, address ? "domain missing" : error));
+  return NULL;
+}
+
 static bool add_recipients(struct message *m, const char *const *args, size_t nargs, const char *login) {
+  static const char what[] = "adding recipient";
+  if (!nargs) return refused(m, what, NULL);
+  for (size_t k = 0; k < nargs; k++)
+    if (!checked_address(m, args[k], false, what)) return false;
   for (size_t k = 0; k < nargs; k++) {
-    const char *error = NULL;
-    struct addr_opts o = {.allow_domain_literal = m->cfg->o.allow_domain_literals};
-    size_t domain = 0;
-    const char *address = rfc5322_extract_address(m->arena, str_c(args[k]), o, &domain, &error);
-    if (!address || domain == 0) {
-      printf("- Error while handling %s: %s\n", args[k], address ? "address must be fully qualified" : error);
-      return false;
-    }
+    const char *address = checked_address(m, args[k], false, what);
     message_add_recipient(m, address);
     log_write(LS_ALWAYS, LOG_MAIN, "recipient <%s> added by %s", address, login);
   }
   return save(m, "has been modified");
 }
 
-static bool edit_sender(struct message *m, const char *text, const char *login) {
-  const char *error = NULL;
-  struct addr_opts o = {.allow_empty = true, .allow_domain_literal = m->cfg->o.allow_domain_literals};
-  const char *address = rfc5322_extract_address(m->arena, str_c(text), o, NULL, &error);
-  if (!address) {
-    printf("- Error while handling %s: %s\n", text, error);
+static bool edit_sender(struct message *m, const char *const *args, size_t nargs, const char *login) {
+  static const char what[] = "editing sender";
+  if (!nargs) return refused(m, what, NULL);
+  if (nargs > 1) {
+    printf("Message %s - only one sender address can be specified\n", m->id);
     return false;
   }
+  const char *address = checked_address(m, args[0], true, what);
+  if (!address) return false;
   m->sender = address;
   log_write(LS_ALWAYS, LOG_MAIN, "sender address changed to <%s> by %s", address, login);
   return save(m, "has been modified");
@@ -200,7 +215,7 @@ static bool change(struct message *m, enum queue_action action, const char *cons
     case QUEUE_REMOVE: return remove_message(m, login);
     case QUEUE_MARK_DELIVERED: return mark_delivered(m, args, nargs, login);
     case QUEUE_ADD_RECIPIENT: return add_recipients(m, args, nargs, login);
-    case QUEUE_EDIT_SENDER: return edit_sender(m, nargs ? args[0] : "", login);
+    case QUEUE_EDIT_SENDER: return edit_sender(m, args, nargs, login);
     case QUEUE_MARK_ALL_DELIVERED:
       for (size_t i = 0; i < m->recipient_count; i++)
         if (!tree_find(&m->nonrecipients, m->recipients[i].address)) mark_one(m, m->recipients[i].address, login);
