@@ -78,6 +78,7 @@ const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_s
   const char *error = NULL, *a = rfc5322_extract_address(s->tmp, text, ao, &domain, &error);
   if (!a) {
     smtp_synprot_error_at(s, true, 501, text, error);
+    if (!is_sender) smtp_note_rcpt_failure(s, arena_printf(s->tmp, "501 %.*s: %s", STR_FMT(text), error));
     return NULL;
   }
   enum { ADDRESS_MAX = 256 }; /* RFC 5321 section 4.5.3.1.3 */

@@ -143,6 +143,8 @@ void smtp_ask_ident(struct smtp_session *s);
 void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp);
 void smtp_do_mail(struct smtp_session *s, struct str arg);
 void smtp_do_rcpt(struct smtp_session *s, struct str arg);
+/* A RCPT was refused with this text: what DATA tells when all were refused alike. */
+void smtp_note_rcpt_failure(struct smtp_session *s, const char *text);
 void smtp_do_data(struct smtp_session *s, struct str arg);
 void smtp_do_bdat(struct smtp_session *s, struct str arg);
 void smtp_do_vrfy(struct smtp_session *s, struct str arg);

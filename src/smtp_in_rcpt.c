@@ -7,7 +7,7 @@
 #include "policy/rewrite.h"
 #include "smtp_in_priv.h"
 
-static void note_failure(struct smtp_session *s, const char *text) {
+void smtp_note_rcpt_failure(struct smtp_session *s, const char *text) {
   if (!s->last_rcpt_error) s->last_rcpt_error = arena_strdup(s->m->arena, text);
   else if (strcmp(s->last_rcpt_error, text) != 0) s->rcpt_errors_differ = true;
 }
@@ -80,7 +80,7 @@ static void refused(struct smtp_session *s, const struct acl_result *r, struct s
   if (temporary) s->m->rcpt_defer_count++;
   else s->m->rcpt_fail_count++;
   cutthrough_rcpt_refused(&s->x);
-  note_failure(s, r->user_message && r->outcome != OUTCOME_ERROR ? r->user_message
+  smtp_note_rcpt_failure(s, r->user_message && r->outcome != OUTCOME_ERROR ? r->user_message
                   : temporary ? "Temporary local problem - please try later" : "Administrative prohibition");
   smtp_acl_failed(s, ACL_WHERE_RCPT, r, arena_printf(s->tmp, "RCPT %.*s", STR_FMT(path)));
 }
@@ -99,7 +99,7 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
   if (!m->sender) {
     if (s->mail_was_refused) smtp_replyf(s, "503 sender not yet given");
     else smtp_synprot_error(s, false, 503, "sender not yet given");
-    note_failure(s, "503 sender not yet given");
+    smtp_note_rcpt_failure(s, "503 sender not yet given");
     return;
   }
   if (arg.n == 0) {

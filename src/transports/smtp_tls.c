@@ -266,7 +266,7 @@ void smtp_tls_set_facts(const struct smtp_attempt *s, struct address *a) {
   a->tls_on = s->in_tls;
   a->tls_cipher = s->tls.active ? s->tls.cipher : NULL;
   a->tls_ver = s->tls.active ? s->tls.ver : NULL;
-  a->tls_peerdn = s->tls.active ? s->tls.peerdn : NULL;
+  a->tls_peerdn = s->tls.active && s->sequence <= 1 ? s->tls.peerdn : NULL; /* told once for a connection, as Exim does */
   a->tls_certificate_verified = s->tls.certificate_verified;
   a->tls_dane = s->tls.dane;
   a->tls_resumed = s->tls.resumption & TLS_RESUME_USED;
