@@ -139,7 +139,7 @@ void receive_log_arrival(struct reception *r) {
     else
       for (size_t i = 0; i < m->recipient_count; i++) strbuf_addf(&tail, " %s", m->recipients[i].address);
   }
-  log_write(LS_ALWAYS, LOG_MAIN, "%s %s%s", m->fake_reject || m->fake_defer ? "(=" : "<=", fields, tail.p);
+  log_write(LS_ALWAYS, LOG_MAIN, "%s %s%s", m->fake_reject ? "(=" : "<=", fields, tail.p);
   if (r->c->host_checking) return;
   int fd = spool_msglog(m);
   if (fd < 0) return;

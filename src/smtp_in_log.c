@@ -36,7 +36,7 @@ void smtp_replyf(struct smtp_session *s, const char *fmt, ...) {
 
 const char *smtp_message_code(const char *text, int *code, bool check_class) {
   struct str t = str_c(text);
-  if (t.n < 4 || !ch_isdigit(t.p[0]) || !ch_isdigit(t.p[1]) || !ch_isdigit(t.p[2]) || t.p[3] != ' ') return text;
+  if (t.n < 4 || !ch_isdigit(t.p[0]) || !ch_isdigit(t.p[1]) || !ch_isdigit(t.p[2]) || !ch_isspace(t.p[3])) return text;
   int given = (t.p[0] - '0') * 100 + (t.p[1] - '0') * 10 + (t.p[2] - '0');
   if (check_class && given / 100 != *code / 100) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "configured error code starts with incorrect digit (expected %d) in \"%s\"",

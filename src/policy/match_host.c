@@ -6,6 +6,7 @@
 
 #include "conn.h"
 #include "os/debug.h"
+#include "os/log.h"
 #include "os/net.h"
 #include "policy/match_priv.h"
 #include "policy/narrate.h"
@@ -88,6 +89,12 @@ static const char *address_key(struct arena *a, const struct ip *ip, int bits, c
   return b.p;
 }
 
+static enum outcome bad_lookup(struct list_run *r, const char *item, const char *error) {
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s in host list item \"%s\"", error, item);
+  r->error = error;
+  return OUTCOME_DEFER;
+}
+
 /* "net-type;data" and "net24-type;data".  True when item has that form. */
 static bool net_lookup(struct list_run *r, const char *item, const struct ip *ip, enum outcome *ret) {
   struct lookup_type t;
@@ -103,8 +110,7 @@ static bool net_lookup(struct list_run *r, const char *item, const struct ip *ip
   }
   if (!match_item_lookup(r->x->a, type, false, &t, &data, &error)) return false;
   if (error) {
-    r->error = error;
-    *ret = OUTCOME_ERROR;
+    *ret = bad_lookup(r, item, error);
     return true;
   }
   char sep = strcmp(t.driver->name, "iplsearch") == 0 ? ':' : '.';
@@ -204,15 +210,12 @@ enum outcome match_check_host(struct list_run *r, const char *item) {
     return ip_in_net(&ip, &net, bits < 0 ? (ip.family == 4 ? 32 : 128) : bits) ? OUTCOME_OK : OUTCOME_FAIL;
   }
   if (have_ip && net_lookup(r, item, &ip, &o)) return o;
-  if (strncmp(item, "net-", 4) == 0) item += 4; /* has no effect before a query */
   if (*item == '*' || *item == '^') return by_name(r, item);
-  if (match_item_lookup(r->x->a, item, false, &t, &data, &error)) {
-    r->error = error;
-    return error ? OUTCOME_ERROR : lookup_by_name(r, item, &t, data);
-  }
-  if (strchr(item, '/')) {
+  const char *bare = strncmp(item, "net-", 4) == 0 ? item + 4 : item; /* has no effect before a query */
+  if (match_item_lookup(r->x->a, bare, false, &t, &data, &error)) return error ? bad_lookup(r, item, error) : lookup_by_name(r, bare, &t, data);
+  if (strchr(item, '/') || !item[strspn(item, "0123456789.")]) {
     r->unknown = true;
-    r->error = arena_printf(r->x->a, "malformed IPv4 address or address mask: %s", item);
+    r->error = "malformed IPv4 address or address mask";
     return OUTCOME_FAIL;
   }
   return by_plain_name(r, item);
