@@ -592,9 +592,8 @@ static void deliver_batch(struct deliver_run *run, struct address *batch) {
   struct timeval start = time_now();
   struct delivery *d = deliver_new_delivery(run, batch->transport, batch);
   struct run_as as = {0};
-  bool started = false, held = false;
-  if (deliver_prepare(run, d) && find_user(run, d, &as) && find_directories(run, d) && set_up_driver(d) &&
-      deliver_slot_take(run, batch, &held)) {
+  bool started = false, held = false, prepared = deliver_prepare(run, d), has_user = prepared && find_user(run, d, &as);
+  if (has_user && find_directories(run, d) && set_up_driver(d) && deliver_slot_take(run, batch, &held)) {
     d->uid = as.uid;
     d->gid = as.gid;
     started = true;
@@ -609,7 +608,8 @@ static void deliver_batch(struct deliver_run *run, struct address *batch) {
     addr->delivery_usec = (int)((end.tv_sec - start.tv_sec) * 1000000 + (end.tv_usec - start.tv_usec));
     log_output(addr);
     /* A configuration that cannot be used is no reason to time an address out. */
-    if (!started || addr->is_misconfigured) continue;
+    bool counts = started || (prepared && !has_user); /* a user that is not there may never come */
+    if (!counts || addr->is_misconfigured) continue;
     if (addr->result == OUTCOME_DEFER || addr->result == OUTCOME_ERROR)
       retry_add_item(run->a, addr, local_retry_key(run, addr), addr->message, 0);
     else if (tree_find(&known, addr->unique)) retry_add_item(run->a, addr, local_retry_key(run, addr), NULL, RETRY_DELETE);

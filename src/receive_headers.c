@@ -310,6 +310,27 @@ static void complete_from(struct reception *r) {
   replace_header(r->m, h, arena_printf(r->m->arena, "From: %s\n", with_phrase(r, own_name, own)));
 }
 
+static void note_original(struct reception *r, const char *header, const char *raw, const char *now, const char *qualify) {
+  const char *was = !*raw || strchr(raw, '@') ? raw : arena_printf(r->m->arena, "%s@%s", raw, qualify);
+  if (*was && strcmpic(was, now) != 0) receive_add_header(r->m, '*', "%s: %s\n", header, was);
+}
+
+/* What the envelope was before it was rewritten stays in the spool file, for debugging (manual ch. 57): behind that header. */
+static void note_rewritten(struct reception *r, struct header_line *behind) {
+  struct message *m = r->m;
+  const struct config *cfg = r->c->cfg;
+  if (!cfg->rewrite_rules || !behind) return;
+  struct header_line *rest = behind->next, **tail = m->headers_tail;
+  behind->next = NULL;
+  m->headers_tail = &behind->next;
+  for (size_t i = 0; i < m->recipient_count && m->raw_recipients.n == m->recipient_count; i++)
+    note_original(r, "X-rewrote-original-recipient", m->raw_recipients.v[i], m->recipients[i].address, cfg->qualify_recipient);
+  if (m->raw_sender && m->sender && *m->sender) note_original(r, "X-rewrote-sender", m->raw_sender, m->sender, cfg->qualify_domain);
+  if (!rest) return;
+  *m->headers_tail = rest;
+  m->headers_tail = tail;
+}
+
 static void add_date(struct reception *r) {
   char buf[64];
   const char *name = r->saw_resent ? "Resent-Date" : "Date";
@@ -397,13 +418,16 @@ void receive_fix_headers(struct reception *r) {
   bool fix = r->is_local && !r->m->suppress_local_fixups;
   if (fix) complete_from(r);
   qualify_headers(r);
+  if (fix) add_message_id(r);
+  struct header_line *before = r->m->headers;
+  while (before && before->next) before = before->next;
   if (fix) {
-    add_message_id(r);
     add_from(r);
     check_sender(r);
     add_date(r);
   }
   rewrite_envelope(r);
+  note_rewritten(r, before);
   rewrite_headers(r);
 }
 
