@@ -157,7 +157,7 @@ static void adopt_socket(struct conn *k)
   local.ip = ip_unmap(local.ip);
   k->is_local_caller = false;
   k->from.ident = NULL;
-  k->from.host_address = foreign(k->arena, ip_format(&peer.ip, text));
+  k->from.host_address = arena_strdup(k->arena, ip_format(&peer.ip, text)); /* digits of our own making */
   k->from.host_port = peer.port;
   k->from.interface_address = arena_strdup(k->arena, ip_format(&local.ip, text));
   k->from.interface_port = local.port;
@@ -198,7 +198,7 @@ static int do_host_check(struct run *r)
     return refuse("bad address after -bh");
   struct ip ip;
   char text[IP_TEXT_SIZE];
-  if (ip_parse(str_c(k->from.host_address), &ip)) k->from.host_address = arena_strdup_t(k->arena, ip_format(&ip, text), TAINTED);
+  if (ip_parse(str_c(k->from.host_address), &ip)) k->from.host_address = arena_strdup(k->arena, ip_format(&ip, text));
   if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
   origin_set_fullhost(k->arena, &k->from, log_selects(LS_INCOMING_PORT));
   struct smtp_opts o = {.mode = SMTP_MODE_CHECK, .queue_only = true};
@@ -437,6 +437,7 @@ static int test_one(struct run *r, const char *address, struct verify_seen *seen
   m->deliver_firsttime = true; /* what a filter would do with a new message */
   if (!test_sender(r, &m->sender)) return 1;
   if (act == CMD_TEST_ADDRESS) x.msg = m;
+  x.return_path = m->sender;
   struct conn k = {.arena = a, .cfg = r->cfg};
   if (has_origin_options(r->c)) x.conn = &k;
   if (x.conn && !apply_origin_options(r, &k)) return 1;

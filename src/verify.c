@@ -353,7 +353,8 @@ enum outcome verify_print(struct expand_ctx *x, const char *address, bool is_tes
   size_t domain = 0;
   struct str s = rfc5322_trim(str_c(address));
   if (s.n == 0) return OUTCOME_OK;
-  struct addr_opts o = {.allow_domain_literal = x->cfg->o.allow_domain_literals, .allow_utf8 = x->cfg->o.allow_utf8_domains};
+  struct addr_opts o = {.allow_domain_literal = x->cfg->o.allow_domain_literals, .allow_utf8 = x->cfg->o.allow_utf8_domains,
+                        .strip_trailing_dot = x->cfg->o.strip_trailing_dot};
   const char *text = rfc5322_extract_address(x->a, s, o, &domain, &err);
   if (text && !*text) {
     text = NULL;

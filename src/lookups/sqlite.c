@@ -30,7 +30,7 @@ static void sqlite_close_file(void *handle) { (void)sqlite3_close(handle); }
 /* name=value with quotes where they are needed, and a space behind. */
 static void add_field(struct strbuf *b, const char *name, const char *value) {
   strbuf_addl(b, name, "=", NULL);
-  if (!*value || value[strcspn(value, " \t\n\r\v\f")]) {
+  if (!*value || *value == '"' || value[strcspn(value, " \t\n\r\v\f")]) {
     strbuf_addc(b, '"');
     for (; *value; value++) {
       if (*value == '"' || *value == '\\') strbuf_addc(b, '\\');

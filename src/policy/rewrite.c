@@ -269,6 +269,20 @@ static bool rewrite_item(struct expand_ctx *x, struct str item, const struct cha
   return true;
 }
 
+/* The same for an item that may begin or end a group ("name: a@b", "c@d;"). */
+static bool rewrite_in_group(struct expand_ctx *x, struct str item, const struct change *c, struct strbuf *out) {
+  struct str inner = rfc5322_strip_group(item);
+  size_t had = out->n, before = inner.n ? (size_t)(inner.p - item.p) : 0;
+  if (!inner.n) return false;
+  strbuf_add(out, item.p, before);
+  if (rewrite_item(x, inner, c, out)) {
+    strbuf_add(out, inner.p + inner.n, item.n - before - inner.n);
+    return true;
+  }
+  strbuf_truncate(out, had);
+  return false;
+}
+
 /* Behind a changed address a line that has become long goes on below; counted is from the beginning or from the last break made here. */
 static size_t fold_behind(struct strbuf *out, size_t line_start, struct str *rest) {
   enum { FOLD_BEHIND = 40 };
@@ -295,7 +309,7 @@ static const char *change_header(struct expand_ctx *x, const struct header_line 
   while (rest.n > 0) {
     size_t n = MIN(rfc5322_find_address_end(rest), rest.n);
     struct str item = str_n(rest.p, n);
-    bool changed = rewrite_item(x, item, c, &out);
+    bool changed = rewrite_in_group(x, item, c, &out);
     any |= changed;
     if (!changed) strbuf_addstr(&out, item);
     if (n < rest.n) strbuf_add(&out, rest.p + n, 1);

@@ -142,7 +142,7 @@ static const char *expand_message(struct acl_run *r, const char *raw, const char
 static void apply_messages(struct acl_run *r, enum acl_verb verb, enum outcome conds) {
   if (!message_applies(r, verb, conds)) return;
   const char *own_log = r->log_text, *underlying = own_log ? own_log : r->user_text;
-  if (r->user_text) r->x->acl_verify_message = r->user_text;
+  if (r->message || r->user_text) r->x->acl_verify_message = r->user_text;
   bool warn = verb == ACL_WARN;
   enum { HEADERS_OK = ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_HAVE_DATA_BITS | ACL_BIT(NOTSMTP_START) };
   if (r->message && warn && !(1u << r->where & HEADERS_OK)) {

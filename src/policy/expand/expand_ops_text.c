@@ -82,7 +82,7 @@ bool exp_op_quote_lookup(OP_ARGS) {
     return true;
   }
   const char *r = d->quote(x->a, arg.p, option.p);
-  if (!r) return exp_fail(x, "\"%s\" unrecognized option after \"quote_%.*s\"", option.p ? option.p : "", STR_FMT(type));
+  if (!r) return exp_fail(x, "\"%s\" unrecognized after \"${quote_%.*s\"", option.p ? option.p : "", STR_FMT(type));
   strbuf_add_t(out, r, strlen(r), is_tainted(arg.p) ? lookup_quoted_kind(d) : UNTAINTED);
   return true;
 }
