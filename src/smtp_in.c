@@ -14,6 +14,7 @@
 #include "os/net.h"
 #include "os/tls.h"
 #include "policy/match.h"
+#include "policy/narrate.h"
 #include "smtp_in_priv.h"
 
 #include "cutthrough.h"
@@ -35,6 +36,7 @@ bool smtp_host_in(struct smtp_session *s, const char *option, const char *list) 
 
 struct acl_result smtp_run_acl(struct smtp_session *s, enum acl_where where, const char *recipient, const char *acl,
                                enum outcome dflt) {
+  if (!acl && dflt == OUTCOME_FAIL) narrate(&s->x, D_ACL, "ACL is NULL: implicit DENY");
   if (!acl || s->o->mode == SMTP_MODE_BATCH) return (struct acl_result){.outcome = dflt}; /* a batch has acl_not_smtp only */
   struct acl_result r = acl_check(&s->x, &s->env, where, recipient, acl);
   return r;
