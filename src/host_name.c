@@ -168,7 +168,7 @@ enum outcome host_name_lookup(struct expand_ctx *x, const char **ret_msg) {
     o = keep_confirmed(x, &names, &ip);
     if (o == OUTCOME_FAIL) {
       const char *text = arena_printf(x->a, "%s does not match any IP address for %s", from->host_address, (const char *)names.v[0]);
-      log_write(LS_HOST_LOOKUP_FAILED, LOG_MAIN, "%s", text);
+      narrate(x, D_HOST_LOOKUP, "%s", text);
     }
     from->is_dnssec = o == OUTCOME_OK && secure;
   } else if (o == OUTCOME_FAIL) {

@@ -235,7 +235,7 @@ static enum outcome header_syntax(struct acl_run *r) {
 static enum outcome reverse_lookup(struct acl_run *r, struct str opts) {
   if (!r->x->conn || !r->x->conn->from.host_address) return OUTCOME_OK;
   if (!r->env->verify_reverse) return not_built(r, "reverse_host_lookup");
-  if (!r->x->conn->from.host_name)
+  if (!r->x->conn->from.host_name && !r->x->conn->from.host_lookup_failed)
     narrate(r->x, D_ACL, "looking up host name to force name/address consistency check");
   enum outcome o = r->env->verify_reverse(r->env, r->x, &r->log_text);
   if (o == OUTCOME_DEFER && has_option(opts, "defer_ok")) return OUTCOME_OK;
