@@ -17,13 +17,13 @@ static int setup(void **state) {
   if (scratch_setup(state) < 0) return -1;
   ca = certs_make_ca("ca");
   good = certs_make("good", "mx.test", &ca);
-  return log_setup(state);
+  return test_log_start(state);
 }
 
 static int teardown(void **state) {
   certs_free(&ca);
   certs_free(&good);
-  (void)log_teardown(state);
+  (void)test_log_end(state);
   return scratch_teardown(state);
 }
 

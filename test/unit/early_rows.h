@@ -12,8 +12,6 @@
 
 #ifdef EXPERIMENTAL_PIPE_CONNECT
 
-static char log_path[64];
-
 #define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 enum mode { WITH_DATA, WITH_BDAT, WITH_BODY, MODES };
@@ -178,20 +176,6 @@ static inline void check_retries(const char *what, const struct row *r, enum out
     if (result == OUTCOME_OK && !(i->flags & RETRY_DELETE)) fail_msg("%s: retry item %s after a success", what, i->key);
     if (host && !(i->flags & RETRY_DELETE) && strcmp(r->name, "closed at RCPT") != 0) fail_msg("%s: host delayed by %s", what, i->key);
   }
-}
-
-static int log_setup(void **state) {
-  (void)state;
-  snprintf(log_path, sizeof log_path, "/tmp/t_early_%d.log", getpid());
-  log_init(&(struct log_settings){.file_path = log_path, .exim_uid = geteuid(), .exim_gid = getegid()});
-  return 0;
-}
-
-static int log_teardown(void **state) {
-  (void)state;
-  log_close();
-  unlink(log_path);
-  return 0;
 }
 
 #endif

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "os/debug.h"
+#include "os/log.h"
 #include "os/net.h"
 #include "transport.h"
 #include "transports/drivers.h"
@@ -34,6 +35,26 @@ struct server {
 };
 
 static struct server *server_now;
+
+/* ---- a log ---- */
+
+static char test_log_path[64];
+
+static inline int test_log_start(void **state) {
+  (void)state;
+  snprintf(test_log_path, sizeof test_log_path, "/tmp/t_log_%d", getpid());
+  log_init(&(struct log_settings){.file_path = test_log_path, .exim_uid = geteuid(), .exim_gid = getegid()});
+  return 0;
+}
+
+static inline int test_log_end(void **state) {
+  (void)state;
+  log_close();
+  unlink(test_log_path);
+  return 0;
+}
+
+/* ---- the server ---- */
 
 static inline bool server_readable(int fd, int ms) {
   struct pollfd p = {.fd = fd, .events = POLLIN};

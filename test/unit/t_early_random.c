@@ -2,12 +2,8 @@
 /* Early pipelining against servers that change at random between messages: features, refusals, delays and closes.  The oracle is the same scenario with
  * hosts_pipe_connect unset: the final fate of every recipient must be identical, and no message may be lost or taken twice.
  * Each scenario is made from its number alone.  EARLY_SCENARIOS says how many (default 120), EARLY_FIRST with which number to begin. */
-#include "smtp_server.h"
+#include "chance.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-
-#include "os/log.h"
 #include "pipe_connect.h"
 #include "transports/smtp_priv.h"
 
@@ -18,10 +14,7 @@ enum { MESSAGES = 5, RCPTS = 3, HOSTS = 2 };
 /* ---- chance ----------------------------------------------------------------------------------------------- */
 
 static uint64_t dice;
-static unsigned roll(unsigned sides) {
-  dice = dice * 6364136223846793005u + 1442695040888963407u;
-  return (unsigned)(dice >> 33) % sides;
-}
+static unsigned roll(unsigned sides) { return chance_roll(&dice, sides); }
 static bool one_in(unsigned n) { return roll(n) == 0; }
 
 /* ---- the server ------------------------------------------------------------------------------------------- */
@@ -50,9 +43,7 @@ struct host_state {
 
 struct peer {
   struct host_state *h;
-  int fd;
-  char in[16384];
-  size_t have;
+  struct line_reader r;
   bool ehlo_done, mail_done, early, dead;
   bool rcpt_ok[RCPTS];
   int rcpts_ok, rcpts_seen;
@@ -64,44 +55,9 @@ static void peer_send(struct peer *p, const char *text) {
   if (m->pause_us) usleep(m->pause_us);
   for (size_t at = 0; at < n && !p->dead;) {
     size_t part = m->split ? MIN((size_t)m->split, n - at) : n - at;
-    if (send(p->fd, text + at, part, MSG_NOSIGNAL) < 0) p->dead = true;
+    if (send(p->r.fd, text + at, part, MSG_NOSIGNAL) < 0) p->dead = true;
     at += part;
   }
-}
-
-static bool peer_fill(struct peer *p) {
-  if (p->have == sizeof p->in) return false;
-  for (int i = 0; i < 400; i++) {
-    if (!server_readable(p->fd, 10)) {
-      if (__atomic_load_n(&p->h->stop, __ATOMIC_RELAXED)) return false;
-      continue;
-    }
-    ssize_t n = recv(p->fd, p->in + p->have, sizeof p->in - p->have, 0);
-    if (n <= 0) return false;
-    p->have += (size_t)n;
-    return true;
-  }
-  return false;
-}
-
-static bool peer_line(struct peer *p, char *line, size_t size) {
-  char *end;
-  while (!(end = memchr(p->in, '\n', p->have)))
-    if (!peer_fill(p)) return false;
-  size_t n = (size_t)(end - p->in) + 1, copy = MIN(n, size - 1);
-  memcpy(line, p->in, copy);
-  line[copy] = 0;
-  p->have -= n;
-  memmove(p->in, p->in + n, p->have);
-  return true;
-}
-
-static bool peer_swallow(struct peer *p, size_t n) {
-  while (p->have < n)
-    if (p->have == sizeof p->in || !peer_fill(p)) return false;
-  p->have -= n;
-  memmove(p->in, p->in + n, p->have);
-  return true;
 }
 
 /* The reply of a point, or the end of the connection. */
@@ -170,7 +126,7 @@ static void do_data(struct peer *p) {
     return;
   }
   if (!answer(p, S_DATA, "354 go\r\n")) return;
-  while (peer_line(p, line, sizeof line))
+  while (reader_line(&p->r, line, sizeof line))
     if (strcmp(line, ".\r\n") == 0) {
       if (p->rcpts_ok) take_message(p);
       else peer_send(p, "554 nobody\r\n"), p->mail_done = false;
@@ -184,7 +140,7 @@ static void do_bdat(struct peer *p, const char *line) {
     peer_send(p, "500 unknown command\r\n");
     return;
   }
-  if (!peer_swallow(p, (size_t)strtoul(line + 5, NULL, 10))) {
+  if (!reader_swallow(&p->r, (size_t)strtoul(line + 5, NULL, 10))) {
     p->dead = true;
     return;
   }
@@ -206,7 +162,7 @@ static void do_mail(struct peer *p, const char *line) {
 static void serve(struct peer *p) {
   const struct mood *m = &p->h->mood;
   char line[2048];
-  p->early = server_readable(p->fd, m->promise || m->with_early_talkers == PATIENT ? 0 : 1);
+  p->early = server_readable(p->r.fd, m->promise || m->with_early_talkers == PATIENT ? 0 : 1);
   if (p->early && !m->promise && m->with_early_talkers == SAYS_554) {
     peer_send(p, "554 SMTP synchronization error\r\n");
     return;
@@ -214,7 +170,7 @@ static void serve(struct peer *p) {
   if (p->early && !m->promise && m->with_early_talkers == CLOSES) return;
   if (m->garbage_greeting) peer_send(p, "hello there\r\n");
   if (m->garbage_greeting || !answer(p, S_CONNECT, "220 srv\r\n")) return;
-  while (!p->dead && peer_line(p, line, sizeof line)) {
+  while (!p->dead && reader_line(&p->r, line, sizeof line)) {
     if (strncmp(line, "EHLO", 4) == 0) say_ehlo(p, true);
     else if (strncmp(line, "HELO", 4) == 0) say_ehlo(p, false);
     else if (strncmp(line, "MAIL", 4) == 0) do_mail(p, line);
@@ -233,55 +189,37 @@ static void *host_main(void *arg) {
   struct host_state *h = arg;
   struct peer *p = calloc(1, sizeof *p);
   while (p && !__atomic_load_n(&h->stop, __ATOMIC_RELAXED)) {
-    if (!server_readable(h->listener, 20)) continue;
-    memset(p, 0, offsetof(struct peer, in));
-    memset((char *)p + offsetof(struct peer, have), 0, sizeof *p - offsetof(struct peer, have));
+    memset(p, 0, sizeof *p);
     p->h = h;
-    if ((p->fd = accept(h->listener, NULL, NULL)) < 0) continue;
-    int on = 1;
-    (void)setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (chance_accept(h->listener, &p->r, &h->stop) < 0) continue;
     __atomic_add_fetch(&h->connections, 1, __ATOMIC_RELAXED);
     serve(p);
     /* what is unread must not turn the replies into a reset */
-    (void)shutdown(p->fd, SHUT_WR);
+    (void)shutdown(p->r.fd, SHUT_WR);
     char rest[4096];
-    while (server_readable(p->fd, 50) && recv(p->fd, rest, sizeof rest, 0) > 0) continue;
-    close(p->fd);
+    while (server_readable(p->r.fd, 50) && recv(p->r.fd, rest, sizeof rest, 0) > 0) continue;
+    close(p->r.fd);
   }
   free(p);
   return NULL;
 }
 
 static struct host_state hosts[HOSTS];
-static char log_path[64];
-
 static int hosts_start(void **state) {
-  (void)state;
-  struct ip ip;
-  struct net_end end;
-  snprintf(log_path, sizeof log_path, "/tmp/t_early_random_%d.log", getpid());
-  log_init(&(struct log_settings){.file_path = log_path, .exim_uid = geteuid(), .exim_gid = getegid()});
-  assert_true(ip_parse(STR("127.0.0.1"), &ip));
   for (int i = 0; i < HOSTS; i++) {
-    hosts[i].listener = net_listen(&ip, 0, 20, false);
-    assert_true(hosts[i].listener >= 0);
-    assert_int_equal(net_local(hosts[i].listener, &end), 0);
-    hosts[i].port = end.port;
+    hosts[i].listener = chance_listen(&hosts[i].port);
     assert_int_equal(pthread_create(&hosts[i].thread, NULL, host_main, &hosts[i]), 0);
   }
-  return 0;
+  return test_log_start(state);
 }
 
 static int hosts_stop(void **state) {
-  (void)state;
   for (int i = 0; i < HOSTS; i++) {
     __atomic_store_n(&hosts[i].stop, 1, __ATOMIC_RELAXED);
     pthread_join(hosts[i].thread, NULL);
     close(hosts[i].listener);
   }
-  log_close();
-  unlink(log_path);
-  return 0;
+  return test_log_end(state);
 }
 
 /* ---- scenarios -------------------------------------------------------------------------------------------- */
@@ -396,8 +334,7 @@ static void show(const struct settings *o, const struct mood *m, int host) {
 static void run_scenario(unsigned long number, int *early_marks) {
   static struct mood moods[MESSAGES][HOSTS];
   struct fate plain[MESSAGES], early[MESSAGES];
-  dice = number * 0x9E3779B97F4A7C15u + 1;
-  for (int i = 0; i < 4; i++) (void)roll(2);
+  dice = chance_of_scenario(number);
   struct settings o = {.chunking = one_in(2), .body = one_in(3), .two_hosts = one_in(3), .rcpts = 1 + (int)roll(RCPTS), .suspend = one_in(2) ? 3600 : 0};
   const struct mood nothing = {0};
   for (int m = 0; m < MESSAGES; m++)
@@ -421,14 +358,9 @@ static void run_scenario(unsigned long number, int *early_marks) {
     }
 }
 
-static unsigned long number_of(const char *name, unsigned long dflt) {
-  const char *text = getenv(name);
-  return text && *text ? strtoul(text, NULL, 10) : dflt;
-}
-
 static void test_random_servers(void **state) {
   (void)state;
-  unsigned long first = number_of("EARLY_FIRST", 1), n = number_of("EARLY_SCENARIOS", 120);
+  unsigned long first = chance_number("EARLY_FIRST", 1), n = chance_number("EARLY_SCENARIOS", 120);
   int early_marks = 0;
   for (unsigned long i = 0; i < n; i++) run_scenario(first + i, &early_marks);
   if (n >= 100) assert_true(early_marks > (int)n / 4); /* the dice do let it talk early */

@@ -47,7 +47,7 @@ static void walk_row(const struct row *r, enum mode m, enum layer l, bool second
   early_script_in(l, r, m, early);
   plain_script(r, m, l, plain);
   if (again) one.scripts[1] = plain;
-  int64_t logged = log_size(log_path);
+  int64_t logged = log_size(test_log_path);
   if (second_host) tls_server_start(&two), client_host(&c, two.port);
   deliver(&c, &one, clear_bits(l, m), crypted_bits(l, m), m == WITH_BODY ? HINTS_EHLO_CONFIRMED_CHUNKING : 0);
   if (second_host) tls_server_finish(&two);
@@ -56,7 +56,7 @@ static void walk_row(const struct row *r, enum mode m, enum layer l, bool second
   if (result == OUTCOME_OK) {
     CHECK_INT(what, a->early_pipe_used, r->mark);
     CHECK_INT(what, a->tls_on && a->tls_certificate_verified, true);
-    CHECK_INT(what, log_size(log_path), logged); /* K11 */
+    CHECK_INT(what, log_size(test_log_path), logged); /* K11 */
   }
   if (!moves_on) check_retries(what, r, result, a);
   /* the plain attempt may learn the half in front of TLS anew */

@@ -3,30 +3,12 @@
  * the connection ends, no message may be lost or come twice, and an answer to an envelope that was written ahead fails nobody that a plain one would not. */
 #include "smtp_server.h"
 
-#include "os/log.h"
 #include "transports/smtp_priv.h"
 
 #ifdef EXPERIMENTAL_PIPE_CONNECT
 
 #define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
 enum { MAX_STEPS = 80, NOT_TRIED = 99 };
-
-static int start_log(void **state) {
-  (void)state;
-  static char path[64];
-  snprintf(path, sizeof path, "/tmp/t_pipe_next_%d.log", getpid());
-  log_init(&(struct log_settings){.file_path = path, .exim_uid = geteuid(), .exim_gid = getegid()});
-  return 0;
-}
-
-static int end_log(void **state) {
-  (void)state;
-  char path[64];
-  snprintf(path, sizeof path, "/tmp/t_pipe_next_%d.log", getpid());
-  log_close();
-  unlink(path);
-  return 0;
-}
 
 static size_t add(const char **out, size_t n, const char *const *steps) {
   for (; *steps; steps++) {
@@ -283,7 +265,7 @@ int main(void) {
     cmocka_unit_test(test_first_message_in_groups),
     cmocka_unit_test(test_behind_bdat),
   };
-  return cmocka_run_group_tests(tests, start_log, end_log);
+  return cmocka_run_group_tests(tests, test_log_start, test_log_end);
 }
 #else
 static void test_not_built(void **state) {

@@ -4,12 +4,8 @@
  * way: a recipient is failed exactly when the server refuses it for good, and gets the message exactly once (unless the server took a message and closed
  * without saying so, which no client can know).
  * Each scenario is made from its number alone.  NEXT_SCENARIOS says how many (default 60), NEXT_FIRST with which number to begin. */
-#include "smtp_server.h"
+#include "chance.h"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-
-#include "os/log.h"
 #include "transports/smtp_priv.h"
 
 #ifdef EXPERIMENTAL_PIPE_CONNECT
@@ -19,11 +15,6 @@ enum { MESSAGES = QUEUE_MAX + 1, RCPTS = 3, MAX_ROUNDS = 80, DEFERRED_TRIES = 2 
 /* ---- chance: one stream for the scenario, another one for what the server does on the way ----------------------- */
 
 static uint64_t scenario_dice, server_dice;
-static unsigned roll(uint64_t *dice, unsigned sides) {
-  *dice = *dice * 6364136223846793005u + 1442695040888963407u;
-  return (unsigned)(*dice >> 33) % sides;
-}
-
 /* ---- the server --------------------------------------------------------------------------------------------------- */
 
 /* 0 good, 5 refused for good, 4 deferred the first DEFERRED_TRIES times */
@@ -43,50 +34,19 @@ static struct world {
 } w;
 
 struct session {
-  int fd, message, accepted;
+  struct line_reader r;
+  int message, accepted;
   unsigned mails;
   bool dead, is_confused, rcpt_ok[RCPTS];
-  char in[16384];
-  size_t have;
 };
 
 static bool closes(struct session *s) {
-  if (!s->dead && w.close_one_in && roll(&server_dice, w.close_one_in) == 0) s->dead = true;
+  if (!s->dead && w.close_one_in && chance_roll(&server_dice, w.close_one_in) == 0) s->dead = true;
   return s->dead;
 }
 
 static void say(struct session *s, const char *text) {
-  if (!s->dead && send(s->fd, text, strlen(text), MSG_NOSIGNAL) < 0) s->dead = true;
-}
-
-static bool fill(struct session *s) {
-  for (int i = 0; i < 400 && s->have < sizeof s->in; i++) {
-    if (!server_readable(s->fd, 10)) {
-      if (__atomic_load_n(&w.stop, __ATOMIC_RELAXED)) return false;
-      continue;
-    }
-    ssize_t n = recv(s->fd, s->in + s->have, sizeof s->in - s->have, 0);
-    if (n <= 0) return false;
-    s->have += (size_t)n;
-    return true;
-  }
-  return false;
-}
-
-static void drop(struct session *s, size_t n) {
-  s->have -= n;
-  memmove(s->in, s->in + n, s->have);
-}
-
-static bool read_line(struct session *s, char *line, size_t size) {
-  char *end;
-  while (!(end = memchr(s->in, '\n', s->have)))
-    if (!fill(s)) return false;
-  size_t n = (size_t)(end - s->in) + 1, copy = MIN(n, size - 1);
-  memcpy(line, s->in, copy);
-  line[copy] = 0;
-  drop(s, n);
-  return true;
+  if (!s->dead && send(s->r.fd, text, strlen(text), MSG_NOSIGNAL) < 0) s->dead = true;
 }
 
 /* What the scenario has for this; 2 for good. */
@@ -125,7 +85,7 @@ static void do_rcpt(struct session *s, const char *line) {
 static void take(struct session *s) {
   int m = s->message, code = decide(&w.end[m]);
   s->message = -1;
-  if (s->have || server_readable(s->fd, 1)) w.ahead++;
+  if (s->r.have || server_readable(s->r.fd, 1)) w.ahead++;
   if (code == 2)
     for (int r = 0; r < RCPTS; r++) w.taken[m][r] += s->rcpt_ok[r];
   if (closes(s)) {
@@ -134,9 +94,9 @@ static void take(struct session *s) {
   }
   say(s, text_of(code, "250 taken\r\n"));
   s->is_confused = w.confused && code != 2;
-  if (w.forgets && roll(&server_dice, 12) == 0) {
-    (void)(s->have < sizeof s->in && server_readable(s->fd, 2) && fill(s));
-    s->have = 0;
+  if (w.forgets && chance_roll(&server_dice, 12) == 0) {
+    (void)(server_readable(s->r.fd, 2) && reader_fill(&s->r));
+    s->r.have = 0;
   }
 }
 
@@ -145,7 +105,7 @@ static void do_data(struct session *s) {
   int code = s->message < 0 || !s->accepted ? 5 : decide(&w.data[s->message]);
   say(s, text_of(code, "354 go\r\n"));
   if (code != 2) return;
-  while (read_line(s, line, sizeof line))
+  while (reader_line(&s->r, line, sizeof line))
     if (strcmp(line, ".\r\n") == 0) {
       take(s);
       return;
@@ -155,12 +115,10 @@ static void do_data(struct session *s) {
 
 static void do_bdat(struct session *s, const char *line) {
   size_t n = (size_t)strtoul(line + 5, NULL, 10);
-  while (s->have < n)
-    if (!fill(s)) {
-      s->dead = true;
-      return;
-    }
-  drop(s, n);
+  if (!reader_swallow(&s->r, n)) {
+    s->dead = true;
+    return;
+  }
   int code = s->message < 0 || !s->accepted ? 5 : decide(&w.data[s->message]);
   if (code != 2) say(s, text_of(code, ""));
   else take(s);
@@ -169,7 +127,7 @@ static void do_bdat(struct session *s, const char *line) {
 static void serve(struct session *s) {
   char line[2048];
   say(s, "220 srv\r\n");
-  while (!s->dead && read_line(s, line, sizeof line)) {
+  while (!s->dead && reader_line(&s->r, line, sizeof line)) {
     if (strncmp(line, "EHLO", 4) != 0 && closes(s)) return;
     if (strncmp(line, "EHLO", 4) == 0) say(s, w.chunking ? "250-srv\r\n250-CHUNKING\r\n250 PIPELINING\r\n" : "250-srv\r\n250 PIPELINING\r\n");
     else if (strncmp(line, "MAIL", 4) == 0) do_mail(s, line);
@@ -179,7 +137,7 @@ static void serve(struct session *s) {
     else if (strncmp(line, "RSET", 4) == 0) s->message = -1, s->is_confused = false, say(s, "250 reset\r\n");
     else if (strncmp(line, "QUIT", 4) == 0) say(s, "221 bye\r\n"), s->dead = true;
     else say(s, "500 what\r\n");
-    if (roll(&server_dice, 4) == 0) (void)closes(s); /* what it has not read makes that a reset */
+    if (chance_roll(&server_dice, 4) == 0) (void)closes(s); /* what it has not read makes that a reset */
   }
 }
 
@@ -187,43 +145,26 @@ static void *world_main(void *arg) {
   static struct session s;
   (void)arg;
   while (!__atomic_load_n(&w.stop, __ATOMIC_RELAXED)) {
-    if (!server_readable(w.listener, 20)) continue;
-    memset(&s, 0, offsetof(struct session, in));
-    s.have = 0;
+    memset(&s, 0, sizeof s);
     s.message = -1;
-    if ((s.fd = accept(w.listener, NULL, NULL)) < 0) continue;
-    int on = 1;
-    (void)setsockopt(s.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (chance_accept(w.listener, &s.r, &w.stop) < 0) continue;
     serve(&s);
-    close(s.fd);
+    close(s.r.fd);
   }
   return NULL;
 }
 
-static char log_path[64];
-
 static int world_start(void **state) {
-  (void)state;
-  struct ip ip;
-  struct net_end end;
-  snprintf(log_path, sizeof log_path, "/tmp/t_pipe_next_random_%d.log", getpid());
-  log_init(&(struct log_settings){.file_path = log_path, .exim_uid = geteuid(), .exim_gid = getegid()});
-  assert_true(ip_parse(STR("127.0.0.1"), &ip));
-  w.listener = net_listen(&ip, 0, 20, false);
-  assert_true(w.listener >= 0);
-  assert_int_equal(net_local(w.listener, &end), 0);
-  w.port = end.port;
-  return pthread_create(&w.thread, NULL, world_main, NULL);
+  w.listener = chance_listen(&w.port);
+  assert_int_equal(pthread_create(&w.thread, NULL, world_main, NULL), 0);
+  return test_log_start(state);
 }
 
 static int world_stop(void **state) {
-  (void)state;
   __atomic_store_n(&w.stop, 1, __ATOMIC_RELAXED);
   pthread_join(w.thread, NULL);
   close(w.listener);
-  log_close();
-  unlink(log_path);
-  return 0;
+  return test_log_end(state);
 }
 
 /* ---- scenarios ---------------------------------------------------------------------------------------------------- */
@@ -234,21 +175,20 @@ struct settings {
 };
 
 static struct answer draw(unsigned one_in) {
-  return (struct answer){.code = roll(&scenario_dice, one_in) ? 0 : roll(&scenario_dice, 2) ? 4 : 5};
+  return (struct answer){.code = chance_roll(&scenario_dice, one_in) ? 0 : chance_roll(&scenario_dice, 2) ? 4 : 5};
 }
 
 static void draw_scenario(unsigned long number, struct settings *o) {
-  scenario_dice = number * 0x9E3779B97F4A7C15u + 1;
-  for (int i = 0; i < 4; i++) (void)roll(&scenario_dice, 2);
+  scenario_dice = chance_of_scenario(number);
   server_dice = scenario_dice ^ 0x5555;
-  *o = (struct settings){.one_at_a_time = roll(&scenario_dice, 3) == 0};
-  w.chunking = roll(&scenario_dice, 3) == 0;
-  w.confused = roll(&scenario_dice, 3) == 0;
-  w.forgets = roll(&scenario_dice, 40) == 0;
-  w.close_one_in = roll(&scenario_dice, 2) ? 15 + roll(&scenario_dice, 30) : 0;
-  w.mailmax = roll(&scenario_dice, 4) ? 0 : 2 + roll(&scenario_dice, 4);
+  *o = (struct settings){.one_at_a_time = chance_roll(&scenario_dice, 3) == 0};
+  w.chunking = chance_roll(&scenario_dice, 3) == 0;
+  w.confused = chance_roll(&scenario_dice, 3) == 0;
+  w.forgets = chance_roll(&scenario_dice, 40) == 0;
+  w.close_one_in = chance_roll(&scenario_dice, 2) ? 15 + chance_roll(&scenario_dice, 30) : 0;
+  w.mailmax = chance_roll(&scenario_dice, 4) ? 0 : 2 + chance_roll(&scenario_dice, 4);
   for (int m = 0; m < MESSAGES; m++) {
-    o->rcpts[m] = 1 + (int)roll(&scenario_dice, RCPTS);
+    o->rcpts[m] = 1 + (int)chance_roll(&scenario_dice, RCPTS);
     w.mail[m] = draw(10);
     w.data[m] = draw(12);
     w.end[m] = draw(4);
@@ -333,14 +273,9 @@ static void run_scenario(unsigned long number) {
     }
 }
 
-static unsigned long number_of(const char *name, unsigned long dflt) {
-  const char *text = getenv(name);
-  return text && *text ? strtoul(text, NULL, 10) : dflt;
-}
-
 static void test_random_server(void **state) {
   (void)state;
-  unsigned long first = number_of("NEXT_FIRST", 1), n = number_of("NEXT_SCENARIOS", 60);
+  unsigned long first = chance_number("NEXT_FIRST", 1), n = chance_number("NEXT_SCENARIOS", 60);
   for (unsigned long i = 0; i < n; i++) run_scenario(first + i);
   if (n >= 50) assert_true(w.ahead > (int)n / 2); /* the dice do let it happen */
 }
