@@ -7,6 +7,7 @@
  * "invalid", never "fail".  RFC 6376 section 6.1, RFC 8301; manual ch. 14 (dkim_verify_...), 58.3. */
 #include "dkim_verify.h"
 
+#include "arc_verify.h"
 #include "buildconfig.h"
 #include "dns.h"
 #include "message.h"
@@ -64,8 +65,7 @@ static size_t collect(struct expand_ctx *x, const struct dkim_state *s, struct c
   return n;
 }
 
-/* A digest for this signature, a new one when no other wants the same. */
-static struct dkim_body *body_for(struct dkim_state *s, const struct dkim_signature *sig) {
+struct dkim_body *dkim_body_for(struct dkim_state *s, const struct dkim_signature *sig) {
   for (size_t i = 0; i < s->body_count; i++) {
     struct dkim_body *b = &s->bodies[i];
     if (b->canon.relaxed == sig->relaxed_body && b->limit == sig->body_length && b->digest.hash == sig->hash) return b;
@@ -79,14 +79,14 @@ static struct dkim_body *body_for(struct dkim_state *s, const struct dkim_signat
 
 static void take(struct dkim_state *s, struct arena *a, const struct candidate *c, size_t n) {
   s->sigs = ARENA_NEW_N(a, struct dkim_result, n + 1);
-  s->bodies = ARENA_NEW_N(a, struct dkim_body, n + 1);
+  s->bodies = ARENA_NEW_N(a, struct dkim_body, n + ARC_MAX_INSTANCES + 1);
   for (int rank = 0; s->count < n; rank++) {
     for (size_t i = 0; i < n; i++) {
       if (c[i].rank != rank) continue;
       struct dkim_result *r = &s->sigs[s->count++];
       r->sig = c[i].sig;
       r->line = c[i].line;
-      if (r->sig.fault == DKIM_SIG_OK) r->body = body_for(s, &r->sig);
+      if (r->sig.fault == DKIM_SIG_OK) r->body = dkim_body_for(s, &r->sig);
     }
   }
 }
@@ -103,6 +103,7 @@ void dkim_verify_begin(struct expand_ctx *x) {
   }
   struct candidate found[DKIM_MAX_SIGNATURES];
   take(s, m->arena, found, collect(x, s, found));
+  if (CFG_EXPERIMENTAL_ARC) s->arc = arc_find_chain(m->arena, s, true);
 }
 
 void dkim_verify_body(struct dkim_state *s, const void *p, size_t n) {
@@ -119,20 +120,18 @@ static struct str join_strings(struct arena *a, const struct dns_rr *rr) {
   return strbuf_str(&b);
 }
 
-/* The first record of the name that is a key. */
-static enum dkim_reason find_key(struct expand_ctx *x, struct dkim_result *r) {
-  const char *name = arena_printf(x->a, "%s._domainkey.%s", r->sig.selector, r->sig.domain);
+enum dkim_reason dkim_find_key(struct expand_ctx *x, const struct dkim_signature *sig, struct dkim_key *ret) {
+  const char *name = arena_printf(x->a, "%s._domainkey.%s", sig->selector, sig->domain);
   struct dns_answer answer = {0};
   enum dns_status status = dns_lookup(x, name, DNS_T_TXT, NULL, &answer, NULL);
   int left = KEY_RECORDS_MAX;
   if (status != DNS_SUCCEED || !answer.answers) return DKIM_WHY_KEY_UNAVAILABLE;
   for (const struct dns_rr *rr = answer.answers; rr && left-- > 0; rr = rr->next)
-    if (dkim_parse_key(x->msg->arena, join_strings(x->msg->arena, rr), &r->key)) return DKIM_WHY_NOTHING;
+    if (dkim_parse_key(x->msg->arena, join_strings(x->msg->arena, rr), ret)) return DKIM_WHY_NOTHING;
   return DKIM_WHY_KEY_RECORD;
 }
 
-/* "rsa=1024 ed25519=250" */
-static int min_bits(struct expand_ctx *x, enum dkim_keytype keytype) {
+int dkim_min_bits(struct expand_ctx *x, enum dkim_keytype keytype) {
   struct str rest = str_c(x->cfg->o.dkim_verify_min_keysizes ? x->cfg->o.dkim_verify_min_keysizes : ""), word;
   while ((word = str_word(&rest)).n > 0) {
     size_t eq = str_index(word, '=');
@@ -145,10 +144,8 @@ static int min_bits(struct expand_ctx *x, enum dkim_keytype keytype) {
 
 /* ---- one signature ---- */
 
-/* The digest of the header lines and of the signature itself. */
-static void sum_headers(struct arena *a, const struct dkim_state *s, const struct dkim_result *r, struct dkim_sum *ret) {
+void dkim_sum_headers(struct arena *a, const struct dkim_state *s, const struct dkim_signature *sig, struct str line, struct dkim_sum *ret) {
   struct arena_mark mark = arena_mark(a);
-  const struct dkim_signature *sig = &r->sig;
   size_t n = dkim_count_names(sig->header_names);
   int *chosen = ARENA_NEW_N(a, int, n + 1);
   struct dkim_digest d;
@@ -162,7 +159,7 @@ static void sum_headers(struct arena *a, const struct dkim_state *s, const struc
     dkim_digest_add(&d, b.p, b.n);
   }
   strbuf_clear(&b);
-  dkim_canon_header(&b, dkim_without_b(a, r->line), sig->relaxed_headers, false);
+  dkim_canon_header(&b, dkim_without_b(a, line), sig->relaxed_headers, false);
   dkim_digest_add(&d, b.p, b.n);
   dkim_digest_end(&d, ret);
   arena_release(a, mark);
@@ -177,8 +174,8 @@ static void check_with_key(struct expand_ctx *x, const struct dkim_state *s, str
   const struct dkim_signature *sig = &r->sig;
   struct dkim_sum sum;
   const char *error;
-  sum_headers(x->a, s, r, &sum);
-  enum dkim_check c = dkim_check_signature(sig->keytype, sig->hash, r->key.data, &sum, sig->data, min_bits(x, sig->keytype), &r->key_bits, &error);
+  dkim_sum_headers(x->a, s, sig, r->line, &sum);
+  enum dkim_check c = dkim_check_signature(sig->keytype, sig->hash, r->key.data, &sum, sig->data, dkim_min_bits(x, sig->keytype), &r->key_bits, &error);
   bool allowed = !r->key.hashes || dkim_list_has(r->key.hashes, str_c(dkim_hash_names[sig->hash]));
   bool speaks = !r->key.no_subdomains || !sig->identity || dkim_identity_fits(sig->identity, sig->domain, true);
   if (c == DKIM_CHECK_BAD_KEY) {
@@ -197,9 +194,8 @@ static void check_with_key(struct expand_ctx *x, const struct dkim_state *s, str
   }
 }
 
-static bool body_matches(const struct dkim_result *r) {
-  const struct dkim_body *b = r->body;
-  return !b->is_short && b->sum.n > 0 && str_eq(r->sig.body_hash, str_n((const char *)b->sum.p, b->sum.n));
+bool dkim_body_matches(const struct dkim_body *b, const struct dkim_signature *sig) {
+  return !b->is_short && b->sum.n > 0 && str_eq(sig->body_hash, str_n((const char *)b->sum.p, b->sum.n));
 }
 
 static void verify_one(struct expand_ctx *x, const struct dkim_state *s, struct dkim_result *r) {
@@ -207,11 +203,11 @@ static void verify_one(struct expand_ctx *x, const struct dkim_state *s, struct 
     judge(r, DKIM_INVALID, r->sig.fault == DKIM_SIG_VERSION ? DKIM_WHY_VERSION : DKIM_WHY_TAG);
     return;
   }
-  if (!body_matches(r)) {
+  if (!dkim_body_matches(r->body, &r->sig)) {
     judge(r, DKIM_FAIL, DKIM_WHY_BODY);
     return;
   }
-  enum dkim_reason why = find_key(x, r);
+  enum dkim_reason why = dkim_find_key(x, &r->sig, &r->key);
   if (why == DKIM_WHY_NOTHING && r->key.keytype != (int)r->sig.keytype) why = DKIM_WHY_KEY_RECORD;
   if (why == DKIM_WHY_NOTHING) {
     check_with_key(x, s, r);

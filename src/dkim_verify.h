@@ -15,4 +15,16 @@ void dkim_verify_body(struct dkim_state *s, const void *p, size_t n);
 /* Look up keys, check.  Sets $dkim_signers.  Logs keys that cannot be used, and why verification was given up. */
 void dkim_verify_finish(struct expand_ctx *x);
 
+/* ---- shared with arc_verify.c ---- */
+
+/* A digest of the body for this signature, a new one when no other wants the same. */
+struct dkim_body *dkim_body_for(struct dkim_state *s, const struct dkim_signature *sig);
+bool dkim_body_matches(const struct dkim_body *b, const struct dkim_signature *sig);
+/* The first record of the signature's name that is a key: WHY_NOTHING, or why there is none. */
+enum dkim_reason dkim_find_key(struct expand_ctx *x, const struct dkim_signature *sig, struct dkim_key *ret);
+/* dkim_verify_min_keysizes: "rsa=1024 ed25519=250". */
+int dkim_min_bits(struct expand_ctx *x, enum dkim_keytype keytype);
+/* The digest of the header lines in h= and of the signature's own line. */
+void dkim_sum_headers(struct arena *a, const struct dkim_state *s, const struct dkim_signature *sig, struct str line, struct dkim_sum *ret);
+
 #endif

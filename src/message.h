@@ -30,6 +30,7 @@ struct acl_var {          /* data of acl_m/acl_c tree nodes */
   const char *value;
 };
 
+struct arc_result;
 struct dkim_state;
 
 struct message {
@@ -97,6 +98,7 @@ struct message {
   bool cutthrough_own_sender;    /* /sender=transport: MAIL as the transport's return_path says */
   bool message_id_made;          /* Message-Id: was added here (id*= in the log) */
   struct dkim_state *dkim;       /* its signatures (policy/dkim.h); NULL: not looked at */
+  struct arc_result *arc;        /* of verify = arc (policy/arc.h), NULL: it was not used */
   bool dkim_disabled;            /* control = dkim_disable_verify */
   bool freeze_no_tell;           /* control = freeze/no_tell */
   bool sender_is_rewritten;      /* the ordinary rewriting rules were applied to sender */

@@ -6,6 +6,7 @@
 #include "formats/codecs.h"
 #include "os/tls.h"
 #include "pipe_connect.h"
+#include "policy/arc.h"
 #include "policy/dkim.h"
 #include "receive_priv.h"
 #include "spool.h"
@@ -119,6 +120,7 @@ static const char *arrival_fields(struct reception *r) {
   if (m->queue_name && *m->queue_name) strbuf_addf(&b, " Q=%s", m->queue_name);
   const char *signed_by = log_selects(LS_DKIM) ? dkim_passed_domains(m->arena, m->dkim) : NULL;
   if (signed_by) strbuf_addf(&b, " DKIM=%s", signed_by);
+  if (log_selects(LS_DKIM) && m->arc && strcmp(m->arc->state, "pass") == 0) strbuf_adds(&b, " ARC");
   if (m->message_id_header) {
     if (m->message_id_made ? log_selects(LS_MSG_ID_CREATED) : log_selects(LS_MSG_ID))
       strbuf_addf(&b, " id%s=%s", m->message_id_made ? "*" : "", m->message_id_header);

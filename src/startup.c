@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "arc_verify.h"
 #include "base/buildinfo.h"
 #include "base/rand.h"
 #include "dns_csa.h"
@@ -364,7 +365,7 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
   if (cfg->o.process_log_path) process_info_init(cfg->o.process_log_path);
   host_init();
   route_set_find_user((int)MIN(cfg->o.finduser_retries, INT64_C(60)), cfg->o.max_username_length);
-  static const struct acl_hooks acl_conditions = {.dnslists = dns_list_check, .ratelimit = ratelimit_check, .seen = seen_check,
+  static const struct acl_hooks acl_conditions = {.arc = arc_verify, .dnslists = dns_list_check, .ratelimit = ratelimit_check, .seen = seen_check,
                                                   .udpsend = host_udp_send, .csa = dns_csa_verify};
   acl_set_hooks(&acl_conditions);
   if (cfg->harness_mode) {

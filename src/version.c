@@ -64,6 +64,7 @@ static void print_features(FILE *f)
       {"SRS", NULL, CFG_SUPPORT_SRS},
       {"TCP_Fast_Open", NULL, true},
       {"Experimental_DSN_info", NULL, CFG_EXPERIMENTAL_DSN_INFO},
+      {"Experimental_ARC", NULL, CFG_EXPERIMENTAL_ARC},
       {"Experimental_QUEUEFILE", NULL, CFG_EXPERIMENTAL_QUEUEFILE},
       {"Experimental_XCLIENT", "hosts_xclient", true},
   };

@@ -136,21 +136,40 @@ bool dkim_identity_fits(const char *identity, const char *domain, bool exactly) 
   return !exactly && of.p[of.n - d.n - 1] == '.' && str_endsic(of, d);
 }
 
-bool dkim_parse_signature(struct arena *a, struct str header, struct dkim_signature *ret) {
-  struct dkim_signature s = {.body_length = -1};
-  struct str rest = str_n(header.p, header.n), name, value, version = STR_NULL;
+/* False: no tag list, or no known algorithm.  is_arc: i= is the number of the set. */
+static bool parse_tags(struct arena *a, struct str header, bool is_arc, struct dkim_signature *s, struct str *ret_version) {
+  struct str rest = header, name, value;
   enum dkim_tag t;
   int count = 0;
   (void)str_cut(&rest, ':');
   while ((t = dkim_tag_next(&rest, &name, &value)) == DKIM_TAG_OK) {
     if (++count > DKIM_MAX_TAGS) return false;
-    if (str_eq(name, STR("bh"))) s.body_hash = decode(a, value);
-    else if (name.n == 1 && !take_tag(a, name.p[0], value, &s, &version)) return false;
+    if (str_eq(name, STR("bh"))) s->body_hash = decode(a, value);
+    else if (is_arc && str_eq(name, STR("cv"))) s->cv = value;
+    else if (is_arc && str_eq(name, STR("i"))) {
+      if (!str_parse_int(value, &s->instance)) s->fault = DKIM_SIG_TAG;
+    } else if (name.n == 1 && !take_tag(a, name.p[0], value, s, ret_version)) return false;
   }
-  if (t == DKIM_TAG_BAD || s.algorithm.n == 0) return false;
+  if (s->header_names && dkim_count_names(s->header_names) > DKIM_MAX_NAMES) s->fault = DKIM_SIG_TAG;
+  return t != DKIM_TAG_BAD && s->algorithm.n > 0;
+}
+
+bool dkim_parse_arc(struct arena *a, struct str header, bool is_seal, struct dkim_signature *ret) {
+  struct dkim_signature s = {.body_length = -1};
+  struct str version = STR_NULL;
+  if (!parse_tags(a, header, true, &s, &version)) return false;
+  if (version.p || s.instance < 1 || !s.domain || !s.selector || s.data.n == 0) s.fault = DKIM_SIG_TAG;
+  if (is_seal ? s.cv.n == 0 || s.header_names : !s.header_names || s.body_hash.n == 0) s.fault = DKIM_SIG_TAG;
+  *ret = s;
+  return true;
+}
+
+bool dkim_parse_signature(struct arena *a, struct str header, struct dkim_signature *ret) {
+  struct dkim_signature s = {.body_length = -1};
+  struct str version = STR_NULL;
+  if (!parse_tags(a, header, false, &s, &version)) return false;
   if (version.p && !str_eq(version, STR("1"))) s.fault = DKIM_SIG_VERSION;
   if (!version.p || !s.domain || !s.selector || !s.header_names || s.data.n == 0) s.fault = DKIM_SIG_TAG;
-  if (s.header_names && dkim_count_names(s.header_names) > DKIM_MAX_NAMES) s.fault = DKIM_SIG_TAG;
   if (s.identity && s.domain && !dkim_identity_fits(s.identity, s.domain, false)) s.fault = DKIM_SIG_TAG;
   *ret = s;
   return true;

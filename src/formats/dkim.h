@@ -49,10 +49,14 @@ struct dkim_signature {
   struct str data;               /* b= decoded; the same */
   int64_t body_length;           /* l=, -1 none */
   int64_t created, expires;      /* t=, x=; 0 none */
+  int instance;                  /* ARC: i= */
+  struct str cv;                 /* ARC-Seal: cv= */
 };
 
 /* Parse the header line (name included).  False: no tag list, or an algorithm that is unknown: to be ignored. */
 MUST_CHECK bool dkim_parse_signature(struct arena *a, struct str header, struct dkim_signature *ret);
+/* The same for ARC-Message-Signature: and ARC-Seal: (RFC 8617 section 4.1). */
+MUST_CHECK bool dkim_parse_arc(struct arena *a, struct str header, bool is_seal, struct dkim_signature *ret);
 /* The same header with the value of b= left out, as it is signed.  When there is no b= it is the header. */
 struct str dkim_without_b(struct arena *a, struct str header);
 
@@ -77,12 +81,15 @@ bool dkim_identity_fits(const char *identity, const char *domain, bool exactly);
 
 struct dkim_header_spec {
   const char *name;         /* "DKIM-Signature" */
+  int instance;             /* > 0: an ARC header; i= instead of v= and q= */
+  const char *chain_state;  /* cv=, NULL none */
+  bool has_canon;           /* c= */
   const char *algorithm;    /* "rsa-sha256" */
   bool relaxed;             /* both canonicalizations */
   const char *domain, *selector, *identity; /* identity NULL none */
-  const char *names;        /* h= */
-  const char *body_hash;    /* base64 */
-  int64_t created, expires; /* written when created > 0 */
+  const char *names;        /* h=, NULL none */
+  const char *body_hash;    /* base64, NULL none */
+  int64_t created, expires; /* written when > 0 */
   const char *data;         /* b= in base64, "" for the form that is signed */
 };
 /* The whole header line with folds, ended by LF. */

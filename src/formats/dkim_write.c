@@ -55,7 +55,7 @@ static void add_tag(struct dkim_folder *f, const char *intro, const char *value)
   dkim_fold(f, false, ";", "");
 }
 
-static void add_time(struct dkim_folder *f, const char *intro, int64_t t) {
+static void add_number(struct dkim_folder *f, const char *intro, int64_t t) {
   char buf[24];
   snprintf(buf, sizeof(buf), "%lld", (long long)t);
   add_tag(f, intro, buf);
@@ -65,20 +65,22 @@ const char *dkim_make_header(struct arena *a, const struct dkim_header_spec *s) 
   struct dkim_folder f = {.b = strbuf_new(a)};
   put(&f, s->name, strlen(s->name));
   put(&f, ":", 1);
-  add_tag(&f, "v=", "1");
+  if (s->instance) add_number(&f, "i=", s->instance);
+  else add_tag(&f, "v=", "1");
+  if (s->chain_state) add_tag(&f, "cv=", s->chain_state);
   add_tag(&f, "a=", s->algorithm);
-  add_tag(&f, "q=", "dns/txt");
-  add_tag(&f, "c=", s->relaxed ? "relaxed/relaxed" : "simple/simple");
+  if (!s->instance) add_tag(&f, "q=", "dns/txt");
+  if (s->has_canon) add_tag(&f, "c=", s->relaxed ? "relaxed/relaxed" : "simple/simple");
   add_tag(&f, "d=", s->domain);
   add_tag(&f, "s=", s->selector);
-  dkim_fold_list(&f, "h=", s->names);
-  dkim_fold(&f, false, ";", "");
-  add_tag(&f, "bh=", s->body_hash);
-  if (s->identity) add_tag(&f, "i=", s->identity);
-  if (s->created > 0) {
-    add_time(&f, "t=", s->created);
-    add_time(&f, "x=", s->expires);
+  if (s->names) {
+    dkim_fold_list(&f, "h=", s->names);
+    dkim_fold(&f, false, ";", "");
   }
+  if (s->body_hash) add_tag(&f, "bh=", s->body_hash);
+  if (s->identity) add_tag(&f, "i=", s->identity);
+  if (s->created > 0) add_number(&f, "t=", s->created);
+  if (s->expires > 0) add_number(&f, "x=", s->expires);
   dkim_fold(&f, true, "b=", "");
   put_anywhere(&f, s->data, strlen(s->data));
   dkim_fold(&f, false, ";", "");

@@ -51,6 +51,7 @@ struct dkim_state {
   struct dkim_result *cur; /* its signature, NULL none */
   struct dkim_result *shown; /* the newest signature that an ACL has seen: what variables show when there is no other */
   bool in_acl;
+  struct arc_chain *arc;   /* the ARC sets of the message (policy/arc.h), NULL none */
 };
 
 extern const char *const dkim_status_names[]; /* "none", "invalid", "fail", "pass" */

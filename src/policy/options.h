@@ -97,6 +97,8 @@ enum {
 #define OPT_PIPE_CONNECT OPT_HIDDEN_FEATURE
 #endif
 
+/* Options of ARC: the same. */
+#define OPT_ARC (CFG_EXPERIMENTAL_ARC ? OPT_BUILT : OPT_HIDDEN_FEATURE)
 /* Options of DKIM: the same. */
 #define OPT_DKIM (CFG_SUPPORT_DKIM ? OPT_BUILT : OPT_HIDDEN_FEATURE)
 

@@ -19,6 +19,7 @@
 #include "os/sys.h"
 #include "policy/dkim.h"
 #include "policy/match.h"
+#include "transports/smtp_arc.h"
 
 enum { SIGNATURES_MAX = 20, KEY_FILE_MAX = 65536 };
 
@@ -39,6 +40,7 @@ struct signing {
   struct arena *a;
   struct signer *signers[SIGNATURES_MAX];
   size_t count;
+  struct arc_signer arc;
   struct strbuf used;              /* "domain:selector:..." for the log */
   struct strbuf headers;           /* as they go out, CR LF */
   bool in_body;
@@ -203,6 +205,7 @@ static void look_at_body(struct signing *g, const char *p, size_t n) {
     g->has_long_line = g->line_len > DKIM_LONGEST_LINE + 1; /* a CR may be the first half of the line end */
   }
   for (size_t i = 0; i < g->count; i++) dkim_canon_feed(&g->signers[i]->canon, p, n);
+  if (g->arc.is_wanted) dkim_canon_feed(&g->arc.canon, p, n);
 }
 
 /* A write_fn: the header section ends at the first empty line. */
@@ -265,7 +268,7 @@ static bool sign(struct signing *g, struct signer *k, const struct str *lines, s
   dkim_canon_end(&k->canon);
   dkim_digest_end(&k->digest, &sum);
   struct dkim_header_spec spec = {
-    .name = "DKIM-Signature", .relaxed = k->relaxed, .domain = k->domain, .selector = k->selector, .identity = k->identity, .data = "",
+    .name = "DKIM-Signature", .has_canon = true, .relaxed = k->relaxed, .domain = k->domain, .selector = k->selector, .identity = k->identity, .data = "",
     .algorithm = arena_printf(g->a, "%s-%s", dkim_keytype_names[k->key.keytype], dkim_hash_names[k->hash]),
     .names = dkim_choose_names(g->a, lines, count, k->names), .body_hash = base64_encode(g->a, sum.p, sum.n),
   };
@@ -291,6 +294,8 @@ static bool sign_all(struct signing *g, struct strbuf *out) {
 }
 
 /* ---- the transport filter ---- */
+
+static bool wants_dkim(const struct smtp_attempt *s) { return s->ob->dkim_domain && s->ob->dkim_selector && s->ob->dkim_private_key; }
 
 static int to_fd(void *ctx, const void *p, size_t n) { return sys_write_all(*(const int *)ctx, p, n); }
 
@@ -328,34 +333,64 @@ static int judge_failure(struct signing *g) {
   return -EPROTO;
 }
 
-static int run(struct signing *g, struct write_opts *o, struct strbuf *headers) {
-  struct write_opts wire = {0};
-  struct strbuf made = strbuf_new(g->a);
-  bool ok = find_signers(g);
-  if (ok && g->count == 0) return 0;
-  if (ok) {
-    g->s->d->addrs->dkim_used = g->used.p;
-    int r = o->filter && *o->filter ? keep_filtered(g, o, headers) : 0;
-    wire = *o;
-    wire.crlf = true;
-    wire.dot_stuff = wire.end_dot = false;
-    if (r == 0) r = transport_write_prepared(g->s->d, &wire, strbuf_str(headers), look, g, NULL);
-    if (r < 0) return r;
-    ok = sign_all(g, &made);
+/* Look at all that will be sent. */
+static int look_at_message(struct signing *g, struct write_opts *o, struct strbuf *headers) {
+  int r = o->filter && *o->filter ? keep_filtered(g, o, headers) : 0;
+  struct write_opts wire = *o;
+  wire.crlf = true;
+  wire.dot_stuff = wire.end_dot = false;
+  return r < 0 ? r : transport_write_prepared(g->s->d, &wire, strbuf_str(headers), look, g, NULL);
+}
+
+/* Behind the signatures, so that they are under the seal. */
+static void seal(struct signing *g, struct strbuf *made) {
+  struct strbuf all = strbuf_new(g->a), out = strbuf_new(g->a);
+  size_t count;
+  if (g->has_long_line) {
+    if (g->count == 0) (void)complain("signing failed: ", "LONG_LINE");
+    log_write(LS_ALWAYS, LOG_MAIN, "ARC: bad message body-hash");
+    return;
   }
-  if (!ok) return judge_failure(g);
+  strbuf_addstr(&all, strbuf_str(made));
+  strbuf_addstr(&all, strbuf_str(&g->headers));
+  g->headers = all;
+  struct str *lines = split_lines(g, &count);
+  smtp_arc_seal(g->a, &g->arc, lines, count, &out);
+  strbuf_addstr(&out, strbuf_str(made));
+  *made = out;
+}
+
+static int run(struct signing *g, struct write_opts *o, struct strbuf *headers) {
+  struct strbuf made = strbuf_new(g->a);
+  bool ok = !wants_dkim(g->s) || find_signers(g);
+  if (ok && g->count > 0) g->s->d->addrs->dkim_used = g->used.p;
+  if (!ok) forget(g);
+  if (g->count > 0 || g->arc.is_wanted) {
+    int r = look_at_message(g, o, headers);
+    if (r < 0) return r;
+  }
+  if (ok && g->count > 0) ok = sign_all(g, &made);
+  if (!ok) {
+    int r = judge_failure(g);
+    if (r < 0) return r;
+    strbuf_clear(&made);
+  }
+  if (g->arc.is_wanted) seal(g, &made);
+  if (made.n == 0) return 0;
   strbuf_addstr(&made, strbuf_str(headers));
   *headers = made;
   return 0;
 }
 
 int smtp_dkim_sign(struct smtp_attempt *s, struct write_opts *o, struct strbuf *headers) {
-  if (!CFG_SUPPORT_DKIM || !s->ob->dkim_domain || !s->ob->dkim_selector || !s->ob->dkim_private_key || o->body_only) return 0;
+  if (!CFG_SUPPORT_DKIM || o->body_only || (!wants_dkim(s) && !s->ob->arc_sign)) return 0;
   struct expand_ctx x = *s->d->x;
   x.a = s->a;
   struct signing g = {.s = s, .x = &x, .a = s->a, .used = strbuf_new(s->a), .headers = strbuf_new_t(s->a, TAINTED, 4096)};
+  smtp_arc_prepare(s, &x, &g.arc);
   int r = run(&g, o, headers);
   forget(&g);
+  smtp_arc_forget(&g.arc);
   if (r < 0) smtp_dkim_done(o);
   return r;
 }

@@ -69,7 +69,7 @@ static void check_signature(struct arena *a, struct str line) {
   INVARIANT(dkim_count_names(s.header_names) <= DKIM_MAX_NAMES);
   dkim_select_headers(a, lines, 3, s.header_names, at);
   (void)dkim_choose_names(a, lines, 3, s.header_names);
-  struct dkim_header_spec spec = {.name = "DKIM-Signature", .algorithm = "rsa-sha256", .domain = s.domain, .selector = s.selector, .identity = s.identity,
+  struct dkim_header_spec spec = {.name = "DKIM-Signature", .algorithm = "rsa-sha256", .has_canon = true, .domain = s.domain, .selector = s.selector, .identity = s.identity,
                                   .names = s.header_names, .body_hash = base64_encode(a, s.body_hash.p, s.body_hash.n), .created = s.created,
                                   .expires = s.expires, .data = base64_encode(a, s.data.p, s.data.n)};
   struct str made = str_c(dkim_make_header(a, &spec));
@@ -86,6 +86,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   check_body(a, in);
   check_header(a, in);
   check_signature(a, in);
+  for (int is_seal = 0; is_seal < 2; is_seal++) {
+    struct dkim_signature s;
+    if (dkim_parse_arc(a, in, is_seal, &s)) INVARIANT(s.fault != DKIM_SIG_OK || (s.instance > 0 && s.domain && s.selector && s.data.n > 0));
+  }
   if (dkim_parse_key(a, in, &k)) {
     struct dkim_sum sum = {.n = 32};
     int bits;

@@ -142,6 +142,33 @@ static void signatures(void **state) {
   }
 }
 
+static void arc_headers(void **state) {
+  (void)state;
+  static const struct {
+    const char *line;
+    bool is_seal;
+    int want; /* fault, -1: no tag list */
+  } rows[] = {
+    {"ARC-Seal: i=2; cv=pass; a=rsa-sha256; d=a; s=b; b=ZGVm", true, DKIM_SIG_OK},
+    {"ARC-Seal: i=2; a=rsa-sha256; d=a; s=b; b=ZGVm", true, DKIM_SIG_TAG},
+    {"ARC-Seal: i=2; cv=pass; a=rsa-sha256; d=a; s=b; h=from; b=ZGVm", true, DKIM_SIG_TAG},
+    {"ARC-Seal: cv=pass; a=rsa-sha256; d=a; s=b; b=ZGVm", true, DKIM_SIG_TAG},
+    {"ARC-Seal: i=x; cv=pass; a=rsa-sha256; d=a; s=b; b=ZGVm", true, DKIM_SIG_TAG},
+    {"ARC-Message-Signature: i=2; a=rsa-sha256; d=a; s=b; h=from; bh=YWJj; b=ZGVm", false, DKIM_SIG_OK},
+    {"ARC-Message-Signature: i=2; a=rsa-sha256; d=a; s=b; h=from; b=ZGVm", false, DKIM_SIG_TAG},
+    {"ARC-Message-Signature: i=2; a=rsa-sha256; d=a; s=b; bh=YWJj; b=ZGVm", false, DKIM_SIG_TAG},
+    {"ARC-Message-Signature: i=2; v=1; a=rsa-sha256; d=a; s=b; h=from; bh=YWJj; b=ZGVm", false, DKIM_SIG_TAG},
+    {"ARC-Message-Signature: i=-2; a=rsa-sha256; d=a; s=b; h=from; bh=YWJj; b=ZGVm", false, DKIM_SIG_TAG},
+    {"ARC-Message-Signature: i=2; junk", false, -1},
+  };
+  struct dkim_signature s;
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    int got = dkim_parse_arc(a, str_c(rows[i].line), rows[i].is_seal, &s) ? (int)s.fault : -1;
+    if (got != rows[i].want) fail_msg("%s: %d", rows[i].line, got);
+    if (got == DKIM_SIG_OK) assert_int_equal(s.instance, 2);
+  }
+}
+
 static void without_b(void **state) {
   (void)state;
   static const struct {
@@ -181,7 +208,7 @@ static void keys(void **state) {
 
 static void written_header(void **state) {
   (void)state;
-  struct dkim_header_spec s = {.name = "DKIM-Signature", .algorithm = "rsa-sha256", .relaxed = true, .domain = "test.ex", .selector = "sel",
+  struct dkim_header_spec s = {.name = "DKIM-Signature", .algorithm = "rsa-sha256", .has_canon = true, .relaxed = true, .domain = "test.ex", .selector = "sel",
                                .identity = "foo@test.ex", .names = "Subject:To:From", .body_hash = "/Ab0giHZitYQbDhFszoqQRUkgqueaX9zatJttIU/plc=",
                                .data = "bjirVBQiHhEDFgYvuMdZcI+o9ou2xUIGF8Z2a+X9UEKpEZRNbecL0wRTaan3BDw9"};
   assert_string_equal(dkim_make_header(a, &s),
@@ -304,6 +331,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(body_forms, setup, teardown),    cmocka_unit_test_setup_teardown(header_forms, setup, teardown),
     cmocka_unit_test_setup_teardown(signatures, setup, teardown),    cmocka_unit_test_setup_teardown(without_b, setup, teardown),
+    cmocka_unit_test_setup_teardown(arc_headers, setup, teardown),
     cmocka_unit_test_setup_teardown(keys, setup, teardown),          cmocka_unit_test_setup_teardown(written_header, setup, teardown),
     cmocka_unit_test_setup_teardown(chosen_headers, setup, teardown), cmocka_unit_test_setup_teardown(rfc8463, setup, teardown),
     cmocka_unit_test_setup_teardown(own_signature, setup, teardown),

@@ -3,6 +3,7 @@
  *
  * Floor: policy.  The result for the message's sender is kept with the message.  Header texts are hostile.
  * Manual ch. 44 "Address verification". */
+#include "buildconfig.h"
 #include "os/debug.h"
 #include "os/log.h"
 #include "policy/acl/acl_priv.h"
@@ -252,6 +253,13 @@ static enum outcome csa(struct acl_run *r, struct str domain) {
   return h->csa(r->x, domain.n ? str_dup(r->x->a, str_trim(domain)) : NULL, &r->log_text);
 }
 
+static enum outcome arc(struct acl_run *r, const char *arg, struct str list) {
+  const struct acl_hooks *h = acl_get_hooks();
+  if (!CFG_EXPERIMENTAL_ARC || !h || !h->arc) return not_built(r, arg);
+  if (r->where != ACL_WHERE_DATA) return not_here(r, "arc");
+  return h->arc(r->x, str_dup(r->x->a, list), &r->log_text);
+}
+
 /* What takes no options. */
 static bool has_no_options(struct str word) {
   static const char *const names[] = {"certificate", "helo", "header_syntax", "header_names_ascii"};
@@ -283,7 +291,7 @@ static enum outcome verify_word(struct acl_run *r, const char *arg) {
     return r->env->verify_helo ? r->env->verify_helo(r->env, r->x) : not_built(r, "helo");
   }
   if (str_eqic(word, STR("csa"))) return csa(r, rest);
-  if (str_eqic(word, STR("arc"))) return not_built(r, arg);
+  if (str_eqic(word, STR("arc"))) return arc(r, arg, rest);
   if (str_eqic(word, STR("header_syntax")) || str_eqic(word, STR("header_sender")) || str_eqic(word, STR("header_names_ascii")) ||
       str_eqic(word, STR("not_blind")))
     return verify_header(r, arg, word, rest);
@@ -302,7 +310,7 @@ bad:
 }
 
 const char *acl_verify_refusal(struct arena *a, const char *arg) {
-  static const char *const unbuilt[] = {"arc"};
+  static const char *const unbuilt[] = {CFG_EXPERIMENTAL_ARC ? "" : "arc"};
   struct str rest = str_c(arg);
   while (rest.n > 0) {
     struct str option = str_trim(str_cut(&rest, '/')), word = str_trim(str_cut(&option, '='));

@@ -5,6 +5,7 @@
  * and are tainted; they hold no control characters, so they cannot add a header line. */
 #include "conn.h"
 #include "message.h"
+#include "policy/arc.h"
 #include "policy/dkim.h"
 #include "policy/expand/expand_priv.h"
 
@@ -28,5 +29,6 @@ bool exp_item_authresults(struct expand_ctx *x, struct strbuf *out, const char *
   strbuf_addf(out, "Authentication-Results: %s", args[0]);
   for (size_t i = 0; o && i < ARRAY_SIZE(methods); i++) methods[i](out, o);
   exp_authresults_dkim(out, x->msg);
+  exp_authresults_arc(out, x->msg, o ? o->host_address : NULL);
   return true;
 }

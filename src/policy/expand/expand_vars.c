@@ -15,6 +15,7 @@
 #include "conn.h"
 #include "message.h"
 #include "policy/acl.h"
+#include "policy/arc.h"
 #include "policy/dkim.h"
 #include "policy/expand/expand_priv.h"
 #include "policy/match.h"
@@ -42,6 +43,7 @@ static const char *number(struct expand_ctx *x, int64_t n) {
 }
 
 static const char *get_text(struct expand_ctx *x UNUSED, const struct var *v) { return v->text; }
+static const char *get_arc(struct expand_ctx *x, const struct var *v) { return arc_variable(x, v->text); }
 static const char *get_dkim(struct expand_ctx *x, const struct var *v) { return dkim_variable(x, v->text); }
 static const char *get_ctx(struct expand_ctx *x, const struct var *v) { return str_at(x, v->at); }
 static const char *get_conn(struct expand_ctx *x, const struct var *v) { return str_at(x->conn, v->at); }
@@ -372,6 +374,7 @@ static const char *get_tod_epoch(struct expand_ctx *x, const struct var *v) {
 #define TEXT(t) get_text, 0, t
 #define EMPTY get_text, 0, NULL
 #define DKIM(f) get_dkim, 0, #f
+#define ARC(f) get_arc, 0, #f
 
 static const struct var vars[] = {
   {"acl_arg1", FN_K(acl_arg, 0)},
@@ -388,10 +391,10 @@ static const struct var vars[] = {
   {"address_data", FN(address_data)},
   {"address_file", CTX(address_file)},
   {"address_pipe", CTX(address_pipe)},
-  {"arc_domains", EMPTY},
-  {"arc_oldest_pass", TEXT("0")},
-  {"arc_state", EMPTY},
-  {"arc_state_reason", EMPTY},
+  {"arc_domains", ARC(domains)},
+  {"arc_oldest_pass", ARC(oldest_pass)},
+  {"arc_state", ARC(state)},
+  {"arc_state_reason", ARC(state_reason)},
   {"atrn_host", EMPTY},
   {"atrn_mode", EMPTY},
   {"authenticated_fail_id", CTX(auth_fail_id)},
