@@ -363,7 +363,7 @@ static void seal(struct signing *g, struct strbuf *made) {
 static int run(struct signing *g, struct write_opts *o, struct strbuf *headers) {
   struct strbuf made = strbuf_new(g->a);
   bool ok = !wants_dkim(g->s) || find_signers(g);
-  if (ok && g->count > 0) g->s->d->addrs->dkim_used = g->used.p;
+  for (struct address *addr = g->s->d->addrs; addr && ok && g->count > 0; addr = addr->next) addr->dkim_used = g->used.p;
   if (!ok) forget(g);
   if (g->count > 0 || g->arc.is_wanted) {
     int r = look_at_message(g, o, headers);
