@@ -130,7 +130,8 @@ static void start_queue_manager(struct master *m)
     close(m->closed_pipe[1]);
     queue_set_notify_fd(m->notify[1]);
     sys_role(SYS_ROLE_DELIVERY);
-    queue_manager(m->cfg, m->notify[0], m->o->queue_interval_sec, &m->o->run);
+    queue_manager(m->cfg, m->notify[0], m->o->queue_interval_sec, &m->o->run,
+                  !m->o->no_notifier && (!m->o->listen_override || m->o->pid_file));
     _exit(EXIT_SUCCESS);
   }
   m->queue_manager = pid > 0 ? pid : 0;

@@ -14,6 +14,7 @@ struct daemon_opts {
   const char *listen_override;  /* -oX */
   const char *pid_file;         /* -oP */
   bool pid_file_excl;           /* -oPX */
+  bool no_notifier;             /* -oY */
   char *const *argv;            /* for re-exec on HUP */
   bool deliver_foreground, queue_only;
   bool inetd_wait;              /* -bw */

@@ -401,6 +401,7 @@ static int do_daemon(struct run *r)
       .run = c->run,
       .listen_override = c->listen,
       .pid_file = c->pid_file,
+      .no_notifier = c->no_notifier,
       .argv = r->argv,
       .deliver_foreground = c->deliver_foreground,
       .queue_only = c->queue_only,

@@ -22,8 +22,9 @@ struct queue_run_opts {
 /* One run in this process: logs Start/End, delivers message by message (each in a forked child; one at a time as Exim's single runner). */
 void queue_run(const struct config *cfg, const struct queue_run_opts *o);
 
-/* Queue manager process: never returns.  notify_fd: datagrams of queue_notice.h; interval_sec 0: no periodic runs. */
-void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, const struct queue_run_opts *o);
+/* Queue manager process: never returns.  notify_fd: datagrams of queue_notice.h; interval_sec 0: no periodic runs;
+ * takes_questions: notifier_socket is opened. */
+void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, const struct queue_run_opts *o, bool takes_questions);
 /* Tell a queue manager (from a session).  False: there is none, it does not take a run, or the notice is too long. */
 bool queue_notify(int notify_fd, const struct queue_notice *notice);
 /* The run for whom smtp_etrn_serialize keeps this hints record is over; NULL or "": nothing. */
@@ -35,6 +36,7 @@ int queue_get_notify_fd(void);
 enum queue_list_kind { QUEUE_LIST_NORMAL, QUEUE_LIST_UNDELIVERED, QUEUE_LIST_PLUS_GENERATED, QUEUE_LIST_IDS };
 /* -bp and friends; ids NULL-terminated or NULL for all.  sorted false: -bpr. */
 int queue_list(const struct config *cfg, enum queue_list_kind kind, bool sorted, const char *const *ids);
+size_t queue_size(const struct config *cfg); /* messages in this queue */
 int queue_count(const struct config *cfg);   /* -bpc: prints */
 
 enum queue_action { QUEUE_REMOVE, QUEUE_FREEZE, QUEUE_THAW, QUEUE_GIVE_UP, QUEUE_MARK_ALL_DELIVERED, QUEUE_MARK_DELIVERED,

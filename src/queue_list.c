@@ -97,11 +97,15 @@ int queue_list(const struct config *cfg, enum queue_list_kind kind, bool sorted,
   return 0;
 }
 
-int queue_count(const struct config *cfg) {
-  struct arena *a = arena_new("queue_count");
+size_t queue_size(const struct config *cfg) {
+  struct arena *a = arena_new("queue_size");
   size_t n;
   (void)spool_list(a, cfg, false, &n);
-  printf("%zu\n", n);
   arena_free(a);
+  return n;
+}
+
+int queue_count(const struct config *cfg) {
+  printf("%zu\n", queue_size(cfg));
   return 0;
 }

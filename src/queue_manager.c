@@ -19,6 +19,7 @@
 
 #include "deliver.h"
 #include "hints/hints.h"
+#include "os/daemon_notify.h"
 #include "os/log.h"
 #include "os/sys.h"
 #include "policy/config.h"
@@ -29,7 +30,7 @@
 
 enum {
   MAX_WORKERS = 20, WORKER_MAX_MESSAGES = 200, WORKER_IDLE_MS = 1000, NOTIFY_WAIT_MS = 3000, MAX_PENDING = 100000, MAX_QUEUES = 1000,
-  MAX_ASKED = 20, MAX_CHECKS = 20, MAX_ASKED_WAITING = 64
+  MAX_ASKED = 20, MAX_CHECKS = 20, MAX_ASKED_WAITING = 64, COUNT_IS_SLOW_MS = 20
 };
 
 /* ---- telling it ---- */
@@ -98,6 +99,9 @@ struct manager {
   struct asked_run *asked_for; /* waiting to be started */
   int waiting;
   deadline_ms next_run;
+  int question_fd;             /* notifier_socket, -1 none */
+  int64_t last_count;
+  deadline_ms count_again;
 };
 
 static volatile sig_atomic_t manager_stop, manager_child;
@@ -132,7 +136,7 @@ static void manager_signals(sigset_t *ret_wait_mask) {
 }
 
 /* A child of the manager: default signals, nothing blocked. */
-static void child_signals(void) {
+static void child_starts(const struct manager *m) {
   sigset_t none;
   sigemptyset(&none);
   set_handler(SIGCHLD, SIG_DFL);
@@ -140,6 +144,7 @@ static void child_signals(void) {
   set_handler(SIGINT, SIG_DFL);
   sigprocmask(SIG_SETMASK, &none, NULL);
   prctl(PR_SET_PDEATHSIG, 0);
+  if (m->question_fd >= 0) (void)!sys_close(m->question_fd); /* the name is the manager's alone */
 }
 
 /* False: it was a worker. */
@@ -207,7 +212,7 @@ static void start_check(struct manager *m, const struct queue_notice *n, int ans
   if (answer_fd < 0 || m->runs[RUN_CHECK] >= MAX_CHECKS) return;
   pid_t pid = sys_fork("quota check");
   if (pid == 0) {
-    child_signals();
+    child_starts(m);
     quota_serve(m->cfg, n->address, n->size, answer_fd);
     _exit(0);
   }
@@ -245,6 +250,31 @@ static void read_notifications(struct manager *m) {
   }
 }
 
+/* ---- questions from outside: notifier_socket ---- */
+
+/* Without one the daemon works all the same; only $queue_size stays empty. */
+static int open_question_socket(const struct config *cfg) {
+  struct arena *a = arena_new("notifier_socket");
+  struct expand_ctx x = expand_ctx_new(a, cfg);
+  const char *name = cfg->o.notifier_socket ? expand_string(&x, cfg->o.notifier_socket) : "";
+  int fd = name && *name ? daemon_notify_open(name) : -1;
+  if (!name) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand notifier_socket: %s", x.error ? x.error : "");
+  else if (*name && fd < 0) log_write(LS_ALWAYS, LOG_MAIN, "notifier_socket \"%s\": %s", name, strerror(-fd));
+  arena_free(a);
+  return fd < 0 ? -1 : fd;
+}
+
+/* Anybody may ask: where counting takes long, at most a tenth of the time goes into it. */
+static int64_t count_messages(void *ctx) {
+  struct manager *m = ctx;
+  if (!deadline_passed(m->count_again)) return m->last_count;
+  int64_t start = time_mono_ms();
+  m->last_count = (int64_t)queue_size(m->cfg);
+  int64_t took = time_mono_ms() - start;
+  m->count_again = took > COUNT_IS_SLOW_MS ? deadline_in_ms(took * 10) : 0;
+  return m->last_count;
+}
+
 static bool has_data(int fd) {
   struct pollfd p = {fd, POLLIN, 0};
   return poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
@@ -258,7 +288,7 @@ static void deliver_one(const struct config *cfg, const struct queue_notice *n) 
 
 /* One worker: notices from the socket until it has done its share or nothing comes for a while. */
 NORETURN static void worker_main(const struct manager *m) {
-  child_signals();
+  child_starts(m);
   /* The manager's ends are its own: when it is gone, a report must fail and not wait for a reader. */
   close(m->work[0]);
   close(m->done[0]);
@@ -324,7 +354,7 @@ static void start_run(struct manager *m) {
   if (m->runs[RUN_PERIODIC] >= m->max_runs) return;
   pid_t pid = sys_fork("queue-runner");
   if (pid == 0) {
-    child_signals();
+    child_starts(m);
     queue_run(m->cfg, m->run);
     _exit(0);
   }
@@ -337,7 +367,7 @@ static void start_asked(struct manager *m) {
     struct asked_run r = m->asked_for[0];
     pid_t pid = sys_fork("queue-runner");
     if (pid == 0) {
-      child_signals();
+      child_starts(m);
       queue_run(m->cfg, &(struct queue_run_opts){.match_recipient = r.pattern});
       queue_serialize_end(m->cfg, r.key);
       _exit(0);
@@ -364,7 +394,7 @@ static int max_runs_of(const struct config *cfg) {
   return n <= 0 ? 1000 : (int)MIN(n, INT64_C(1000));
 }
 
-void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, const struct queue_run_opts *o) {
+void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, const struct queue_run_opts *o, bool takes_questions) {
   struct manager m = {.cfg = cfg, .notify_fd = notify_fd, .interval_sec = interval_sec, .run = o};
   sigset_t wait_mask;
   manager_signals(&wait_mask);
@@ -378,6 +408,7 @@ void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, co
   m.running = ARENA_NEW_N(a, struct run, (size_t)m.max_runs + MAX_ASKED + MAX_CHECKS);
   m.asked_for = ARENA_NEW_N(a, struct asked_run, MAX_ASKED_WAITING);
   m.next_run = time_mono_ms();
+  m.question_fd = takes_questions ? open_question_socket(cfg) : -1;
   if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, m.work) < 0 ||
       socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, m.done) < 0)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "the queue manager has no sockets: %s", strerror(errno));
@@ -386,10 +417,11 @@ void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, co
     hand_out(&m);
     if (interval_sec > 0 && deadline_passed(m.next_run)) start_run(&m);
     start_asked(&m);
-    struct pollfd p[2] = {{notify_fd, POLLIN, 0}, {m.done[0], POLLIN, 0}};
+    struct pollfd p[3] = {{notify_fd, POLLIN, 0}, {m.done[0], POLLIN, 0}, {m.question_fd, POLLIN, 0}};
     int ms = wait_ms(&m);
     struct timespec ts = {ms / 1000, (ms % 1000) * 1000000L};
-    if (ppoll(p, 2, ms < 0 ? NULL : &ts, &wait_mask) > 0) read_notifications(&m);
+    if (ppoll(p, 3, ms < 0 ? NULL : &ts, &wait_mask) > 0) read_notifications(&m);
+    if (p[2].revents & POLLIN) daemon_notify_answer(m.question_fd, count_messages, &m);
   }
   _exit(0);
 }

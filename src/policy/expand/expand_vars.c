@@ -14,6 +14,7 @@
 #include "base/timeutil.h"
 #include "conn.h"
 #include "message.h"
+#include "os/daemon_notify.h"
 #include "policy/acl.h"
 #include "policy/arc.h"
 #include "policy/dkim.h"
@@ -253,6 +254,14 @@ static const char *get_recipients(struct expand_ctx *x, const struct var *v) {
   }
   return b.p;
 }
+/* Asked of the daemon, which counts; nobody to ask: empty. */
+static const char *get_queue_size(struct expand_ctx *x, const struct var *v UNUSED) {
+  struct expand_ctx inner = expand_ctx_new(x->a, x->cfg);
+  const char *name = x->cfg->o.notifier_socket ? expand_string(&inner, x->cfg->o.notifier_socket) : NULL;
+  int64_t count;
+  return name && *name && daemon_notify_ask(name, &count) == 0 ? number(x, count) : "";
+}
+
 static const char *get_recipients_count(struct expand_ctx *x, const struct var *v UNUSED) {
   return number(x, x->msg ? (int64_t)x->msg->recipient_count : 0);
 }
@@ -536,7 +545,7 @@ static const struct var vars[] = {
   {"qualify_domain", CFG(qualify_domain)},
   {"qualify_recipient", FN(qualify_recipient)},
   {"queue_name", MSG(queue_name)},
-  {"queue_size", EMPTY},
+  {"queue_size", FN(queue_size)},
   {"rcpt_count", MSG_INT(rcpt_count)},
   {"rcpt_defer_count", MSG_INT(rcpt_defer_count)},
   {"rcpt_fail_count", MSG_INT(rcpt_fail_count)},
