@@ -101,7 +101,7 @@ static void choose_transport(struct deliver_run *run, struct address *addr) {
   addr->transport = s ? config_transport(run->cfg, s) : NULL;
   if (addr->transport) addr->basic_errno = 0;
   else if (!value) addr->basic_errno = ERRNO_UNKNOWNERROR, addr->message = arena_printf(run->a, "%s is unset", name);
-  else if (s) addr->message = arena_printf(run->a, "unknown transport \"%s\" in %s", s, name);
+  else if (s) addr->basic_errno = ERRNO_UNKNOWNERROR, addr->message = arena_printf(run->a, "failed to find \"%s\" transport for system filter delivery", s);
   else addr->message = arena_printf(run->a, "failed to expand \"%s\" for %s: %s", value, name, run->x.error ? run->x.error : "");
 }
 
