@@ -41,6 +41,7 @@ struct sieve_test {
   unsigned line;
   enum sieve_match match;
   enum sieve_comparator comparator;
+  bool is_unrequired;                    /* the comparator: a mistake when it comes to comparing, as Exim has it */
   enum sieve_part part;
   struct sieve_strings names, keys;      /* names: header fields, envelope parts, URIs; of a capability: URI, capability */
   struct sieve_test *inner;              /* not, anyof, allof */

@@ -94,6 +94,7 @@ static bool test_value(struct sieve_run *s, const struct sieve_test *t, struct s
   for (size_t i = 0; i < t->keys.n && !*ret; i++) {
     struct str key = t->keys.v[i];
     struct arena_mark mark = arena_mark(s->a);
+    if (t->is_unrequired) return sieve_broken(s, t->line, "missing previous require \"comparator-i;ascii-numeric\";");
     if (t->match == SIEVE_MATCHES && !is_pattern(key)) return sieve_broken(s, t->line, "syntactically invalid pattern");
     *ret = compare(s, t, text, key);
     arena_release(s->a, mark);

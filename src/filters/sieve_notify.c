@@ -48,6 +48,7 @@ bool sieve_notify(struct sieve_run *s, const struct sieve_command *c) {
   struct filter_action *act = sieve_add_action(s, c->line, ACTION_MAIL, m.to ? m.to : m.cc ? m.cc : m.bcc);
   if (!act) return false;
   act->is_notification = true;
+  act->ignore_error = true; /* nothing of the sender's has failed */
   act->mail[MAIL_TO] = m.to;
   act->mail[MAIL_CC] = m.cc;
   act->mail[MAIL_BCC] = m.bcc;

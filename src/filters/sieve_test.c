@@ -47,7 +47,8 @@ static bool read_comparator(struct sieve_reader *r, struct sieve_test *t, struct
   for (size_t i = 0; i < ARRAY_SIZE(known); i++)
     if (str_eqic_c(name, known[i].name)) {
       t->comparator = known[i].comparator;
-      return t->comparator != SIEVE_NUMERIC || sieve_is_required(r, CAN_NUMERIC);
+      t->is_unrequired = t->comparator == SIEVE_NUMERIC && !(r->capabilities & CAN_NUMERIC);
+      return true;
     }
   return sieve_wrong(r, "invalid comparator");
 }

@@ -129,6 +129,7 @@ bool sieve_vacation(struct sieve_run *s, const struct sieve_command *c) {
   struct filter_action *act = sieve_add_action(s, c->line, ACTION_MAIL, s->x->msg->sender);
   if (!act) return false;
   int64_t days = v->days < 0 ? DAYS_DEFAULT : MAX(1, MIN(v->days, DAYS_MAX));
+  act->ignore_error = true; /* the message has arrived, whatever becomes of the answer */
   act->mail[MAIL_TO] = s->x->msg->sender;
   act->mail[MAIL_FROM] = v->from.p ? sieve_mail_line(s->a, v->from) : s->x->addr->address;
   act->mail[MAIL_SUBJECT] = subject_of(s, v);

@@ -113,7 +113,7 @@ static void test_errors(void **state) {
     {"if header :foo \"subject\" \"x\" {}", "header string list expected in line 2"},
     {"if header :is :is \"subject\" \"x\" {}", "match type already specified in line 2"},
     {"if header :comparator \"i;bogus\" \"subject\" \"x\" {}", "invalid comparator in line 2"},
-    {"if header :comparator \"i;ascii-numeric\" \"a\" \"x\" {}", "missing previous require \"comparator-i;ascii-numeric\"; in line 2"},
+    {"if header :comparator \"i;ascii-numeric\" \"x-n\" \"x\" {}", "missing previous require \"comparator-i;ascii-numeric\"; in line 2"},
     {"require \"comparator-i;ascii-numeric\"; if header :contains :comparator \"i;ascii-numeric\" \"a\" \"9\" {}",
      "comparator does not offer specified matchtype in line 2"},
     {"if header \"a:b\" \"x\" {}", "invalid header field in line 2"},
