@@ -14,6 +14,9 @@ const struct auth_driver *const auth_drivers[] = {
 #if CFG_AUTH_GSASL
   &gsasl_auth,
 #endif
+#if CFG_AUTH_HEIMDAL_GSSAPI
+  &heimdal_gssapi_auth,
+#endif
   &plaintext_auth,
   &spa_auth,
   &tls_auth,

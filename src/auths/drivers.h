@@ -5,6 +5,6 @@
 
 #include "auth.h"
 
-extern const struct auth_driver cram_md5_auth, cyrus_sasl_auth, dovecot_auth, external_auth, gsasl_auth, plaintext_auth, spa_auth, tls_auth;
+extern const struct auth_driver cram_md5_auth, cyrus_sasl_auth, dovecot_auth, external_auth, gsasl_auth, heimdal_gssapi_auth, plaintext_auth, spa_auth, tls_auth;
 
 #endif
