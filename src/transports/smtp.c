@@ -484,6 +484,7 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
     }
     tried++;
     if (job->any_tried) reopen_deferred(job);
+    job->is_later_host = job->any_tried;
     job->any_tried = true;
     try_host(job, h, host_port);
     if (job->d->cfg->harness_mode && any_pending(job)) pause_ms(HARNESS_PAUSE_MS); /* retry times there count on it */

@@ -48,9 +48,9 @@ static bool proxy_failed(struct smtp_attempt *s, const char *why) {
   return false;
 }
 
+/* Only for the first host of a delivery: should that one have stalled because of what the network does to such packets, the next one must not (T5). */
 static enum net_tfo wanted_tfo(struct smtp_attempt *s) {
-  if (!smtp_host_listed(s, "hosts_try_fastopen", s->ob->hosts_try_fastopen))
-    return NET_TFO_OFF;
+  if (s->job->is_later_host || !smtp_host_listed(s, "hosts_try_fastopen", s->ob->hosts_try_fastopen)) return NET_TFO_OFF;
   if (s->is_smtps) return NET_TFO_LAZY;
   return s->flight.n ? NET_TFO_DATA : NET_TFO_COOKIE;
 }

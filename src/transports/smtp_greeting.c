@@ -54,12 +54,10 @@ struct ehlo_facts smtp_parse_ehlo(struct str reply) {
     if (!first && line.n > 4) parse_keyword_line(str_n(line.p + 4, line.n - 4), &f);
     first = false;
   }
-  /* the promise is only worth something together with PIPELINING */
   return f;
 }
 
 /* ---- dialogue --------------------------------------------------------------------------------------------- */
-
 
 void smtp_send_ehlo(struct smtp_attempt *s) { smtp_send(s, AT_EHLO, NULL, "%s %s", s->is_lmtp ? "LHLO" : "EHLO", s->helo); }
 

@@ -88,6 +88,7 @@ struct smtp_job {                 /* one host list worked through for one delive
   bool late_deferral; /* a recipient alone was put off after the content */
   bool host_error_seen, any_expired, any_retry_skip, any_tried, any_not_found, any_busy;
   bool any_left;                  /* the list was not worked through to its end */
+  bool is_later_host;             /* of this delivery: another one was tried before */
   bool host_may_have_it;          /* the whole message was in a first flight that got no reply: no further host in this run */
   const char *host_key;           /* retry record of the host now tried that a success deletes, NULL none */
   const char *message_key;

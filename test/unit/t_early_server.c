@@ -75,7 +75,7 @@ static const struct row rows[] = {
 
 static const char conf_text[] =
   "primary_hostname = mx.test.ex\nspool_directory = %s\nlog_file_path = %s/%%slog\nacl_smtp_rcpt = accept\nkeep_environment =\nhost_lookup =\nqueue_only\n"
-  "check_spool_space = 0\ncheck_spool_inodes = 0\n%s%s%sbegin acl\nno:\n  deny\nlater:\n  defer\ngo:\n  drop\n";
+  "check_spool_space = 0\ncheck_spool_inodes = 0\n%s%s%sbegin acl\nno:\n  deny\nlater:\n  defer\ngo:\n  drop\nslow:\n  accept delay = 1s\n";
 
 static struct config *configure(const struct row *r, const char *dir) {
   static const struct config *kept[256]; /* a configuration lives as long as the process */
@@ -180,6 +180,52 @@ static void test_server_rules(void **state) {
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) run_row(&rows[i]);
 }
 
+/* S8, S11 and the PROXY header, over a stream: a client that sent all it has to say and closed its sending side is still there, whatever takes long; what
+ * can be said before a delay is said before it. */
+static void test_slow_sessions(void **state) {
+  (void)state;
+  static const struct {
+    struct row r;
+    const char *at_once;  /* codes that must be there long before the delay is over */
+  } cases[] = {
+    {{.rule = "S8", .conf = "acl_smtp_connect = slow\n", .early = EHLO GROUP CHUNK "QUIT\r\n", .codes = "220 250 250 250 250 221", .log = " L* K"}, ""},
+    {{.rule = "S11", .conf = "acl_smtp_mail = slow\n", .early = EHLO GROUP CHUNK "QUIT\r\n", .codes = "220 250 250 250 250 221", .log = " L* K"}, "220 250"},
+    {{.rule = "PROXY", .conf = "hosts_proxy = 192.0.2.1\npipelining_connect_advertise_hosts = 203.0.113.7\nacl_smtp_mail = slow\n",
+      .early = "PROXY TCP4 203.0.113.7 192.0.2.9 1000 25\r\n" EHLO GROUP CHUNK "QUIT\r\n", .codes = "220 250 250 250 250 221", .log = " L* K"}, "220 250"},
+    {{.rule = "PROXY, not in the list", .conf = "hosts_proxy = 192.0.2.1\npipelining_connect_advertise_hosts = 192.0.2.1\n",
+      .early = "PROXY TCP4 203.0.113.7 192.0.2.9 1000 25\r\n" EHLO GROUP, .codes = "554", .log = "input sent without waiting for greeting"}, "554"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    static char out[65536], log[65536];
+    const struct row *r = &cases[i].r;
+    char codes[512], dir[PATH_MAX];
+    int fd[2], status;
+    snprintf(dir, sizeof dir, "%s", scratch_path(""));
+    struct config *cfg = configure(r, dir);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+    assert_true(send(fd[0], r->early, strlen(r->early), 0) > 0);
+    shutdown(fd[0], SHUT_WR);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+      close(fd[0]);
+      serve(fd[1], cfg);
+    }
+    close(fd[1]);
+    *out = 0;
+    (void)listen_for(fd[0], out, sizeof out, 500);
+    codes_of(out, codes);
+    CHECK_STR(r->rule, codes, cases[i].at_once);
+    while (listen_for(fd[0], out, sizeof out, 2000)) continue;
+    close(fd[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    read_log(log, sizeof log);
+    codes_of(out, codes);
+    CHECK_STR(r->rule, codes, r->codes);
+    if (!strstr(log, r->log)) fail_msg("%s: no \"%s\" in the log: %s", r->rule, r->log, log);
+  }
+}
+
 /* S5: over TCP the refusal arrives although input was left unread: an end of file behind it, never a reset. */
 static void test_lingering_close(void **state) {
   (void)state;
@@ -224,6 +270,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
 #ifdef EXPERIMENTAL_PIPE_CONNECT
     cmocka_unit_test(test_server_rules),
+    cmocka_unit_test(test_slow_sessions),
     cmocka_unit_test(test_lingering_close),
 #else
     cmocka_unit_test(test_not_built),
