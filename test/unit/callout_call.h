@@ -16,7 +16,7 @@ struct call {
 };
 
 /* The client is there already. */
-static void call_prepare(struct call *k, const char *options) {
+static inline void call_prepare(struct call *k, const char *options) {
   k->c.cfg.qualify_domain = "me.test";
   k->c.cfg.o.callout_random_local_part = "nobody-testing";
   k->c.cfg.o.callout_domain_positive_expire = k->c.cfg.o.callout_positive_expire = 1000;
@@ -32,7 +32,7 @@ static inline void call_new(struct call *k, const char *options) {
   call_prepare(k, options);
 }
 
-static void call_free(struct call *k) {
+static inline void call_free(struct call *k) {
   static const char *const files[] = {"callout", "callout.lockfile"};
   char name[128];
   for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -42,7 +42,7 @@ static void call_free(struct call *k) {
   client_free(&k->c);
 }
 
-static enum outcome call(struct call *k) {
+static inline enum outcome call(struct call *k) {
   k->r = (struct verify_report){.user = NULL};
   return callout_verify(NULL, &k->c.x, k->c.d.addrs, &k->o, &k->r);
 }
