@@ -92,6 +92,7 @@ struct message {
   struct tree warnings_logged;   /* texts of ACL warnings written for this message: each is logged once */
   const char *discarded_by;      /* name of the ACL that threw all recipients away behind the data; they are not delivered to */
   const char *discard_text;      /* log_message of the ACL that discarded, or NULL */
+  const char *unrewritten_sender; /* before the rewriting that changed it, for lines about refusals; NULL: sender */
   const char *raw_sender;        /* as given, before qualifying and rewriting; NULL: sender */
   struct vec raw_recipients;     /* const char *, the same for recipients; empty: recipients */
   enum { CUTTHROUGH_OFF, CUTTHROUGH_SPOOL, CUTTHROUGH_PASS } cutthrough; /* control = cutthrough_delivery: what a temporary answer leads to */

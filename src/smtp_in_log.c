@@ -193,7 +193,8 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
   if (dest == 0) return;
   const char *from = "";
   bool envelope = where == ACL_WHERE_RCPT || where == ACL_WHERE_DATA;
-  if (envelope && s->m->sender) from = arena_printf(s->tmp, "F=<%s> ", s->m->sender);
+  if (envelope && s->m->sender)
+    from = arena_printf(s->tmp, "F=<%s> ", s->m->unrewritten_sender ? s->m->unrewritten_sender : s->m->sender);
   const char *auth = "";
   if (*from && s->c->from.auth_name)
     auth = arena_printf(s->tmp, "A=%s%s%s ", s->c->from.auth_name, s->c->from.auth_id ? ":" : "",

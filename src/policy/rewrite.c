@@ -221,7 +221,10 @@ void rewrite_message_sender(struct expand_ctx *x) {
   struct message *m = x->msg;
   if (!m || !m->sender || m->sender_is_rewritten) return;
   m->sender_is_rewritten = true;
-  if (x->cfg->rewrite_rules) m->sender = arena_strdup(m->arena, rewrite_address(x, m->sender, REWRITE_ENVFROM, x->cfg->rewrite_rules));
+  if (!x->cfg->rewrite_rules) return;
+  const char *given = m->sender, *now = rewrite_address(x, given, REWRITE_ENVFROM, x->cfg->rewrite_rules);
+  if (strcmp(now, given) != 0) m->unrewritten_sender = given;
+  m->sender = arena_strdup(m->arena, now);
 }
 
 /* ---- header lines ---- */
