@@ -149,6 +149,7 @@ static enum route_result route_unrouteable(struct route_ctx *rc, struct router *
                                            const char *why_declined) {
   addr->router = NULL;
   addr->message = why_declined;
+  addr->user_message = why_declined ? rc->why_declined_user : NULL;
   addr->basic_errno = 0;
   if (last && last->o.cannot_route_message) {
     const char *s = expand_string(rc->x, last->o.cannot_route_message);
@@ -260,6 +261,7 @@ static bool try_routers(struct route_ctx *rc, struct address *addr, struct route
     if (step == STEP_DONE) return true;
     *ret_last = r; /* considered, even when it was skipped */
     if (ran && addr->message) *ret_why_declined = addr->message;
+    if (ran && addr->message) rc->why_declined_user = addr->user_message;
     if (step == STEP_STOP) break;
     if (passed && r->pass_router) next = r->pass_router;
   }
@@ -286,6 +288,7 @@ enum route_result route_address(struct route_ctx *rc, struct address *addr) {
   if (hacked != ROUTE_OK) return hacked;
   struct router *last = NULL;
   const char *why_declined = NULL;
+  rc->why_declined_user = NULL;
   enum route_result res = ROUTE_DECLINE;
   narrate(rc->x, D_ROUTE, ">>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>>");
   narrate(rc->x, D_ROUTE, "routing %s", addr->address);

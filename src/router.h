@@ -37,6 +37,7 @@ enum route_result {
 
 /* The lists routing works on.  Routers move the address there. */
 struct route_ctx {
+  const char *why_declined_user; /* what a user is told when all routers declined, NULL: why they did */
   struct expand_ctx *x;
   struct address **local, **remote, **children, **succeed;
   enum { VERIFY_NONE, VERIFY_SENDER, VERIFY_RECIPIENT, VERIFY_EXPN, VERIFY_TEST } verify;

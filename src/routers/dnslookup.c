@@ -74,6 +74,9 @@ static enum route_result lookup_failed(struct route_ctx *rc, struct address *add
     addr->message = ip_parse(str_c(h->name), &ip)
                         ? "all relevant MX records point to non-existent hosts or (invalidly) to IP addresses"
                         : "all relevant MX records point to non-existent hosts";
+  if (h->mx >= 0 && ip_parse(str_c(h->name), &ip))
+    addr->user_message = arena_printf(rc->x->a, "It appears that the DNS operator for %s\nhas installed an invalid MX record with an IP address\n"
+                                      "instead of a domain name on the right hand side.", addr->domain);
   if (!ob->fail_defer_domains) return ROUTE_DECLINE;
   enum outcome m = match_domain(rc->x, addr->domain, ob->fail_defer_domains, NULL);
   if (m == OUTCOME_FAIL) return ROUTE_DECLINE;

@@ -204,7 +204,7 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
     s->job->late_deferral = true;
   }
   r->is_excess = what->at == AT_RCPT && reply->code == 452;
-  if (what->at == AT_RCPT || s->t.prdr_used) retry_add_item(s->a, r->addr, address_key(s, r->addr, what->at == AT_RCPT), with_host(s, text), 0);
+  retry_add_item(s->a, r->addr, address_key(s, r->addr, what->at == AT_RCPT), with_host(s, text), 0);
 }
 
 static void drop_retry_item(struct address *a, const char *key) {
