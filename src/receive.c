@@ -248,7 +248,8 @@ static bool final_acl(struct reception *r, struct receive_reply *ret, const char
 /* A client that is gone will send the message again: taking it would make a duplicate. */
 static bool client_is_gone(struct reception *r) {
   if (!r->is_smtp || !r->c->io || r->c->host_checking || !net_is_socket(stream_fd(r->c->io))) return false;
-  if (!stream_peer_gone(r->c->io)) return false;
+  /* Nor does one wait that has ended its side and said nothing more, not even QUIT. */
+  if (!stream_peer_gone(r->c->io) && stream_input_ready(r->c->io, 0) != STREAM_AT_EOF) return false;
   if (tls_error(r->c->io))
     log_write(LS_ALWAYS, LOG_MAIN, "TLS error on connection from %s %s", origin_host_ident(r->m->arena, r->c, false, false), tls_error(r->c->io));
   log_write(LS_ALWAYS, LOG_MAIN, "SMTP connection lost after final dot %s P=%s", receive_ident(r), r->c->from.protocol);
