@@ -164,10 +164,7 @@ static enum outcome expand_list(struct expand_ctx *x, const char *list, const ch
   if (is_tainted(list) || !strpbrk(list, "$\\")) return OUTCOME_OK;
   *ret = expand_string(x, list);
   if (*ret) return OUTCOME_OK;
-  if (x->forced_fail) {
-    narrate(x, D_LISTS, "expansion of \"%s\" forced failure: assume not in this list", list);
-    return OUTCOME_FAIL;
-  }
+  if (x->forced_fail) return OUTCOME_FAIL;
   log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand \"%s\" while checking a list: %s", list, x->error ? x->error : "");
   return OUTCOME_DEFER;
 }
@@ -176,6 +173,7 @@ static enum outcome run_sublist(struct list_run *r, const struct named_list *nl,
   struct list_run sub = *r;
   const char *text;
   enum outcome o = expand_list(r->x, nl->text, &text);
+  if (o == OUTCOME_FAIL) narrate(r->x, D_LISTS, "expansion of \"%s\" forced failure: assume not in this list", nl->text);
   if (o != OUTCOME_OK) return o;
   sub.name = NULL;
   sub.single_item = false;
