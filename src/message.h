@@ -32,6 +32,7 @@ struct acl_var {          /* data of acl_m/acl_c tree nodes */
 
 struct arc_result;
 struct dkim_state;
+struct scan_state;
 
 struct message {
   struct arena *arena;
@@ -98,6 +99,7 @@ struct message {
   enum { CUTTHROUGH_OFF, CUTTHROUGH_SPOOL, CUTTHROUGH_PASS } cutthrough; /* control = cutthrough_delivery: what a temporary answer leads to */
   bool cutthrough_own_sender;    /* /sender=transport: MAIL as the transport's return_path says */
   bool message_id_made;          /* Message-Id: was added here (id*= in the log) */
+  struct scan_state *scan;       /* content scanning (policy/scan.h); NULL: nothing scanned yet */
   struct dkim_state *dkim;       /* its signatures (policy/dkim.h); NULL: not looked at */
   struct arc_result *arc;        /* of verify = arc (policy/arc.h), NULL: it was not used */
   bool dkim_disabled;            /* control = dkim_disable_verify */

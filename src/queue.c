@@ -16,6 +16,7 @@
 #include "policy/config.h"
 #include "policy/expand.h"
 #include "policy/match.h"
+#include "scan.h"
 #include "spool.h"
 #include "transport.h"
 
@@ -160,7 +161,10 @@ void queue_run(const struct config *main_cfg, const struct queue_run_opts *o) {
   log_write(LS_QUEUE_RUN, LOG_MAIN, "Start %squeue run: pid=%d%s", which, pid, flags);
   if (o->two_stage) one_pass(cfg, o, true);
   one_pass(cfg, o, false);
-  if (!o->start_id && !o->match_sender && !o->match_recipient) (void)spool_clean_orphans(cfg, ORPHAN_AGE_SEC);
+  if (!o->start_id && !o->match_sender && !o->match_recipient) {
+    (void)spool_clean_orphans(cfg, ORPHAN_AGE_SEC);
+    (void)scan_clean_leftovers(cfg, ORPHAN_AGE_SEC);
+  }
   log_write(LS_QUEUE_RUN, LOG_MAIN, "End %squeue run: pid=%d%s", which, pid, flags);
   arena_free(a);
 }

@@ -24,6 +24,8 @@
 #include "os/tls.h"
 #include "queue.h"
 #include "receive_dkim.h"
+#include "receive_mime.h"
+#include "scan.h"
 #include "receive_priv.h"
 #include "smtp_in_priv.h"
 #include "spool.h"
@@ -389,8 +391,10 @@ static struct receive_reply receive_run(struct reception *r) {
   if (!receive_make_received(r, false)) return spool_failed(r, "Received: header", -EINVAL);
   count_received(r);
   if (!receive_check_dkim(r, &reply)) return end_without(r, reply.result, reply.smtp_text, reply.drop);
+  if (!receive_check_mime(r, &reply)) return end_without(r, reply.result, reply.smtp_text, reply.drop);
   if (!smtp_run_prdr(r, &reply, &prdr_text)) return end_without(r, reply.result, reply.smtp_text, false);
   if (!final_acl(r, &reply, &text)) return reply;
+  scan_unspool(r->x);
   return store(r, prdr_text ? prdr_text : text);
 }
 
@@ -424,7 +428,9 @@ struct receive_reply receive_run_reception(struct reception *r) {
   m->received_time = time_now();
   m->message_size = 0;
   r->is_local = !r->c->from.host_address || m->submission_mode;
-  return receive_run(r);
+  struct receive_reply reply = receive_run(r);
+  scan_unspool(r->x);
+  return reply;
 }
 
 struct receive_reply receive_message(struct conn *c, struct message *m, struct expand_ctx *x, struct acl_env *env,

@@ -67,6 +67,7 @@ void smtp_reset(struct smtp_session *s) {
   memset(&s->x.match, 0, sizeof(s->x.match));
   s->x.acl_verify_message = s->x.address_data = s->x.sender_address_data = NULL;
   s->x.sender_verify_failure = s->x.recipient_verify_failure = NULL;
+  memset(s->x.regex_vars, 0, sizeof(s->x.regex_vars));
   log_set_message_id(NULL);
   log_set_utf8(false);
 }

@@ -178,7 +178,7 @@ static const struct {
 } acl_codes[ACL_WHERE_COUNT] = {
   [ACL_WHERE_CONNECT] = {550, 450}, [ACL_WHERE_HELO] = {550, 450},  [ACL_WHERE_MAIL] = {550, 451},
   [ACL_WHERE_RCPT] = {550, 451},    [ACL_WHERE_PREDATA] = {550, 451}, [ACL_WHERE_DATA] = {550, 451},
-  [ACL_WHERE_DKIM] = {550, 451},
+  [ACL_WHERE_DKIM] = {550, 451},    [ACL_WHERE_MIME] = {550, 451},
   [ACL_WHERE_AUTH] = {503, 451},    [ACL_WHERE_ETRN] = {458, 451},  [ACL_WHERE_EXPN] = {550, 451},
   [ACL_WHERE_VRFY] = {252, 451},    [ACL_WHERE_STARTTLS] = {550, 451},
   [ACL_WHERE_WELLKNOWN] = {550, 451}, [ACL_WHERE_MAILAUTH] = {550, 451},
@@ -192,7 +192,7 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
   unsigned dest = smtp_reject_target(s);
   if (dest == 0) return;
   const char *from = "";
-  bool envelope = where == ACL_WHERE_RCPT || where == ACL_WHERE_DATA;
+  bool envelope = where == ACL_WHERE_RCPT || where == ACL_WHERE_DATA || where == ACL_WHERE_MIME;
   if (envelope && s->m->sender)
     from = arena_printf(s->tmp, "F=<%s> ", s->m->unrewritten_sender ? s->m->unrewritten_sender : s->m->sender);
   const char *auth = "";

@@ -16,6 +16,7 @@
 #include "policy/options.h"
 #include "policy/search.h"
 #include "router.h"
+#include "scan.h"
 #include "transport.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -136,7 +137,9 @@ void version_print(FILE *f, bool with_libraries)
   fprintf(f, "Hints DB:\n GDBM (GNU dbm)\n");
   print_features(f);
   print_drivers(f);
-  fprintf(f, "Malware:\n");
+  fprintf(f, "Malware:");
+  for (size_t i = 0; CFG_WITH_CONTENT_SCAN && scan_malware_type_name(i); i++) fprintf(f, " %s", scan_malware_type_name(i));
+  fputc('\n', f);
   print_fixed_users(f);
   fprintf(f, "Size of off_t: %zu\n", sizeof(off_t));
   if (with_libraries) print_libraries(f);

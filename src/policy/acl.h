@@ -84,6 +84,7 @@ struct acl_hooks {
   enum outcome (*seen)(struct expand_ctx *x, const char *arg, const char **ret_log);          /* this and the next: expanded */
   enum outcome (*udpsend)(struct expand_ctx *x, const char *arg, const char **ret_log);
   enum outcome (*arc)(struct expand_ctx *x, const char *list, const char **ret_log);          /* list: states that are good, "" the usual */
+  enum outcome (*scan)(struct expand_ctx *x, enum acl_where where, const char *condition, const char *arg, const char **ret_log); /* content scanning */
   enum outcome (*csa)(struct expand_ctx *x, const char *domain, const char **ret_log);        /* domain NULL: the client's name */
 };
 void acl_set_hooks(const struct acl_hooks *h);

@@ -102,6 +102,9 @@ enum {
 /* Options of DKIM: the same. */
 #define OPT_DKIM (CFG_SUPPORT_DKIM ? OPT_BUILT : OPT_HIDDEN_FEATURE)
 
+/* Options of content scanning: refused without it. */
+#define OPT_SCAN (CFG_WITH_CONTENT_SCAN ? OPT_BUILT : 0)
+
 struct option {
   const char *name;
   enum opt_type type;

@@ -25,6 +25,10 @@ static enum outcome cond_seen(struct acl_run *r, const struct acl_cond *c, const
   return hooks && hooks->seen ? hooks->seen(r->x, arg, &r->log_text) : OUTCOME_ERROR;
 }
 
+static enum outcome cond_scan(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  return hooks && hooks->scan && r->x->msg ? hooks->scan(r->x, r->where, c->type->name, arg, &r->log_text) : OUTCOME_ERROR;
+}
+
 static enum outcome mod_udpsend(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
   return hooks && hooks->udpsend ? hooks->udpsend(r->x, arg, &r->log_text) : OUTCOME_ERROR;
@@ -185,6 +189,8 @@ static enum outcome cond_sender_domains(struct acl_run *r, const struct acl_cond
 #define MOD ACL_COND_MODIFIER
 #define EXP ACL_COND_EXPAND
 #define UNBUILT ACL_COND_UNBUILT
+#define SCAN_FLAGS (CFG_WITH_CONTENT_SCAN ? EXP : UNBUILT)
+#define ONLY_WHOLE_MESSAGE (~(ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_BIT(NOTSMTP)))
 #define DKIM_FLAGS (CFG_SUPPORT_DKIM ? 0 : UNBUILT)
 
 /* Sorted by name. */
@@ -198,7 +204,7 @@ const struct acl_cond_type acl_cond_types[] = {
   {"continue", MOD | EXP, 0, acl_mod_continue, "expand for side effects"},
   {"control", MOD | EXP, 0, acl_mod_control, "switch something for the session or the message"},
   {"dcc", UNBUILT, 0, NULL, "DCC check"},
-  {"decode", UNBUILT, 0, NULL, "decode a MIME part"},
+  {"decode", SCAN_FLAGS, ~ACL_BIT(MIME), cond_scan, "decode a MIME part"},
   {"delay", MOD | EXP, ACL_BIT(NOTQUIT), acl_mod_delay, "wait"},
   {"dkim_signers", DKIM_FLAGS, ~ACL_BIT(DKIM), cond_dkim_signers, "DKIM signer is in the list"},
   {"dkim_status", DKIM_FLAGS, ~(ACL_BIT(MIME) | ACL_BIT(DKIM) | ACL_BIT(DATA) | ACL_BIT(PRDR)), cond_dkim_status, "DKIM verification result"},
@@ -212,19 +218,19 @@ const struct acl_cond_type acl_cond_types[] = {
   {"log_message", MOD | ACL_COND_SILENT, 0, NULL, "text for the log"},
   {"log_reject_target", MOD | EXP, 0, acl_mod_log_reject_target, "logs that get rejections"},
   {"logwrite", MOD | EXP, 0, acl_mod_logwrite, "write a log line now"},
-  {"malware", UNBUILT, 0, NULL, "virus scanner"},
+  {"malware", SCAN_FLAGS, ONLY_WHOLE_MESSAGE & ~ACL_BIT(DKIM), cond_scan, "virus scanner"},
   {"message", MOD | ACL_COND_SILENT, 0, NULL, "text of the reply"},
-  {"mime_regex", UNBUILT, 0, NULL, "regular expressions over a MIME part"},
+  {"mime_regex", SCAN_FLAGS, ~ACL_BIT(MIME), cond_scan, "regular expressions over a MIME part"},
   {"queue", MOD | EXP, ~(ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_BIT(NOTSMTP_START)), acl_mod_queue, "named queue of the message"},
   {"ratelimit", EXP, 0, cond_ratelimit, "rate of the sender has reached the limit"},
   {"recipients", 0, ~ACL_BIT(RCPT), cond_recipients, "recipient is in the address list"},
-  {"regex", UNBUILT, 0, NULL, "regular expressions over the message"},
+  {"regex", SCAN_FLAGS, ONLY_WHOLE_MESSAGE & ~ACL_BIT(MIME), cond_scan, "regular expressions over the message"},
   {"remove_header", MOD | EXP, ONLY_RECEIVING, acl_mod_remove_header, "remove header lines at acceptance"},
   {"seen", EXP, 0, cond_seen, "was this key seen before"},
   {"sender_domains", 0, NO_SENDER_BITS, cond_sender_domains, "domain of the sender is in the list"},
   {"senders", 0, NO_SENDER_BITS, cond_senders, "sender is in the address list"},
   {"set", MOD | EXP, 0, acl_mod_set, "set a variable"},
-  {"spam", UNBUILT, 0, NULL, "spam scanner"},
+  {"spam", SCAN_FLAGS, ONLY_WHOLE_MESSAGE, cond_scan, "spam scanner"},
   {"spf", UNBUILT, 0, NULL, "SPF result"},
   {"spf_guess", UNBUILT, 0, NULL, "SPF best guess"},
   {"udpsend", MOD | EXP, 0, mod_udpsend, "send a datagram"},

@@ -3,6 +3,7 @@
  *
  * Floor: policy.  Session controls act on struct conn, message controls on struct message.  Names whose subsystem is
  * not built are refused when the configuration is read.  Manual ch. 44 "Use of the control modifier". */
+#include "buildconfig.h"
 #include "os/debug.h"
 #include "os/log.h"
 #include "os/net.h"
@@ -39,6 +40,7 @@ static const char *set_caseful_on(struct acl_run *r, const char *o) { return (vo
 static const char *set_caseful_off(struct acl_run *r, const char *o) { return (void)o, set_caseful(r, false), NULL; }
 static const char *set_sync(struct acl_run *r, const char *o) { return (void)o, r->x->conn->enforce_sync = true, NULL; }
 static const char *set_no_dkim(struct acl_run *r, const char *o) { return (void)o, r->x->msg->dkim_disabled = true, NULL; }
+static const char *set_no_unspool(struct acl_run *r, const char *o) { return (void)o, r->x->msg->no_mbox_unspool = true, NULL; }
 static const char *set_no_sync(struct acl_run *r, const char *o) { return (void)o, r->x->conn->enforce_sync = false, NULL; }
 static const char *set_no_multiline(struct acl_run *r, const char *o) {
   return (void)o, r->x->conn->no_multiline = true, NULL;
@@ -213,7 +215,8 @@ static const struct control controls[] = {
   {"no_callout_flush", 0, ACL_NOTSMTP_BITS, set_no_callout_flush},
   {"no_delay_flush", 0, ACL_NOTSMTP_BITS, set_no_delay_flush},
   {"no_enforce_sync", 0, ACL_NOTSMTP_BITS, set_no_sync},
-  {"no_mbox_unspool", CONTROL_UNBUILT, 0, NULL},
+  {"no_mbox_unspool", CFG_WITH_CONTENT_SCAN ? 0 : CONTROL_UNBUILT,
+   ONLY(ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_BIT(MIME) | ACL_BIT(DATA)), set_no_unspool},
   {"no_multiline_responses", 0, ACL_NOTSMTP_BITS, set_no_multiline},
   {"no_pipelining", 0, ACL_NOTSMTP_BITS, set_no_pipelining},
   {"queue", TAKES_OPTION, ONLY(MESSAGE_BITS), set_queue},

@@ -20,6 +20,7 @@
 #include "policy/dkim.h"
 #include "policy/expand/expand_priv.h"
 #include "policy/match.h"
+#include "policy/scan.h"
 
 struct var;
 typedef const char *var_fn(struct expand_ctx *x, const struct var *v);
@@ -75,6 +76,22 @@ static const char *get_from_bool(struct expand_ctx *x, const struct var *v) {
 static const char *get_from_yes(struct expand_ctx *x, const struct var *v) {
   const struct origin *o = origin_of(x);
   return o && *(const bool *)((const char *)o + v->at) ? "yes" : "no";
+}
+
+/* Content scanning: what the message has, and the part that a MIME ACL looks at. */
+static const char *get_scan(struct expand_ctx *x, const struct var *v) { return str_at(x->msg ? x->msg->scan : NULL, v->at); }
+static const struct scan_part *part_of(const struct expand_ctx *x) { return x->msg && x->msg->scan ? x->msg->scan->part : NULL; }
+static const char *get_part(struct expand_ctx *x, const struct var *v) { return str_at(part_of(x), v->at); }
+enum { MIME_ANOMALY_LEVEL, MIME_CONTENT_SIZE, MIME_IS_COVERLETTER, MIME_IS_MULTIPART, MIME_IS_RFC822 };
+static const char *get_mime_number(struct expand_ctx *x, const struct var *v) {
+  const struct scan_part *p = part_of(x);
+  if (!p) return "0";
+  const int64_t values[] = {[MIME_ANOMALY_LEVEL] = p->f.anomaly_level, [MIME_CONTENT_SIZE] = p->decoded_kb, [MIME_IS_COVERLETTER] = p->is_coverletter,
+                            [MIME_IS_MULTIPART] = mime_is_multipart(&p->f), [MIME_IS_RFC822] = p->is_in_message};
+  return number(x, values[v->at]);
+}
+static const char *get_mime_part_count(struct expand_ctx *x, const struct var *v UNUSED) {
+  return number(x, x->msg && x->msg->scan ? x->msg->scan->part_count : -1);
 }
 
 /* ---- getters of their own ---- */
@@ -369,6 +386,7 @@ static const char *get_tod_epoch(struct expand_ctx *x, const struct var *v) {
 #define CTX(f) get_ctx, offsetof(struct expand_ctx, f), NULL
 #define FROM(f) get_from, offsetof(struct origin, f), NULL
 #define MSG(f) get_msg, offsetof(struct message, f), NULL
+#define SCAN(f) get_scan, offsetof(struct scan_state, f), NULL
 #define MSG_INT(f) get_msg_int, offsetof(struct message, f), NULL
 #define MSG_I64(f) get_msg_i64, offsetof(struct message, f), NULL
 #define ADDR(f) get_addr, offsetof(struct address, f), NULL
@@ -496,7 +514,7 @@ static const struct var vars[] = {
   {"log_space", FN_K(fs, FS_LOG | FS_SPACE)},
   {"lookup_dnssec_authenticated", CTX(match.lookup_dnssec)},
   {"mailstore_basename", CTX(mailstore_basename)},
-  {"malware_name", EMPTY},
+  {"malware_name", SCAN(malware_name)},
   {"max_received_linelength", MSG_I64(max_received_linelength)},
   {"message_age", FN(message_age)},
   {"message_body", FN_K(message_body, 0)},
@@ -509,22 +527,22 @@ static const struct var vars[] = {
   {"message_linecount", MSG_I64(message_linecount)},
   {"message_size", MSG_I64(message_size)},
   {"message_smtputf8", get_msg_yes, offsetof(struct message, smtputf8), NULL},
-  {"mime_anomaly_level", TEXT("0")},
-  {"mime_anomaly_text", EMPTY},
-  {"mime_boundary", EMPTY},
-  {"mime_charset", EMPTY},
-  {"mime_content_description", EMPTY},
-  {"mime_content_disposition", EMPTY},
-  {"mime_content_id", EMPTY},
-  {"mime_content_size", TEXT("0")},
-  {"mime_content_transfer_encoding", EMPTY},
-  {"mime_content_type", EMPTY},
-  {"mime_decoded_filename", EMPTY},
-  {"mime_filename", EMPTY},
-  {"mime_is_coverletter", TEXT("0")},
-  {"mime_is_multipart", TEXT("0")},
-  {"mime_is_rfc822", TEXT("0")},
-  {"mime_part_count", TEXT("-1")},
+  {"mime_anomaly_level", FN_K(mime_number, MIME_ANOMALY_LEVEL)},
+  {"mime_anomaly_text", get_part, offsetof(struct scan_part, f.anomaly_text), NULL},
+  {"mime_boundary", get_part, offsetof(struct scan_part, f.boundary), NULL},
+  {"mime_charset", get_part, offsetof(struct scan_part, f.charset), NULL},
+  {"mime_content_description", get_part, offsetof(struct scan_part, f.description), NULL},
+  {"mime_content_disposition", get_part, offsetof(struct scan_part, f.disposition), NULL},
+  {"mime_content_id", get_part, offsetof(struct scan_part, f.id), NULL},
+  {"mime_content_size", FN_K(mime_number, MIME_CONTENT_SIZE)},
+  {"mime_content_transfer_encoding", get_part, offsetof(struct scan_part, f.encoding), NULL},
+  {"mime_content_type", get_part, offsetof(struct scan_part, f.type), NULL},
+  {"mime_decoded_filename", get_part, offsetof(struct scan_part, decoded_filename), NULL},
+  {"mime_filename", get_part, offsetof(struct scan_part, f.filename), NULL},
+  {"mime_is_coverletter", FN_K(mime_number, MIME_IS_COVERLETTER)},
+  {"mime_is_multipart", FN_K(mime_number, MIME_IS_MULTIPART)},
+  {"mime_is_rfc822", FN_K(mime_number, MIME_IS_RFC822)},
+  {"mime_part_count", FN(mime_part_count)},
   {"original_domain", FN_K(ancestor_domain, ANCESTOR_ORIGINAL)},
   {"original_local_part", FN_K(ancestor_local_part, ANCESTOR_ORIGINAL)},
   {"originator_gid", FN_K(originator_id, 1)},
@@ -561,7 +579,7 @@ static const struct var vars[] = {
   {"recipients_count", FN(recipients_count)},
   {"recipients_list", FN_K(recipients, 1)},
   {"regex_cachesize", TEXT("0")},
-  {"regex_match_string", EMPTY},
+  {"regex_match_string", SCAN(regex_match_string)},
   {"reply_address", FN(reply_address)},
   {"return_path", CTX(return_path)},
   {"return_size_limit", FN(bounce_limit)},
@@ -596,9 +614,9 @@ static const struct var vars[] = {
   {"smtp_command_history", FN(command_history)},
   {"smtp_count_at_connection_start", FN(count_at_start)},
   {"smtp_notquit_reason", CTX(notquit_reason)},
-  {"spam_action", EMPTY},
+  {"spam_action", SCAN(spam_action)},
   {"spam_bar", MSG(spam_bar)},
-  {"spam_report", EMPTY},
+  {"spam_report", SCAN(spam_report)},
   {"spam_score", MSG(spam_score)},
   {"spam_score_int", MSG(spam_score_int)},
   {"spf_guess", TEXT("v=spf1 a/24 mx/24 ptr ?all")},
