@@ -52,7 +52,7 @@ static void errors(void **state) {
     {"accept set acl_m0 1", "\"=\" missing after ACL \"set\" modifier"},
     {"accept set acl_mfoo = 1", "invalid variable name after \"set\" in ACL modifier \"set acl_mfoo = 1\" "
                                 "(digit or underscore must follow acl_c or acl_m)"},
-    {"accept malware = *", "ACL condition \"malware\" is not supported by this build"},
+    {"accept dcc = *", "ACL condition \"dcc\" is not supported by this build"},
     {"accept control = dmarc_enable_forensic/ef", "ACL control \"dmarc_enable_forensic\" is not supported by this build"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -157,7 +157,7 @@ static void test_values(void **state)
       {"COM = # text\nqualify_domain=a\nCOM\n", "a"},
       {"qualify_domain=_HAVE_IPV6x\n", "yx"},
       {"qualify_domain=_ACL_COND_HOSTS._ACL_MOD_CONTROL._HAVE_LOOKUP_LSEARCH._HAVE_TRANSPORT_APPEND_MAILDIR\n", "y.y.y.y"},
-      {".ifdef _ACL_COND_MALWARE\nqualify_domain=has\n.else\nqualify_domain=hasnot\n.endif\n", "hasnot"}, /* known, not built */
+      {".ifdef _ACL_COND_DCC\nqualify_domain=has\n.else\nqualify_domain=hasnot\n.endif\n", "hasnot"}, /* known, not built */
       {".ifdef A\n.else\n.endif trailing text\nqualify_domain=a\n", "a"},
       {".ifdef A\nqualify_domain=x\n.elifdef B\nqualify_domain=y\n.elifndef C\nqualify_domain=z\n.else\nqualify_domain=q\n.endif\n", "z"},
       {"A=1\n.ifdef A\nqualify_domain=x\n.elifdef A\nqualify_domain=y\n.else\nqualify_domain=q\n.endif\n", "x"},
