@@ -271,6 +271,7 @@ static const char *get_recipients(struct expand_ctx *x, const struct var *v) {
   }
   return b.p;
 }
+
 /* Asked of the daemon, which counts; nobody to ask: empty. */
 static const char *get_queue_size(struct expand_ctx *x, const struct var *v UNUSED) {
   struct expand_ctx inner = expand_ctx_new(x->a, x->cfg);
