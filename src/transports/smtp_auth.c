@@ -177,22 +177,37 @@ static bool is_single(const struct auth_instance *i, const char *line) {
   return has_response && (strcmpic(name, "PLAIN") == 0 || strcmpic(name, "EXTERNAL") == 0);
 }
 
-bool smtp_auth_put_in_flight(struct smtp_attempt *s, uint16_t offered, bool *ret_more) {
+static const struct auth_instance *first_usable(struct smtp_attempt *s, uint16_t offered) {
   int n = 0;
-  *ret_more = false;
-  for (const struct auth_instance *i = s->d->cfg->auths; i && n < 16; i = i->next, n++) {
-    if (!(offered & 1u << n) || !i->is_client || !i->driver->client || !condition_allows(s, i)) continue;
-    const char *line = first_line_of(s, i), *again = line ? first_line_of(s, i) : NULL;
-    if (!again || strcmp(line, again) != 0) return false; /* with a nonce in it, the exchange cannot be begun twice */
-    send_line(s, line);
-    s->early_auth = i;
-    s->early_auth_line = line;
-    s->used_auths = (uint16_t)(1u << n);
-    *ret_more = is_single(i, line);
-    if (*ret_more) s->auth_name = i->name; /* for AUTH= of the MAIL behind it */
-    return true;
-  }
-  return false;
+  for (const struct auth_instance *i = s->d->cfg->auths; i && n < 16; i = i->next, n++)
+    if ((offered & 1u << n) && i->is_client && i->driver->client && condition_allows(s, i)) return i;
+  return NULL;
+}
+
+static uint16_t bit_of(const struct smtp_attempt *s, const struct auth_instance *which) {
+  unsigned bit = 1;
+  for (const struct auth_instance *i = s->d->cfg->auths; i && i != which; i = i->next) bit <<= 1;
+  return (uint16_t)bit;
+}
+
+const struct auth_instance *smtp_auth_first(struct smtp_attempt *s, uint16_t offered, const char **ret_line, bool *ret_single) {
+  const struct auth_instance *i = first_usable(s, offered);
+  const char *line = i ? first_line_of(s, i) : NULL, *again = line ? first_line_of(s, i) : NULL;
+  *ret_line = again && strcmp(line, again) == 0 ? line : NULL; /* with a nonce in it, the exchange cannot be begun twice */
+  *ret_single = *ret_line && is_single(i, line);
+  return i;
+}
+
+bool smtp_auth_put_in_flight(struct smtp_attempt *s, uint16_t offered, bool *ret_more) {
+  const char *line;
+  const struct auth_instance *i = smtp_auth_first(s, offered, &line, ret_more);
+  if (!line) return false;
+  send_line(s, line);
+  s->early_auth = i;
+  s->early_auth_line = line;
+  s->used_auths = bit_of(s, i);
+  if (*ret_more) s->auth_name = i->name; /* for AUTH= of the MAIL behind it */
+  return true;
 }
 
 /* Refused for a reason of its own, or because the promise is gone, or what came behind it went wrong with it (F20). */

@@ -109,12 +109,17 @@ size_t smtp_flight_syn_bytes(struct smtp_attempt *s) {
 
 /* ---- the flights ------------------------------------------------------------------------------------------ */
 
+/* In clear only with hosts that never get TLS: there, whatever the real EHLO reply says, a plain attempt sends the same in clear (K8). */
+bool smtp_may_pipe_auth(const struct smtp_attempt *s, bool in_tls) {
+  return (in_tls || smtp_host_listed(s, "hosts_avoid_tls", s->ob->hosts_avoid_tls)) && smtp_host_listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth);
+}
+
 /* AUTH behind EHLO.  True: MAIL may stand behind it.  K8: never in clear what a plain attempt might encrypt. */
 static bool put_auth_in_flight(struct smtp_attempt *s, uint16_t offered) {
   bool more = false;
   if (!s->in_tls && !s->avoid_tls) return false;
   if (!smtp_auth_put_in_flight(s, offered, &more)) return false;
-  return more && s->in_tls && smtp_host_listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth);
+  return more && smtp_may_pipe_auth(s, s->in_tls);
 }
 
 /* The first MAIL and what goes with it, as s->facts say.  With CHUNKING the chunk waits for the EHLO reply (a server that lost the extension would
@@ -167,8 +172,8 @@ static bool put_starttls_in_flight(struct smtp_attempt *s) {
 
 /* On a connection that waited for its EHLO reply, too: AUTH and the first group in one flight (hosts_pipe_auth). */
 void smtp_pipe_auth(struct smtp_attempt *s) {
-  if (!s->in_tls || !s->pipelining || s->need.already_failed || s->plan.why_not == PIPE_SUSPENDED || s->early_auth || !smtp_auth_is_wanted(s)) return;
-  if (!smtp_host_listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth)) return;
+  if (!s->pipelining || s->need.already_failed || s->plan.why_not == PIPE_SUSPENDED || s->early_auth || !smtp_auth_is_wanted(s)) return;
+  if (!smtp_may_pipe_auth(s, s->in_tls)) return;
   /* Whether it may go there, and how its addresses are written, is smtp_utf8_decide()'s. */
   if (s->d->msg->smtputf8 && (!(s->facts.features & EHLO_SMTPUTF8) || smtp_utf8_forced(s))) return;
   bool more = false;

@@ -50,31 +50,54 @@ static struct ehlo_facts facts_of_mail(const struct smtp_attempt *s) {
   return (struct ehlo_facts){.features = features ? features : EHLO_PIPELINING};
 }
 
+/* Authentication on one layer: what the record says may be offered there, or anything when there is no record of it. */
+struct auth_plan {
+  bool is_used;
+  bool is_foretold; /* its first line is known before the EHLO reply and may leave with EHLO */
+  bool is_open;     /* MAIL may stand behind it */
+};
+
+static struct auth_plan plan_auth(struct smtp_attempt *s, bool in_tls) {
+  const struct hints_ehlo *r = &s->plan.stored;
+  struct auth_plan p = {0};
+  const char *line;
+  bool single;
+  bool is_known = in_tls ? r->crypted_features != 0 : r->clear_features != 0;
+  uint16_t offered = !is_known ? UINT16_MAX : in_tls ? r->crypted_auths : r->clear_auths;
+  if (!smtp_auth_is_wanted(s) || !smtp_auth_first(s, offered, &line, &single)) return p;
+  return (struct auth_plan){.is_used = true, .is_foretold = line && (in_tls || s->avoid_tls), .is_open = single && smtp_may_pipe_auth(s, in_tls)};
+}
+
 /* The group as it would be written; *ret_body: the message is in it. */
-static const char *group(struct smtp_attempt *s, bool in_tls, bool early, bool *ret_body) {
-  bool auth = smtp_auth_is_wanted(s), pipe_auth = auth && in_tls && smtp_host_listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth);
+static const char *group(struct smtp_attempt *s, bool in_tls, bool *ret_body) {
+  bool wanted = smtp_auth_is_wanted(s);
+  struct auth_plan auth = plan_auth(s, in_tls);
   *ret_body = false;
-  if (auth && !in_tls && !s->avoid_tls) return "EHLO";
-  if (auth && !pipe_auth) return "EHLO AUTH";
+  if (wanted && !auth.is_foretold) return "EHLO";
+  if (wanted && !auth.is_open) return "EHLO AUTH";
   s->facts = facts_of_mail(s);
-  *ret_body = early && !auth && smtp_use_chunking(s) && smtp_host_listed(s, "hosts_pipe_connect_body", s->ob->hosts_pipe_connect_body) &&
+  *ret_body = !wanted && smtp_use_chunking(s) && smtp_host_listed(s, "hosts_pipe_connect_body", s->ob->hosts_pipe_connect_body) &&
               (s->plan.stored.flags & HINTS_EHLO_CONFIRMED_CHUNKING) && (in_tls || s->avoid_tls);
   const char *end = *ret_body ? " BDAT (when small and harmless)" : smtp_use_chunking(s) ? "" : " DATA";
-  return arena_printf_t(s->a, UNTAINTED, "EHLO%s MAIL RCPT%s", auth ? " AUTH" : "", end);
+  return arena_printf_t(s->a, UNTAINTED, "EHLO%s MAIL RCPT%s", wanted ? " AUTH" : "", end);
 }
 
 /* Round trips: of the row that fits in doc/experimental-spec.txt section 10. */
 static int round_trips(struct smtp_attempt *s, bool starttls, bool body) {
-  bool use = s->plan.use, auth = smtp_auth_is_wanted(s), in_tls = starttls || s->is_smtps;
+  bool use = s->plan.use, wanted = smtp_auth_is_wanted(s), in_tls = starttls || s->is_smtps;
   bool inside = use && (s->is_smtps || !starttls || s->plan.use_crypted);
+  struct auth_plan auth = plan_auth(s, in_tls);
+  bool alone = inside && wanted && !auth.is_foretold; /* EHLO: what is wanted of the server is not known, or not to be said in clear */
   s->facts = facts_of_mail(s);
   int n = 3; /* SYN, commands, message */
   if (in_tls) n += 1;                     /* handshake, TLS 1.3 */
   if (starttls) n += use ? 1 : 3;         /* greeting, EHLO, STARTTLS */
   if (!inside) n += starttls ? 1 : 2;     /* greeting, EHLO */
-  if (!inside && smtp_use_chunking(s)) n--; /* no 354 to wait for */
+  if (alone) n++;
+  if (auth.is_used && !auth.is_open) n++;
+  bool in_flight = auth.is_used ? auth.is_open : inside && !alone;
+  if (!in_flight && smtp_use_chunking(s)) n--; /* the chunk goes with the envelope: no 354 to wait for */
   if (body) n--;
-  if (auth && !(in_tls && smtp_host_listed(s, "hosts_pipe_auth", s->ob->hosts_pipe_auth))) n++;
   return n;
 }
 
@@ -86,12 +109,12 @@ static void add_host(struct strbuf *b, struct smtp_attempt *s) {
   if (!s->plan.use) {
     strbuf_addf(b, "    first flight: none, %s\n", pipe_refusal_text(s->plan.why_not));
   } else if (s->is_smtps) {
-    strbuf_addf(b, "    first flight: behind the handshake: %s\n", group(s, true, true, &body));
+    strbuf_addf(b, "    first flight: behind the handshake: %s\n", group(s, true, &body));
   } else if (s->plan.starttls) {
     strbuf_adds(b, "    first flight: EHLO STARTTLS\n");
-    if (s->plan.use_crypted) strbuf_addf(b, "    second flight: behind the handshake: %s\n", group(s, true, true, &body));
+    if (s->plan.use_crypted) strbuf_addf(b, "    second flight: behind the handshake: %s\n", group(s, true, &body));
   } else {
-    strbuf_addf(b, "    first flight: %s\n", group(s, false, true, &body));
+    strbuf_addf(b, "    first flight: %s\n", group(s, false, &body));
   }
   int n = round_trips(s, starttls, body);
   bool fast = smtp_host_listed(s, "hosts_try_fastopen", s->ob->hosts_try_fastopen);

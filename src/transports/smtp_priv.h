@@ -248,6 +248,9 @@ uint16_t smtp_auth_usable(const struct config *cfg, struct str mechanisms);
 bool smtp_auth_is_wanted(struct smtp_attempt *s);
 /* After the EHLO that counts.  False: s->fail, or the connection is lost. */
 MUST_CHECK bool smtp_authenticate(struct smtp_attempt *s);
+/* The first authenticator among the offered ones (bits of a record) that may be used; NULL none.  *ret_line: what it says first, NULL when that
+ * cannot be foretold; *ret_single: commands may stand behind that line. */
+const struct auth_instance *smtp_auth_first(struct smtp_attempt *s, uint16_t offered, const char **ret_line, bool *ret_single);
 /* Send the first line of the first authenticator among the offered ones (bits of the record) behind an EHLO that has no reply yet.
  * False: nothing was sent.  *ret_more: commands may stand behind it. */
 bool smtp_auth_put_in_flight(struct smtp_attempt *s, uint16_t offered, bool *ret_more);
@@ -323,6 +326,8 @@ MUST_CHECK bool smtp_plan_early(struct smtp_attempt *s, bool already_failed);
 MUST_CHECK bool smtp_put_first_flight(struct smtp_attempt *s);
 /* The replies of the early flights, handshake in between.  True: MAIL may be sent, or was (s->group_in_flight).  False: s->fail. */
 MUST_CHECK bool smtp_greet_early(struct smtp_attempt *s);
+/* May MAIL stand behind an AUTH whose reply is not here (hosts_pipe_auth)?  In clear not with every host. */
+bool smtp_may_pipe_auth(const struct smtp_attempt *s, bool in_tls);
 /* AUTH and the envelope behind it, where hosts_pipe_auth allows that on a connection that is not early. */
 void smtp_pipe_auth(struct smtp_attempt *s);
 /* How much of the flight may travel in the SYN. */

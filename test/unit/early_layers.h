@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The three layers in which a server is talked to early, for the walks of early_rows.h: certificates, a client that trusts them, and the parts of a
- * script that come before the first group. */
+/* The three layers in which a server is talked to early, for the walks of early_rows.h: certificates, a client that trusts them, the parts of a
+ * script that come before the first group, two authenticators.  In a build without the feature: the test that is left. */
 #ifndef EARLY_LAYERS_H
 #define EARLY_LAYERS_H
 
 #include "tls_server.h"
 
+#include "auth.h"
 #include "early_rows.h"
 #include "tls_certs.h"
 
@@ -34,7 +35,7 @@ static const char *const layer_names[LAYERS] = {"in clear", "STARTTLS", "TLS on 
 enum { CLEAR = BASIC | EHLO_TLS };
 
 /* A server with the certificate; a client with one recipient and this message, that knows whom to trust. */
-static void prepare_with(struct client *c, struct tls_server *s, enum layer l, enum mode m, const char *body) {
+static inline void prepare_with(struct client *c, struct tls_server *s, enum layer l, enum mode m, const char *body) {
   static char certificate[PATH_MAX], key[PATH_MAX];
   snprintf(certificate, sizeof certificate, "%s", scratch_path("good.pem"));
   snprintf(key, sizeof key, "%s", scratch_path("good.key"));
@@ -49,7 +50,7 @@ static void prepare_with(struct client *c, struct tls_server *s, enum layer l, e
   if (m == WITH_BODY) client_option(c, "hosts_pipe_connect_body", "*");
 }
 
-static size_t add(const char **out, size_t n, const char *const *steps) {
+static inline size_t add(const char **out, size_t n, const char *const *steps) {
   while (*steps) out[n++] = *steps++;
   out[n] = NULL;
   return n;
@@ -59,7 +60,7 @@ static size_t add(const char **out, size_t n, const char *const *steps) {
 #define CLEAR_EHLO_REST "250-s\n250-SIZE 9999\n250-PIPELINING\n250-PIPECONNECT\n250 STARTTLS\n"
 
 /* The early connection of a row.  With STARTTLS the greeting comes in front of TLS, and a row about it ends there. */
-static void early_script_in(enum layer l, const struct row *r, enum mode m, const char **out) {
+static inline void early_script_in(enum layer l, const struct row *r, enum mode m, const char **out) {
   size_t n = 0;
   if (l == STARTTLS && strcmp(r->greeting, HI) != 0) {
     (void)add(out, n, SCRIPT("early", "<EHLO me.test", "<STARTTLS", r->greeting));
@@ -71,14 +72,50 @@ static void early_script_in(enum layer l, const struct row *r, enum mode m, cons
 }
 
 /* And on a plain one, up to the EHLO that counts. */
-static size_t start_plainly(enum layer l, const char **out) {
+static inline size_t start_plainly(enum layer l, const char **out) {
   if (l == STARTTLS) return add(out, 0, SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, "<STARTTLS", ">220 go\n", "tls"));
   return l == SMTPS ? add(out, 0, SCRIPT("tls", "quiet", ">220 hi\n")) : add(out, 0, SCRIPT("quiet", ">220 hi\n"));
 }
 
 /* The features remembered, in front of TLS and inside, for a server that is talked to in this layer. */
-static unsigned clear_bits(enum layer l, enum mode m) { return l == STARTTLS ? (unsigned)CLEAR : l == SMTPS ? 0 : features_of(m); }
-static unsigned crypted_bits(enum layer l, enum mode m) { return l == CLEARTEXT ? 0 : features_of(m); }
+static inline unsigned clear_bits(enum layer l, enum mode m) { return l == STARTTLS ? (unsigned)CLEAR : l == SMTPS ? 0 : features_of(m); }
+static inline unsigned crypted_bits(enum layer l, enum mode m) { return l == CLEARTEXT ? 0 : features_of(m); }
 
+static inline void prepare(struct client *c, struct tls_server *s, enum layer l, enum mode m) { prepare_with(c, s, l, m, "x\n"); }
+
+/* This server is the first host. */
+static inline void deliver(struct client *c, struct tls_server *s, unsigned clear, unsigned crypted, unsigned flags) {
+  struct host *others = c->d.addrs->host_list;
+  tls_server_start(s);
+  c->d.addrs->host_list = NULL;
+  client_host(c, s->port);
+  c->d.addrs->host_list->next = others;
+  for (struct host *h = c->d.addrs->host_list; h; h = h->next) h->name = "mx.test";
+  if (clear | crypted) remember(c, s->port, clear, crypted, flags);
+  assert_true(smtp_transport.deliver(&c->d));
+  tls_server_finish(s);
+}
+
+/* ---- AUTH ---------------------------------------------------------------------------------------------------- */
+
+static inline enum auth_status say_plain(struct auth_client *c) { return c->speak(c, "AUTH PLAIN AGEAYg=="); }
+static inline enum auth_status say_login(struct auth_client *c) {
+  enum auth_status st = c->speak(c, "AUTH LOGIN");
+  return st == AUTH_MORE ? c->speak(c, "Yg==") : st;
+}
+static const struct auth_driver plain_driver = {.name = "p", .client = say_plain}, login_driver = {.name = "l", .client = say_login};
+
+#define AUTH_EHLO(what) "250-s\n250-SIZE 9999\n250-PIPELINING\n250-PIPECONNECT\n250 AUTH " what "\n"
+#define TO_TLS "early", "<EHLO me.test", "<STARTTLS", ">220 hi\n" CLEAR_EHLO_REST "220 go\n", "tls", "<EHLO me.test"
+#define ENVELOPE "<MAIL", "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n"
+#define REST "data", ">250 ok\n", "<QUIT"
+
+#else
+static void test_not_built(void **state) {
+  (void)state;
+  assert_false(pipe_connect_is_keyword(STR("PIPECONNECT")));
+}
+static int setup(void **state) { return *state != NULL; }
+static int teardown(void **state) { return *state != NULL; }
 #endif
 #endif

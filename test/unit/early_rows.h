@@ -164,6 +164,17 @@ static inline int64_t log_size(const char *path) {
   return n;
 }
 
+/* What has been logged since the log had this size. */
+static inline const char *log_since(const char *path, int64_t from) {
+  static char text[8192];
+  FILE *f = fopen(path, "r");
+  size_t n = 0;
+  if (f && fseek(f, (long)from, SEEK_SET) == 0) n = fread(text, 1, sizeof text - 1, f);
+  if (f) fclose(f);
+  text[n] = 0;
+  return text;
+}
+
 static inline size_t occurrences(const char *text, const char *part) {
   size_t n = 0;
   while ((text = strstr(text, part))) n++, text++;

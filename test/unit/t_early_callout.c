@@ -180,13 +180,6 @@ static void test_learn_and_suspend(void **state) {
   call_free(&k);
 }
 
-#else
-static void test_not_built(void **state) {
-  (void)state;
-  assert_false(pipe_connect_is_keyword(STR("PIPECONNECT")));
-}
-static int setup(void **state) { return *state != NULL; }
-static int teardown(void **state) { return *state != NULL; }
 #endif
 
 int main(void) {

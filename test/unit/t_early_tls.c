@@ -1,28 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Early pipelining around and inside TLS: STARTTLS behind an early EHLO, the envelope behind the handshake, TLS on connect, AUTH in the flight.  The
+/* Early pipelining around and inside TLS: STARTTLS behind an early EHLO, the envelope behind the handshake, TLS on connect.  The
  * rows of early_rows.h are walked inside TLS; what may only happen in front of it has its own.  Whatever a stale record brings: nobody is failed or
  * delayed by it, nothing of the message goes in clear, and a plain attempt keeps TLS. */
 #include "early_layers.h"
 
-#include "auth.h"
 #include "transports/smtp_priv.h"
 
 #ifdef EXPERIMENTAL_PIPE_CONNECT
-
-static void prepare(struct client *c, struct tls_server *s, enum layer l, enum mode m) { prepare_with(c, s, l, m, "x\n"); }
-
-/* This server is the first host. */
-static void deliver(struct client *c, struct tls_server *s, unsigned clear, unsigned crypted, unsigned flags) {
-  struct host *others = c->d.addrs->host_list;
-  tls_server_start(s);
-  c->d.addrs->host_list = NULL;
-  client_host(c, s->port);
-  c->d.addrs->host_list->next = others;
-  for (struct host *h = c->d.addrs->host_list; h; h = h->next) h->name = "mx.test";
-  if (clear | crypted) remember(c, s->port, clear, crypted, flags);
-  assert_true(smtp_transport.deliver(&c->d));
-  tls_server_finish(s);
-}
 
 /* The plain attempt that follows: as careful as ever, and encrypted. */
 static void plain_script(const struct row *r, enum mode m, enum layer l, const char **out) {
@@ -190,78 +174,7 @@ static void test_learn_both_halves(void **state) {
   client_free(&c);
 }
 
-/* ---- AUTH ---------------------------------------------------------------------------------------------------- */
-
-static enum auth_status say_plain(struct auth_client *c) { return c->speak(c, "AUTH PLAIN AGEAYg=="); }
-static enum auth_status say_login(struct auth_client *c) {
-  enum auth_status st = c->speak(c, "AUTH LOGIN");
-  return st == AUTH_MORE ? c->speak(c, "Yg==") : st;
-}
-static const struct auth_driver plain_driver = {.name = "p", .client = say_plain}, login_driver = {.name = "l", .client = say_login};
-
-#define AUTH_EHLO(what) "250-s\n250-SIZE 9999\n250-PIPELINING\n250-PIPECONNECT\n250 AUTH " what "\n"
-#define TO_TLS "early", "<EHLO me.test", "<STARTTLS", ">220 hi\n" CLEAR_EHLO_REST "220 go\n", "tls", "<EHLO me.test"
-#define PLAIN_AUTH \
-  SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, "<STARTTLS", ">220 go\n", "tls", "<EHLO", ">" AUTH_EHLO("PLAIN LOGIN"), "<AUTH PLAIN AGEAYg==", ">235 ok\n", "<MAIL", \
-         "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n", "data", ">250 ok\n", "<QUIT")
-#define UTF8_EHLO "250-s\n250-SIZE 9999\n250-PIPELINING\n250-SMTPUTF8\n250-PIPECONNECT\n250 AUTH PLAIN\n"
 #define BASIC_REPLY "250-s\n250-SIZE 9999\n250-PIPELINING\n250 PIPECONNECT\n"
-#define REST "data", ">250 ok\n", "<QUIT"
-
-static void test_auth(void **state) {
-  (void)state;
-  const struct {
-    const char *name;
-    unsigned bits;          /* remembered: 1 PLAIN, 2 LOGIN */
-    bool group;             /* hosts_pipe_auth */
-    const char *const *first, *const *second;
-    enum outcome result;
-    bool mark;
-  } cases[] = {
-    {"AUTH is last", 1, false, SCRIPT(TO_TLS, "<AUTH PLAIN AGEAYg==", "quiet", ">" AUTH_EHLO("PLAIN") "235 ok\n", "<MAIL", "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n", REST),
-     NULL, OUTCOME_OK, true},
-    {"the envelope behind AUTH", 1, true, SCRIPT(TO_TLS, "<AUTH PLAIN AGEAYg==", "<MAIL", "<RCPT", "<DATA", ">" AUTH_EHLO("PLAIN") "235 ok\n250 ok\n250 ok\n354 go\n", REST),
-     NULL, OUTCOME_OK, true},
-    {"two steps: always last", 2, true, SCRIPT(TO_TLS, "<AUTH LOGIN", "quiet", ">" AUTH_EHLO("LOGIN") "334 dXNlcg==\n", "<Yg==", ">235 ok\n", "<MAIL", "<RCPT", "<DATA",
-                                              ">250 ok\n250 ok\n354 go\n", REST), NULL, OUTCOME_OK, true},
-    {"F20: AUTH gone", 1, true, SCRIPT(TO_TLS, "<AUTH", "<MAIL", ">" AUTH_EHLO("") "503 what\n530 no\n530 no\n503 no\n"), PLAIN_AUTH, OUTCOME_OK, false},
-    {"F20: mechanism gone", 1, false, SCRIPT(TO_TLS, "<AUTH", ">" AUTH_EHLO("LOGIN") "504 what\n"), PLAIN_AUTH, OUTCOME_OK, false},
-    {"F20: 535 with an envelope behind it", 1, true, SCRIPT(TO_TLS, "<AUTH", ">" AUTH_EHLO("PLAIN") "535 no\n250 ok\n250 ok\n354 go\n"), PLAIN_AUTH, OUTCOME_OK, false},
-    {"F21: 535, genuine", 1, false, SCRIPT(TO_TLS, "<AUTH PLAIN", ">" AUTH_EHLO("PLAIN") "535 no\n", "<QUIT"), NULL, OUTCOME_DEFER, false},
-    {"F21: 535, the next one", 1, false, SCRIPT(TO_TLS, "<AUTH PLAIN", ">" AUTH_EHLO("PLAIN LOGIN") "535 no\n", "<AUTH LOGIN", ">334 dXNlcg==\n", "<Yg==", ">235 ok\n", "<MAIL", "<RCPT",
-                                               "<DATA", ">250 ok\n250 ok\n354 go\n", REST), NULL, OUTCOME_OK, true},
-    {"late: the envelope behind AUTH", 4, true, SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, "<STARTTLS", ">220 go\n", "tls", "<EHLO", ">" AUTH_EHLO("PLAIN"), "<AUTH PLAIN AGEAYg==", "<MAIL",
-                                                      "<RCPT", "<DATA", ">235 ok\n250 ok\n250 ok\n354 go\n", REST), NULL, OUTCOME_OK, false},
-    {"late: refused with the envelope behind it", 4, true, SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, "<STARTTLS", ">220 go\n", "tls", "<EHLO", ">" AUTH_EHLO("PLAIN"), "<AUTH",
-                                                                 "<MAIL", "<RCPT", "<DATA", ">535 no\n530 no\n503 no\n503 no\n"), PLAIN_AUTH, OUTCOME_OK, false},
-    {"C7: none remembered, and one is needed", 0, false, SCRIPT(TO_TLS, "quiet", ">" AUTH_EHLO("PLAIN"), "<AUTH PLAIN", ">235 ok\n", "<MAIL", "<RCPT", "<DATA",
-                                                             ">250 ok\n250 ok\n354 go\n", REST), NULL, OUTCOME_OK, true},
-  };
-  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-    struct client c;
-    struct hints_ehlo r;
-    struct auth_instance login = {.name = "l", .driver = &login_driver, .o = {.public_name = "LOGIN"}, .is_client = true};
-    struct auth_instance plain = {.next = &login, .name = "p", .driver = &plain_driver, .o = {.public_name = "PLAIN"}, .is_client = true};
-    struct tls_server s = {.scripts = {cases[i].first, cases[i].second}};
-    prepare(&c, &s, STARTTLS, WITH_DATA);
-    c.cfg.auths = &plain;
-    client_option(&c, "hosts_require_auth", "*");
-    if (cases[i].group) client_option(&c, "hosts_pipe_auth", "*");
-    tls_server_start(&s);
-    client_host(&c, s.port);
-    c.d.addrs->host_list->name = "mx.test";
-    if (cases[i].bits < 4) remember(&c, s.port, CLEAR, BASIC, 0);
-    if (recall(&c, s.port, &r)) {
-      r.crypted_auths = (uint16_t)cases[i].bits;
-      put_record(&c, s.port, &r);
-    }
-    assert_true(smtp_transport.deliver(&c.d));
-    tls_server_finish(&s);
-    CHECK_INT(cases[i].name, c.d.addrs->result, cases[i].result);
-    if (cases[i].result == OUTCOME_OK) CHECK_INT(cases[i].name, c.d.addrs->early_pipe_used, cases[i].mark);
-    client_free(&c);
-  }
-}
 
 /* ---- many recipients ------------------------------------------------------------------------------------------ */
 
@@ -324,47 +237,6 @@ static void test_many_recipients(void **state) {
     client_free(&c);
   }
 }
-
-/* Whether the message can go there at all, and how its addresses are written, is decided before MAIL leaves: then nothing stands behind AUTH. */
-static void test_auth_and_utf8(void **state) {
-  (void)state;
-  const struct {
-    const char *name, *ehlo, *forced, *mail;
-    bool alone;
-  } cases[] = {
-    {"not offered", ">" AUTH_EHLO("PLAIN"), NULL, "<MAIL FROM:<s@xn--mnchen-3ya.test> SIZE", true},
-    {"conversion is forced", ">" UTF8_EHLO, "1", "<MAIL FROM:<s@xn--mnchen-3ya.test> SIZE", true},
-    {"offered", ">" UTF8_EHLO, NULL, "<MAIL FROM:<s@m\xc3\xbcnchen.test> SIZE", false},
-  };
-  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-    const char *script[40];
-    struct client c;
-    struct auth_instance plain = {.name = "p", .driver = &plain_driver, .o = {.public_name = "PLAIN"}, .is_client = true};
-    struct tls_server s = {.scripts = {script}};
-    size_t n = 0;
-    prepare(&c, &s, STARTTLS, WITH_DATA);
-    c.cfg.auths = &plain;
-    c.m->smtputf8 = true;
-    c.d.return_path = "s@m\xc3\xbcnchen.test";
-    client_option(&c, "hosts_require_auth", "*");
-    client_option(&c, "hosts_pipe_auth", "*");
-    if (cases[i].forced) client_option(&c, "utf8_downconvert", cases[i].forced);
-    n = add(script, n, SCRIPT("quiet", ">220 hi\n", "<EHLO", CLEAR_EHLO, "<STARTTLS", ">220 go\n", "tls", "<EHLO", cases[i].ehlo, "<AUTH PLAIN"));
-    n = cases[i].alone ? add(script, n, SCRIPT("quiet", ">235 ok\n", cases[i].mail, "<RCPT", "<DATA", ">250 ok\n250 ok\n354 go\n"))
-                       : add(script, n, SCRIPT(cases[i].mail, "<RCPT", "<DATA", ">235 ok\n250 ok\n250 ok\n354 go\n"));
-    (void)add(script, n, SCRIPT(REST));
-    deliver(&c, &s, 0, 0, 0);
-    CHECK_INT(cases[i].name, c.d.addrs->result, OUTCOME_OK);
-    client_free(&c);
-  }
-}
-#else
-static void test_not_built(void **state) {
-  (void)state;
-  assert_false(pipe_connect_is_keyword(STR("PIPECONNECT")));
-}
-static int setup(void **state) { return *state != NULL; }
-static int teardown(void **state) { return *state != NULL; }
 #endif
 
 int main(void) {
@@ -375,9 +247,7 @@ int main(void) {
     cmocka_unit_test(test_tls_was_added),
     cmocka_unit_test(test_hello_in_flight),
     cmocka_unit_test(test_learn_both_halves),
-    cmocka_unit_test(test_auth),
     cmocka_unit_test(test_many_recipients),
-    cmocka_unit_test(test_auth_and_utf8),
 #else
     cmocka_unit_test(test_not_built),
 #endif
