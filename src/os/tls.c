@@ -266,7 +266,10 @@ static int note_extension(void *self, unsigned id, const unsigned char *data, un
       else t->has_ticket = true;
       break;
     case EXT_PRE_SHARED_KEY: t->has_psk = true; break;
-    case EXT_ALPN: t->alpn_offered = tls_alpn_names(t->a, str_n((const char *)data, n)); break;
+    case EXT_ALPN:
+      t->alpn_offered = tls_alpn_names(t->a, str_n((const char *)data, n));
+      if (!t->alpn_offered) t->alpn_offered = "malformed"; /* the library takes what it can read of it */
+      break;
     default: break;
   }
   return 0;
@@ -283,7 +286,7 @@ static int see_hello(gnutls_session_t g, unsigned type, unsigned when, unsigned 
 static bool alpn_is_good(struct tls_session *t) {
   const struct tls_params *p = &t->server->params;
   const char *pos = p->alpn, *item;
-  if (!t->alpn_offered || !pos || !*pos) return true; /* one that cannot be read the library refuses */
+  if (!t->alpn_offered || !pos || !*pos) return true;
   for (int sep = 0; tls_list_next(t->a, &pos, &sep, &item);)
     if (strcmp(item, t->alpn_offered) == 0) return true;
   t->refusal = arena_printf(t->a, "(handshake): Bad ALPN presented (%s)", t->alpn_offered);
