@@ -59,10 +59,11 @@ static bool text_option(struct smtp_attempt *s, const char *name, const char *va
 
 static bool is_set(const char *list) { return list && *list; }
 
-/* Verification is a demand when one list says so, or when both are unset; the default of tls_try_verify_hosts makes it a wish. */
+/* Verification is a demand when one list says so, or when both are unset (the default of tls_try_verify_hosts makes it a wish); an empty
+ * tls_verify_hosts is one that was set, as in Exim. */
 static enum tls_verify verify_mode(struct smtp_attempt *s, bool have_certificates) {
   const struct smtp_opts *ob = s->ob;
-  if (!is_set(ob->tls_verify_hosts) && !is_set(ob->tls_try_verify_hosts)) return have_certificates ? TLS_VERIFY_REQUIRE : TLS_VERIFY_NONE;
+  if (!ob->tls_verify_hosts && !is_set(ob->tls_try_verify_hosts)) return have_certificates ? TLS_VERIFY_REQUIRE : TLS_VERIFY_NONE;
   if (smtp_is_demanded(s, "tls_verify_hosts", ob->tls_verify_hosts)) return TLS_VERIFY_REQUIRE;
   if (have_certificates && smtp_host_listed(s, "tls_try_verify_hosts", ob->tls_try_verify_hosts)) return TLS_VERIFY_TRY;
   return TLS_VERIFY_NONE;

@@ -126,6 +126,8 @@ static const struct tls_case cases[] = {
    "TLS session: (certificate verification failed)", false, false, true},
   {"both lists unset", SCRIPT(REFUSED(">220 go\n"), "tls-fails"), NULL, {{"tls_try_verify_hosts", ""}, {"tls_tempfail_tryclear", "false"}},
    "elsewhere.test", OUTCOME_DEFER, ERRNO_TLSFAILURE, "TLS session: (certificate verification failed)", false, false, true},
+  {"both lists empty", SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), NULL, {{"tls_verify_hosts", ""}, {"tls_try_verify_hosts", ""}}, "elsewhere.test", OUTCOME_OK, 0, NULL,
+   true, false, false},
   {"data behind the reply", SCRIPT(REFUSED(">220 go\n250 injected\n"), "close"), NULL, {{"hosts_require_tls", "*"}}, "mx.test", OUTCOME_DEFER,
    ERRNO_TLSFAILURE, "TLS session: (STARTTLS): data behind the reply", false, false, true},
   {"garbage instead of a handshake", SCRIPT(REFUSED(">220 go\n"), ">hello there\n", "close"),
