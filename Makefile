@@ -55,7 +55,7 @@ MODE_CFLAGS := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-stron
 MODE_LDFLAGS := -pie -Wl,-z,relro,-z,now
 endif
 
-PKGS := gnutls nettle gnutls-dane libpcre2-8 libidn2 jansson
+PKGS := gnutls nettle libpcre2-8 libidn2 jansson
 PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS))
 PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS))
 LIBS := $(PKG_LIBS) -lgdbm -lresolv -lcrypt -ldl -lm

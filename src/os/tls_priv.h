@@ -4,6 +4,7 @@
 #define OS_TLS_PRIV_H
 
 #include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 
 #include "os/stream.h"
 #include "os/tls.h"
@@ -34,6 +35,15 @@ int tls_verify_peer(gnutls_session_t g, struct arena *a, enum tls_verify verify,
 
 /* Show the chain to on_cert of the parameters, in PEM.  False: refused. */
 bool tls_show_chain(gnutls_session_t g, struct arena *a, const struct tls_params *p);
+
+const char *tls_status_text(unsigned status);
+bool tls_has_name(gnutls_x509_crt_t crt, const char *const *names);
+
+/* ---- tls_dane.c ---- */
+/* Does the record (RFC 6698 2.1: usage, selector, matching type, data) name the certificate?  The usage is not looked at. */
+bool tls_dane_fits(const gnutls_datum_t *der, struct str rdata);
+/* Compare the peer's chain with the TLSA records of the options; 0 or -EACCES and an error text. */
+int tls_verify_dane(gnutls_session_t g, struct arena *a, const struct tls_client_opts *o, struct tls_result *ret, const char **ret_error);
 
 /* ---- tls_describe.c ---- */
 /* A certificate as PEM in the arena, NULL when there is none. */

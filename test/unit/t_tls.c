@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 
 #include "os/stream.h"
-#include "os/tls.h"
+#include "os/tls_priv.h"
 #include "tls_certs.h"
 
 static const char *const versions[] = {"NORMAL:-VERS-ALL:+VERS-TLS1.2", "NORMAL:-VERS-ALL:+VERS-TLS1.3"};
@@ -392,6 +392,43 @@ static void dane(void **state) {
       CHECK_INT(rows[i].what, r.dane, rows[i].is_good);
       if (!rows[i].is_good) assert_memory_equal(r.error, "(certificate verification failed): ", 35);
     }
+}
+
+/* What a record may say of a certificate: RFC 6698 2.1. */
+static void dane_records(void **state) {
+  (void)state;
+  gnutls_datum_t der, key;
+  gnutls_pubkey_t pub;
+  assert_int_equal(gnutls_x509_crt_export2(good.crt, GNUTLS_X509_FMT_DER, &der), 0);
+  assert_int_equal(gnutls_pubkey_init(&pub), 0);
+  assert_int_equal(gnutls_pubkey_import_x509(pub, good.crt, 0), 0);
+  assert_int_equal(gnutls_pubkey_export2(pub, GNUTLS_X509_FMT_DER, &key), 0);
+  const gnutls_datum_t *const what[] = {&der, &key};
+  const gnutls_digest_algorithm_t digests[] = {0, GNUTLS_DIG_SHA256, GNUTLS_DIG_SHA512};
+  for (int selector = 0; selector < 2; selector++)
+    for (int matching = 0; matching < 3; matching++) {
+      char rdata[3 + 4096] = {3, (char)selector, (char)matching};
+      size_t n = matching ? gnutls_hash_get_len(digests[matching]) : what[selector]->size;
+      if (matching) assert_int_equal(gnutls_hash_fast(digests[matching], what[selector]->data, what[selector]->size, rdata + 3), 0);
+      else memcpy(rdata + 3, what[selector]->data, n);
+      assert_true(tls_dane_fits(&der, str_n(rdata, 3 + n)));
+      assert_false(tls_dane_fits(&der, str_n(rdata, 3 + n - 1)));
+      assert_false(tls_dane_fits(&der, str_n(rdata, 3)));
+      rdata[3 + n - 1] ^= 1;
+      assert_false(tls_dane_fits(&der, str_n(rdata, 3 + n)));
+      rdata[3 + n - 1] ^= 1;
+      rdata[1] ^= 1; /* the same bytes, said of the other thing */
+      assert_false(tls_dane_fits(&der, str_n(rdata, 3 + n)));
+      rdata[1] = 2; /* nothing that is known */
+      assert_false(tls_dane_fits(&der, str_n(rdata, 3 + n)));
+      rdata[1] = (char)selector, rdata[2] = 3;
+      assert_false(tls_dane_fits(&der, str_n(rdata, 3 + n)));
+    }
+  gnutls_datum_t junk = {(unsigned char *)"\x30\x03\x02\x01", 4};
+  assert_false(tls_dane_fits(&junk, STR("\3\1\1" "0123456789abcdef0123456789abcdef")));
+  gnutls_free(der.data);
+  gnutls_free(key.data);
+  gnutls_pubkey_deinit(pub);
 }
 
 /* Run openssl in the scratch directory; false when it is not there or does not like it. */
@@ -790,7 +827,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(plain_handshake), cmocka_unit_test(bad_certificates), cmocka_unit_test(client_certificates),
     cmocka_unit_test(server_names), cmocka_unit_test(application_protocols), cmocka_unit_test(resumption),
-    cmocka_unit_test(dane), cmocka_unit_test(stapled_status),
+    cmocka_unit_test(dane), cmocka_unit_test(dane_records), cmocka_unit_test(stapled_status),
     cmocka_unit_test(stapled_status_with_dane), cmocka_unit_test(resumption_with_client_certificates),
     cmocka_unit_test(server_names_choose_verification), cmocka_unit_test(self_signed), cmocka_unit_test(renewed_files), cmocka_unit_test(warning_of_an_early_hello), cmocka_unit_test(cut_at_each_byte),
     cmocka_unit_test(silent_peer), cmocka_unit_test(both_ways), cmocka_unit_test(cipher_texts),
