@@ -71,8 +71,32 @@ struct step {
   struct str expect, answer;
 };
 
-/* Plays steps: reads exactly what is expected, answers.  Ends with 0, or with the number of the step that went wrong. */
-static pid_t proxy_start(const struct step *steps, int *ret_port) {
+static bool more_comes(int fd) {
+  struct pollfd p = {.fd = fd, .events = POLLIN};
+  char c;
+  return poll(&p, 1, 10) > 0 && recv(fd, &c, 1, MSG_PEEK) > 0; /* the end is no word */
+}
+
+/* Ends with 0, or with the number of the step that went wrong. */
+static int play_connection(int fd, const struct step *steps) {
+  for (int i = 0; steps[i].expect.p; i++) {
+    char got[512];
+    size_t n = 0;
+    while (n < steps[i].expect.n) {
+      ssize_t r = read(fd, got + n, steps[i].expect.n - n);
+      if (r <= 0) return i + 1;
+      n += (size_t)r;
+    }
+    if (memcmp(got, steps[i].expect.p, n) != 0 || more_comes(fd)) return i + 1;
+    if (write(fd, steps[i].answer.p, steps[i].answer.n) < 0) return i + 1;
+  }
+  close(fd);
+  return 0;
+}
+
+/* Plays the steps of one connection after the other: reads exactly what is expected and nothing more, answers.  Exit status: of the
+ * first connection that went wrong its number times 20, and the step. */
+static pid_t proxy_play(const struct step *const *connections, int count, int *ret_port) {
   struct net_end end;
   struct ip ip;
   assert_true(ip_parse(STR("127.0.0.1"), &ip));
@@ -84,24 +108,17 @@ static pid_t proxy_start(const struct step *steps, int *ret_port) {
   pid_t pid = fork();
   if (pid == 0) {
     alarm(8);
-    int fd = accept(listener, NULL, NULL), i = 0;
-    for (; steps[i].expect.p; i++) {
-      char got[512];
-      size_t n = 0;
-      while (n < steps[i].expect.n) {
-        ssize_t r = read(fd, got + n, steps[i].expect.n - n);
-        if (r <= 0) _exit(i + 1);
-        n += (size_t)r;
-      }
-      if (memcmp(got, steps[i].expect.p, n) != 0) _exit(i + 1);
-      if (write(fd, steps[i].answer.p, steps[i].answer.n) < 0) _exit(i + 1);
+    for (int k = 0; k < count; k++) {
+      int wrong = play_connection(accept(listener, NULL, NULL), connections[k]);
+      if (wrong) _exit(20 * k + wrong);
     }
-    close(fd);
     _exit(0);
   }
   close(listener);
   return pid;
 }
+
+static pid_t proxy_start(const struct step *steps, int *ret_port) { return proxy_play(&steps, 1, ret_port); }
 
 #define SMTP_STEPS(greeting)                                                                                                   \
   {STR("EHLO me.test\r\n"), STR("250 srv\r\n")}, {STR("MAIL FROM:<s@me.test>\r\n"), STR("250 ok\r\n")},                          \
@@ -181,9 +198,59 @@ static void test_proxy_list(void **state) {
   client_free(&c);
 }
 
+#ifdef EXPERIMENTAL_PIPE_CONNECT
+/* C11: the first flight leaves right behind the proxy's word that the host is there, and never before it; what was learnt, and what went wrong, belongs
+ * to the host and not to the proxy. */
+static void test_early_through_proxy(void **state) {
+  (void)state;
+#define GROUP "MAIL FROM:<s@me.test>\r\nRCPT TO:<a@x.test>\r\nDATA\r\n"
+#define GROUP_TAKEN "250 ok\r\n250 ok\r\n354 go\r\n"
+#define PROMISE "250-srv\r\n250-PIPELINING\r\n250 PIPECONNECT\r\n"
+#define MESSAGE {STR("Subject: t\r\n\r\nx\r\n.\r\n"), STR("250 ok\r\n")}, {STR("QUIT\r\n"), STR("221 bye\r\n")}, {STR_NULL, STR_NULL}
+#define METHODS {STR("\5\1\0"), STR("\5\0")}
+#define BOUND "\5\0\0\1\12\0\0\1\xbe\xef"
+#define PLAIN {CONNECT_192, STR(BOUND "220 hello\r\n")}, {STR("EHLO me.test\r\n"), STR(PROMISE)}, {STR(GROUP), STR(GROUP_TAKEN)}, MESSAGE
+#define EARLY(answer) {CONNECT_192, STR(BOUND)}, {STR("EHLO me.test\r\n" GROUP), STR(answer)}
+  static const struct step first[] = {METHODS, PLAIN};
+  static const struct step early[] = {METHODS, EARLY("220 hello\r\n" PROMISE GROUP_TAKEN), MESSAGE};
+  static const struct step refused[] = {METHODS, EARLY("554 SMTP synchronization error\r\n"), {STR_NULL, STR_NULL}};
+  static const struct step dead[] = {METHODS, {CONNECT_192, STR("\5\5\0\1\0\0\0\0\0\0")}, {STR_NULL, STR_NULL}};
+  /* learns; talks early; the proxy says that the host is not there: no flight; early, refused, again plainly; suspended */
+  static const struct step *const connections[] = {first, early, dead, refused, first, first};
+  static const struct {
+    enum outcome result;
+    bool mark;
+  } messages[] = {{OUTCOME_OK, false}, {OUTCOME_OK, true}, {OUTCOME_DEFER, false}, {OUTCOME_OK, false}, {OUTCOME_OK, false}};
+  struct client c;
+  int port, status;
+  client_new(&c, "x\n", 1);
+  pid_t pid = proxy_play(connections, ARRAY_SIZE(connections), &port);
+  client_option(&c, "socks_proxy", arena_printf(c.a, "127.0.0.1 port=%d", port));
+  client_option(&c, "hosts_pipe_connect", "*");
+  client_option(&c, "hosts_try_fastopen", "*"); /* is for the way to the proxy, and carries nothing */
+  for (size_t i = 0; i < ARRAY_SIZE(messages); i++) {
+    client_recipients(&c, 1);
+    client_host(&c, 25);
+    c.d.addrs->host_list->name = c.d.addrs->host_list->address = "192.0.2.1";
+    assert_true(smtp_transport.deliver(&c.d));
+    assert_int_equal(c.d.addrs->result, messages[i].result);
+    if (messages[i].result == OUTCOME_OK) assert_int_equal(c.d.addrs->early_pipe_used, messages[i].mark);
+    else assert_int_equal(c.d.addrs->basic_errno, ECONNREFUSED);
+  }
+  waitpid(pid, &status, 0);
+  assert_true(WIFEXITED(status));
+  assert_int_equal(WEXITSTATUS(status), 0);
+  client_free(&c);
+}
+#endif
+
 int main(void) {
   signal(SIGPIPE, SIG_IGN);
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_questions), cmocka_unit_test(test_answers), cmocka_unit_test(test_through_proxy),
-                                     cmocka_unit_test(test_proxy_list)};
+                                     cmocka_unit_test(test_proxy_list),
+#ifdef EXPERIMENTAL_PIPE_CONNECT
+                                     cmocka_unit_test(test_early_through_proxy),
+#endif
+  };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
