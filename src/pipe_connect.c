@@ -6,7 +6,8 @@
  * open for single operations only, never across network traffic (R4), and a record is replaced or deleted only while it still holds the bytes this
  * connection started from (R5), so that of two parallel deliveries the newer knowledge stays.
  * After a failed early attempt the address is suspended for pipe_connect_suspend, four times longer with each further failure, at most
- * retry_data_expire; a confirmed early connection forgives.  Bytes read back are hostile; hints_get_ehlo() checks them. */
+ * retry_data_expire; a confirmed early connection forgives.  A record that was merely wrong and cost a connection is put right once; when that
+ * happens again before pipe_connect_suspend is over (several servers behind one address, each with its own EHLO reply) it counts as a failure.  Bytes read back are hostile; hints_get_ehlo() checks them. */
 #include "pipe_connect.h"
 
 const char *pipe_refusal_text(enum pipe_refusal r) {
@@ -160,6 +161,7 @@ struct pipe_plan pipe_connect_plan(struct expand_ctx *x, const struct pipe_need 
   else
     p.why_not = have ? judge(n, &p.stored, time_sec()) : PIPE_NO_RECORD;
   p.use = p.why_not == PIPE_OK;
+  p.is_on_probation = have && p.stored.suspend_until != 0 && time_sec() - p.stored.suspend_until <= n->cfg->o.pipe_connect_suspend;
   if (!p.use) return p;
   p.clear = facts_of(&p.stored, false);
   p.crypted = facts_of(&p.stored, true);
@@ -215,6 +217,18 @@ static struct hints_ehlo merged(const struct pipe_plan *p, const struct pipe_nee
   return r;
 }
 
+/* Without features, but with the memory of what it cost. */
+static struct hints_ehlo emptied(const struct pipe_plan *p, const struct pipe_need *n) {
+  return (struct hints_ehlo){.stamp = time_sec(), .fingerprint = n->fingerprint, .flags = p->stored.flags & HINTS_EHLO_USED_TLS,
+                             .fail_count = p->stored.fail_count, .suspend_until = p->stored.suspend_until};
+}
+
+/* The promise is gone. */
+static void forget(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *n) {
+  struct hints_ehlo r = emptied(p, n);
+  store(x, p, n, p->is_on_probation ? &r : NULL);
+}
+
 static bool is_promise(const struct ehlo_facts *f) { return (f->features & EHLO_PIPELINING) && (f->features & EHLO_PIPE_CONNECT); }
 
 void pipe_connect_learn(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *n, const struct ehlo_facts *real,
@@ -223,7 +237,7 @@ void pipe_connect_learn(struct expand_ctx *x, struct pipe_plan *p, const struct 
   bool suspended = p->record.n && p->stored.suspend_until > time_sec();
   bool other_half = in_tls && !n->is_smtps && (p->stored.clear_features & BOTH) == BOTH;
   if (!is_promise(real) && !other_half) {
-    if (p->record.n && !suspended) store(x, p, n, NULL);
+    if (p->record.n && !suspended) forget(x, p, n);
     return;
   }
   struct hints_ehlo r = merged(p, n, real, in_tls);
@@ -242,15 +256,15 @@ static bool half_equals(const struct pipe_need *n, const struct hints_ehlo *r, c
 bool pipe_connect_verify(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *n, const struct ehlo_facts *real,
                          bool in_tls) {
   if (!is_promise(real)) {
-    store(x, p, n, NULL);
+    forget(x, p, n);
     return false;
   }
   bool due = time_sec() - p->stored.stamp > n->cfg->o.retry_data_expire / 4;
   bool is_first_half = p->starttls && !in_tls; /* forgiven when the other half is confirmed, too */
-  if (half_equals(n, &p->stored, real, in_tls) && !due && (is_first_half || p->stored.fail_count == 0)) return true;
+  bool is_same = half_equals(n, &p->stored, real, in_tls), forgives = is_same && !is_first_half && p->stored.fail_count > 0;
+  if (is_same && !due && !forgives) return true;
   struct hints_ehlo r = merged(p, n, real, in_tls);
-  if (!is_first_half) r.fail_count = 0;
-  r.suspend_until = 0;
+  if (forgives) r.fail_count = 0; /* what is on probation stays so until its time is over */
   store(x, p, n, &r);
   return true;
 }
@@ -263,9 +277,20 @@ void pipe_connect_failed(struct expand_ctx *x, struct pipe_plan *p, const struct
     return;
   }
   for (int i = 0; i < p->stored.fail_count && i < SUSPEND_MAX_DOUBLINGS && pause < most; i++) pause *= 4;
-  struct hints_ehlo r = {.stamp = time_sec(), .fingerprint = n->fingerprint, .flags = p->stored.flags & HINTS_EHLO_USED_TLS};
+  struct hints_ehlo r = emptied(p, n);
   r.fail_count = (uint16_t)(p->stored.fail_count < UINT16_MAX ? p->stored.fail_count + 1 : UINT16_MAX);
   r.suspend_until = r.stamp + MIN(pause, most);
+  store(x, p, n, &r);
+}
+
+void pipe_connect_mismatched(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *n) {
+  if (!p->key || n->cfg->o.pipe_connect_suspend <= 0) return;
+  if (p->is_on_probation) {
+    pipe_connect_failed(x, p, n);
+    return;
+  }
+  struct hints_ehlo r = p->record.n ? p->stored : emptied(p, n);
+  r.suspend_until = time_sec() - 1; /* over at once */
   store(x, p, n, &r);
 }
 

@@ -42,6 +42,7 @@ struct pipe_plan {
   struct ehlo_facts clear, crypted; /* believed facts when use */
   bool starttls;             /* the early flight is EHLO and STARTTLS; the group may follow inside TLS */
   bool use_crypted;          /* talk early inside TLS too */
+  bool is_on_probation;      /* not long ago it was suspended, or what is remembered cost a connection */
   const char *key;
   struct str record;         /* bytes of the record used, for R5 */
   struct hints_ehlo stored;
@@ -100,6 +101,8 @@ bool pipe_connect_verify(struct expand_ctx *x, struct pipe_plan *p, const struct
                          const struct ehlo_facts *real, bool in_tls);
 /* An early attempt failed in an inconclusive way: delete the record, count the failure, suspend when repeated. */
 void pipe_connect_failed(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need);
+/* The record was wrong (it is put right already), and a plain attempt has to follow: counts as a failure when it was so not long ago. */
+void pipe_connect_mismatched(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need);
 /* A whole message was accepted in a chunk on this connection: the record says so from now on. */
 void pipe_connect_chunk_taken(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need);
 uint32_t pipe_connect_fingerprint(const struct config *cfg, const char *helo_template, const char *interface);
@@ -136,6 +139,9 @@ static inline bool pipe_connect_verify(struct expand_ctx *x, struct pipe_plan *p
   return false;
 }
 static inline void pipe_connect_failed(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need) {
+  (void)x; (void)p; (void)need;
+}
+static inline void pipe_connect_mismatched(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need) {
   (void)x; (void)p; (void)need;
 }
 static inline void pipe_connect_chunk_taken(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *need) {

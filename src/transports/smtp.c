@@ -303,6 +303,7 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
     }
     bool again = rule->replain || (event == PIPE_EV_LOST_AFTER_CONTENT && smtp_settle_lost(s));
     if (again && any_pending(job)) {
+      if (!rule->drop_record) pipe_connect_mismatched(job->d->x, &s->plan, &s->need);
       smtp_disconnect(s, !s->dead);
       reopen_recipients(job);
       allow_early = false;

@@ -38,6 +38,7 @@ static void add_record(struct strbuf *b, const struct pipe_plan *p) {
   add_features(b, "in TLS", r->crypted_features);
   if (r->fail_count) strbuf_addf(b, "\n      failed early attempts: %u", r->fail_count);
   if (r->suspend_until > now) strbuf_addf(b, "\n      suspended for %s", time_format_interval(r->suspend_until - now, age, sizeof age));
+  if (p->is_on_probation && r->suspend_until <= now) strbuf_adds(b, "\n      on probation: it has cost a connection not long ago");
   if (r->rtt_us) strbuf_addf(b, "\n      round trip: %u.%u ms", r->rtt_us / 1000, r->rtt_us % 1000 / 100);
   strbuf_adds(b, "\n");
 }

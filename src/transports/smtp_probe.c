@@ -241,6 +241,7 @@ static bool proves_nothing(struct smtp_probe *p) {
   if (!s->early && event != PIPE_EV_AUTH_REFUSED) return false;
   DEBUG(D_TRANSPORT) debug_printf("early callout ended as %s%s\n", rule->classes, rule->replain ? ": plain one follows" : "");
   if (rule->drop_record) pipe_connect_failed(p->d.x, &s->plan, &s->need);
+  else if (rule->replain) pipe_connect_mismatched(p->d.x, &s->plan, &s->need);
   return rule->replain;
 }
 

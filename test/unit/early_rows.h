@@ -18,7 +18,7 @@ enum mode { WITH_DATA, WITH_BDAT, WITH_BODY, MODES };
 static const char *const mode_names[MODES] = {"DATA", "BDAT", "message in the flight"};
 enum { BASIC = EHLO_PIPELINING | EHLO_SIZE | EHLO_PIPE_CONNECT, CHUNKED = BASIC | EHLO_CHUNKING };
 
-static unsigned features_of(enum mode m) { return m == WITH_DATA ? BASIC : CHUNKED; }
+static inline unsigned features_of(enum mode m) { return m == WITH_DATA ? BASIC : CHUNKED; }
 
 enum record { NO_RECORD, USABLE, SUSPENDED, KEPT = USABLE };
 
@@ -76,7 +76,7 @@ static const struct row rows[] = {
   {"F24", "promise gone, lost after the message", HI, GONE, OK, OK, GO, "close", false, OUTCOME_DEFER, false, NO_RECORD, 0},
 };
 
-static const char *ehlo_reply(const char *what, enum mode m) {
+static inline const char *ehlo_reply(const char *what, enum mode m) {
   bool data = m == WITH_DATA;
   if (strcmp(what, SAME) == 0)
     return data ? ">250-s\n250-SIZE 9999\n250-PIPELINING\n250 PIPECONNECT\n" : ">250-s\n250-SIZE 9999\n250-PIPELINING\n250-PIPECONNECT\n250 CHUNKING\n";
@@ -87,10 +87,10 @@ static const char *ehlo_reply(const char *what, enum mode m) {
   return what;
 }
 
-static bool is_good(const char *reply) { return reply && reply[0] == '>' && (reply[1] == '2' || reply[1] == '3'); }
+static inline bool is_good(const char *reply) { return reply && reply[0] == '>' && (reply[1] == '2' || reply[1] == '3'); }
 
 /* The early connection's script, from where the client talks early. */
-static void early_script(const struct row *r, enum mode m, bool with_greeting, const char **out) {
+static inline void early_script(const struct row *r, enum mode m, bool with_greeting, const char **out) {
   size_t n = 0;
   static const char *const start[] = {"early", "<EHLO me.test", "<MAIL FROM:<s@me.test> SIZE=", "<RCPT TO:<a@x.test>"};
   if (strcmp(r->greeting, "reset") != 0) {
@@ -123,9 +123,9 @@ static void early_script(const struct row *r, enum mode m, bool with_greeting, c
 
 /* ---- records and logs ---------------------------------------------------------------------------------------------- */
 
-static const char *key_of(struct client *c, int port) { return arena_printf(c->a, "127.0.0.1:%d.EHLO", port); }
+static inline const char *key_of(struct client *c, int port) { return arena_printf(c->a, "127.0.0.1:%d.EHLO", port); }
 
-static void put_record(struct client *c, int port, const struct hints_ehlo *r) {
+static inline void put_record(struct client *c, int port, const struct hints_ehlo *r) {
   struct strbuf b = strbuf_new(c->a);
   hints_put_ehlo(&b, r);
   struct hints_db *db = hints_open(c->spool, "misc", true);
@@ -134,13 +134,13 @@ static void put_record(struct client *c, int port, const struct hints_ehlo *r) {
   hints_close(db);
 }
 
-static void remember(struct client *c, int port, unsigned features, unsigned crypted, unsigned flags) {
+static inline void remember(struct client *c, int port, unsigned features, unsigned crypted, unsigned flags) {
   struct hints_ehlo r = {.stamp = time_sec(), .clear_features = (uint16_t)features, .crypted_features = (uint16_t)crypted, .flags = (uint16_t)flags,
                          .fingerprint = pipe_connect_fingerprint(&c->cfg, "me.test", NULL)};
   put_record(c, port, &r);
 }
 
-static bool recall(struct client *c, int port, struct hints_ehlo *ret) {
+static inline bool recall(struct client *c, int port, struct hints_ehlo *ret) {
   struct hints_db *db = hints_open(c->spool, "misc", false);
   struct str rec;
   if (!db) return false;
@@ -149,10 +149,11 @@ static bool recall(struct client *c, int port, struct hints_ehlo *ret) {
   return found;
 }
 
-static enum record record_left(struct client *c, int port) {
+static inline enum record record_left(struct client *c, int port) {
   struct hints_ehlo r;
   if (!recall(c, port, &r)) return NO_RECORD;
-  return r.suspend_until > time_sec() ? SUSPENDED : USABLE;
+  if (r.suspend_until > time_sec()) return SUSPENDED;
+  return r.clear_features || r.crypted_features ? USABLE : NO_RECORD; /* kept for what it cost, not for what it says */
 }
 
 static inline int64_t log_size(const char *path) {

@@ -239,6 +239,47 @@ static void test_suspension(void **state) {
   stop(&f);
 }
 
+/* F10, F11, F14: put right once; again while the first is remembered it is a failure.  What differs does not forgive, what is as remembered does. */
+static void test_probation(void **state) {
+  (void)state;
+  struct fixture f;
+  struct hints_ehlo r = {.stamp = time_sec(), .clear_features = GOOD, .fingerprint = 77};
+  struct ehlo_facts other = {.features = GOOD | EHLO_DSN}, none = {.features = EHLO_PIPELINING};
+  start(&f);
+  const char *key = "192.0.2.1:25.EHLO";
+  put(&f, key, &r);
+  struct pipe_plan p = pipe_connect_plan(&f.x, &f.need);
+  assert_false(p.is_on_probation);
+  assert_true(pipe_connect_verify(&f.x, &p, &f.need, &other, false));
+  pipe_connect_mismatched(&f.x, &p, &f.need);
+  assert_true(get(&f, key, &r));
+  assert_int_equal(r.clear_features, GOOD | EHLO_DSN);
+  assert_int_equal(r.fail_count, 0);
+  p = pipe_connect_plan(&f.x, &f.need);
+  assert_true(p.use && p.is_on_probation);
+  assert_true(pipe_connect_verify(&f.x, &p, &f.need, &other, false)); /* as remembered: talks early on, but is still watched */
+  p = pipe_connect_plan(&f.x, &f.need);
+  assert_true(p.use && p.is_on_probation);
+  assert_false(pipe_connect_verify(&f.x, &p, &f.need, &none, false)); /* nothing is left of it but that it is watched */
+  assert_true(get(&f, key, &r));
+  assert_int_equal(r.clear_features, 0);
+  pipe_connect_mismatched(&f.x, &p, &f.need);
+  assert_int_equal(pipe_connect_plan(&f.x, &f.need).why_not, PIPE_SUSPENDED);
+  assert_true(get(&f, key, &r));
+  assert_int_equal(r.fail_count, 1);
+  r = (struct hints_ehlo){.stamp = time_sec(), .clear_features = GOOD, .fingerprint = 77, .fail_count = 1, .suspend_until = time_sec() - 3601};
+  put(&f, key, &r); /* long ago */
+  p = pipe_connect_plan(&f.x, &f.need);
+  assert_true(p.use && !p.is_on_probation);
+  assert_true(pipe_connect_verify(&f.x, &p, &f.need, &other, false));
+  assert_true(get(&f, key, &r) && r.fail_count == 1);
+  assert_true(pipe_connect_verify(&f.x, &p, &f.need, &other, false));
+  assert_true(get(&f, key, &r) && r.fail_count == 0);
+  assert_false(pipe_connect_verify(&f.x, &p, &f.need, &none, false));
+  assert_false(get(&f, key, &r));
+  stop(&f);
+}
+
 static void test_damaged_record(void **state) {
   (void)state;
   struct fixture f;
@@ -291,7 +332,7 @@ static void test_rules(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_plan),       cmocka_unit_test(test_learn_and_verify), cmocka_unit_test(test_two_halves),     cmocka_unit_test(test_refresh),
-    cmocka_unit_test(test_suspension), cmocka_unit_test(test_damaged_record),   cmocka_unit_test(test_keywords_and_dump),
+    cmocka_unit_test(test_suspension), cmocka_unit_test(test_probation), cmocka_unit_test(test_damaged_record),   cmocka_unit_test(test_keywords_and_dump),
     cmocka_unit_test(test_rules),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
