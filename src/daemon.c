@@ -320,6 +320,37 @@ static void go_to_background(void)
   if (null > 2) close(null);
 }
 
+/* tls_require_ciphers with a "$", as it is for no client in particular; expanded in a child without root's rights.  NULL or what is wrong. */
+static const char *ciphers_error(struct master *m)
+{
+  int fds[2];
+  if (!m->o->listen || !smtp_tls_ciphers_vary(m->cfg) || sys_pipe(fds) < 0) return NULL;
+  pid_t pid = sys_fork("configuration check");
+  if (pid == 0) {
+    if (priv_can_raise() && priv_drop_forever(m->cfg->exim_uid, m->cfg->exim_gid, NULL) < 0) _exit(EXIT_FAILURE);
+    const char *text = smtp_tls_ciphers_error(m->a, m->cfg);
+    if (text) IGNORE_RESULT(sys_write_all(fds[1], text, strlen(text)));
+    _exit(EXIT_SUCCESS);
+  }
+  close(fds[1]);
+  char text[1024];
+  size_t n = 0;
+  for (ssize_t got; pid > 0 && n < sizeof(text) && (got = read(fds[0], text + n, sizeof(text) - n)) != 0;) {
+    if (got < 0 && errno != EINTR) break;
+    if (got > 0) n += (size_t)got;
+  }
+  close(fds[0]);
+  if (pid > 0) (void)sys_waitpid(pid, NULL, 0);
+  return n ? arena_printf(m->a, "Exim configuration error:\n  tls_require_ciphers invalid: %.*s", (int)n, text) : NULL;
+}
+
+/* A daemon that was restarted with HUP goes on all the same: its clients get 454. */
+static void check_ciphers(struct master *m)
+{
+  const char *error = ciphers_error(m);
+  if (error) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_MULTILINE | (daemon_has_inherited() ? 0 : LOG_DIE), "%s", error);
+}
+
 /* No process could be had for one of the two. */
 static bool is_complete(const struct master *m) { return m->queue_manager > 0 && (m->acceptor > 0 || !m->o->listen); }
 
@@ -350,6 +381,7 @@ int daemon_run(struct config *cfg, const struct daemon_opts *o)
   m->cfg = cfg;
   m->o = o;
   m->a = a;
+  check_ciphers(m);
   if (o->inetd_wait) {
     const char *what = o->queue_interval_sec ? "queue runs may not be specified" : daemon_listen_adopt(&m->listeners);
     if (what) {

@@ -402,10 +402,22 @@ static void preload_one(struct expand_ctx *x, enum tls_verify verify) {
   if (warning) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s%s", changed_files, warning);
 }
 
+static bool is_wanted(const struct main_options *o) { return (o->tls_advertise_hosts && *o->tls_advertise_hosts) || o->tls_on_connect_ports; }
+
+bool smtp_tls_ciphers_vary(const struct config *cfg) {
+  return is_wanted(&cfg->o) && cfg->o.tls_require_ciphers && strchr(cfg->o.tls_require_ciphers, '$');
+}
+
+const char *smtp_tls_ciphers_error(struct arena *a, const struct config *cfg) {
+  struct expand_ctx x = expand_ctx_new(a, cfg);
+  struct expansion e = {.x = &x};
+  const char *ciphers = option_value(&e, "tls_require_ciphers", cfg->o.tls_require_ciphers);
+  return e.error ? e.error : tls_check_ciphers(a, ciphers);
+}
+
 void smtp_tls_preload(const struct config *cfg) {
   const struct main_options *o = &cfg->o;
-  bool is_wanted = (o->tls_advertise_hosts && *o->tls_advertise_hosts) || o->tls_on_connect_ports;
-  if (!is_wanted) return;
+  if (!is_wanted(o)) return;
   tls_prepare_tickets();
   if (!is_same_for_all(o)) return;
   struct arena *a = arena_new("tls preload");

@@ -13,6 +13,9 @@ const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct
 void smtp_tls_preload(const struct config *cfg);
 /* Is there a server certificate to make on the spot, because none is configured though TLS is offered? */
 bool smtp_tls_is_selfsigned(const struct config *cfg);
+/* Does tls_require_ciphers depend on something, so that reading the configuration did not check it?  What is wrong with it as it is now, NULL nothing. */
+bool smtp_tls_ciphers_vary(const struct config *cfg);
+const char *smtp_tls_ciphers_error(struct arena *a, const struct config *cfg);
 /* Is the port in tls_on_connect_ports? */
 bool smtp_tls_on_connect_port(const struct config *cfg, int port);
 
