@@ -12,6 +12,7 @@
 #include "base/rand.h"
 #include "buildconfig.h"
 #include "deliver.h"
+#include "message_body.h"
 #include "os/log.h"
 #include "os/sys.h"
 #include "policy/match.h"
@@ -416,12 +417,11 @@ static void add_old_headers(struct report *r) {
 
 static void add_old_body(struct report *r) {
   char buf[8192];
-  off_t at = r->old->data_start;
+  struct body_reader body = body_reader_of(r->old);
   ssize_t n;
   char last = '\n';
-  while (!r->failed_write && (n = sys_pread(r->old->data_fd, buf, sizeof(buf), at)) > 0) {
+  while (!r->failed_write && (n = body_read(&body, buf, sizeof(buf))) > 0) {
     strbuf_add_t(&r->body, buf, (size_t)n, TAINTED);
-    at += n;
     last = buf[n - 1];
     flush_body(r);
   }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "deliver.h"
+#include "message_body.h"
 #include "os/log.h"
 #include "os/sys.h"
 #include "policy/config.h"
@@ -64,11 +65,8 @@ static bool show_copy(const struct config *cfg, const char *id) {
   fputc('\n', stdout);
   char buf[16384];
   ssize_t n;
-  off_t at = m->data_start;
-  while ((n = sys_pread(m->data_fd, buf, sizeof buf, at)) > 0) {
-    fwrite(buf, 1, (size_t)n, stdout);
-    at += n;
-  }
+  struct body_reader body = body_reader_of(m);
+  while ((n = body_read(&body, buf, sizeof buf)) > 0) fwrite(buf, 1, (size_t)n, stdout);
   message_free(m);
   return n == 0;
 }

@@ -139,8 +139,8 @@ static void count_body(struct reception *r, struct str s) {
   struct message *m = r->m;
   for (size_t i = 0; i < s.n;) {
     const char *nl = memchr(s.p + i, '\n', s.n - i);
-    size_t n = nl ? (size_t)(nl - (s.p + i)) : s.n - i;
-    r->line_len += (int64_t)n;
+    size_t n = nl ? (size_t)(nl - (s.p + i)) : s.n - i, end = m->spool_wireformat && nl; /* a CR in front of it */
+    r->line_len += (int64_t)(n - end);
     if (r->line_len > m->max_received_linelength) m->max_received_linelength = r->line_len;
     if (nl) {
       m->body_linecount++;
@@ -153,21 +153,44 @@ static void count_body(struct reception *r, struct str s) {
 
 enum body_result { BODY_DONE, BODY_LOST, BODY_TOO_BIG, BODY_SPOOL_ERROR };
 
+static enum body_result take_body(struct reception *r, struct str s, int *ret_rc) {
+  r->body_read += (int64_t)s.n;
+  if (r->size_limit > 0 && r->header_bytes + r->body_read > r->size_limit) return BODY_TOO_BIG;
+  count_body(r, s);
+  dkim_verify_body(r->m->dkim, s.p, s.n);
+  int rc = spool_append(r->m, s.p, s.n);
+  if (rc == 0) return BODY_DONE;
+  *ret_rc = rc;
+  return BODY_SPOOL_ERROR;
+}
+
+/* What came in LF form together with the headers. */
+static enum body_result take_rest_as_wire(struct reception *r, int *ret_rc) {
+  struct arena_mark mark = arena_mark(r->x->a);
+  struct strbuf wire = strbuf_new_t(r->x->a, TAINTED, r->rest.n + 64);
+  for (struct str rest = r->rest; rest.n > 0;) {
+    size_t n = str_index(rest, '\n');
+    bool has_end = n < rest.n;
+    strbuf_add(&wire, rest.p, n);
+    if (has_end) strbuf_adds(&wire, "\r\n");
+    rest = str_n(rest.p + n + has_end, rest.n - n - has_end);
+  }
+  enum body_result done = take_body(r, strbuf_str(&wire), ret_rc);
+  arena_release(r->x->a, mark);
+  return done;
+}
+
 static enum body_result read_body(struct reception *r, int *ret_rc) {
+  bool in_wire_form = false, is_wire = r->m->spool_wireformat;
   r->in_body = true;
+  r->src->want_wire = is_wire;
   for (;;) {
     if (r->rest.n > 0) {
-      r->body_read += (int64_t)r->rest.n;
-      if (r->size_limit > 0 && r->header_bytes + r->body_read > r->size_limit) return BODY_TOO_BIG;
-      count_body(r, r->rest);
-      dkim_verify_body(r->m->dkim, r->rest.p, r->rest.n);
-      int rc = spool_append(r->m, r->rest.p, r->rest.n);
-      if (rc < 0) {
-        *ret_rc = rc;
-        return BODY_SPOOL_ERROR;
-      }
+      enum body_result taken = is_wire && !in_wire_form ? take_rest_as_wire(r, ret_rc) : take_body(r, r->rest, ret_rc);
+      if (taken != BODY_DONE) return taken;
       r->rest = STR_NULL;
     }
+    in_wire_form = is_wire;
     if (r->at_end) break;
     const char *p;
     ssize_t n = r->src->next(r->src, &p);
@@ -179,9 +202,9 @@ static enum body_result read_body(struct reception *r, int *ret_rc) {
     r->rest = str_n(p, (size_t)n);
   }
   if (r->line_len > 0) { /* a last line without an end gets one */
-    int rc = spool_append(r->m, "\n", 1);
+    int rc = is_wire ? spool_append(r->m, "\r\n", 2) : spool_append(r->m, "\n", 1);
     r->m->body_linecount++;
-    r->body_read++;
+    r->body_read += is_wire ? 2 : 1;
     if (rc < 0) {
       *ret_rc = rc;
       return BODY_SPOOL_ERROR;
@@ -364,6 +387,7 @@ static struct receive_reply receive_run(struct reception *r) {
   const char *text = NULL, *prdr_text = NULL;
   int rc = spool_create(m);
   if (rc < 0) return spool_failed(r, "Failed to create spool file", rc);
+  m->spool_wireformat = m->used_chunking && m->cfg->o.spool_wireformat;
   if (!receive_read_headers(r)) {
     if (r->source_error) return lost(r);
     reply = end_without(r, RECEIVE_REJECTED, r->reply, false);

@@ -6,12 +6,14 @@
 #include "message.h"
 #include "policy/acl.h"
 
-/* Where body bytes come from.  next: up to 8 KiB of body in spool form (LF line ends, dots removed) or 0 at the end of the message; <0: enum below. */
+/* Where body bytes come from.  next: up to 16 KiB of body in spool form (LF line ends, dots removed) or 0 at the end of the message; <0: enum below. */
 enum { BODY_EOF_EARLY = -1, BODY_TIMEOUT = -2, BODY_IO = -3, BODY_TOO_LONG_LINE = -4, BODY_PROTOCOL = -5, BODY_ABORTED = -6 /* the client gave the message up; it has its answer */ };
 struct body_source {
   ssize_t (*next)(struct body_source *s, const char **ret_p);
   /* Read and throw away the rest after an error, so that no body byte is ever taken for a command. */
   void (*drain)(struct body_source *s);
+  /* Set by the receiver behind the headers: from now on in wire form (formats/wire_body.h), each CR LF in one piece.  Only for sources of CHUNKING. */
+  bool want_wire;
   void *ctx;
 };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "message_body.h"
 #include "os/debug.h"
 #include "os/log.h"
 #include "os/sys.h"
@@ -28,13 +29,12 @@ struct scan_state *scan_state_of(struct message *m) {
 
 static int copy_body(const struct message *m, int to, int64_t *size) {
   char buf[SCAN_PIECE_BYTES];
-  if (m->data_fd < 0) return 0;
-  for (off_t at = m->data_start;;) {
-    ssize_t n = sys_pread(m->data_fd, buf, sizeof buf, at);
+  struct body_reader body = body_reader_of(m);
+  for (;;) {
+    ssize_t n = body_read(&body, buf, sizeof buf);
     if (n <= 0) return (int)n;
     int rc = sys_write_all(to, buf, (size_t)n);
     if (rc < 0) return rc;
-    at += n;
     *size += n;
   }
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "formats/wire_body.h"
 #include "queue.h"
 #include "smtp_in_priv.h"
 
@@ -40,21 +41,26 @@ static void put(struct smtp_body *b, char c) {
   b->line_len++;
 }
 
+static void line_break(struct smtp_body *b) {
+  if (b->src.want_wire) b->out[b->out_n++] = '\r';
+  b->out[b->out_n++] = '\n';
+}
+
 static void end_line(struct smtp_body *b) {
   if (b->line_len == 0) b->in_header = false;
-  b->out[b->out_n++] = '\n';
+  line_break(b);
   b->line_len = 0;
 }
 
 static void fold(struct smtp_body *b) { /* a stray line ending in a header: the line goes on */
-  b->out[b->out_n++] = '\n';
+  line_break(b);
   put(b, ' ');
 }
 
 static void bare_cr(struct smtp_body *b) {
   if (b->in_header && b->line_len > 0) fold(b);
   else {
-    b->out[b->out_n++] = '\n';
+    line_break(b);
     b->line_len = 1; /* not the start of a real line */
   }
 }
@@ -249,6 +255,18 @@ static bool next_chunk_command(struct smtp_body *b) {
   return false;
 }
 
+/* Bytes that are in wire form already go on as they are: how many of in, 0: they must be looked at one by one. */
+static size_t take_wire(struct smtp_body *b, struct str in) {
+  if (!b->src.want_wire || b->in_header || b->state == ST_CR || b->s->o->mode == SMTP_MODE_BATCH) return 0;
+  size_t n = wire_clean_prefix(in);
+  if (n == 0) return 0;
+  const char *nl = memrchr(in.p, '\n', n);
+  b->line_len = nl ? (size_t)(in.p + n - (nl + 1)) : b->line_len + n;
+  b->state = nl && b->line_len == 0 ? ST_LINE_START : ST_TEXT;
+  if (nl && !b->first_line_done) b->first_line_done = b->crlf_mode = true;
+  return n;
+}
+
 static ssize_t bdat_next(struct body_source *src, const char **ret_p) {
   struct smtp_body *b = src->ctx;
   b->out_n = 0;
@@ -269,7 +287,13 @@ static ssize_t bdat_next(struct body_source *src, const char **ret_p) {
     struct str in;
     enum stream_status st = stream_fill(b->s->c->io, smtp_deadline(b->s), &in);
     if (st != STREAM_OK) return map_status(b->s, st);
-    size_t n = (size_t)MIN((uint64_t)in.n, b->left), i = 0;
+    size_t n = (size_t)MIN((uint64_t)in.n, b->left), i = take_wire(b, str_n(in.p, n));
+    if (i > 0) { /* they stay in the buffer until it is filled again */
+      stream_consume(b->s->c->io, i);
+      b->left -= i;
+      *ret_p = in.p;
+      return (ssize_t)i;
+    }
     while (i < n && !b->bad_header_ending && b->out_n + 4 < BODY_OUT_SIZE) feed(b, in.p[i++]);
     stream_consume(b->s->c->io, i);
     b->left -= i;

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -409,22 +410,56 @@ static enum stream_status fail_out(struct stream *s, enum stream_status st, int 
   return st;
 }
 
+/* Nothing was written, n says why: wait for room. */
+static enum stream_status wait_for_room(struct stream *s, ssize_t n, deadline_ms deadline) {
+  if (n == -EINTR) return STREAM_OK;
+  if (n != -EAGAIN && n != -EWOULDBLOCK) return fail_out(s, STREAM_ERROR, n == 0 ? EPIPE : (int)-n);
+  bool take_input = s->status == STREAM_OK && s->in.end - s->in.start < DUPLEX_IN_LIMIT, readable;
+  if (!wait_io(s, take_input, true, deadline, &readable)) return fail_out(s, STREAM_TIMEOUT, ETIMEDOUT);
+  if (readable) (void)read_once(s); /* its end or error is sticky and shows at the next read */
+  return STREAM_OK;
+}
+
 enum stream_status stream_flush(struct stream *s, deadline_ms deadline) {
   if (s->out_status != STREAM_OK) return s->out_status;
   while (s->out.start < s->out.end) {
     ssize_t n = s->layer.write(s->layer.self, s->out.p + s->out.start, s->out.end - s->out.start);
-    if (n > 0) {
-      s->out.start += (size_t)n;
-      continue;
-    }
-    if (n == -EINTR) continue;
-    if (n != -EAGAIN && n != -EWOULDBLOCK) return fail_out(s, STREAM_ERROR, n == 0 ? EPIPE : (int)-n);
-    bool take_input = s->status == STREAM_OK && s->in.end - s->in.start < DUPLEX_IN_LIMIT, readable;
-    if (!wait_io(s, take_input, true, deadline, &readable)) return fail_out(s, STREAM_TIMEOUT, ETIMEDOUT);
-    if (readable) (void)read_once(s); /* its end or error is sticky and shows at the next read */
+    if (n > 0) s->out.start += (size_t)n;
+    else if (wait_for_room(s, n, deadline) != STREAM_OK) return s->out_status;
   }
   s->out.start = s->out.end = 0;
   return STREAM_OK;
+}
+
+/* sendfile() has no flag that says not to wait or not to raise a signal. */
+static bool kernel_may_copy(const struct stream *s) {
+  int flags = s->fd_out >= 0 && !s->memory && s->layer.write == socket_write ? fcntl(s->fd_out, F_GETFL) : 0;
+  return flags >= 0 && (flags & O_NONBLOCK);
+}
+
+static enum stream_status send_pieces(struct stream *s, int fd, off_t at, size_t n, deadline_ms deadline) {
+  char piece[OUT_FLUSH_AT];
+  while (n > 0 && s->out_status == STREAM_OK) {
+    ssize_t got = pread(fd, piece, MIN(n, sizeof piece), at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return fail_out(s, STREAM_ERROR, got < 0 ? errno : EIO);
+    stream_put(s, piece, (size_t)got);
+    at += got;
+    n -= (size_t)got;
+    if (s->out.end - s->out.start >= OUT_FLUSH_AT && stream_flush(s, deadline) != STREAM_OK) break;
+  }
+  return stream_flush(s, deadline);
+}
+
+enum stream_status stream_send_file(struct stream *s, int fd, off_t at, size_t n, deadline_ms deadline) {
+  if (!kernel_may_copy(s)) return send_pieces(s, fd, at, n, deadline);
+  enum stream_status st = stream_flush(s, deadline);
+  while (n > 0 && st == STREAM_OK) {
+    ssize_t sent = sendfile(s->fd_out, fd, &at, n);
+    if (sent > 0) n -= (size_t)sent;
+    else st = sent == 0 ? fail_out(s, STREAM_ERROR, EIO) : wait_for_room(s, -errno, deadline);
+  }
+  return st;
 }
 
 bool stream_drain(struct stream *s, size_t max_bytes, deadline_ms deadline) {

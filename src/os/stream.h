@@ -92,6 +92,9 @@ void stream_drop_unsent(struct stream *s, size_t n);
 /* Write everything queued; STREAM_OK or sticky error/timeout.  While the socket does not take more, input is read into the buffer
  * (duplex), so that two pipelining peers cannot block each other. */
 enum stream_status stream_flush(struct stream *s, deadline_ms deadline);
+/* Queue n bytes of the file behind fd, from at on, and write everything.  Where no layer stands above a socket the kernel copies them.  A file that ends
+ * before is an error (EIO). */
+enum stream_status stream_send_file(struct stream *s, int fd, off_t at, size_t n, deadline_ms deadline);
 /* shutdown(SHUT_WR) then read and discard up to max_bytes or max_ms (rule S5), then close. */
 void stream_linger_close(struct stream *s, size_t max_bytes, int max_ms);
 

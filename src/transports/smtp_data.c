@@ -11,6 +11,7 @@
 #include "os/debug.h"
 #include "os/log.h"
 #include "transports/smtp_dkim.h"
+#include "transports/smtp_wire.h"
 
 enum { RIDE_ALONG_MAX = 128 * 1024 }; /* more is not sent before the recipients are known to be wanted */
 
@@ -55,13 +56,25 @@ struct write_opts smtp_content_opts(const struct smtp_attempt *s, bool bdat) {
   return o;
 }
 
+/* What is written line by line, then the body as it is. */
+static int send_all(struct smtp_attempt *s, const struct write_opts *o, struct str headers, int64_t wire_size, struct sink *k, int64_t *ret_sent) {
+  int r = transport_write_prepared(s->d, o, headers, sink_write, k, ret_sent);
+  if (r < 0 || wire_size < 0) return r;
+  r = smtp_wire_send_body(s, wire_size, *ret_sent);
+  if (r == 0) *ret_sent += wire_size;
+  return r;
+}
+
 /* With all that must be known first. */
 static bool write_prepared(struct smtp_attempt *s, bool bdat, const struct write_opts *o, struct str headers) {
   struct sink k = {.s = s, .limit = -1};
+  int64_t wire_size = bdat ? smtp_wire_body_size(s, o) : -1;
+  struct write_opts lines = *o;
+  lines.headers_only = o->headers_only || wire_size >= 0;
   int r;
   if (bdat) {
-    int64_t size = 0;
-    r = transport_write_prepared(s->d, o, headers, count_bytes, &size, NULL);
+    int64_t size = MAX(wire_size, 0);
+    r = transport_write_prepared(s->d, &lines, headers, count_bytes, &size, NULL);
     if (r < 0) return abandon(s, r);
     smtp_send(s, AT_END, NULL, "BDAT %lld LAST", (long long)size);
     s->awaited[(s->awaited_head + s->awaited_count - 1) % SMTP_MAX_AWAITED].command = "end of data";
@@ -70,7 +83,7 @@ static bool write_prepared(struct smtp_attempt *s, bool bdat, const struct write
   }
   int64_t sent = 0;
   DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> (writing message)\n");
-  r = transport_write_prepared(s->d, o, headers, sink_write, &k, &sent);
+  r = send_all(s, &lines, headers, wire_size, &k, &sent);
   s->content_sent = true;
   if (r == 0 && bdat && sent != k.limit) r = -EMSGSIZE;
   if (r < 0) return abandon(s, r);

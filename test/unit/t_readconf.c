@@ -121,7 +121,7 @@ static void test_errors(void **state)
        PLAIN("smtp_accept_max must be set if smtp_accept_queue or smtp_accept_max_per_host is set")},
       {"log_file_path=/x/%s/%s\n", "log_file_path \"/x/%s/%s\" contains unexpected \"%\" character"},
       {"qualify_domain=a\n\xef\xbb\xbf\n", AT("2", "found unexpected BOM (Byte Order Mark)")},
-      {"spool_wireformat\n", AT("1", "option \"spool_wireformat\" is not supported by this build")},
+      {"dcc_direct_add_header\n", AT("1", "option \"dcc_direct_add_header\" is not supported by this build")},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
     struct arena *a = arena_new("t");

@@ -126,7 +126,7 @@ static struct str read_file(struct arena *a, const char *name) {
   return strbuf_str(&b);
 }
 
-/* "headers|body" of the message accepted in out; Received: lines are left out; newlines as /, NUL as 0. */
+/* "headers|body" of the message accepted in out; Received: lines are left out; newlines as /, CR as ~, NUL as 0; "wire " in front as -H has it. */
 static const char *spooled(struct arena *a, const char *out) {
   const char *id = strstr(out, "250 OK id=");
   if (!id) return "not accepted";
@@ -137,6 +137,7 @@ static const char *spooled(struct arena *a, const char *out) {
   const char *error = spool_read_header_file(a, h, false, &f);
   if (error) return error;
   struct strbuf b = strbuf_new(a);
+  if (f.wireformat) strbuf_adds(&b, "wire ");
   for (const struct header_line *l = f.headers; l; l = l->next)
     if (l->type != 'P') strbuf_add(&b, l->text, l->n);
   strbuf_addc(&b, '|');
@@ -144,6 +145,7 @@ static const char *spooled(struct arena *a, const char *out) {
   strbuf_add(&b, d.p, d.n);
   for (size_t i = 0; i < b.n; i++)
     if (b.p[i] == '\n') b.p[i] = '/';
+    else if (b.p[i] == '\r') b.p[i] = '~';
     else if (b.p[i] == 0) b.p[i] = '0';
   return b.p;
 }
@@ -197,6 +199,59 @@ static void chunks(void **state) {
       CHECK_STR("chunks", spooled(a, session(a, default_config, dialogue(a, rows[i].in, chunk), NULL, 0)), rows[i].want);
       arena_free(a);
     }
+}
+
+/* spool_wireformat: the file is the LF form with each line end in CR LF, whatever the chunks, and what does not come in chunks stays in LF form. */
+static void wire_form(void **state) {
+  (void)state;
+  struct config *cfg = read_config("wire", scratch_path(""), "spool_wireformat\n");
+  assert_non_null(cfg);
+  static const struct {
+    struct str in;
+    const char *want;
+  } rows[] = {
+    {TEXT("A: b\r\n\r\n.\r\n..\r\n\r\n.\r\nQUIT\r\n"), "wire A: b/|.~/..~/~/.~/QUIT~/"},
+    {TEXT("A: b\r\n\r\nno end"), "wire A: b/|no end~/"},
+    {TEXT("A: b\r\n\r\nx\r"), "wire A: b/|x~/"},
+    {TEXT("A: b\r\n\r\none\ntwo\rthree\r\r\n\n.\n"), "wire A: b/|one~/two~/three~/~/~/.~/"},
+    {TEXT("A: b\r\n\r\n\0\r\n"), "wire A: b/|0~/"},
+    {TEXT("A: b\r\n\r\n"), "wire A: b/|"},
+    {TEXT("no header\r\nx\r\n"), "wire |no header~/x~/"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+    for (size_t chunk = 1; chunk <= rows[i].in.n; chunk++) {
+      struct arena *a = arena_new("test");
+      struct str in = dialogue(a, rows[i].in, chunk);
+      size_t *cuts = ARENA_NEW_N(a, size_t, in.n);
+      for (size_t k = 0; k < in.n; k++) cuts[k] = k + 1;
+      CHECK_STR("wire", spooled(a, session(a, cfg, in, NULL, 0)), rows[i].want);
+      CHECK_STR("byte by byte", spooled(a, session(a, cfg, in, cuts, in.n)), rows[i].want);
+      arena_free(a);
+    }
+  struct arena *a = arena_new("test");
+  CHECK_STR("DATA", spooled(a, session(a, cfg, dialogue(a, str_c("A: b\r\n\r\nx\r\n..\r\n.\r\n"), 0), NULL, 0)), "A: b/|x/./");
+  arena_free(a);
+}
+
+/* Larger than any buffer, with what must be looked at twice at every distance from their ends. */
+static void wire_form_large(void **state) {
+  (void)state;
+  struct config *cfg = read_config("wire2", scratch_path(""), "spool_wireformat\n");
+  assert_non_null(cfg);
+  for (size_t shift = 0; shift < 80; shift += 3) {
+    struct arena *a = arena_new("test");
+    struct strbuf text = strbuf_new(a), want = strbuf_new(a);
+    strbuf_adds(&text, "A: b\r\n\r\n");
+    strbuf_adds(&want, "wire A: b/|");
+    for (size_t k = 0; k < shift; k++) strbuf_adds(&text, "-");
+    for (size_t k = 0; k < shift; k++) strbuf_adds(&want, "-");
+    for (size_t k = 0; k < 3000; k++) {
+      strbuf_adds(&text, k % 500 == 499 ? "bare\nline\rend\r\n" : "a line of text that comes again and again\r\n");
+      strbuf_adds(&want, k % 500 == 499 ? "bare~/line~/end~/" : "a line of text that comes again and again~/");
+    }
+    assert_string_equal(spooled(a, session(a, cfg, dialogue(a, strbuf_str(&text), 50000), NULL, 0)), want.p);
+    arena_free(a);
+  }
 }
 
 /* PRO-4: a connection that ends anywhere inside a message has sent none. */
@@ -314,6 +369,6 @@ static void spool_errors(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(line_ends), cmocka_unit_test(chunks), cmocka_unit_test(cut_short), cmocka_unit_test(limits),
-                                     cmocka_unit_test(spool_errors)};
+                                     cmocka_unit_test(spool_errors), cmocka_unit_test(wire_form), cmocka_unit_test(wire_form_large)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -97,6 +97,34 @@ static void test_forms(void **state) {
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) check(rows[i].name, rows[i].headers, rows[i].body, rows[i].o, rows[i].want);
 }
 
+/* From a -D file in wire form comes what comes from one in LF form. */
+static void test_wire_form(void **state) {
+  (void)state;
+  const struct write_opts forms[] = {
+    {0}, {.crlf = true, .dot_stuff = true, .end_dot = true}, {.crlf = true}, {.check_string = "From ", .escape_string = ">From "},
+    {.check_string = ".", .escape_string = ".."}, {.body_only = true}, {.headers_only = true}, {.filter = "/bin/cat", .filter_timeout = 20},
+    {.crlf = true, .dot_stuff = true, .end_dot = true, .filter = "/bin/cat", .filter_timeout = 20}};
+  static const char *const bodies[] = {"", "x\n", "\n\n", ".\n..\n.x\nx.\n", "From x\nFrom \n From y\n"};
+  for (size_t i = 0; i < ARRAY_SIZE(bodies); i++)
+    for (size_t k = 0; k < ARRAY_SIZE(forms); k++) {
+      struct fixture lf, wire;
+      struct arena *a = arena_new("wire");
+      struct strbuf crlf = strbuf_new(a);
+      for (const char *p = bodies[i]; *p; p++)
+        if (*p == '\n') strbuf_adds(&crlf, "\r\n");
+        else strbuf_addc(&crlf, *p);
+      start(&lf, "A: b\n", bodies[i], strlen(bodies[i]));
+      start(&wire, "A: b\n", crlf.n ? crlf.p : "", crlf.n);
+      wire.m->spool_wireformat = true;
+      assert_int_equal(transport_write_message(&lf.d, &forms[k], collect, &lf, NULL), 0);
+      assert_int_equal(transport_write_message(&wire.d, &forms[k], collect, &wire, NULL), 0);
+      CHECK_STR(bodies[i], wire.out.n ? wire.out.p : "", lf.out.n ? lf.out.p : "");
+      stop(&lf);
+      stop(&wire);
+      arena_free(a);
+    }
+}
+
 static void test_parts(void **state) {
   (void)state;
   check("body only", "A: b\n", "x\n", &(struct write_opts){.body_only = true}, "x\n");
@@ -199,7 +227,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_forms),           cmocka_unit_test(test_parts),           cmocka_unit_test(test_expansion_error),
     cmocka_unit_test(test_address_headers), cmocka_unit_test(test_piece_boundaries), cmocka_unit_test(test_no_bare_line_ends),
-    cmocka_unit_test(test_filter_without_newline),
+    cmocka_unit_test(test_filter_without_newline), cmocka_unit_test(test_wire_form),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

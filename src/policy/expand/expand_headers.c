@@ -8,8 +8,7 @@
 #include "base/buildinfo.h"
 #include "formats/codecs.h"
 #include "formats/rfc5322.h"
-#include "message.h"
-#include "os/sys.h"
+#include "message_body.h"
 #include "policy/expand/expand_priv.h"
 
 enum { HEADER_VALUE_MAX = 65536 };
@@ -157,16 +156,19 @@ const char *exp_message_body(struct expand_ctx *x, bool end) {
   if (!m || m->data_fd < 0 || want <= 0 || fstat(m->data_fd, &st) != 0) return "";
   int64_t have = (int64_t)st.st_size - (int64_t)m->data_start;
   if (have <= 0) return "";
-  want = MIN(want, have);
-  off_t at = m->data_start + (end ? (off_t)(have - want) : 0);
-  char *p = arena_alloc_t(x->a, (size_t)want + 1, TAINTED);
-  ssize_t got = 0;
-  while (got < want) {
-    ssize_t n = sys_pread(m->data_fd, p + got, (size_t)(want - got), at + got);
+  int64_t room = MIN(m->spool_wireformat ? 2 * want : want, have); /* each character shown may be a CR LF in the file */
+  struct body_reader body = body_reader_of(m);
+  if (end) body.at += (off_t)(have - room);
+  char *p = arena_alloc_t(x->a, (size_t)room + 2, TAINTED);
+  int64_t got = 0;
+  while (got < room) {
+    ssize_t n = body_read(&body, p + got, (size_t)MAX(room - got, 2));
     if (n <= 0) break;
     got += n;
   }
-  for (ssize_t i = 0; i < got; i++)
+  if (end && got > want) p += got - want;
+  got = MIN(got, want);
+  for (int64_t i = 0; i < got; i++)
     if (p[i] == '\0' || (p[i] == '\n' && !x->cfg->o.message_body_newlines)) p[i] = ' ';
   p[got] = '\0';
   return p;
