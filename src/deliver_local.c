@@ -329,6 +329,7 @@ static void deliver_each(struct delivery *d) {
 static int child_main(void *ctx) {
   struct child_work *w = ctx;
   const char *cwd = w->d->cwd;
+  priv_limit_core(w->d->transport->permits_core);
   lookup_forget(); /* a file that is expanded here is the user's (autoreply): it learns nothing that the user may not read */
   if (chdir(cwd) < 0) transport_set_results(w->d->addrs, OUTCOME_DEFER, errno, arena_printf(w->d->arena, "failed to chdir to %s", cwd));
   else deliver_each(w->d);

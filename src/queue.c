@@ -163,6 +163,7 @@ void queue_run(const struct config *main_cfg, const struct queue_run_opts *o) {
   one_pass(cfg, o, false);
   if (!o->start_id && !o->match_sender && !o->match_recipient) {
     (void)spool_clean_orphans(cfg, ORPHAN_AGE_SEC);
+    (void)spool_clean_set_aside(cfg);
     (void)scan_clean_leftovers(cfg, ORPHAN_AGE_SEC);
   }
   log_write(LS_QUEUE_RUN, LOG_MAIN, "End %squeue run: pid=%d%s", which, pid, flags);

@@ -358,7 +358,7 @@ static const char *qualify_header(struct reception *r, const struct header_line 
     size_t n = rfc5322_find_address_end(value), domain = 0;
     const char *error, *a = rfc5322_extract_address(tmp, rfc5322_strip_group(str_n(value.p, n)), o, &domain, &error);
     if (!a && strcmp(error, "empty address") != 0 && bad_count++ < BAD_ADDRESSES_LOGGED)
-      log_write(LS_ALWAYS, LOG_MAIN, "qualify/rewrite: %s", error);
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_MULTILINE, "qualify/rewrite: %s", error); /* line ends in headers have white space behind them */
     const char *at = may_qualify && a && *a && !domain && n > 0 ? memmem(value.p, n, a, strlen(a)) : NULL;
     if (at) {
       size_t upto = (size_t)(at - value.p) + strlen(a);

@@ -489,7 +489,8 @@ enum route_result route_get_munge_headers(struct route_ctx *rc, struct router *r
 
 enum route_result route_accept_common(struct route_ctx *rc, struct router *r, struct address *addr) {
   const char *errors = NULL;
-  enum route_result res = route_get_errors_address(rc, r, addr, &errors);
+  enum route_result res = r->o.translate_ip_address ? route_translate_hosts(rc, r, addr) : ROUTE_OK;
+  if (res == ROUTE_OK) res = route_get_errors_address(rc, r, addr, &errors);
   if (res != ROUTE_OK) return res;
   addr->prop.errors_address = errors;
   if (errors && router_sets_errors_to(r)) addr->prop.ignore_error = addr->prop.is_noerror || !*errors;

@@ -19,6 +19,8 @@ enum route_result route_bool(struct route_ctx *rc, struct router *r, struct addr
                              const struct opt_bool_exp *o, bool *ret);
 /* What expansions see while this router works on addr. */
 void route_set_context(struct route_ctx *rc, struct router *r, struct address *addr);
+/* translate_ip_address, on the hosts of addr.  OK or DEFER. */
+enum route_result route_translate_hosts(struct route_ctx *rc, struct router *r, struct address *addr);
 /* File test of require_files for a user: walks the path's permission bits.  1 there, 0 not there, -errno. */
 int route_file_exists(uid_t uid, gid_t gid, bool has_user, const char *path);
 

@@ -58,5 +58,7 @@ struct spool_item *spool_list(struct arena *a, const struct config *cfg, bool so
 bool spool_exists(const struct config *cfg, const char *id);
 /* Remove leftovers (-D without -H, hdr.*) older than age_sec that nobody locks; number removed. */
 int spool_clean_orphans(const struct config *cfg, int age_sec);
+/* Where keep_malformed is set: remove files that were moved to input.corrupt longer ago, each with a line in the main log; number removed. */
+int spool_clean_set_aside(const struct config *cfg);
 
 #endif

@@ -28,6 +28,7 @@ struct transport {
   void *ob;
   struct opt_block *ob_block;
   struct rewrite_rule *rewrite_rules; /* headers_rewrite, parsed */
+  bool permits_core;                  /* local: the process of the delivery may leave a core file */
   struct conf_pos pos;
 };
 

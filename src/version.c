@@ -45,6 +45,7 @@ static void print_features(FILE *f)
       {"Perl", "perl_startup", true},
       {"Expand_dlfunc", NULL, CFG_EXPAND_DLFUNC},
       {"GnuTLS", "tls_certificate", CFG_USE_GNUTLS},
+      {"translate_ip_address", NULL, true},
       {"move_frozen_messages", "move_frozen_messages", true},
       {"TLS_resume", "tls_resumption_hosts", true},
       {"DANE", NULL, true},

@@ -50,6 +50,12 @@ static void lift_limits(void) {
   }
 }
 
+void priv_limit_core(bool is_permitted) {
+  struct rlimit core = {0, 0};
+  if (is_permitted && getrlimit(RLIMIT_CORE, &core) == 0) core.rlim_cur = core.rlim_max;
+  (void)setrlimit(RLIMIT_CORE, &core); /* lowering it is always permitted */
+}
+
 void priv_init(uid_t exim_uid, gid_t exim_gid) {
   priv_state.real_uid = getuid();
   priv_state.real_gid = getgid();

@@ -539,6 +539,22 @@ static const char *show_id(struct arena *a, const struct option *o, const struct
   return gr ? arena_strdup(a, gr->gr_name) : arena_printf(a, "%u", id->id);
 }
 
+/* Each under its name where it has one. */
+static const char *show_id_list(struct arena *a, bool is_user, const char *text)
+{
+  struct strbuf b = strbuf_new(a);
+  struct str rest = str_c(text);
+  while (rest.n) {
+    const char *item = str_dup(a, str_cut(&rest, ':'));
+    uid_t uid = 0;
+    gid_t gid = 0;
+    const struct passwd *pw = is_user && opt_find_user(item, &uid, NULL) ? getpwuid(uid) : NULL;
+    const struct group *gr = !is_user && opt_find_group(item, &gid) ? getgrgid(gid) : NULL;
+    strbuf_addl(&b, b.n ? ":" : "", pw ? pw->pw_name : gr ? gr->gr_name : item, NULL);
+  }
+  return b.p;
+}
+
 static const char *show_value(struct arena *a, const struct opt_block *b, const struct option *o)
 {
   char buf[64];
@@ -555,6 +571,7 @@ static const char *show_value(struct arena *a, const struct opt_block *b, const 
   default: break;
   }
   const char *text = *FIELD(b, o, const char *);
+  if (text && (o->type == OPT_T_UIDLIST || o->type == OPT_T_GIDLIST)) return show_id_list(a, o->type == OPT_T_UIDLIST, text);
   return text ? printable(a, text) : "";
 }
 

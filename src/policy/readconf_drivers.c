@@ -269,6 +269,7 @@ static bool transport_finish(struct readconf *r, struct instance *i)
 {
   struct transport *t = i->self;
   default_group(t->block, &t->o.user, &t->o.group);
+  if (!opt_was_set(t->block, "retry_use_local_part")) t->o.retry_use_local_part = t->driver->is_local;
   if (t->o.body_only && t->o.headers_only)
     return rc_fail_plain(r, "%s transport: body_only and headers_only are mutually exclusive", t->name);
   if (!parse_headers_rewrite(r, t)) return false;

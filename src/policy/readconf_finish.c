@@ -168,6 +168,8 @@ static void settle_mua_wrapper(struct main_options *o)
   o->remote_max_parallel = 1;
 }
 
+enum { RETRY_INTERVAL_LIMIT = 24 * 3600 };
+
 bool rc_finish_main(struct readconf *r)
 {
   struct config *c = r->cfg;
@@ -175,6 +177,7 @@ bool rc_finish_main(struct readconf *r)
   if (r->error) return false;
   build_defaults(c);
   settle_mua_wrapper(&c->o);
+  if (c->o.retry_interval_max > RETRY_INTERVAL_LIMIT) c->o.retry_interval_max = RETRY_INTERVAL_LIMIT;
   if (!resolve_users(r) || !set_names(r)) return false;
   if (!log_selector_parse(r->a, c->o.log_selector, &c->log_selector, &err)) return rc_fail_plain(r, "%s", err);
   if (!expand_now(r, "spool_directory", c->o.spool_directory, &c->spool_directory)) return false;

@@ -455,7 +455,7 @@ static enum route_result redirect_route(struct route_ctx *rc, struct router *r, 
 
 static const char *redirect_init(struct arena *a, struct config *c, struct router *r) {
   (void)c;
-  const struct redirect_options *ob = r->ob;
+  struct redirect_options *ob = r->ob;
   if (r->o.transport) return arena_printf(a, "%s router:\n  a transport must not be defined for this router", r->name);
   /* Set to nothing is set: such a router only collects other options' values. */
   bool has_data = opt_was_set(r->ob_block, "data"), has_file = opt_was_set(r->ob_block, "file");
@@ -466,6 +466,9 @@ static const char *redirect_init(struct arena *a, struct config *c, struct route
   if (ob->one_time && (r->o.headers_add || r->o.headers_remove || r->o.unseen.value || r->o.unseen.expand))
     return arena_printf(a, "%s router:\n  \"headers_add\", \"headers_remove\" and \"unseen\" are not permitted with \"one_time\"",
                         r->name);
+  /* For -bP; check_file() looks at what was set. */
+  if (!opt_was_set(r->ob_block, "check_owner")) ob->check_owner = r->o.check_local_user || ob->owners;
+  if (!opt_was_set(r->ob_block, "check_group")) ob->check_group = ob->owngroups;
   return NULL;
 }
 

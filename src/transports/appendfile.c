@@ -24,6 +24,16 @@ static const struct option appendfile_options[] = {
 
 static const char default_prefix[] = "From ${if def:return_path{$return_path}{MAILER-DAEMON}} ${tod_bsdinbox}\n";
 
+/* For -bP; what a delivery takes is decided by the format it finds (choose_strings). */
+static void show_strings(struct appendfile_opts *ob, const struct opt_block *b) {
+  bool is_mbox = ob->file && !ob->use_bsmtp && !ob->maildir_format && !ob->mailstore_format;
+  if (!opt_was_set(b, "message_prefix") && is_mbox) ob->message_prefix = default_prefix;
+  if (!ob->use_bsmtp && !ob->directory) return;
+  if (!opt_was_set(b, "message_suffix")) ob->message_suffix = NULL;
+  if (ob->use_bsmtp || !opt_was_set(b, "check_string")) ob->check_string = ob->use_bsmtp ? "." : NULL;
+  if (ob->use_bsmtp || !opt_was_set(b, "escape_string")) ob->escape_string = ob->use_bsmtp ? ".." : NULL;
+}
+
 static const char *appendfile_init(struct arena *a, struct config *c, struct transport *t) {
   struct appendfile_opts *ob = t->ob;
   (void)c;
@@ -36,8 +46,7 @@ static const char *appendfile_init(struct arena *a, struct config *c, struct tra
     return arena_printf(a, "only one of maildir and mailstore may be specified for the %s transport", t->name);
   if (ob->quota_filecount && strcmp(ob->quota_filecount, "0") != 0 && !ob->quota)
     return arena_printf(a, "quota must be set if quota_filecount is set for the %s transport", t->name);
-  if (ob->file && !ob->use_bsmtp && !ob->maildir_format && !ob->mailstore_format && !opt_was_set(t->ob_block, "message_prefix"))
-    ob->message_prefix = default_prefix; /* for -bP; what a delivery takes is decided by the format it finds */
+  show_strings(ob, t->ob_block);
   const char *create = ob->create_file;
   if (create && strcmp(create, "anywhere") != 0 && strcmp(create, "belowhome") != 0 && strcmp(create, "inhome") != 0 && *create != '/')
     return arena_printf(a, "invalid value given for \"create_file\" for the %s transport: '%s'", t->name, create);

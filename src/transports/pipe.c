@@ -57,6 +57,15 @@ static const char *pipe_init(struct arena *a, struct config *c, struct transport
   if (ob->log_output && ob->log_fail_output)
     return arena_printf(a, "both log_output and log_fail_output are set for %s transport", t->name);
   if (ob->timeout <= 0) return arena_printf(a, "timeout value is zero for %s transport", t->name);
+  t->permits_core = ob->permit_coredump;
+  /* Stuffed dots take the place of check_string; the rest is for -bP. */
+  if (ob->use_bsmtp) {
+    ob->check_string = ".";
+    ob->escape_string = "..";
+    if (!opt_was_set(t->ob_block, "message_suffix")) ob->message_suffix = NULL;
+  } else if (!opt_was_set(t->ob_block, "message_prefix")) {
+    ob->message_prefix = default_prefix;
+  }
   return NULL;
 }
 

@@ -28,6 +28,12 @@ static const struct option smtp_options[] = {
 };
 #undef OPT_ROW
 
+/* For -bP; which port is used without the option is default_port()'s to say: a system need not know the name "lmtp". */
+static const char *port_word(const char *protocol) {
+  if (protocol && strcmpic(protocol, "lmtp") == 0) return "lmtp";
+  return protocol && strcmpic(protocol, "smtps") == 0 ? "smtps" : "smtp";
+}
+
 static const char *smtp_init(struct arena *a, struct config *c, struct transport *t) {
   struct smtp_opts *ob = t->ob;
   (void)c;
@@ -35,6 +41,7 @@ static const char *smtp_init(struct arena *a, struct config *c, struct transport
     return arena_printf(a, "protocol \"%s\" is not supported by this build: use smtp, smtps or lmtp (%s transport)", ob->protocol, t->name);
   if (ob->command_timeout <= 0 || ob->data_timeout <= 0 || ob->final_timeout <= 0)
     return arena_printf(a, "command, data, or final timeout value is zero for %s transport", t->name);
+  if (!opt_was_set(t->ob_block, "port")) ob->port = port_word(ob->protocol);
   return NULL;
 }
 
@@ -348,7 +355,8 @@ static void try_host(struct smtp_job *job, struct host *h, int port) {
 
 static int default_port(struct smtp_job *job, const char **ret_error) {
   struct expand_ctx *x = job->d->x;
-  if (!job->ob->port) return is_lmtp(job->ob) ? 24 : job->ob->protocol && strcmpic(job->ob->protocol, "smtps") == 0 ? 465 : 25;
+  if (!job->ob->port || !opt_was_set(job->d->transport->ob_block, "port"))
+    return is_lmtp(job->ob) ? 24 : job->ob->protocol && strcmpic(job->ob->protocol, "smtps") == 0 ? 465 : 25;
   const char *text = expand_option(x, "port", job->ob->port);
   if (!text) {
     *ret_error = arena_printf(job->d->arena, "%s", x->error ? x->error : "port option failed to expand");

@@ -264,6 +264,33 @@ static void damaged_messages_are_moved_aside_once(void **state) {
   }
 }
 
+/* What lies in input.corrupt goes only when keep_malformed is set, and when it was there that long. */
+static void set_aside_for_a_while(void **state) {
+  (void)state;
+  struct message *m;
+  char id[MSGID_SIZE], path[64];
+  start_empty();
+  struct arena *a = arena_new("options");
+  struct main_options saved = cfg.o;
+  cfg.main_block = opt_block_new(a, main_option_table, main_option_count, &cfg.o);
+  cfg.o = saved;
+  queue_one(id, "x\n");
+  snprintf(path, sizeof path, "input/%s-H", id);
+  assert_int_equal(truncate(scratch_path(path), 3), 0);
+  assert_int_equal(spool_open(&cfg, id, true, &m), SPOOL_BAD);
+  CHECK_INT("not set", spool_clean_set_aside(&cfg), 0);
+  const struct option *keep = opt_find(main_option_table, main_option_count, STR("keep_malformed"));
+  assert_null(opt_store(a, cfg.main_block, keep, STR("1h"), false, false, true));
+  CHECK_INT("not yet", spool_clean_set_aside(&cfg), 0);
+  assert_true(has("input.corrupt/", id, "-H") && has("input.corrupt/", id, "-D"));
+  assert_null(opt_store(a, cfg.main_block, keep, STR("0s"), false, false, true));
+  CHECK_INT("removed", spool_clean_set_aside(&cfg), 2);
+  assert_false(has("input.corrupt/", id, "-H") || has("input.corrupt/", id, "-D"));
+  assert_non_null(strstr(scratch_read("mainlog"), "-D removed from input.corrupt: it was there for more than 0s"));
+  cfg.main_block = NULL;
+  arena_free(a);
+}
+
 static void wrong_data_files(void **state) {
   (void)state;
   struct message *m;
@@ -407,7 +434,8 @@ int main(void) {
     cmocka_unit_test(reception), cmocka_unit_test(a_reception_given_up_leaves_nothing),
     cmocka_unit_test(a_commit_that_fails_leaves_nothing), cmocka_unit_test(delivery), cmocka_unit_test(a_torn_journal_line_is_cut_off),
     cmocka_unit_test(one_at_a_time),
-    cmocka_unit_test(damaged_messages_are_moved_aside_once), cmocka_unit_test(wrong_data_files), cmocka_unit_test(listing),
+    cmocka_unit_test(damaged_messages_are_moved_aside_once), cmocka_unit_test(set_aside_for_a_while),
+    cmocka_unit_test(wrong_data_files), cmocka_unit_test(listing),
     cmocka_unit_test(leftovers_are_removed), cmocka_unit_test(ids_ascend)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

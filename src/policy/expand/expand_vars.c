@@ -14,50 +14,35 @@
 #include "base/timeutil.h"
 #include "conn.h"
 #include "message.h"
-#include "os/daemon_notify.h"
 #include "policy/acl.h"
-#include "policy/arc.h"
-#include "policy/dkim.h"
-#include "policy/expand/expand_priv.h"
+#include "policy/expand/expand_vars.h"
 #include "policy/match.h"
 #include "policy/scan.h"
 
-struct var;
-typedef const char *var_fn(struct expand_ctx *x, const struct var *v);
-
-struct var {
-  const char *name;
-  var_fn *get;
-  size_t at;         /* offset in the getter's object, or its own kind number */
-  const char *text;  /* constants */
-};
-
 /* ---- getters by place ---- */
 
-static const char *str_at(const void *base, size_t at) {
+const char *exp_var_str_at(const void *base, size_t at) {
   return base ? *(const char *const *)((const char *)base + at) : NULL;
 }
 
-static const char *number(struct expand_ctx *x, int64_t n) {
+const char *exp_var_number(struct expand_ctx *x, int64_t n) {
   struct strbuf b = strbuf_new(x->a);
   strbuf_add_int(&b, n);
   return b.p;
 }
 
 static const char *get_text(struct expand_ctx *x UNUSED, const struct var *v) { return v->text; }
-static const char *get_arc(struct expand_ctx *x, const struct var *v) { return arc_variable(x, v->text); }
-static const char *get_dkim(struct expand_ctx *x, const struct var *v) { return dkim_variable(x, v->text); }
-static const char *get_ctx(struct expand_ctx *x, const struct var *v) { return str_at(x, v->at); }
-static const char *get_conn(struct expand_ctx *x, const struct var *v) { return str_at(x->conn, v->at); }
-static const char *get_msg(struct expand_ctx *x, const struct var *v) { return str_at(x->msg, v->at); }
-static const char *get_addr(struct expand_ctx *x, const struct var *v) { return str_at(x->addr, v->at); }
-static const char *get_cfg(struct expand_ctx *x, const struct var *v) { return str_at(x->cfg, v->at); }
+static const char *get_ctx(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(x, v->at); }
+static const char *get_conn(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(x->conn, v->at); }
+static const char *get_msg(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(x->msg, v->at); }
+static const char *get_addr(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(x->addr, v->at); }
+static const char *get_cfg(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(x->cfg, v->at); }
 
 static const char *get_msg_int(struct expand_ctx *x, const struct var *v) {
-  return x->msg ? number(x, *(const int *)((const char *)x->msg + v->at)) : "0";
+  return x->msg ? exp_var_number(x, *(const int *)((const char *)x->msg + v->at)) : "0";
 }
 static const char *get_msg_i64(struct expand_ctx *x, const struct var *v) {
-  return x->msg ? number(x, *(const int64_t *)((const char *)x->msg + v->at)) : "0";
+  return x->msg ? exp_var_number(x, *(const int64_t *)((const char *)x->msg + v->at)) : "0";
 }
 static const char *get_msg_yes(struct expand_ctx *x, const struct var *v) {
   return x->msg && *(const bool *)((const char *)x->msg + v->at) ? "yes" : "no";
@@ -68,7 +53,7 @@ static const struct origin *origin_of(const struct expand_ctx *x) {
   if (x->conn) return &x->conn->from;
   return x->msg ? x->msg->from : NULL;
 }
-static const char *get_from(struct expand_ctx *x, const struct var *v) { return str_at(origin_of(x), v->at); }
+static const char *get_from(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(origin_of(x), v->at); }
 static const char *get_from_bool(struct expand_ctx *x, const struct var *v) {
   const struct origin *o = origin_of(x);
   return o && *(const bool *)((const char *)o + v->at) ? "1" : "0";
@@ -78,25 +63,9 @@ static const char *get_from_yes(struct expand_ctx *x, const struct var *v) {
   return o && *(const bool *)((const char *)o + v->at) ? "yes" : "no";
 }
 
-/* Content scanning: what the message has, and the part that a MIME ACL looks at. */
-static const char *get_scan(struct expand_ctx *x, const struct var *v) { return str_at(x->msg ? x->msg->scan : NULL, v->at); }
-static const struct scan_part *part_of(const struct expand_ctx *x) { return x->msg && x->msg->scan ? x->msg->scan->part : NULL; }
-static const char *get_part(struct expand_ctx *x, const struct var *v) { return str_at(part_of(x), v->at); }
-enum { MIME_ANOMALY_LEVEL, MIME_CONTENT_SIZE, MIME_IS_COVERLETTER, MIME_IS_MULTIPART, MIME_IS_RFC822 };
-static const char *get_mime_number(struct expand_ctx *x, const struct var *v) {
-  const struct scan_part *p = part_of(x);
-  if (!p) return "0";
-  const int64_t values[] = {[MIME_ANOMALY_LEVEL] = p->f.anomaly_level, [MIME_CONTENT_SIZE] = p->decoded_kb, [MIME_IS_COVERLETTER] = p->is_coverletter,
-                            [MIME_IS_MULTIPART] = mime_is_multipart(&p->f), [MIME_IS_RFC822] = p->is_in_message};
-  return number(x, values[v->at]);
-}
-static const char *get_mime_part_count(struct expand_ctx *x, const struct var *v UNUSED) {
-  return number(x, x->msg && x->msg->scan ? x->msg->scan->part_count : -1);
-}
-
 /* ---- getters of their own ---- */
 
-static const char *get_acl_narg(struct expand_ctx *x, const struct var *v UNUSED) { return number(x, x->s.acl_narg); }
+static const char *get_acl_narg(struct expand_ctx *x, const struct var *v UNUSED) { return exp_var_number(x, x->s.acl_narg); }
 static const char *get_acl_arg(struct expand_ctx *x, const struct var *v) { return x->s.acl_args[v->at]; }
 
 static const char *get_address_data(struct expand_ctx *x, const struct var *v UNUSED) {
@@ -106,18 +75,18 @@ static const char *get_auth_failed(struct expand_ctx *x, const struct var *v UNU
   return x->authentication_failed ? "1" : "0";
 }
 static const char *get_bounce_limit(struct expand_ctx *x, const struct var *v UNUSED) {
-  return number(x, x->cfg->o.bounce_return_size_limit);
+  return exp_var_number(x, x->cfg->o.bounce_return_size_limit);
 }
 static const char *get_caller_id(struct expand_ctx *x, const struct var *v) {
-  if (x->conn) return number(x, v->at ? (int64_t)x->conn->gid : (int64_t)x->conn->uid);
-  return number(x, v->at ? (int64_t)getgid() : (int64_t)getuid());
+  if (x->conn) return exp_var_number(x, v->at ? (int64_t)x->conn->gid : (int64_t)x->conn->uid);
+  return exp_var_number(x, v->at ? (int64_t)getgid() : (int64_t)getuid());
 }
 static const char *get_originator_id(struct expand_ctx *x, const struct var *v) {
   if (!x->msg) return get_caller_id(x, v);
-  return number(x, v->at ? (int64_t)x->msg->gid : (int64_t)x->msg->uid);
+  return exp_var_number(x, v->at ? (int64_t)x->msg->gid : (int64_t)x->msg->uid);
 }
 static const char *get_exim_id(struct expand_ctx *x, const struct var *v) {
-  return number(x, v->at ? (int64_t)x->cfg->exim_gid : (int64_t)x->cfg->exim_uid);
+  return exp_var_number(x, v->at ? (int64_t)x->cfg->exim_gid : (int64_t)x->cfg->exim_uid);
 }
 static const char *get_compile_date(struct expand_ctx *x UNUSED, const struct var *v UNUSED) { return build_date(); }
 static const char *get_compile_number(struct expand_ctx *x UNUSED, const struct var *v UNUSED) { return build_number(); }
@@ -164,24 +133,17 @@ static const char *get_ancestor_local_part(struct expand_ctx *x, const struct va
   return set ? set : !a ? NULL : v->at == ANCESTOR_PARENT ? a->lc_local_part : address_local_part_given(x->a, a);
 }
 
-static const char *get_headers_added(struct expand_ctx *x, const struct var *v UNUSED) {
-  struct strbuf b = strbuf_new(x->a);
-  for (const struct header_line *h = x->msg ? x->msg->added_headers : NULL; h; h = h->next)
-    list_append(&b, '\n', arena_strndup(x->a, h->text, h->n - (h->n > 0 && h->text[h->n - 1] == '\n')));
-  return b.p;
-}
-
 static const char *get_host(struct expand_ctx *x, const struct var *v UNUSED) { return x->host ? x->host->name : NULL; }
 static const char *get_host_address(struct expand_ctx *x, const struct var *v UNUSED) {
   return x->host ? x->host->address : NULL;
 }
-static const char *get_event_errno(struct expand_ctx *x, const struct var *v UNUSED) { return number(x, x->event_defer_errno); }
-static const char *get_host_port(struct expand_ctx *x, const struct var *v UNUSED) { return number(x, x->host ? x->host->port : 0); }
-static const char *get_inode(struct expand_ctx *x, const struct var *v UNUSED) { return number(x, (int64_t)x->inode); }
+static const char *get_event_errno(struct expand_ctx *x, const struct var *v UNUSED) { return exp_var_number(x, x->event_defer_errno); }
+static const char *get_host_port(struct expand_ctx *x, const struct var *v UNUSED) { return exp_var_number(x, x->host ? x->host->port : 0); }
+static const char *get_inode(struct expand_ctx *x, const struct var *v UNUSED) { return exp_var_number(x, (int64_t)x->inode); }
 
 static const char *get_load(struct expand_ctx *x, const struct var *v UNUSED) {
   double load;
-  return getloadavg(&load, 1) == 1 ? number(x, (int64_t)(load * 1000.0)) : "-1";
+  return getloadavg(&load, 1) == 1 ? exp_var_number(x, (int64_t)(load * 1000.0)) : "-1";
 }
 
 enum { FS_SPACE = 1, FS_INODES = 2, FS_LOG = 4 };
@@ -194,97 +156,38 @@ static const char *get_fs(struct expand_ctx *x, const struct var *v) {
     path = slash && *path == '/' ? arena_strndup(x->a, path, (size_t)(slash - path)) : NULL;
   }
   if (!path || statvfs(path, &st) != 0) return "-1";
-  if (v->at & FS_INODES) return number(x, (int64_t)st.f_favail);
-  return number(x, (int64_t)(st.f_bavail * st.f_frsize / 1024));
+  if (v->at & FS_INODES) return exp_var_number(x, (int64_t)st.f_favail);
+  return exp_var_number(x, (int64_t)(st.f_bavail * st.f_frsize / 1024));
 }
 
 static const char *get_user_id(struct expand_ctx *x, const struct var *v) {
   const char *set = v->at ? x->local_user_gid_text : x->local_user_uid_text;
   if (set) return set;
-  if (x->addr && x->addr->local_user) return number(x, v->at ? (int64_t)x->addr->gid : (int64_t)x->addr->uid);
+  if (x->addr && x->addr->local_user) return exp_var_number(x, v->at ? (int64_t)x->addr->gid : (int64_t)x->addr->uid);
   return "4294967295";
 }
 static const char *get_localhost_number(struct expand_ctx *x, const struct var *v UNUSED) {
-  return number(x, MAX(x->cfg->host_number, 0));
+  return exp_var_number(x, MAX(x->cfg->host_number, 0));
 }
 
-static const char *get_message_age(struct expand_ctx *x, const struct var *v UNUSED) {
-  return x->msg && x->msg->received_time.tv_sec ? number(x, MAX((int64_t)(time_sec() - x->msg->received_time.tv_sec), 0)) : "0";
-}
-static const char *get_message_id(struct expand_ctx *x, const struct var *v UNUSED) {
-  return x->msg ? arena_strdup(x->a, x->msg->id) : NULL;
-}
 static const char *get_message_headers(struct expand_ctx *x, const struct var *v) { return exp_message_headers(x, v->at); }
 static const char *get_message_body(struct expand_ctx *x, const struct var *v) { return exp_message_body(x, v->at); }
 static const char *get_reply_address(struct expand_ctx *x, const struct var *v UNUSED) { return exp_reply_address(x); }
 
-static const char *get_pid(struct expand_ctx *x, const struct var *v UNUSED) { return number(x, getpid()); }
+static const char *get_pid(struct expand_ctx *x, const struct var *v UNUSED) { return exp_var_number(x, getpid()); }
 static const char *get_qualify_recipient(struct expand_ctx *x, const struct var *v UNUSED) {
   return x->cfg->qualify_recipient ? x->cfg->qualify_recipient : x->cfg->qualify_domain;
 }
 
 static const char *get_received_port(struct expand_ctx *x, const struct var *v UNUSED) {
   const struct origin *o = origin_of(x);
-  return number(x, o && o->interface_address ? o->interface_port : -1);
+  return exp_var_number(x, o && o->interface_address ? o->interface_port : -1);
 }
 static const char *get_host_port_in(struct expand_ctx *x, const struct var *v UNUSED) {
   const struct origin *o = origin_of(x);
-  return number(x, o ? o->host_port : 0);
+  return exp_var_number(x, o ? o->host_port : 0);
 }
-static const char *get_received_time(struct expand_ctx *x, const struct var *v UNUSED) {
-  return number(x, x->msg ? (int64_t)x->msg->received_time.tv_sec : 0);
-}
-
-/* No harm in a command or a file name: letters, digits and what addresses need. */
-static bool is_plain_address(const char *s) {
-  for (const char *p = s; *p; p++)
-    if (!ch_isalnum(*p) && (!strchr("@._-+=", *p) || (p == s && *p == '-'))) return false;
-  return true;
-}
-
-/* ", " between them. */
-static const char *recipients_text(struct expand_ctx *x) {
-  struct strbuf b = strbuf_new(x->a);
-  bool is_plain = true;
-  for (size_t i = 0; x->msg && i < x->msg->recipient_count; i++) {
-    if (i) strbuf_adds(&b, ", ");
-    strbuf_adds(&b, x->msg->recipients[i].address);
-    is_plain = is_plain && is_plain_address(x->msg->recipients[i].address);
-  }
-  return is_plain && x->recipients_for_shell ? arena_strdup_t(x->a, b.p, UNTAINTED) : b.p;
-}
-
-static const char *get_recipients(struct expand_ctx *x, const struct var *v) {
-  struct strbuf b = strbuf_new(x->a);
-  if (x->recipients_hidden) {
-    (void)exp_fail(x, "$%s is not available here", v->name);
-    return NULL;
-  }
-  if (!v->at) return recipients_text(x);
-  for (size_t i = 0; x->msg && i < x->msg->recipient_count; i++) {
-    const char *r = x->msg->recipients[i].address;
-    if (i) strbuf_adds(&b, ":");
-    for (; *r; r++) {
-      strbuf_add_t(&b, r, 1, is_tainted(r) ? TAINTED : UNTAINTED);
-      if (*r == ':') strbuf_addc(&b, ':');
-    }
-  }
-  return b.p;
-}
-
-/* Asked of the daemon, which counts; nobody to ask: empty. */
-static const char *get_queue_size(struct expand_ctx *x, const struct var *v UNUSED) {
-  struct expand_ctx inner = expand_ctx_new(x->a, x->cfg);
-  const char *name = x->cfg->o.notifier_socket ? expand_string(&inner, x->cfg->o.notifier_socket) : NULL;
-  int64_t count;
-  return name && *name && daemon_notify_ask(name, &count) == 0 ? number(x, count) : "";
-}
-
-static const char *get_recipients_count(struct expand_ctx *x, const struct var *v UNUSED) {
-  return number(x, x->msg ? (int64_t)x->msg->recipient_count : 0);
-}
-
-static const char *get_runrc(struct expand_ctx *x, const struct var *v UNUSED) { return number(x, x->s.runrc); }
+static const char *get_runrc(struct expand_ctx *x, const struct var *v UNUSED) { return exp_var_number(x, x->s.runrc); }
 static const char *get_item(struct expand_ctx *x, const struct var *v UNUSED) { return x->s.item; }
 static const char *get_value(struct expand_ctx *x, const struct var *v UNUSED) { return x->s.value; }
 
@@ -315,7 +218,7 @@ static const char *get_sending_ip(struct expand_ctx *x, const struct var *v UNUS
 }
 static const char *get_sending_port(struct expand_ctx *x, const struct var *v UNUSED) {
   x->sending_port_was_read = true;
-  return number(x, x->sending_port ? x->sending_port : -1);
+  return exp_var_number(x, x->sending_port ? x->sending_port : -1);
 }
 
 static const char *get_active_hostname(struct expand_ctx *x, const struct var *v UNUSED) {
@@ -331,7 +234,7 @@ static const char *get_command_history(struct expand_ctx *x, const struct var *v
   return b.p;
 }
 static const char *get_count_at_start(struct expand_ctx *x, const struct var *v UNUSED) {
-  return number(x, x->conn ? x->conn->count_at_start : 0);
+  return exp_var_number(x, x->conn ? x->conn->count_at_start : 0);
 }
 
 /* TLS facts: of the incoming, the outgoing, or (old names) of whichever is there. */
@@ -342,10 +245,10 @@ static const struct tls_info *tls_of(const struct expand_ctx *x, const struct va
   if (is_out || (!is_in && x->tls_out)) return x->tls_out;
   return o ? &o->tls : NULL;
 }
-static const char *get_tls(struct expand_ctx *x, const struct var *v) { return str_at(tls_of(x, v), v->at); }
+static const char *get_tls(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(tls_of(x, v), v->at); }
 static const char *get_tls_int(struct expand_ctx *x, const struct var *v) {
   const struct tls_info *t = tls_of(x, v);
-  return number(x, t ? *(const int *)((const char *)t + v->at) : 0);
+  return exp_var_number(x, t ? *(const int *)((const char *)t + v->at) : 0);
 }
 static const char *get_tls_verified(struct expand_ctx *x, const struct var *v) {
   const struct tls_info *t = tls_of(x, v);
@@ -357,14 +260,14 @@ static const char *get_tls_dane(struct expand_ctx *x, const struct var *v) {
 }
 static const char *get_tls_resumption(struct expand_ctx *x, const struct var *v) {
   const struct tls_info *t = tls_of(x, v);
-  return number(x, t ? (int64_t)t->resumption : 0);
+  return exp_var_number(x, t ? (int64_t)t->resumption : 0);
 }
 
 static const struct proxy_info *proxy_of(const struct expand_ctx *x) { return x->proxy_out ? x->proxy_out : x->conn ? x->conn->proxy : NULL; }
-static const char *get_proxy(struct expand_ctx *x, const struct var *v) { return str_at(proxy_of(x), v->at); }
+static const char *get_proxy(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(proxy_of(x), v->at); }
 static const char *get_proxy_port(struct expand_ctx *x, const struct var *v) {
   const struct proxy_info *p = proxy_of(x);
-  return number(x, p ? *(const int *)((const char *)p + v->at) : 0);
+  return exp_var_number(x, p ? *(const int *)((const char *)p + v->at) : 0);
 }
 static const char *get_proxy_session(struct expand_ctx *x, const struct var *v) {
   (void)v;
@@ -379,7 +282,7 @@ static const char *get_tod(struct expand_ctx *x, const struct var *v) {
 }
 static const char *get_tod_epoch(struct expand_ctx *x, const struct var *v) {
   struct timeval tv = time_now();
-  return number(x, v->at ? (int64_t)tv.tv_sec * 1000000 + tv.tv_usec : (int64_t)tv.tv_sec);
+  return exp_var_number(x, v->at ? (int64_t)tv.tv_sec * 1000000 + tv.tv_usec : (int64_t)tv.tv_sec);
 }
 
 /* ---- the table ---- */
@@ -387,7 +290,7 @@ static const char *get_tod_epoch(struct expand_ctx *x, const struct var *v) {
 #define CTX(f) get_ctx, offsetof(struct expand_ctx, f), NULL
 #define FROM(f) get_from, offsetof(struct origin, f), NULL
 #define MSG(f) get_msg, offsetof(struct message, f), NULL
-#define SCAN(f) get_scan, offsetof(struct scan_state, f), NULL
+#define SCAN(f) exp_get_scan, offsetof(struct scan_state, f), NULL
 #define MSG_INT(f) get_msg_int, offsetof(struct message, f), NULL
 #define MSG_I64(f) get_msg_i64, offsetof(struct message, f), NULL
 #define ADDR(f) get_addr, offsetof(struct address, f), NULL
@@ -399,10 +302,13 @@ static const char *get_tod_epoch(struct expand_ctx *x, const struct var *v) {
 #define PROXY_PORT(f) get_proxy_port, offsetof(struct proxy_info, f), NULL
 #define FN(f) get_##f, 0, NULL
 #define FN_K(f, k) get_##f, (k), NULL
+/* Those of expand_vars_msg.c. */
+#define MSG_FN(f) exp_get_##f, 0, NULL
+#define MSG_FN_K(f, k) exp_get_##f, (k), NULL
 #define TEXT(t) get_text, 0, t
 #define EMPTY get_text, 0, NULL
-#define DKIM(f) get_dkim, 0, #f
-#define ARC(f) get_arc, 0, #f
+#define DKIM(f) exp_get_dkim, 0, #f
+#define ARC(f) exp_get_arc, 0, #f
 
 static const struct var vars[] = {
   {"acl_arg1", FN_K(acl_arg, 0)},
@@ -486,7 +392,7 @@ static const struct var vars[] = {
   {"exim_path", FN(exim_path)},
   {"exim_uid", FN_K(exim_id, 0)},
   {"exim_version", FN(version)},
-  {"headers_added", FN(headers_added)},
+  {"headers_added", MSG_FN(headers_added)},
   {"home", CTX(home)},
   {"host", FN(host)},
   {"host_address", FN(host_address)},
@@ -517,33 +423,33 @@ static const struct var vars[] = {
   {"mailstore_basename", CTX(mailstore_basename)},
   {"malware_name", SCAN(malware_name)},
   {"max_received_linelength", MSG_I64(max_received_linelength)},
-  {"message_age", FN(message_age)},
+  {"message_age", MSG_FN(message_age)},
   {"message_body", FN_K(message_body, 0)},
   {"message_body_end", FN_K(message_body, 1)},
   {"message_body_size", MSG_I64(body_size)},
-  {"message_exim_id", FN(message_id)},
+  {"message_exim_id", MSG_FN(message_id)},
   {"message_headers", FN_K(message_headers, 0)},
   {"message_headers_raw", FN_K(message_headers, 1)},
-  {"message_id", FN(message_id)},
+  {"message_id", MSG_FN(message_id)},
   {"message_linecount", MSG_I64(message_linecount)},
   {"message_size", MSG_I64(message_size)},
   {"message_smtputf8", get_msg_yes, offsetof(struct message, smtputf8), NULL},
-  {"mime_anomaly_level", FN_K(mime_number, MIME_ANOMALY_LEVEL)},
-  {"mime_anomaly_text", get_part, offsetof(struct scan_part, f.anomaly_text), NULL},
-  {"mime_boundary", get_part, offsetof(struct scan_part, f.boundary), NULL},
-  {"mime_charset", get_part, offsetof(struct scan_part, f.charset), NULL},
-  {"mime_content_description", get_part, offsetof(struct scan_part, f.description), NULL},
-  {"mime_content_disposition", get_part, offsetof(struct scan_part, f.disposition), NULL},
-  {"mime_content_id", get_part, offsetof(struct scan_part, f.id), NULL},
-  {"mime_content_size", FN_K(mime_number, MIME_CONTENT_SIZE)},
-  {"mime_content_transfer_encoding", get_part, offsetof(struct scan_part, f.encoding), NULL},
-  {"mime_content_type", get_part, offsetof(struct scan_part, f.type), NULL},
-  {"mime_decoded_filename", get_part, offsetof(struct scan_part, decoded_filename), NULL},
-  {"mime_filename", get_part, offsetof(struct scan_part, f.filename), NULL},
-  {"mime_is_coverletter", FN_K(mime_number, MIME_IS_COVERLETTER)},
-  {"mime_is_multipart", FN_K(mime_number, MIME_IS_MULTIPART)},
-  {"mime_is_rfc822", FN_K(mime_number, MIME_IS_RFC822)},
-  {"mime_part_count", FN(mime_part_count)},
+  {"mime_anomaly_level", MSG_FN_K(mime_number, MIME_ANOMALY_LEVEL)},
+  {"mime_anomaly_text", exp_get_part, offsetof(struct scan_part, f.anomaly_text), NULL},
+  {"mime_boundary", exp_get_part, offsetof(struct scan_part, f.boundary), NULL},
+  {"mime_charset", exp_get_part, offsetof(struct scan_part, f.charset), NULL},
+  {"mime_content_description", exp_get_part, offsetof(struct scan_part, f.description), NULL},
+  {"mime_content_disposition", exp_get_part, offsetof(struct scan_part, f.disposition), NULL},
+  {"mime_content_id", exp_get_part, offsetof(struct scan_part, f.id), NULL},
+  {"mime_content_size", MSG_FN_K(mime_number, MIME_CONTENT_SIZE)},
+  {"mime_content_transfer_encoding", exp_get_part, offsetof(struct scan_part, f.encoding), NULL},
+  {"mime_content_type", exp_get_part, offsetof(struct scan_part, f.type), NULL},
+  {"mime_decoded_filename", exp_get_part, offsetof(struct scan_part, decoded_filename), NULL},
+  {"mime_filename", exp_get_part, offsetof(struct scan_part, f.filename), NULL},
+  {"mime_is_coverletter", MSG_FN_K(mime_number, MIME_IS_COVERLETTER)},
+  {"mime_is_multipart", MSG_FN_K(mime_number, MIME_IS_MULTIPART)},
+  {"mime_is_rfc822", MSG_FN_K(mime_number, MIME_IS_RFC822)},
+  {"mime_part_count", MSG_FN(mime_part_count)},
   {"original_domain", FN_K(ancestor_domain, ANCESTOR_ORIGINAL)},
   {"original_local_part", FN_K(ancestor_local_part, ANCESTOR_ORIGINAL)},
   {"originator_gid", FN_K(originator_id, 1)},
@@ -564,7 +470,7 @@ static const struct var vars[] = {
   {"qualify_domain", CFG(qualify_domain)},
   {"qualify_recipient", FN(qualify_recipient)},
   {"queue_name", MSG(queue_name)},
-  {"queue_size", FN(queue_size)},
+  {"queue_size", MSG_FN(queue_size)},
   {"rcpt_count", MSG_INT(rcpt_count)},
   {"rcpt_defer_count", MSG_INT(rcpt_defer_count)},
   {"rcpt_fail_count", MSG_INT(rcpt_fail_count)},
@@ -573,12 +479,12 @@ static const struct var vars[] = {
   {"received_ip_address", FROM(interface_address)},
   {"received_port", FN(received_port)},
   {"received_protocol", FROM(protocol)},
-  {"received_time", FN(received_time)},
+  {"received_time", MSG_FN(received_time)},
   {"recipient_data", CTX(match.recipient_data)},
   {"recipient_verify_failure", CTX(recipient_verify_failure)},
-  {"recipients", FN_K(recipients, 0)},
-  {"recipients_count", FN(recipients_count)},
-  {"recipients_list", FN_K(recipients, 1)},
+  {"recipients", MSG_FN_K(recipients, 0)},
+  {"recipients_count", MSG_FN(recipients_count)},
+  {"recipients_list", MSG_FN_K(recipients, 1)},
   {"regex_cachesize", TEXT("0")},
   {"regex_match_string", SCAN(regex_match_string)},
   {"reply_address", FN(reply_address)},
@@ -729,7 +635,7 @@ static const char *named_value(struct expand_ctx *x, struct str name, bool *ret_
   if (is_filter_var(name)) {
     *ret_known = x->filter_vars != NULL;
     const struct tree_node *node = x->filter_vars ? tree_find(x->filter_vars, str_dup(x->a, name)) : NULL;
-    return number(x, node ? node->val : 0);
+    return exp_var_number(x, node ? node->val : 0);
   }
   if ((n = numbered(name, "auth", 1, 4)) > 0) return x->auth_vars[n - 1];
   if ((n = numbered(name, "regex", 1, 9)) > 0) return x->regex_vars[n - 1];
