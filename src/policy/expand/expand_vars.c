@@ -15,7 +15,7 @@
 #include "conn.h"
 #include "message.h"
 #include "policy/acl.h"
-#include "policy/expand/expand_vars.h"
+#include "policy/expand/expand_vars_priv.h"
 #include "policy/match.h"
 #include "policy/scan.h"
 

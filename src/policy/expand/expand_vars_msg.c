@@ -7,7 +7,7 @@
 #include "os/daemon_notify.h"
 #include "policy/arc.h"
 #include "policy/dkim.h"
-#include "policy/expand/expand_vars.h"
+#include "policy/expand/expand_vars_priv.h"
 #include "policy/match.h"
 #include "policy/scan.h"
 

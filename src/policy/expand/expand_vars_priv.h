@@ -3,8 +3,8 @@
  *
  * A getter gives text in the context's arena (or what the object holds), NULL for an empty value; with x->error set the variable
  * cannot be had. */
-#ifndef POLICY_EXPAND_VARS_H
-#define POLICY_EXPAND_VARS_H
+#ifndef POLICY_EXPAND_VARS_PRIV_H
+#define POLICY_EXPAND_VARS_PRIV_H
 
 #include "policy/expand/expand_priv.h"
 
