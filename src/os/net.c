@@ -137,9 +137,10 @@ static int connect_fast(int fd, const union any_addr *u, socklen_t len, const st
                         deadline_ms deadline, size_t *ret_sent) {
   struct str data = o->tfo == NET_TFO_DATA ? o->first_bytes : STR_NULL;
   ssize_t n = sendto(fd, data.p, data.n, MSG_FASTOPEN | MSG_NOSIGNAL, &u->sa, len);
-  if (n >= 0) { /* a cookie was there: the SYN carries data, errors show at the first read */
+  if (n >= 0) { /* a cookie was there: the SYN carries data.  Who has read it may be gone again, after an answer that is still to be read */
     *ret_sent = (size_t)n;
-    return 0;
+    int r = wait_connected(fd, deadline);
+    return r == -ECONNRESET ? 0 : r;
   }
   if (errno == EINPROGRESS) return wait_connected(fd, deadline);
   if (errno == EOPNOTSUPP || errno == EPIPE || errno == ENOPROTOOPT) return connect_plain(fd, u, len, deadline);
@@ -201,12 +202,10 @@ int net_connect(const struct net_end *to, const struct net_connect_opts *o, dead
   size_t sent = 0;
   if (o->tfo == NET_TFO_LAZY) set_int(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
   int r = o->tfo == NET_TFO_OFF || o->tfo == NET_TFO_LAZY ? connect_plain(fd, &u, len, deadline) : connect_fast(fd, &u, len, o, deadline, &sent);
-  if (r < 0) {
-    close(fd);
-    return r;
-  }
   if (ret_sent) *ret_sent = sent;
-  return fd;
+  if (r >= 0) return fd;
+  close(fd);
+  return r;
 }
 
 int net_connect_udp(const struct net_end *to) {

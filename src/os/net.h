@@ -34,7 +34,8 @@ struct net_connect_opts {
   enum net_tfo tfo;
   struct str first_bytes;    /* with NET_TFO_DATA: put in the SYN when possible */
 };
-/* Connect before the deadline.  fd >= 0, or -errno (-ETIMEDOUT for the deadline).  *ret_sent: bytes of first_bytes already taken by the kernel. */
+/* Connect before the deadline.  fd >= 0, or -errno (-ETIMEDOUT for the deadline).  *ret_sent: bytes of first_bytes that went
+ * with the SYN, also when there is no connection in the end. */
 MUST_CHECK int net_connect(const struct net_end *to, const struct net_connect_opts *o, deadline_ms deadline,
                            size_t *ret_sent);
 /* TOS byte of a DSCP keyword or number (0 to 0x3f), -1 unknown.  The keywords in order; NULL behind the last. */

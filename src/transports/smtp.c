@@ -299,6 +299,7 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
     s->avoid_tls = avoid_tls;
     s->tls.cipher_std = cipher_std;
     run_attempt(s, allow_early);
+    smtp_fastopen_judge(s);
     bool first_message = s->job == job;
     enum pipe_event event = first_message ? smtp_early_event(s) : PIPE_EV_GENUINE;
     const struct pipe_failure_rule *rule = pipe_connect_rule(event);

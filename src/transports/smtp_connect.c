@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The connection: local address, EHLO name, first flight, closing.  Floor: drivers.  Manual ch. 30; RFC 7413.
  *
- * With TCP Fast Open the kernel may report "connected" before the handshake; refusals then show at the first read.  A failure of the first
- * read with such an errno is therefore a failure to connect (rule T2).  What may travel in the SYN is smtp_flight_syn_bytes()'s. */
+ * With TCP Fast Open of TLS on connect the kernel reports "connected" before the handshake; refusals then show at the first read.  A failure of the
+ * first read with such an errno is therefore a failure to connect (rule T2).  What may travel in the SYN is smtp_flight_syn_bytes()'s. */
 #include "transports/smtp_priv.h"
 
 #include <errno.h>
@@ -48,13 +48,6 @@ static bool proxy_failed(struct smtp_attempt *s, const char *why) {
   return false;
 }
 
-/* Only for the first host of a delivery: should that one have stalled because of what the network does to such packets, the next one must not (T5). */
-static enum net_tfo wanted_tfo(struct smtp_attempt *s) {
-  if (s->job->is_later_host || !smtp_host_listed(s, "hosts_try_fastopen", s->ob->hosts_try_fastopen)) return NET_TFO_OFF;
-  if (s->is_smtps) return NET_TFO_LAZY;
-  return s->flight.n ? NET_TFO_DATA : NET_TFO_COOKIE;
-}
-
 static void learn_local_end(struct smtp_attempt *s) {
   struct net_end local;
   if (net_local(stream_fd(s->io), &local) < 0) return;
@@ -67,7 +60,8 @@ static void learn_local_end(struct smtp_attempt *s) {
 bool smtp_connect(struct smtp_attempt *s) {
   struct net_end to = {.port = s->port};
   if (!ip_parse(str_c(s->host->address), &to.ip)) return connect_failed(s, -EAFNOSUPPORT);
-  struct net_connect_opts o = {.keepalive = s->ob->keepalive, .tfo = wanted_tfo(s), .tos = smtp_dscp_value(s),
+  s->fast_mode = smtp_fastopen_mode(s);
+  struct net_connect_opts o = {.keepalive = s->ob->keepalive, .tfo = s->fast_mode, .tos = smtp_dscp_value(s),
                                .first_bytes = str_n(s->flight.p, smtp_flight_syn_bytes(s))};
   if (s->interface && !ip_parse(str_c(s->interface), &o.source)) return connect_failed(s, -EADDRNOTAVAIL);
   DEBUG(D_TRANSPORT | D_V)
@@ -78,22 +72,22 @@ bool smtp_connect(struct smtp_attempt *s) {
     s->dead = true;
     return false;
   }
-  size_t sent = 0;
   bool by_proxy = false;
   const char *error = NULL;
   struct net_connect_opts to_proxy = {.keepalive = o.keepalive, .source = o.source, .tos = o.tos, .tfo = o.tfo == NET_TFO_OFF ? NET_TFO_OFF : NET_TFO_COOKIE};
   int r = smtp_socks_connect(s, &to, &to_proxy, &by_proxy, &error);
   if (r == ERRNO_PROXYFAIL) return proxy_failed(s, error);
+  if (by_proxy) s->fast_mode = NET_TFO_OFF; /* what happens from here on says nothing of the way to the proxy */
   if (r < 0) return connect_failed(s, r);
   if (!by_proxy) {
-    int fd = net_connect(&to, &o, deadline_in_sec(s->ob->connect_timeout), &sent);
+    int fd = net_connect(&to, &o, deadline_in_sec(s->ob->connect_timeout), &s->fast_bytes);
     if (fd < 0) return connect_failed(s, fd);
     s->io = stream_new(s->a, fd, fd, true);
   }
   DEBUG(D_TRANSPORT | D_V) debug_printf("connected\n");
   learn_local_end(s);
   s->tcp_is_open = true;
-  if (sent < s->flight.n) stream_put(s->io, s->flight.p + sent, s->flight.n - sent);
+  if (s->fast_bytes < s->flight.n) stream_put(s->io, s->flight.p + s->fast_bytes, s->flight.n - s->fast_bytes);
   strbuf_clear(&s->flight);
   s->reply_deadline = deadline_in_sec(s->ob->command_timeout);
   return true;

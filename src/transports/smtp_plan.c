@@ -118,7 +118,7 @@ static void add_host(struct strbuf *b, struct smtp_attempt *s) {
     strbuf_addf(b, "    first flight: %s\n", group(s, false, &body));
   }
   int n = round_trips(s, starttls, body);
-  bool fast = smtp_host_listed(s, "hosts_try_fastopen", s->ob->hosts_try_fastopen);
+  bool fast = smtp_fastopen_mode(s) != NET_TFO_OFF;
   bool syn_body = !body || s->is_smtps || starttls || smtp_host_listed(s, "hosts_try_fastopen_body", s->ob->hosts_try_fastopen_body);
   strbuf_addf(b, "    round trips expected: %d%s", n, s->plan.record.n || s->plan.use ? "" : " (with PIPELINING and no TLS)");
   if (fast && syn_body) strbuf_addf(b, ", %d with Fast Open", n - 1);

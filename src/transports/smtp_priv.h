@@ -131,6 +131,9 @@ struct smtp_attempt {
   struct strbuf said;             /* the dialogue in short, for narration only */
   bool was_connected;             /* and is closed now */
   enum net_tfo_mark tfo;          /* of the connection when it was closed */
+  enum net_tfo fast_mode;         /* in which Fast Open was tried, */
+  size_t fast_bytes;              /* how much the SYN took */
+  int fast_stalls;                /* and how often that has stalled before */
   const char *identity;           /* what sender-dependent options gave; NULL not asked yet */
   struct stream *io;              /* NULL until connected */
   struct strbuf flight;           /* commands written before there is a connection */
@@ -223,6 +226,13 @@ MUST_CHECK bool smtp_connect(struct smtp_attempt *s);
 void smtp_disconnect(struct smtp_attempt *s, bool polite);
 /* EHLO name from helo_data; before_connect: NULL when it depends on a local end that is not known yet.  NULL with x->error otherwise. */
 const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect);
+
+/* --- smtp_fastopen.c --- */
+/* How to connect to the host now. */
+enum net_tfo smtp_fastopen_mode(struct smtp_attempt *s);
+bool smtp_fastopen_is_suspended(struct smtp_attempt *s);
+/* The attempt has ended: note a stall, or that there was none. */
+void smtp_fastopen_judge(struct smtp_attempt *s);
 
 /* --- smtp_greeting.c --- */
 /* Facts in an EHLO reply (all lines with codes, joined by newlines). Pure. */

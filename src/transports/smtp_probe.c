@@ -267,6 +267,7 @@ struct smtp_probe *smtp_probe_open(const struct probe_opts *o, struct probe_answ
       return NULL;
     }
     bool greeted = talk(p), in_vain = proves_nothing(p);
+    smtp_fastopen_judge(p->s);
     if (greeted && !in_vain) break;
     if (!in_vain && (start.avoid_tls || !smtp_tls_try_clear(p->s))) return give_up(p, ret);
     smtp_disconnect(p->s, in_vain && !p->s->dead);

@@ -80,6 +80,7 @@ static const char *misc_text(struct arena *a, const struct hints_args *args, con
   for (size_t i = 0; i < ARRAY_SIZE(counted); i++)
     if (str_starts(str_c(key), str_c(counted[i])) && hints_get_serialize(record, &s))
       return arena_printf(a, "%sserialize %.*s: %d running\n", head, (int)strlen(counted[i]) - 1, counted[i], s.count);
+  if (str_starts(str_c(key), STR("fastopen-")) && hints_get_serialize(record, &s)) return arena_printf(a, "%sFast Open has stalled: %d in a row\n", head, s.count);
   struct hints_ehlo e;
   const char *line = hints_get_ehlo(record, &e) ? pipe_connect_dump(a, key, &e) : NULL;
   return line ? arena_printf(a, "%s%s\n", head, line) : head;

@@ -26,6 +26,7 @@ enum { SERVER_MAX_CONNECTIONS = 6, SERVER_MAX_BYTES = 65536 };
 struct server {
   const char *const *scripts[SERVER_MAX_CONNECTIONS]; /* NULL-terminated each */
   int listener, port, connections;
+  enum net_tfo_mark tfo[SERVER_MAX_CONNECTIONS]; /* what the SYN of each brought */
   size_t split;                      /* send replies in pieces of that many bytes, 0 whole */
   char got[SERVER_MAX_CONNECTIONS][SERVER_MAX_BYTES]; /* everything read */
   size_t got_n[SERVER_MAX_CONNECTIONS];
@@ -137,6 +138,7 @@ static inline void *server_main(void *arg) {
     int fd = accept(s->listener, NULL, NULL);
     if (fd < 0) continue;
     int c = s->connections++;
+    s->tfo[c] = net_tfo_mark(fd, false);
     server_play(s, fd, c);
   }
   close(s->listener);
