@@ -283,6 +283,15 @@ enum route_result route_percent_hack(struct route_ctx *rc, struct address *addr)
   return ROUTE_REROUTED;
 }
 
+/* Queries hold passwords of databases: what an expansion with one says when it fails is not for logs.  The words are those Exim looks for. */
+static const char *without_queries(const char *message) {
+  static const char *const words[] = {"mysql", "pgsql", "redis", "sqlite", "ldap:", "ldaps:", "ldapi:"};
+  if (!message || !(strstr(message, "failed to expand") || strstr(message, "expansion of "))) return message;
+  for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+    if (strstr(message, words[i])) return "Temporary internal error";
+  return message;
+}
+
 enum route_result route_address(struct route_ctx *rc, struct address *addr) {
   enum route_result hacked = route_percent_hack(rc, addr);
   if (hacked != ROUTE_OK) return hacked;
@@ -304,6 +313,7 @@ enum route_result route_address(struct route_ctx *rc, struct address *addr) {
   if (res == ROUTE_DEFER && addr->basic_errno == 0) addr->basic_errno = ERRNO_UNKNOWNERROR;
   if (res == ROUTE_FAIL && !addr->message) addr->message = "Unrouteable address";
   if (res == ROUTE_FAIL) addr->pass_message = true;
+  if (res == ROUTE_FAIL || res == ROUTE_DEFER) addr->message = without_queries(addr->message);
   if (res == ROUTE_FAIL || res == ROUTE_DEFER) addr->transport = NULL; /* it was not the transport that said no */
   rc->x->router = NULL;
   rc->x->router_name = NULL;

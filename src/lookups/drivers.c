@@ -15,6 +15,11 @@ const struct lookup_driver *const lookup_drivers[] = {
   &lookup_dsearch,
   &lookup_iplsearch,
   &lookup_json,
+#if CFG_LOOKUP_LDAP
+  &lookup_ldap,
+  &lookup_ldapdn,
+  &lookup_ldapm,
+#endif
   &lookup_lsearch,
   &lookup_nwildlsearch,
   &lookup_passwd,
@@ -32,8 +37,8 @@ const char *lookup_why_absent(struct str name) {
   static const struct {
     const char *name, *why;
   } absent[] = {
-    {"ibase", "Interbase is not supported"},   {"ldap", "LDAP is not supported"},     {"ldapdn", "LDAP is not supported"},
-    {"ldapm", "LDAP is not supported"},        {"lmdb", "LMDB is not supported"},     {"mysql", "MySQL is not supported"},
+    {"ibase", "Interbase is not supported"},   {"ldap", "built without LOOKUP_LDAP"}, {"ldapdn", "built without LOOKUP_LDAP"},
+    {"ldapm", "built without LOOKUP_LDAP"},        {"lmdb", "LMDB is not supported"},     {"mysql", "MySQL is not supported"},
     {"nis", "NIS is not supported"},           {"nis0", "NIS is not supported"},      {"nisplus", "NIS+ is not supported"},
     {"nmh", "NMH is not supported"},           {"oracle", "Oracle is not supported"}, {"pgsql", "PostgreSQL is not supported"},
     {"psl", "public suffix lists are not supported"}, {"redis", "Redis is not supported"}, {"regdom", "public suffix lists are not supported"},

@@ -3,11 +3,12 @@
  *
  * The core has found the file's name (clean, absolute) and the statement, which may hold foreign text: quoting it is the configuration's
  * duty (${quote_sqlite:...}); the core tells the log of what was not.  A statement that cannot be carried out, for whatever reason, is a temporary failure, never "not found": a
- * database that is locked, broken or lacks a table must not bounce mail.  Results are the database's and so as foreign as what was put
- * into it: they are tainted when the query was.  A result larger than RESULT_MAX is refused. */
+ * database that is locked, broken or lacks a table must not bounce mail.  Results are the administrator's data and
+ * clean, unless what was not quoted may have changed the query.  A result larger than RESULT_MAX is refused. */
 
 #include <sqlite3.h>
 
+#include "formats/server_item.h"
 #include "lookups/lookups_priv.h"
 
 enum { RESULT_MAX = 16 << 20 };
@@ -27,22 +28,6 @@ static enum outcome sqlite_open_file(struct expand_ctx *x, const char *file, voi
 
 static void sqlite_close_file(void *handle) { (void)sqlite3_close(handle); }
 
-/* name=value with quotes where they are needed, and a space behind. */
-static void add_field(struct strbuf *b, const char *name, const char *value) {
-  strbuf_addl(b, name, "=", NULL);
-  if (!*value || *value == '"' || value[strcspn(value, " \t\n\r\v\f")]) {
-    strbuf_addc(b, '"');
-    for (; *value; value++) {
-      if (*value == '"' || *value == '\\') strbuf_addc(b, '\\');
-      strbuf_addc(b, *value);
-    }
-    strbuf_addc(b, '"');
-  } else {
-    strbuf_adds(b, value);
-  }
-  strbuf_addc(b, ' ');
-}
-
 struct result_rows {
   struct strbuf text;
   bool any;
@@ -53,7 +38,7 @@ static int add_row(void *context, int columns, char **values, char **names) {
   if (r->any) strbuf_addc(&r->text, '\n');
   r->any = true;
   if (columns == 1) strbuf_adds(&r->text, values[0] ? values[0] : "<NULL>");
-  for (int i = 0; columns > 1 && i < columns; i++) add_field(&r->text, names[i], values[i] ? values[i] : "<NULL>");
+  for (int i = 0; columns > 1 && i < columns; i++) server_item_add_field(&r->text, names[i], str_c(values[i] ? values[i] : "<NULL>"));
   return r->text.n > RESULT_MAX;
 }
 
@@ -61,7 +46,7 @@ static enum outcome sqlite_find(struct expand_ctx *x, void *handle, const char *
                                 struct lookup_result *ret) {
   (void)file;
   (void)opts;
-  struct result_rows r = {strbuf_new_t(x->a, is_tainted(key) ? TAINTED : UNTAINTED, 64), false};
+  struct result_rows r = {strbuf_new_t(x->a, lookup_found_taint(&lookup_sqlite, key), 64), false};
   char *why = NULL;
   int rc = sqlite3_exec(handle, key, add_row, &r, &why);
   if (rc != SQLITE_OK) {

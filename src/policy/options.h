@@ -102,6 +102,9 @@ enum {
 /* Options of DKIM: the same. */
 #define OPT_DKIM (CFG_SUPPORT_DKIM ? OPT_BUILT : OPT_HIDDEN_FEATURE)
 
+/* Options of lookup types that need a library: refused without it. */
+#define OPT_LDAP (CFG_LOOKUP_LDAP ? OPT_BUILT : 0)
+
 /* Options of content scanning: refused without it. */
 #define OPT_SCAN (CFG_WITH_CONTENT_SCAN ? OPT_BUILT : 0)
 

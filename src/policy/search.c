@@ -39,6 +39,8 @@ static struct {
   int file_count;
   struct arena *result_arena;
   struct tree results;
+  struct arena *dn_arena;
+  const char *ldap_dn; /* in dn_arena */
 } service;
 
 const struct lookup_driver *lookup_find_driver(struct str name) {
@@ -181,6 +183,7 @@ static bool same_file(const char *a, const char *b) { return a && b ? strcmp(a, 
 static enum outcome get_file(struct expand_ctx *x, const struct lookup_driver *d, const char *file, struct open_file **ret, const char **ret_error) {
   *ret = NULL;
   if (!d->open) return OUTCOME_OK;
+  if (d->handle_of) d = d->handle_of;
   for (struct open_file **pp = &service.files; *pp; pp = &(*pp)->next) {
     struct open_file *f = *pp;
     if (f->driver != d || !same_file(f->file, file)) continue;
@@ -232,10 +235,35 @@ static void keep_result(const char *cache_key, bool found, const struct lookup_r
 /* The kind of text that was quoted for queries of this type, UNTAINTED when the type has no quoting. */
 enum taint lookup_quoted_kind(const struct lookup_driver *d) { return d->quoter ? spool_quoted_kind(str_c(d->quoter)) : UNTAINTED; }
 
-static void check_quoted(const struct lookup_driver *d, const char *query) {
+const char *lookup_shown(struct arena *a, const struct lookup_driver *d, const char *query) { return d->hide ? d->hide(a, query) : query; }
+
+const char *lookup_last_ldap_dn(void) { return service.ldap_dn ? service.ldap_dn : ""; }
+
+static void keep_ldap_dn(const char *dn) {
+  arena_free(service.dn_arena);
+  service.dn_arena = arena_new("LDAP name");
+  service.ldap_dn = arena_strdup(service.dn_arena, dn);
+}
+
+enum outcome lookup_authenticate(struct expand_ctx *x, const struct lookup_driver *d, const char *query, const char **ret_error) {
+  struct open_file *open = NULL;
+  enum outcome got = get_file(x, d, NULL, &open, ret_error);
+  if (got != OUTCOME_OK) return got;
+  open->busy++;
+  got = d->authenticate(x, open->handle, query, ret_error);
+  open->busy--;
+  return got;
+}
+
+enum taint lookup_found_taint(const struct lookup_driver *d, const char *query) {
+  enum taint kind = taint_kind(query);
+  return kind == UNTAINTED || kind == lookup_quoted_kind(d) ? UNTAINTED : TAINTED;
+}
+
+static void check_quoted(struct arena *a, const struct lookup_driver *d, const char *query) {
   enum taint kind = taint_kind(query), want = lookup_quoted_kind(d);
   if (kind == UNTAINTED || want == UNTAINTED || kind == want) return;
-  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "tainted search query is not properly quoted: %s", query);
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "tainted search query is not properly quoted: %s", lookup_shown(a, d, query));
 }
 
 /* One key, from the cache or the driver. */
@@ -248,11 +276,11 @@ static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, 
   const struct tree_node *n = o->no_read || x->no_lookups_cached ? NULL : tree_find(&service.results, cache_key.p);
   const struct result *cached = n ? n->data : NULL;
   if (cached && (cached->expires_ms == INT64_MAX || cached->expires_ms > time_mono_ms())) {
-    DEBUG(D_LOOKUP) debug_printf("cached data used for lookup of %s%s%s\n", key, file ? "\n  in " : "", file ? file : "");
+    DEBUG(D_LOOKUP) debug_printf("cached data used for lookup of %s%s%s\n", lookup_shown(x->a, d, key), file ? "\n  in " : "", file ? file : "");
     ret->data = cached->data ? arena_strdup(x->a, cached->data) : NULL;
     return cached->found ? OUTCOME_OK : OUTCOME_FAIL;
   }
-  check_quoted(d, key);
+  check_quoted(x->a, d, key);
   struct open_file *open = NULL;
   ret->ttl_sec = UINT32_MAX;
   enum outcome got = get_file(x, d, file, &open, &ret->error);
@@ -260,7 +288,8 @@ static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, 
   if (open) open->busy++;
   got = d->find(x, open ? open->handle : NULL, file, key, o->rest, ret);
   if (open) open->busy--;
-  DEBUG(D_LOOKUP) debug_printf("%s lookup of %s: %s\n", d->name, key, got == OUTCOME_OK ? "found" : got == OUTCOME_FAIL ? "failed" : "deferred");
+  if (ret->ldap_dn) keep_ldap_dn(ret->ldap_dn);
+  DEBUG(D_LOOKUP) debug_printf("%s lookup of %s: %s\n", d->name, lookup_shown(x->a, d, key), got == OUTCOME_OK ? "found" : got == OUTCOME_FAIL ? "failed" : "deferred");
   bool keep = (got == OUTCOME_OK || got == OUTCOME_FAIL) && !ret->no_cache && !o->no_write && !(d->flags & LOOKUP_NO_CACHE);
   if (ret->forget_all) drop_results();
   if (keep) keep_result(cache_key.p, got == OUTCOME_OK, ret);

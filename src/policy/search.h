@@ -18,6 +18,7 @@ struct lookup_result {
   bool forget_all;         /* this lookup may have changed data: results kept so far are dropped */
   uint32_t ttl_sec;        /* UINT32_MAX: no limit */
   const char *error;       /* for DEFER/ERROR */
+  const char *ldap_dn;     /* of what was found, for $ldap_dn; else NULL */
   const char *wild, *fixed; /* after a partial lookup: the two parts of the key ("" and the whole for an exact match), else NULL */
 };
 
@@ -32,6 +33,10 @@ struct lookup_driver {
   void (*close)(void *handle);
   const char *(*quote)(struct arena *a, const char *s, const char *opt); /* NULL result: bad option */
   const char *quoter;      /* with quote: the name of its rules, one of formats/spool_file.h; types may share them */
+  const char *(*hide)(struct arena *a, const char *query); /* the query as it may be shown, without passwords; NULL: as it is */
+  const struct lookup_driver *handle_of; /* whose handle it works with; NULL: one of its own */
+  /* Are the user and password in the query right?  OK, FAIL, or DEFER with *ret_error.  NULL: no such question. */
+  enum outcome (*authenticate)(struct expand_ctx *x, void *handle, const char *query, const char **ret_error);
 };
 
 /* Null-terminated table in lookups/drivers.c. */
@@ -39,6 +44,9 @@ extern const struct lookup_driver *const lookup_drivers[];
 const struct lookup_driver *lookup_find_driver(struct str name);
 /* The kind of tainted text that was quoted by this type's rules; UNTAINTED when it has none. */
 enum taint lookup_quoted_kind(const struct lookup_driver *d);
+/* The taint of what a query to trusted data finds: none (manual ch. 9.1), unless it holds foreign text that was not quoted for it, which may have
+ * made another query of it. */
+enum taint lookup_found_taint(const struct lookup_driver *d, const char *query);
 /* Is this a type that Exim knows and this build does not have?  Then why (a literal), else NULL. */
 const char *lookup_why_absent(struct str name);
 
@@ -54,6 +62,12 @@ struct lookup_type {
 const char *lookup_parse_type(struct arena *a, struct str text, struct lookup_type *ret);
 /* Look up.  OK with ret->data, FAIL not found, DEFER.  file NULL for query types. */
 enum outcome lookup_run(struct expand_ctx *x, const struct lookup_type *t, const char *file, const char *key, struct lookup_result *ret);
+/* The query as it may be shown in logs and to the debugging administrator. */
+const char *lookup_shown(struct arena *a, const struct lookup_driver *d, const char *query);
+/* Ask a type's authenticate(); it must have one. */
+enum outcome lookup_authenticate(struct expand_ctx *x, const struct lookup_driver *d, const char *query, const char **ret_error);
+/* The distinguished name that the last successful LDAP lookup of this process found, "" none.  Valid until the next lookup. */
+const char *lookup_last_ldap_dn(void);
 /* Close all handles and forget cached results, those of named lists and of ${readsocket too (end of a message). */
 void lookup_tidy(void);
 /* In a child that has taken another user's rights: forget what was opened and found with the rights it had.  The handles belong to the parent and are

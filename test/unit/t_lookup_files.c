@@ -153,6 +153,9 @@ static void test_sqlite(void **state) {
   cfg.o.sqlite_dbfile = path_of("s.db");
   assert_true(is_tainted(look("sqlite", NULL, arena_strdup_t(arena, "select a from t where a='x'", TAINTED), OUTCOME_OK).data));
   assert_false(is_tainted(look("sqlite", NULL, "select a from t where a = 'x'", OUTCOME_OK).data));
+  const char *quoted = arena_strdup_t(arena, "select a from t where 'x' = a", lookup_quoted_kind(lookup_find_driver(STR("sqlite"))));
+  assert_true(is_tainted(quoted));
+  assert_false(is_tainted(look("sqlite", NULL, quoted, OUTCOME_OK).data)); /* manual 9.1: a lookup in trusted data */
   /* A change is seen: statements without rows empty the cache. */
   (void)look("sqlite", NULL, "select b from t where a='n'", OUTCOME_FAIL);
   (void)look("sqlite", NULL, "insert into t values('n','new')", OUTCOME_FAIL);
@@ -214,6 +217,7 @@ static void test_absent(void **state) {
   static const char *const names[] = {"ldap", "ldapm", "ldapdn", "lmdb", "mysql", "nis", "nis0", "oracle", "pgsql", "psl", "redis", "spf"};
   struct lookup_type t;
   for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+    if (lookup_find_driver(str_c(names[i]))) continue; /* this build has it */
     const char *got = lookup_parse_type(arena, str_c(names[i]), &t);
     assert_non_null(got);
     assert_non_null(strstr(got, "is not available ("));

@@ -14,6 +14,7 @@
 #include "message.h"
 #include "policy/expand/expand_priv.h"
 #include "policy/match.h"
+#include "policy/search.h"
 
 struct cond {
   const char *name;
@@ -275,6 +276,15 @@ static bool test_pam(struct expand_ctx *x, const struct cond *c UNUSED, const ch
 #define test_pam test_unsupported
 #endif
 
+static bool test_ldapauth(struct expand_ctx *x, const struct cond *c, const char *const *args, bool *ret) {
+  const struct lookup_driver *d = lookup_find_driver(STR("ldap"));
+  const char *error = NULL;
+  if (!d) return test_unsupported(x, c, args, ret);
+  enum outcome o = lookup_authenticate(x, d, args[0], &error);
+  *ret = o == OUTCOME_OK;
+  return o == OUTCOME_OK || o == OUTCOME_FAIL || exp_fail(x, "%s", error ? error : "ldapauth failed");
+}
+
 /* ---- conditions with a grammar of their own ---- */
 
 static bool missing_open(struct parse *ps, const char *name) { return exp_fail(ps->x, "missing { after \"%s\"", name); }
@@ -479,7 +489,7 @@ static const struct cond conds[] = {
   {"isip", 1, false, test_isip, NULL, 0, "IP address"},
   {"isip4", 1, false, test_isip, NULL, 4, "IPv4 address"},
   {"isip6", 1, false, test_isip, NULL, 6, "IPv6 address"},
-  {"ldapauth", 1, false, test_unsupported, NULL, 0, "LDAP bind succeeds"},
+  {"ldapauth", 1, false, test_ldapauth, NULL, 0, "LDAP bind succeeds"},
   {"le", 2, false, test_order, NULL, ORD_LT | ORD_EQ, "string not greater"},
   {"lei", 2, false, test_order, NULL, ORD_LT | ORD_EQ | ORD_CASELESS, "string not greater, caseless"},
   {"lt", 2, false, test_order, NULL, ORD_LT, "string less"},

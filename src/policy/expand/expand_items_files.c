@@ -66,7 +66,7 @@ static bool run_lookup(struct expand_ctx *x, const struct lookup_type *t, const 
   case OUTCOME_FAIL: return true;
   case OUTCOME_DEFER:
     x->lookup_deferred = true;
-    return exp_fail(x, "lookup of \"%s\" gave DEFER: %s", key, why);
+    return exp_fail(x, "lookup of \"%s\" gave DEFER: %s", lookup_shown(x->a, t->driver, key), why);
   case OUTCOME_ERROR:
   case OUTCOME_FAIL_DROP:
   case OUTCOME_DISCARD: break;
@@ -90,6 +90,7 @@ bool exp_item_lookup(struct parse *ps, struct strbuf *out) {
   exp_skip_space(ps);
   if (*ps->s != '{') return exp_fail(x, "missing '{' for lookup file-or-query arg");
   if (!exp_brace(ps, &source)) return false;
+  while (is_query && ch_isspace(*source)) source++;
   exp_save(x, &sv);
   if (!ps->skip && !run_lookup(x, &t, is_query ? NULL : source, is_query ? source : key, &found)) return false;
   if (found) x->s.value = found;

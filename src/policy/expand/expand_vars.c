@@ -18,6 +18,7 @@
 #include "policy/expand/expand_vars_priv.h"
 #include "policy/match.h"
 #include "policy/scan.h"
+#include "policy/search.h"
 
 /* ---- getters by place ---- */
 
@@ -93,6 +94,7 @@ static const char *get_compile_number(struct expand_ctx *x UNUSED, const struct 
 static const char *get_version(struct expand_ctx *x, const struct var *v UNUSED) {
   return x->cfg->o.exim_version ? x->cfg->o.exim_version : build_version();
 }
+static const char *get_ldap_dn(struct expand_ctx *x, const struct var *v UNUSED) { return arena_strdup(x->a, lookup_last_ldap_dn()); }
 static const char *get_exim_path(struct expand_ctx *x, const struct var *v UNUSED) {
   if (x->cfg->o.exim_path) return x->cfg->o.exim_path;
   return arena_printf(x->a, "%s/exim", build_info()->bin_directory);
@@ -405,7 +407,7 @@ static const struct var vars[] = {
   {"interface_address", FROM(interface_address)},
   {"interface_port", FN(received_port)},
   {"item", FN(item)},
-  {"ldap_dn", EMPTY},
+  {"ldap_dn", FN(ldap_dn)},
   {"load_average", FN(load)},
   {"local_part", FN(local_part)},
   {"local_part_data", FN(local_part_data)},
