@@ -86,6 +86,7 @@ const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct
     .own_name = x->cfg->primary_hostname,
     .dh_max_bits = (int)o->tls_dh_max_bits,
     .compat = o->gnutls_compat_mode,
+    .no_channel_binding = !x->cfg->auths,
     .allow_pkcs11 = o->gnutls_allow_auto_pkcs11,
     .verify = verify,
     .skip_ocsp_check = x->cfg->harness_mode && getenv("EXIM_TESTHARNESS_DISABLE_OCSPVALIDITYCHECK"),
@@ -252,6 +253,7 @@ static int run_handshake(struct smtp_session *s, const struct tls_params *p, boo
 static bool prepare(struct smtp_session *s, struct tls_params *ret) {
   const char *error = session_params(s, ret);
   if (!error) error = tls_preload(s->tmp, ret);
+  ret->is_preloaded = true;
   if (!error) warn_of_dh(ret->dhparam);
   if (!error) return true;
   log_tls_error(s, error);

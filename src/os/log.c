@@ -461,9 +461,8 @@ static void mark_cut(char *line, bool is_cut) {
   if (is_cut || n > max) memcpy(line + MIN(n, max - strlen(mark)), mark, sizeof mark);
 }
 
-void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
-  bool selected = log_selects(sel);
-  if (!selected && !debug_selector) return; /* who listens with -v hears all */
+/* Apart from its caller, because the room on the stack costs page faults. */
+__attribute__((noinline)) static void write_line(enum log_sel sel, unsigned dest, bool selected, const char *fmt, va_list ap) {
   char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 256];
   int n = vsnprintf(text, sizeof text, fmt, ap);
   if (n < 0) n = 0;
@@ -480,6 +479,11 @@ void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
   write_all(dest, line, at, NULL);
   if (dest & LOG_DIE && log_state.s.panic_coredump) abort();
   if (dest & LOG_DIE) exit(EXIT_FAILURE);
+}
+
+void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
+  bool selected = log_selects(sel);
+  if (selected || debug_selector) write_line(sel, dest, selected, fmt, ap); /* who listens with -v hears all */
 }
 
 void log_write(enum log_sel sel, unsigned dest, const char *fmt, ...) {

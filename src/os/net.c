@@ -71,7 +71,6 @@ static int fail_close(int fd) {
 static void set_int(int fd, int level, int name, int value) { (void)setsockopt(fd, level, name, &value, sizeof value); }
 
 void net_set_keepalive(int fd) { set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1); }
-void net_set_cork(int fd, bool on) { set_int(fd, IPPROTO_TCP, TCP_CORK, on); }
 void net_set_nodelay(int fd, bool on) { set_int(fd, IPPROTO_TCP, TCP_NODELAY, on); }
 
 /* ---- listening ------------------------------------------------------------------------------------------ */

@@ -60,8 +60,6 @@ bool net_never_connected(int fd);
 bool net_is_socket(int fd);
 void net_set_keepalive(int fd);
 void net_set_nodelay(int fd, bool on);
-/* Hold back what does not fill a segment until it is switched off again, so that several writes travel as one. */
-void net_set_cork(int fd, bool on);
 
 /* Addresses of this host's interfaces (struct ip *), loopback included, in the arena. */
 struct vec net_local_addresses(struct arena *a, bool want_ipv6);

@@ -6,13 +6,14 @@
 #include "os/tls.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "os/net.h"
 #include "os/tls_names.h"
 #include "os/tls_priv.h"
 
-enum { PUSH_CHUNK = 8192, IGNORED_MAX = 100, SNI_MAX = 255, REFUSED_LINES_MAX = 10, RECORD_WAIT_MS = 2000 };
+enum { READ_AHEAD = 4096, IGNORED_MAX = 100, SNI_MAX = 255, REFUSED_LINES_MAX = 10, RECORD_WAIT_MS = 2000 };
 /* Types of records: change_cipher_spec to application_data. */
 enum { RECORD_FIRST = 20, RECORD_LAST = 23 };
 static const char layer_name[] = "tls";
@@ -42,9 +43,11 @@ struct tls_session {
   const char *sni;
   const char *refusal;                   /* why a callback ended the handshake */
   const char *failure;                   /* for the result */
-  bool is_detached;                      /* a client hello is made before there is a connection, */
-  struct strbuf hello;                   /* here */
-  struct str early;                      /* of the handshake, read before TLS was begun */
+  bool is_detached;                      /* a client hello is made before there is a connection */
+  bool gathers;                          /* what is to be sent waits in the flight, so that the peer is woken once */
+  struct strbuf flight;
+  struct str early;                      /* read before the library asked for it: before TLS was begun, or into ahead */
+  char *ahead;                           /* READ_AHEAD bytes, freed with the stream; a small record comes whole with its header */
 };
 
 /* ---- below: the transport ---------------------------------------------------------------------------------- */
@@ -55,20 +58,32 @@ static ssize_t result_for_library(struct tls_session *t, ssize_t n) {
   return -1;
 }
 
+static ssize_t take_early(struct tls_session *t, void *buf, size_t n) {
+  size_t take = MIN(n, t->early.n);
+  memcpy(buf, t->early.p, take);
+  t->early = str_n(t->early.p + take, t->early.n - take);
+  return (ssize_t)take;
+}
+
+static ssize_t read_lower(struct tls_session *t, void *buf, size_t n) {
+  if (t->early.n) return take_early(t, buf, n);
+  /* read() from a pipe would wait */
+  if (t->is_pipe && !stream_wait(t->io, true, false, time_mono_ms())) return -EAGAIN;
+  bool is_large = n >= READ_AHEAD; /* as is the rest of a large record: copying it would cost more */
+  if (!is_large && !t->ahead) {
+    t->ahead = malloc(READ_AHEAD); /* the arena would write to all of it */
+    INVARIANT(t->ahead);
+  }
+  ssize_t r = is_large ? t->lower.read(t->lower.self, buf, n) : t->lower.read(t->lower.self, t->ahead, READ_AHEAD);
+  if (r == 0) t->lower_ended = true;
+  if (r <= 0 || is_large) return r;
+  t->early = str_n(t->ahead, (size_t)r);
+  return take_early(t, buf, n);
+}
+
 static ssize_t pull(gnutls_transport_ptr_t self, void *buf, size_t n) {
   struct tls_session *t = self;
-  if (t->is_detached) return result_for_library(t, -EAGAIN);
-  if (t->early.n) {
-    size_t take = MIN(n, t->early.n);
-    memcpy(buf, t->early.p, take);
-    t->early = str_n(t->early.p + take, t->early.n - take);
-    return (ssize_t)take;
-  }
-  /* read() from a pipe would wait */
-  if (t->is_pipe && !stream_wait(t->io, true, false, time_mono_ms())) return result_for_library(t, -EAGAIN);
-  ssize_t r = t->lower.read(t->lower.self, buf, n);
-  if (r == 0) t->lower_ended = true;
-  return result_for_library(t, r);
+  return result_for_library(t, t->is_detached ? -EAGAIN : read_lower(t, buf, n));
 }
 
 static int pull_timeout(gnutls_transport_ptr_t self, unsigned wait_ms) {
@@ -78,23 +93,35 @@ static int pull_timeout(gnutls_transport_ptr_t self, unsigned wait_ms) {
   return stream_wait(t->io, true, false, deadline);
 }
 
-/* A flight of several records goes out in one call. */
 static ssize_t push(gnutls_transport_ptr_t self, const giovec_t *iov, int count) {
   struct tls_session *t = self;
-  char chunk[PUSH_CHUNK];
-  size_t n = 0;
-  if (t->is_detached) {
-    size_t before = t->hello.n;
-    for (int i = 0; i < count; i++) strbuf_add(&t->hello, iov[i].iov_base, iov[i].iov_len);
-    return (ssize_t)(t->hello.n - before);
+  if (t->is_detached || t->gathers) {
+    size_t before = t->flight.n;
+    for (int i = 0; i < count; i++) strbuf_add_t(&t->flight, iov[i].iov_base, iov[i].iov_len, UNTAINTED);
+    return (ssize_t)(t->flight.n - before);
   }
-  if (count == 1) return result_for_library(t, t->lower.write(t->lower.self, iov[0].iov_base, iov[0].iov_len));
-  for (int i = 0; i < count && n < sizeof chunk; i++) {
-    size_t take = MIN(iov[i].iov_len, sizeof chunk - n);
-    memcpy(chunk + n, iov[i].iov_base, take);
-    n += take;
+  size_t total = 0;
+  for (int i = 0; i < count; i++) {
+    ssize_t r = t->lower.write(t->lower.self, iov[i].iov_base, iov[i].iov_len);
+    if (r < 0 && total == 0) return result_for_library(t, r);
+    if (r > 0) total += (size_t)r;
+    if (r < (ssize_t)iov[i].iov_len) break;
   }
-  return n > 0 ? result_for_library(t, t->lower.write(t->lower.self, chunk, n)) : 0;
+  return (ssize_t)total;
+}
+
+/* Send what was gathered.  0, -ETIMEDOUT, or what the transport says. */
+static int send_flight(struct tls_session *t, deadline_ms deadline) {
+  int rc = 0;
+  t->gathers = false;
+  for (size_t sent = 0; rc == 0 && sent < t->flight.n;) {
+    ssize_t r = t->lower.write(t->lower.self, t->flight.p + sent, t->flight.n - sent);
+    if (r >= 0) sent += (size_t)r;
+    else if (r != -EAGAIN && r != -EINTR) rc = (int)r;
+    else if (r == -EAGAIN && !stream_wait(t->io, false, true, deadline)) rc = -ETIMEDOUT;
+  }
+  strbuf_truncate(&t->flight, 0);
+  return rc;
 }
 
 /* ---- above: the stream's layer ------------------------------------------------------------------------------ */
@@ -148,7 +175,7 @@ static ssize_t layer_write(void *self, const void *buf, size_t n) {
 
 static bool layer_has_pending(void *self) {
   const struct tls_session *t = self;
-  return t->error || t->peer_said_goodbye || gnutls_record_check_pending(t->g) > 0;
+  return t->error || t->peer_said_goodbye || t->early.n > 0 || gnutls_record_check_pending(t->g) > 0;
 }
 
 static bool layer_wants_write(void *self) {
@@ -167,6 +194,9 @@ static void layer_close(void *self) {
   struct tls_session *t = self;
   gnutls_deinit(t->g);
   t->g = NULL;
+  free(t->ahead);
+  t->ahead = NULL;
+  t->early = STR_NULL;
   tls_creds_release(t->creds);
   tls_creds_release(t->sni_creds);
   if (t->lower.close) t->lower.close(t->lower.self);
@@ -194,10 +224,10 @@ static void say_goodbye(struct tls_session *t, deadline_ms deadline) {
 void tls_end(struct stream *io, bool wait_for_peer, deadline_ms deadline) {
   struct tls_session *t = session_of(io);
   if (!t || t->said_goodbye || t->error) return;
-  net_set_cork(stream_fd(io), true); /* the last reply and the goodbye go together */
+  t->gathers = true; /* the last reply and the goodbye go together */
   bool is_good = stream_flush(io, deadline) == STREAM_OK && !t->error;
   if (is_good) say_goodbye(t, deadline);
-  net_set_cork(stream_fd(io), false);
+  if (send_flight(t, deadline) < 0) is_good = false;
   if (is_good && wait_for_peer) IGNORE_RESULT(stream_drain(io, 64 * 1024, deadline)); /* ended either way */
 }
 
@@ -210,8 +240,8 @@ void tls_say_in_clear(struct stream *io, const char *text) {
 /* n bytes of the transport, unless it ends or time runs out. */
 static enum stream_status read_clear(struct tls_session *t, unsigned char *buf, size_t n, deadline_ms deadline) {
   for (size_t got = 0; got < n;) {
-    if (!stream_wait(t->io, true, false, deadline)) return STREAM_TIMEOUT;
-    ssize_t r = t->lower.read(t->lower.self, buf + got, n - got);
+    if (!t->early.n && !stream_wait(t->io, true, false, deadline)) return STREAM_TIMEOUT;
+    ssize_t r = read_lower(t, buf + got, n - got);
     if (r == 0) return STREAM_EOF;
     if (r < 0 && r != -EAGAIN && r != -EINTR) return STREAM_ERROR;
     if (r > 0) got += (size_t)r;
@@ -401,7 +431,7 @@ static void attach(struct tls_session *t, struct stream *io) {
 
 static struct tls_session *push_session(struct stream *io, struct arena *a, bool is_server) {
   struct tls_session *t = ARENA_NEW(a, struct tls_session);
-  *t = (struct tls_session){.a = a, .is_server = is_server};
+  *t = (struct tls_session){.a = a, .is_server = is_server, .flight = strbuf_new(a)};
   attach(t, io);
   return t;
 }
@@ -426,17 +456,18 @@ static int handshake_failed(struct tls_session *t, int code, bool timed_out, con
   return fail_handshake(t, -EPROTO, text, ret_error);
 }
 
-/* The library writes a flight in parts, each of which would wake the peer. */
-static int handshake_step(struct tls_session *t) {
-  net_set_cork(stream_fd(t->io), true);
+/* The library writes a flight in parts, each of which would wake the peer.  *ret_sent: 0, or why the flight could not be sent. */
+static int handshake_step(struct tls_session *t, deadline_ms deadline, int *ret_sent) {
+  t->gathers = true;
   int rc = gnutls_handshake(t->g);
-  net_set_cork(stream_fd(t->io), false);
+  *ret_sent = send_flight(t, deadline);
   return rc;
 }
 
 static int handshake(struct tls_session *t, deadline_ms deadline, const char **ret_error) {
   for (;;) {
-    int rc = handshake_step(t);
+    int sent, rc = handshake_step(t, deadline, &sent);
+    if (sent < 0) return handshake_failed(t, GNUTLS_E_PUSH_ERROR, sent == -ETIMEDOUT, ret_error);
     if (rc >= 0) return 0;
     bool timed_out = deadline_passed(deadline);
     if (rc == GNUTLS_E_AGAIN && !timed_out) {
@@ -459,7 +490,7 @@ static int refuse_peer(struct tls_session *t, gnutls_alert_description_t alert, 
 static int finish(struct tls_session *t, const struct tls_params *p, const struct tls_client_opts *client, struct tls_result *ret,
                   const char **ret_error) {
   const char *error;
-  tls_describe(t->g, t->a, ret);
+  tls_describe(t->g, t->a, p, ret);
   if (!tls_show_chain(t->g, t->a, p)) {
     ret->failure = tls_error_text(t->a, "gnutls_handshake", GNUTLS_E_CERTIFICATE_ERROR);
     return refuse_peer(t, GNUTLS_A_BAD_CERTIFICATE, -EACCES, ret->failure, ret_error);
@@ -523,10 +554,11 @@ static int start_client(struct tls_session *t, const struct tls_client_opts *o, 
 
 struct tls_session *tls_client_hello(struct arena *a, const struct tls_client_opts *o, struct str *ret_bytes, const char **ret_error) {
   struct tls_session *t = ARENA_NEW(a, struct tls_session);
-  *t = (struct tls_session){.a = a, .is_detached = true, .hello = strbuf_new(a)};
+  *t = (struct tls_session){.a = a, .is_detached = true, .flight = strbuf_new(a)};
   int rc = start_client(t, o, ret_error);
-  if (rc == 0 && (rc = gnutls_handshake(t->g)) == GNUTLS_E_AGAIN && t->hello.n > 0) {
-    *ret_bytes = strbuf_str(&t->hello);
+  if (rc == 0 && (rc = gnutls_handshake(t->g)) == GNUTLS_E_AGAIN && t->flight.n > 0) {
+    *ret_bytes = strbuf_str(&t->flight);
+    t->flight = strbuf_new(a);
     return t;
   }
   if (!*ret_error) *ret_error = tls_error_text(a, "gnutls_handshake", rc);

@@ -42,6 +42,8 @@ struct tls_params {
   int dh_min_bits;                 /* client, 0: the library's */
   int dh_max_bits;
   bool compat, allow_pkcs11;
+  bool no_channel_binding;         /* nobody will ask for it */
+  bool is_preloaded;               /* a moment ago: the files need no second look */
   bool skip_ocsp_check;            /* tests only: staple an answer that is no good */
   enum tls_verify verify;
   tls_cert_fn on_cert;             /* NULL none */

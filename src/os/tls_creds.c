@@ -306,7 +306,7 @@ static struct tls_creds *lookup(struct arena *a, const struct tls_params *p, con
   struct tls_creds **slot = find_slot(key);
   if (!*slot)
     *slot = make(a, p, key, ret_error);
-  else if (!is_current(*slot, (*slot)->files))
+  else if (!p->is_preloaded && !is_current(*slot, (*slot)->files))
     renew(a, p, slot);
   if (*slot) (*slot)->age = ++cache.age;
   return *slot;

@@ -94,7 +94,7 @@ static const char *channel_binding(gnutls_session_t g, struct arena *a) {
   return result;
 }
 
-void tls_describe(gnutls_session_t g, struct arena *a, struct tls_result *ret) {
+void tls_describe(gnutls_session_t g, struct arena *a, const struct tls_params *p, struct tls_result *ret) {
   ret->bits = 8 * (int)gnutls_cipher_get_key_size(gnutls_cipher_get(g));
   ret->cipher = cipher_text(g, a, ret->bits);
   ret->cipher_std = standard_name(g, a);
@@ -108,5 +108,5 @@ void tls_describe(gnutls_session_t g, struct arena *a, struct tls_result *ret) {
   ret->our_cert_pem = tls_pem(a, gnutls_certificate_get_ours(g), UNTAINTED);
   gnutls_datum_t alpn;
   if (gnutls_alpn_get_selected_protocol(g, &alpn) == 0) ret->alpn = arena_strndup_t(a, (const char *)alpn.data, alpn.size, TAINTED);
-  ret->channel_binding = channel_binding(g, a);
+  if (!p->no_channel_binding) ret->channel_binding = channel_binding(g, a);
 }

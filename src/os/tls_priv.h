@@ -49,7 +49,7 @@ int tls_verify_dane(gnutls_session_t g, struct arena *a, const struct tls_client
 /* A certificate as PEM in the arena, NULL when there is none. */
 const char *tls_pem(struct arena *a, const gnutls_datum_t *der, enum taint t);
 /* Fill the descriptive fields of the result. */
-void tls_describe(gnutls_session_t g, struct arena *a, struct tls_result *ret);
+void tls_describe(gnutls_session_t g, struct arena *a, const struct tls_params *p, struct tls_result *ret);
 
 /* One item of a colon list ("<x " changes the separator, a doubled one stands for itself); false at the end.  *pos starts as the list. */
 bool tls_list_next(struct arena *a, const char **pos, int *sep, const char **ret_item);
