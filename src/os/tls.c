@@ -6,14 +6,13 @@
 #include "os/tls.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "os/net.h"
 #include "os/tls_names.h"
 #include "os/tls_priv.h"
 
-enum { READ_AHEAD = 4096, IGNORED_MAX = 100, SNI_MAX = 255, REFUSED_LINES_MAX = 10, RECORD_WAIT_MS = 2000 };
+enum { READ_AHEAD = 2048, IGNORED_MAX = 100, SNI_MAX = 255, REFUSED_LINES_MAX = 10, RECORD_WAIT_MS = 2000 };
 /* Types of records: change_cipher_spec to application_data. */
 enum { RECORD_FIRST = 20, RECORD_LAST = 23 };
 static const char layer_name[] = "tls";
@@ -47,7 +46,7 @@ struct tls_session {
   bool gathers;                          /* what is to be sent waits in the flight, so that the peer is woken once */
   struct strbuf flight;
   struct str early;                      /* read before the library asked for it: before TLS was begun, or into ahead */
-  char *ahead;                           /* READ_AHEAD bytes, freed with the stream; a small record comes whole with its header */
+  char *ahead;                           /* READ_AHEAD bytes; a small record comes whole with its header */
 };
 
 /* ---- below: the transport ---------------------------------------------------------------------------------- */
@@ -70,10 +69,7 @@ static ssize_t read_lower(struct tls_session *t, void *buf, size_t n) {
   /* read() from a pipe would wait */
   if (t->is_pipe && !stream_wait(t->io, true, false, time_mono_ms())) return -EAGAIN;
   bool is_large = n >= READ_AHEAD; /* as is the rest of a large record: copying it would cost more */
-  if (!is_large && !t->ahead) {
-    t->ahead = malloc(READ_AHEAD); /* the arena would write to all of it */
-    INVARIANT(t->ahead);
-  }
+  if (!is_large && !t->ahead) t->ahead = arena_alloc(t->a, READ_AHEAD);
   ssize_t r = is_large ? t->lower.read(t->lower.self, buf, n) : t->lower.read(t->lower.self, t->ahead, READ_AHEAD);
   if (r == 0) t->lower_ended = true;
   if (r <= 0 || is_large) return r;
@@ -194,9 +190,6 @@ static void layer_close(void *self) {
   struct tls_session *t = self;
   gnutls_deinit(t->g);
   t->g = NULL;
-  free(t->ahead);
-  t->ahead = NULL;
-  t->early = STR_NULL;
   tls_creds_release(t->creds);
   tls_creds_release(t->sni_creds);
   if (t->lower.close) t->lower.close(t->lower.self);
