@@ -55,6 +55,7 @@ static struct ehlo_facts facts_of_mail(const struct smtp_attempt *s) {
 struct auth_plan {
   bool is_used;
   bool is_foretold; /* its first line is known before the EHLO reply and may leave with EHLO */
+  bool is_single;   /* it takes one step */
   bool is_open;     /* MAIL may stand behind it */
 };
 
@@ -66,7 +67,8 @@ static struct auth_plan plan_auth(struct smtp_attempt *s, bool in_tls) {
   bool is_known = in_tls ? r->crypted_features != 0 : r->clear_features != 0;
   uint16_t offered = !is_known ? UINT16_MAX : in_tls ? r->crypted_auths : r->clear_auths;
   if (!smtp_auth_is_wanted(s) || !smtp_auth_first(s, offered, &line, &single)) return p;
-  return (struct auth_plan){.is_used = true, .is_foretold = line && (in_tls || s->avoid_tls), .is_open = single && smtp_may_pipe_auth(s, in_tls)};
+  return (struct auth_plan){.is_used = true, .is_foretold = line && (in_tls || s->avoid_tls), .is_single = single,
+                            .is_open = single && smtp_may_pipe_auth(s, in_tls)};
 }
 
 /* The group as it would be written; *ret_body: the message is in it. */
@@ -83,6 +85,12 @@ static const char *group(struct smtp_attempt *s, bool in_tls, bool *ret_body) {
   return arena_printf_t(s->a, UNTAINTED, "EHLO%s MAIL RCPT%s", wanted ? " AUTH" : "", end);
 }
 
+/* A ClientHello behind an early STARTTLS. */
+static bool hello_flies(struct smtp_attempt *s) {
+  return s->plan.use && s->plan.starttls && (s->plan.clear.features & EHLO_TLSFLIGHT) &&
+         smtp_host_listed(s, "starttls_pipeline_hosts", s->ob->starttls_pipeline_hosts);
+}
+
 /* Round trips: of the row that fits in doc/experimental-spec.txt section 10. */
 static int round_trips(struct smtp_attempt *s, bool starttls, bool body) {
   bool use = s->plan.use, wanted = smtp_auth_is_wanted(s), in_tls = starttls || s->is_smtps;
@@ -94,6 +102,7 @@ static int round_trips(struct smtp_attempt *s, bool starttls, bool body) {
   if (in_tls) n += 1;                     /* handshake, TLS 1.3 */
   if (starttls) n += use ? 1 : 3;         /* greeting, EHLO, STARTTLS */
   if (!inside) n += starttls ? 1 : 2;     /* greeting, EHLO */
+  if (hello_flies(s)) n--;
   if (alone) n++;
   if (auth.is_used && !auth.is_open) n++;
   bool in_flight = auth.is_used ? auth.is_open : inside && !alone;
@@ -112,7 +121,7 @@ static void add_host(struct strbuf *b, struct smtp_attempt *s) {
   } else if (s->is_smtps) {
     strbuf_addf(b, "    first flight: behind the handshake: %s\n", group(s, true, &body));
   } else if (s->plan.starttls) {
-    strbuf_adds(b, "    first flight: EHLO STARTTLS\n");
+    strbuf_addf(b, "    first flight: EHLO STARTTLS%s\n", hello_flies(s) ? " ClientHello" : "");
     if (s->plan.use_crypted) strbuf_addf(b, "    second flight: behind the handshake: %s\n", group(s, true, &body));
   } else {
     strbuf_addf(b, "    first flight: %s\n", group(s, false, &body));
@@ -122,6 +131,8 @@ static void add_host(struct strbuf *b, struct smtp_attempt *s) {
   bool syn_body = !body || s->is_smtps || starttls || smtp_host_listed(s, "hosts_try_fastopen_body", s->ob->hosts_try_fastopen_body);
   strbuf_addf(b, "    round trips expected: %d%s", n, s->plan.record.n || s->plan.use ? "" : " (with PIPELINING and no TLS)");
   if (fast && syn_body) strbuf_addf(b, ", %d with Fast Open", n - 1);
+  struct auth_plan auth = plan_auth(s, starttls || s->is_smtps);
+  if (auth.is_used && !auth.is_single) strbuf_adds(b, " and more when AUTH takes more than one step");
   strbuf_adds(b, "\n");
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The three layers in which a server is talked to early, for the walks of early_rows.h: certificates, a client that trusts them, the parts of a
- * script that come before the first group, two authenticators.  In a build without the feature: the test that is left. */
+ * script that come before the first group, two authenticators. */
 #ifndef EARLY_LAYERS_H
 #define EARLY_LAYERS_H
 
@@ -111,10 +111,6 @@ static const struct auth_driver plain_driver = {.name = "p", .client = say_plain
 #define REST "data", ">250 ok\n", "<QUIT"
 
 #else
-static void test_not_built(void **state) {
-  (void)state;
-  assert_false(pipe_connect_is_keyword(STR("PIPECONNECT")));
-}
 static int setup(void **state) { return *state != NULL; }
 static int teardown(void **state) { return *state != NULL; }
 #endif

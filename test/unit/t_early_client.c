@@ -356,11 +356,6 @@ static void test_not_early(void **state) {
   }
 }
 
-#else
-static void test_not_built(void **state) {
-  (void)state;
-  assert_false(pipe_connect_is_keyword(STR("PIPECONNECT")));
-}
 #endif
 
 int main(void) {

@@ -147,11 +147,6 @@ static void test_one_change(void **state) {
   assert_int_equal(send_all(&p, "one change", 0, &early), 1);
   assert_int_equal(early, MESSAGES - 2); /* all but the first one and the one that met the change */
 }
-#else
-static void test_not_built(void **state) {
-  (void)state;
-  assert_false(pipe_connect_is_keyword(STR("PIPECONNECT")));
-}
 #endif
 
 int main(void) {

@@ -21,12 +21,12 @@ struct tls_server {
   int report; /* from here the first complaint comes, empty when all went well */
 };
 
-static void complain(int fd, int connection, const char *step, const char *got) {
+static inline void complain(int fd, int connection, const char *step, const char *got) {
   dprintf(fd, "connection %d: wanted %.80s, got %.200s\n", connection, step, got);
   _exit(1);
 }
 
-static bool play_step(struct stream *io, struct arena *a, const struct tls_server *s, const char *step, int fd, int connection) {
+static inline bool play_step(struct stream *io, struct arena *a, const struct tls_server *s, const char *step, int fd, int connection) {
   static char line[4096];
   struct str got = STR_NULL;
   deadline_ms soon = deadline_in_ms(4000);
@@ -72,7 +72,7 @@ static bool play_step(struct stream *io, struct arena *a, const struct tls_serve
   return false; /* "close", "eof" */
 }
 
-static void play(int listener, struct tls_server *s, int report) {
+static inline void play(int listener, struct tls_server *s, int report) {
   for (int c = 0; c < TLS_MAX_CONNECTIONS && s->scripts[c]; c++) {
     if (!server_readable(listener, 10000)) _exit(0); /* the test has ended without us */
     struct arena *a = arena_new("server");
