@@ -44,7 +44,7 @@ void deliver_parent_done(struct deliver_run *run, struct address *addr) {
   if (--p->child_count > 0) return;
   /* A copy made by "unseen" is the same address: it is told once, for the original. */
   bool is_copy = p->parent && strcmp(p->parent->address, p->address) == 0;
-  if (run->msglog_fd >= 0 && !is_copy) log_msglog(run->msglog_fd, "%s: children all complete", deliver_log_address(run->a, p, false));
+  if (run->msglog_fd >= 0 && !is_copy) log_msglog(run->msglog_fd, "%s: children all complete", p->address);
   deliver_mark_done(run, p);
 }
 
@@ -517,7 +517,9 @@ static void log_timeouts(struct deliver_run *run, const struct address *old_fail
   struct vec v = vec_new(run->a);
   for (struct address *addr = run->failed; addr && addr != old_failed; addr = addr->next) vec_push(&v, addr);
   for (size_t i = v.n; i-- > 0;) {
-    const char *text = deliver_log_address(run->a, v.v[i], false);
+    const struct address *addr = v.v[i];
+    const char *text = addr->address;
+    if (addr->parent) text = arena_printf(run->a, "%s <%s>", text, addr->parent->address);
     log_write(LS_ALWAYS, LOG_MAIN, "** %s: retry timeout exceeded", text);
     if (is_forgotten(run, v.v[i])) deliver_raise_failed(run, v.v[i]); /* as Exim: else the bounce is the event */
     if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: retry timeout exceeded", text);

@@ -407,7 +407,7 @@ enum route_result route_get_errors_address(struct route_ctx *rc, struct router *
                                  rc->x->error ? rc->x->error : "");
     return ROUTE_DEFER;
   }
-  if (!*s || strcmp(s, "<>") == 0) {
+  if (!*s) {
     *ret = "";
     return ROUTE_OK;
   }

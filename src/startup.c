@@ -334,7 +334,7 @@ static void fill_caller(struct arena *a, const struct config *cfg, const struct 
     struct expand_ctx x = expand_ctx_new(a, cfg);
     const char *login = expand_string(&x, cfg->o.unknown_login);
     if (login && *login) ret->login = login;
-    if (cfg->o.unknown_username) ret->real_name = cfg->o.unknown_username;
+    if (cfg->o.unknown_username && !pw) ret->real_name = cfg->o.unknown_username;
   }
   if (!ret->login) ret->login = arena_printf(a, "%u", (unsigned)ret->uid);
   ret->is_trusted = exim_or_root || id_in_list(cfg->o.trusted_users, ret->uid, true) || in_group_list(g, ret->gid, cfg->o.trusted_groups);

@@ -133,18 +133,17 @@ static enum outcome verify_in_session(struct acl_env *env, struct expand_ctx *x,
     text = arena_strdup(x->a, text);
   }
   enum outcome result = route_and_call(env, x, text, options, o, &addr, ret);
-  struct match_data match = x->match;
   const char *called = x->callout_address;
   *x = saved;
   x->callout_address = called;
   match_cache_new_subject();
   note_address_data(x, options, addr->prop.address_data);
   *ret_addr = addr;
-  if (result != OUTCOME_OK) return result == OUTCOME_DEFER && options & VOPT_DEFER_OK ? OUTCOME_OK : result;
-  /* What the routers found stays visible to the rest of the ACL. */
-  if (addr->prop.domain_data) x->match.domain_data = match.domain_data ? match.domain_data : addr->prop.domain_data;
-  if (addr->prop.localpart_data) x->match.local_part_data = match.local_part_data ? match.local_part_data : addr->prop.localpart_data;
-  return OUTCOME_OK;
+  /* The rest of the ACL sees what a callout has confirmed, not what the routers found, nor what was found before. */
+  bool is_called = result == OUTCOME_OK && o && o->callout;
+  x->match.domain_data = is_called ? addr->prop.domain_data : NULL;
+  x->match.local_part_data = is_called ? addr->prop.localpart_data : NULL;
+  return result == OUTCOME_DEFER && options & VOPT_DEFER_OK ? OUTCOME_OK : result;
 }
 
 enum outcome verify_address(struct expand_ctx *x, const char *address, unsigned options, const char **ret_user, const char **ret_log) {
@@ -269,7 +268,7 @@ static void print_routed(struct expand_ctx *x, struct address *addr, struct veri
   printf("\n  router = %s, ", addr->router ? addr->router->name : "<none>");
   if (addr->transport) printf("transport = %s\n", addr->transport->name);
   else printf("transport = unset\n");
-  print_hosts(addr->host_list);
+  if (addr->transport) print_hosts(addr->host_list);
   if (seen->plan && addr->transport) fputs(smtp_plan_text(x, addr->transport, addr), stdout);
 }
 

@@ -103,7 +103,6 @@ static enum outcome check_literal_local(struct list_run *r) {
   size_t n = strlen(r->text);
   if (n < 3 || r->text[0] != '[' || r->text[n - 1] != ']') return OUTCOME_FAIL;
   const char *ip = arena_strndup(r->x->a, r->text + 1, n - 2);
-  if (strncmpic(ip, "ipv6:", 5) == 0) ip += 5;
   return ip_text_kind(ip, NULL) && match_is_local_ip(r->x, ip) ? OUTCOME_OK : OUTCOME_FAIL;
 }
 

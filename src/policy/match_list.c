@@ -166,6 +166,7 @@ static enum outcome expand_list(struct expand_ctx *x, const char *list, const ch
   if (*ret) return OUTCOME_OK;
   if (x->forced_fail) return OUTCOME_FAIL;
   log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand \"%s\" while checking a list: %s", list, x->error ? x->error : "");
+  x->error = NULL; /* it is told */
   return OUTCOME_DEFER;
 }
 

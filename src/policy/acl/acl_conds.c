@@ -134,6 +134,7 @@ static enum outcome cond_condition(struct acl_run *r, const struct acl_cond *c, 
 
 static enum outcome cond_domains(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
+  r->x->match.domain_data = NULL; /* what does not match takes the value away */
   return match_domain(r->x, r->x->domain_override ? r->x->domain_override : "", arg, &r->x->match.domain_data);
 }
 
@@ -155,6 +156,7 @@ static enum outcome cond_local_parts(struct acl_run *r, const struct acl_cond *c
   const char *local = r->x->local_part_override ? r->x->local_part_override : "";
   /* The list folds case itself, unless it says +caseful. */
   if (r->recipient && addr_split(r->recipient, &as_given, &domain)) local = addr_dequote_local_part(r->x->a, as_given);
+  r->x->match.local_part_data = NULL;
   return match_local_part(r->x, local, arg, true, &r->x->match.local_part_data);
 }
 
