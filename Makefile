@@ -52,7 +52,7 @@ MODE_LDFLAGS := $(filter-out -DEXIM_ARENA_DEBUG,$(MODE_CFLAGS))
 else
 MODE_CFLAGS := -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection \
                -fcf-protection -fPIE
-MODE_LDFLAGS := -pie -Wl,-z,relro,-z,now
+MODE_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 endif
 
 PKGS := gnutls nettle libpcre2-8 libidn2 jansson

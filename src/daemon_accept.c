@@ -250,7 +250,6 @@ NORETURN static void run_session(struct acceptor *s, int fd, const struct net_en
     o.queue_reason = "too many connections";
   }
   int status = smtp_session_run(c, &o);
-  arena_free(a);
   _exit(status ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 

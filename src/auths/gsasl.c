@@ -6,6 +6,7 @@
  * option asks for it.  A client accepts no 235 before the server has proved itself where the mechanism lets it.
  * $auth1 authentication id, $auth2 authorization id, $auth3 realm (PLAIN and LOGIN: the password). */
 #include "auth.h"
+#include "buildconfig.h"
 #include "auths/drivers.h"
 
 #include <gsasl.h>
@@ -14,8 +15,20 @@
 #include "address.h"
 #include "conn.h"
 #include "os/debug.h"
+#include "os/library.h"
 
 enum { ROUNDS = 20 };
+
+#define CALLS(F) \
+  F(gsasl_init) F(gsasl_done) F(gsasl_callback_set) F(gsasl_server_start) F(gsasl_client_start) F(gsasl_server_support_p) \
+  F(gsasl_client_support_p) F(gsasl_property_fast) F(gsasl_property_set) F(gsasl_session_hook_set) F(gsasl_session_hook_get) F(gsasl_step) \
+  F(gsasl_finish) F(gsasl_free) F(gsasl_strerror)
+static struct {
+  CALLS(LIBRARY_MEMBER)
+} lib;
+static const char *const lib_names[] = {CALLS(LIBRARY_NAME)};
+
+static const char *load_library(void) { return library_load(CFG_SONAME_GSASL, lib_names, ARRAY_SIZE(lib_names), &lib); }
 
 struct gsasl_opts {
 #define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
@@ -51,9 +64,11 @@ static const char *gsasl_driver_init(struct arena *a, struct config *c UNUSED, s
   Gsasl *ctx;
   i->is_server = i->o.server_condition || ob->server_password || ob->server_key || ob->server_skey;
   i->is_client = ob->client_username != NULL;
-  if (gsasl_init(&ctx) != GSASL_OK) return "the GNU SASL library cannot be used";
-  bool known = gsasl_server_support_p(ctx, mechanism(i)) || gsasl_client_support_p(ctx, i->o.public_name);
-  gsasl_done(ctx);
+  const char *why = load_library();
+  if (why) return arena_printf(a, "the GNU SASL library cannot be used: %s", why);
+  if (lib.gsasl_init(&ctx) != GSASL_OK) return "the GNU SASL library cannot be used";
+  bool known = lib.gsasl_server_support_p(ctx, mechanism(i)) || lib.gsasl_client_support_p(ctx, i->o.public_name);
+  lib.gsasl_done(ctx);
   if (!known) return arena_printf(a, "GNU SASL does not know mechanism \"%s\"", mechanism(i));
   return NULL;
 }
@@ -61,7 +76,7 @@ static const char *gsasl_driver_init(struct arena *a, struct config *c UNUSED, s
 /* ---- what the library asks for ---- */
 
 static const char *property(struct exchange *e, Gsasl_property p) {
-  const char *v = gsasl_property_fast(e->session, p);
+  const char *v = lib.gsasl_property_fast(e->session, p);
   return v ? arena_strdup_t(e->x->a, v, TAINTED) : "";
 }
 
@@ -86,7 +101,7 @@ static int give(struct exchange *e, Gsasl_property p, const char *option, size_t
     return GSASL_AUTHENTICATION_ERROR;
   }
   if (!*value || (want_len && strlen(value) != want_len)) return GSASL_NO_CALLBACK;
-  return gsasl_property_set(e->session, p, value) == GSASL_OK ? GSASL_OK : GSASL_MALLOC_ERROR;
+  return lib.gsasl_property_set(e->session, p, value) == GSASL_OK ? GSASL_OK : GSASL_MALLOC_ERROR;
 }
 
 static size_t key_len(const struct exchange *e) { return strstr(mechanism(e->server->i), "256") ? 44 : 28; }
@@ -152,11 +167,11 @@ static int give_salted(struct exchange *e) {
   }
   size_t want = strstr(e->client->i->o.public_name, "256") ? 64 : 40;
   if (strlen(value) != want) return GSASL_NO_CALLBACK;
-  return gsasl_property_set(e->session, GSASL_SCRAM_SALTED_PASSWORD, value) == GSASL_OK ? GSASL_OK : GSASL_MALLOC_ERROR;
+  return lib.gsasl_property_set(e->session, GSASL_SCRAM_SALTED_PASSWORD, value) == GSASL_OK ? GSASL_OK : GSASL_MALLOC_ERROR;
 }
 
 static int on_request(Gsasl *ctx UNUSED, Gsasl_session *session, Gsasl_property p) {
-  struct exchange *e = gsasl_session_hook_get(session);
+  struct exchange *e = lib.gsasl_session_hook_get(session);
   if (!e) return GSASL_NO_CALLBACK;
   DEBUG(D_AUTH) debug_printf("GNU SASL asks for property %d\n", (int)p);
   if (e->server) return serve(e, p);
@@ -166,7 +181,7 @@ static int on_request(Gsasl *ctx UNUSED, Gsasl_session *session, Gsasl_property 
 /* ---- both sides ---- */
 
 static void set_property(struct exchange *e, Gsasl_property p, const char *value) {
-  if (value && *value) (void)gsasl_property_set(e->session, p, value);
+  if (value && *value) (void)lib.gsasl_property_set(e->session, p, value);
 }
 
 static void set_binding(struct exchange *e, const struct tls_info *tls, bool is_wanted) {
@@ -176,27 +191,27 @@ static void set_binding(struct exchange *e, const struct tls_info *tls, bool is_
 }
 
 static bool start(struct exchange *e, const char *mech) {
-  if (gsasl_init(&e->ctx) != GSASL_OK) return false;
-  gsasl_callback_set(e->ctx, on_request);
-  int rc = e->server ? gsasl_server_start(e->ctx, mech, &e->session) : gsasl_client_start(e->ctx, mech, &e->session);
+  if (lib.gsasl_init(&e->ctx) != GSASL_OK) return false;
+  lib.gsasl_callback_set(e->ctx, on_request);
+  int rc = e->server ? lib.gsasl_server_start(e->ctx, mech, &e->session) : lib.gsasl_client_start(e->ctx, mech, &e->session);
   if (rc != GSASL_OK) return false;
-  gsasl_session_hook_set(e->session, e);
+  lib.gsasl_session_hook_set(e->session, e);
   return true;
 }
 
 static void finish(struct exchange *e) {
-  if (e->session) gsasl_finish(e->session);
-  if (e->ctx) gsasl_done(e->ctx);
+  if (e->session) lib.gsasl_finish(e->session);
+  if (e->ctx) lib.gsasl_done(e->ctx);
 }
 
 /* One step; the result in the arena. */
 static int step(struct exchange *e, struct str in, struct str *ret) {
   char *out = NULL;
   size_t n = 0;
-  int rc = gsasl_step(e->session, in.p, in.n, &out, &n);
+  int rc = lib.gsasl_step(e->session, in.p, in.n, &out, &n);
   *ret = STR("");
   if (rc == GSASL_OK || rc == GSASL_NEEDS_MORE) *ret = str_n(arena_strndup(e->x->a, out ? out : "", n), n);
-  gsasl_free(out);
+  lib.gsasl_free(out);
   return rc;
 }
 
@@ -204,11 +219,11 @@ static int step(struct exchange *e, struct str in, struct str *ret) {
 
 static enum auth_status refusal(struct exchange *e, int rc) {
   if (e->verdict == AUTH_FAIL || e->verdict == AUTH_DEFER) return e->verdict;
-  DEBUG(D_AUTH) debug_printf("GNU SASL: %s\n", gsasl_strerror(rc));
+  DEBUG(D_AUTH) debug_printf("GNU SASL: %s\n", lib.gsasl_strerror(rc));
   if (rc != GSASL_MALLOC_ERROR && rc != GSASL_CRYPTO_ERROR && rc != GSASL_NO_CALLBACK && rc != GSASL_NO_CB_TLS_EXPORTER &&
       rc != GSASL_NO_CB_TLS_UNIQUE)
     return AUTH_FAIL;
-  e->server->log_text = arena_printf(e->x->a, "GNU SASL: %s", gsasl_strerror(rc));
+  e->server->log_text = arena_printf(e->x->a, "GNU SASL: %s", lib.gsasl_strerror(rc));
   return AUTH_DEFER;
 }
 
@@ -257,7 +272,7 @@ static enum auth_status gsasl_server(struct auth_server *s) {
 /* ---- client ---- */
 
 static enum auth_status client_failed(struct exchange *e, int rc, bool is_begun) {
-  const char *why = arena_printf(e->x->a, "GNU SASL: %s", gsasl_strerror(rc));
+  const char *why = arena_printf(e->x->a, "GNU SASL: %s", lib.gsasl_strerror(rc));
   if (is_begun) return auth_client_cancel(e->client, why);
   if (rc == GSASL_NO_CB_TLS_EXPORTER || rc == GSASL_NO_CB_TLS_UNIQUE) return AUTH_SKIP; /* no TLS to bind to: another may do */
   e->client->error = why;

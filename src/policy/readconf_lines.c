@@ -12,6 +12,7 @@
 #include "base/buildinfo.h"
 #include "os/sys.h"
 #include "policy/readconf_priv.h"
+#include "policy/search.h"
 
 struct conf_pos rc_pos(const struct readconf *r)
 {
@@ -280,6 +281,7 @@ const char *rc_next_line(struct readconf *r)
       continue;
     }
     r->line = s;
+    lookup_preload(s);
     return s;
   }
   return NULL;

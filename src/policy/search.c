@@ -43,6 +43,11 @@ static struct {
   const char *ldap_dn; /* in dn_arena */
 } service;
 
+void lookup_preload(const char *line) {
+  for (const struct lookup_driver *const *d = lookup_drivers; *d; d++)
+    if ((*d)->preload && strstr(line, (*d)->name)) (void)(*d)->preload();
+}
+
 const struct lookup_driver *lookup_find_driver(struct str name) {
   for (const struct lookup_driver *const *d = lookup_drivers; *d; d++)
     if (str_eq_c(name, (*d)->name)) return *d;

@@ -35,6 +35,7 @@ struct lookup_driver {
   const char *quoter;      /* with quote: the name of its rules, one of formats/spool_file.h; types may share them */
   const char *(*hide)(struct arena *a, const char *query); /* the query as it may be shown, without passwords; NULL: as it is */
   const struct lookup_driver *handle_of; /* whose handle it works with; NULL: one of its own */
+  const char *(*preload)(void); /* load the library it needs, now; what is wrong with that is said when it is used.  NULL: nothing to load */
   /* Are the user and password in the query right?  OK, FAIL, or DEFER with *ret_error.  NULL: no such question. */
   enum outcome (*authenticate)(struct expand_ctx *x, void *handle, const char *query, const char **ret_error);
 };
@@ -42,6 +43,8 @@ struct lookup_driver {
 /* Null-terminated table in lookups/drivers.c. */
 extern const struct lookup_driver *const lookup_drivers[];
 const struct lookup_driver *lookup_find_driver(struct str name);
+/* Load the libraries of the types that a line of the configuration mentions, for all processes to come. */
+void lookup_preload(const char *line);
 /* The kind of tainted text that was quoted by this type's rules; UNTAINTED when it has none. */
 enum taint lookup_quoted_kind(const struct lookup_driver *d);
 /* The taint of what a query to trusted data finds: none (manual ch. 9.1), unless it holds foreign text that was not quoted for it, which may have

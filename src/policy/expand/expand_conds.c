@@ -12,6 +12,7 @@
 #include "buildconfig.h"
 #include "formats/codecs.h"
 #include "message.h"
+#include "os/library.h"
 #include "policy/expand/expand_priv.h"
 #include "policy/match.h"
 #include "policy/search.h"
@@ -214,10 +215,16 @@ static bool digest_equals(struct expand_ctx *x, const char *name, const char *pl
   return len == strlen(b64) && bytes_eq_secret(b64, want, len);
 }
 
+#define CALLS(F) F(crypt_r)
+static struct {
+  CALLS(LIBRARY_MEMBER)
+} lib;
+static const char *const lib_names[] = {CALLS(LIBRARY_NAME)};
+
 static bool crypt_equals(const char *plain, const char *want) {
   struct crypt_data data = {0};
   if (strlen(want) < 2) return false;
-  const char *got = crypt_r(plain, want, &data);
+  const char *got = lib.crypt_r(plain, want, &data);
   return got && *got != '*' && strlen(got) == strlen(want) && bytes_eq_secret(got, want, strlen(want));
 }
 
@@ -234,7 +241,7 @@ static bool crypt16_equals(const char *plain, const char *want) {
     size_t n = MIN(len - from, (size_t)BLOCK);
     memset(key, 0, sizeof(key));
     memcpy(key, plain + from, n);
-    const char *half = crypt_r(key, salt, &data);
+    const char *half = lib.crypt_r(key, salt, &data);
     if (!half || *half == '*' || strlen(half) != SALT + HASH) return false;
     size_t skip = from ? SALT : 0;
     memcpy(got + have, half + skip, SALT + HASH - skip);
@@ -245,7 +252,8 @@ static bool crypt16_equals(const char *plain, const char *want) {
 }
 
 static bool test_crypteq(struct expand_ctx *x, const struct cond *c UNUSED, const char *const *args, bool *ret) {
-  const char *want = args[1];
+  const char *want = args[1], *why = library_load(CFG_SONAME_CRYPT, lib_names, ARRAY_SIZE(lib_names), &lib);
+  if (why) return exp_fail(x, "the library for crypt() cannot be used: %s", why);
   if (strncmpic(want, "{md5}", 5) == 0) {
     *ret = digest_equals(x, "md5", args[0], want + 5);
   } else if (strncmpic(want, "{sha1}", 6) == 0) {
