@@ -198,10 +198,13 @@ TEST_MACROS := ACL ACL_RCPT ALLOW ANE ARG1 ARG2 AUTHS AUTH_ID_DOMAIN BAD BANNER 
 empty :=
 space := $(empty) $(empty)
 TESTBUILD ?= build/test-variant
+# Lookups that are built into it where their libraries are there.
+TEST_LOOKUPS := LOOKUP_LDAP=ldap LOOKUP_MYSQL=mariadb LOOKUP_PGSQL=libpq
 TEST_TRUSTED_CONFIG_LIST ?= $(abspath test)/trusted_configs
 testexim:
 	@$(MAKE) BUILD=$(TESTBUILD) EXIM_USER=eximtest EXIM_GROUP=eximtest CONFIGURE_OWNER=4001 CONFIGURE_GROUP=4002 \
 	  TRUSTED_CONFIG_LIST=$(TEST_TRUSTED_CONFIG_LIST) HEADERS_CHARSET=ISO-8859-1 PIPE_CONNECT_KEYWORDS=PIPECONNECT \
+	  $(foreach l,$(TEST_LOOKUPS),$(if $(shell $(PKG_CONFIG) --exists $(lastword $(subst =, ,$l)) && echo yes),$(firstword $(subst =, ,$l))=yes)) \
 	  EXIM_PERL=yes EXPAND_DLFUNC=yes EXPERIMENTAL_ARC=yes EXPERIMENTAL_DSN_INFO=yes \
 	  WHITELIST_D_MACROS=$(subst $(space),:,$(strip $(TEST_MACROS))) all
 

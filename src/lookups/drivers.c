@@ -21,8 +21,14 @@ const struct lookup_driver *const lookup_drivers[] = {
   &lookup_ldapm,
 #endif
   &lookup_lsearch,
+#if CFG_LOOKUP_MYSQL
+  &lookup_mysql,
+#endif
   &lookup_nwildlsearch,
   &lookup_passwd,
+#if CFG_LOOKUP_PGSQL
+  &lookup_pgsql,
+#endif
 #if CFG_LOOKUP_SQLITE
   &lookup_sqlite,
 #endif
@@ -38,9 +44,9 @@ const char *lookup_why_absent(struct str name) {
     const char *name, *why;
   } absent[] = {
     {"ibase", "Interbase is not supported"},   {"ldap", "built without LOOKUP_LDAP"}, {"ldapdn", "built without LOOKUP_LDAP"},
-    {"ldapm", "built without LOOKUP_LDAP"},        {"lmdb", "LMDB is not supported"},     {"mysql", "MySQL is not supported"},
+    {"ldapm", "built without LOOKUP_LDAP"},        {"lmdb", "LMDB is not supported"},     {"mysql", "built without LOOKUP_MYSQL"},
     {"nis", "NIS is not supported"},           {"nis0", "NIS is not supported"},      {"nisplus", "NIS+ is not supported"},
-    {"nmh", "NMH is not supported"},           {"oracle", "Oracle is not supported"}, {"pgsql", "PostgreSQL is not supported"},
+    {"nmh", "NMH is not supported"},           {"oracle", "Oracle is not supported"}, {"pgsql", "built without LOOKUP_PGSQL"},
     {"psl", "public suffix lists are not supported"}, {"redis", "Redis is not supported"}, {"regdom", "public suffix lists are not supported"},
     {"spf", "SPF is not supported"},           {"sqlite", "built without LOOKUP_SQLITE"}, {"whoson", "whoson is not supported"},
   };

@@ -104,6 +104,8 @@ enum {
 
 /* Options of lookup types that need a library: refused without it. */
 #define OPT_LDAP (CFG_LOOKUP_LDAP ? OPT_BUILT : 0)
+#define OPT_MYSQL (CFG_LOOKUP_MYSQL ? OPT_BUILT : 0)
+#define OPT_PGSQL (CFG_LOOKUP_PGSQL ? OPT_BUILT : 0)
 
 /* Options of content scanning: refused without it. */
 #define OPT_SCAN (CFG_WITH_CONTENT_SCAN ? OPT_BUILT : 0)

@@ -1,0 +1,10 @@
+flush privileges;
+create user 'mailer'@'%' identified by 'my secret';
+create user 'plain'@'localhost' identified by 'plain';
+create database mail;
+use mail;
+create table users (id varchar(20), name varchar(60), home varchar(60), n int);
+insert into users values ('userx', 'Mister X', '/home/userx', 1), ('o''hara', 'say "hi" \\', null, 2), ('empty', '', '', 3), ('nl', 'two\nlines', '"', 4);
+create table changed (id varchar(20), who varchar(20));
+grant all on mail.* to 'mailer'@'%';
+grant all on mail.* to 'plain'@'localhost';
