@@ -3,7 +3,7 @@
  * README.EXPERIMENTAL, doc/experimental-spec.txt.
  *
  * A record may only cause an optimistic attempt (rule R7): every failure to read, decode or trust it means "talk plainly".  The hints database is
- * open for single operations only, never across network traffic (R4), and a record is replaced or deleted only while it still holds the bytes this
+ * open for single operations only, never across network traffic (R4), nobody waits for it (R3), and a record is replaced or deleted only while it still holds the bytes this
  * connection started from (R5), so that of two parallel deliveries the newer knowledge stays.
  * After a failed early attempt the address is suspended for pipe_connect_suspend, four times longer with each further failure, at most
  * retry_data_expire; a confirmed early connection forgives.  A record that was merely wrong and cost a connection is put right once; when that
@@ -136,7 +136,7 @@ static struct ehlo_facts facts_of(const struct hints_ehlo *r, bool crypted) {
 }
 
 static bool read_record(struct expand_ctx *x, const struct pipe_need *n, struct pipe_plan *p) {
-  struct hints_db *db = hints_open(n->cfg->spool_directory, "misc", false);
+  struct hints_db *db = hints_open_soon(n->cfg->spool_directory, "misc", false);
   if (!db) return false;
   bool found = hints_get(db, x->a, p->key, &p->record);
   hints_close(db);
@@ -174,7 +174,7 @@ struct pipe_plan pipe_connect_plan(struct expand_ctx *x, const struct pipe_need 
 
 /* Write next in place of the record the plan saw (or none). NULL: delete. */
 static void store(struct expand_ctx *x, struct pipe_plan *p, const struct pipe_need *n, const struct hints_ehlo *next) {
-  struct hints_db *db = hints_open(n->cfg->spool_directory, "misc", true);
+  struct hints_db *db = hints_open_soon(n->cfg->spool_directory, "misc", true);
   if (!db) return;
   struct str now_there, bytes = next ? encode(x->a, next) : STR_NULL;
   bool done = true;

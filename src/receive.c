@@ -277,7 +277,9 @@ static bool client_is_gone(struct reception *r) {
   if (!stream_peer_gone(r->c->io) && stream_input_ready(r->c->io, 0) != STREAM_AT_EOF) return false;
   if (tls_error(r->c->io))
     log_write(LS_ALWAYS, LOG_MAIN, "TLS error on connection from %s %s", origin_host_ident(r->m->arena, r->c, false, false), tls_error(r->c->io));
-  log_write(LS_ALWAYS, LOG_MAIN, "SMTP connection lost after final dot %s P=%s", receive_ident(r), r->c->from.protocol);
+  struct strbuf how = strbuf_new(r->m->arena);
+  receive_log_add_pipelining(&how, r->c);
+  log_write(LS_ALWAYS, LOG_MAIN, "SMTP connection lost after final dot %s P=%s%s", receive_ident(r), r->c->from.protocol, how.n ? how.p : "");
   return true;
 }
 

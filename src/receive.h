@@ -39,6 +39,9 @@ void receive_log_reject(const struct message *m, unsigned dest, const char *line
 /* " X=... CV=... DN=... SNI=..." as the selectors have it; nothing without TLS. */
 void receive_log_add_tls(struct strbuf *b, const struct tls_info *t);
 
+/* " L..." as log lines of reception show pipelining. */
+void receive_log_add_pipelining(struct strbuf *b, const struct conn *c);
+
 /* Add a recipient and remember how it was written. */
 void receive_add_recipient(struct message *m, const char *address, const char *raw);
 

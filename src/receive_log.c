@@ -66,7 +66,7 @@ static void add_auth(struct strbuf *b, const struct origin *o) {
   if (log_selects(LS_SMTP_MAILAUTH) && o->auth_sender) strbuf_addf(b, ":%s", o->auth_sender);
 }
 
-static void add_pipelining(struct strbuf *b, const struct conn *c) {
+void receive_log_add_pipelining(struct strbuf *b, const struct conn *c) {
   if (!log_selects(LS_PIPELINING) || !c->pipelining_advertised) return;
   strbuf_addf(b, " L%s%s", pipe_connect_server_mark(c), c->pipelining_used ? "" : "-");
 }
@@ -108,7 +108,7 @@ static const char *arrival_fields(struct reception *r) {
   const char *ident = receive_ident(r);
   if (*ident) strbuf_addf(&b, " %s", ident);
   if (c->from.protocol) strbuf_addf(&b, " P=%s", protocol_label(m->arena, &c->from));
-  if (r->is_smtp) add_pipelining(&b, c);
+  if (r->is_smtp) receive_log_add_pipelining(&b, c);
   receive_log_add_tls(&b, &c->from.tls);
   add_auth(&b, &c->from);
   if (log_selects(LS_PROXY) && c->proxy && c->proxy->local_address) strbuf_addf(&b, " PRX=%s", c->proxy->local_address);

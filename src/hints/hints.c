@@ -17,7 +17,7 @@
 #include "os/log.h"
 #include "os/sys.h"
 
-enum { LOCK_TIMEOUT_SEC = 60, PATH_BYTES = 1024 };
+enum { LOCK_TIMEOUT_SEC = 60, SOON_MS = 500, PATH_BYTES = 1024 };
 
 struct hints_db {
   GDBM_FILE g;
@@ -34,15 +34,20 @@ static bool name_is_safe(const char *name) {
   return true;
 }
 
-enum purpose { INSPECT, READ, WRITE };
+/* How a database is opened. */
+struct manner {
+  bool for_write;
+  bool makes_nothing; /* on the disk */
+  bool is_soon;       /* now or not at all */
+};
 
-static bool open_lock(const char *spool_directory, const char *path, enum purpose purpose, int *ret_fd) {
+static bool open_lock(const char *spool_directory, const char *path, const struct manner *how, int *ret_fd) {
   char lock_path[PATH_BYTES + 16];
   snprintf(lock_path, sizeof lock_path, "%s.lockfile", path);
-  bool for_write = purpose == WRITE;
-  int flags = (for_write ? O_RDWR : O_RDONLY) | (purpose == INSPECT ? 0 : O_CREAT) | O_NOFOLLOW;
+  bool for_write = how->for_write;
+  int flags = (for_write ? O_RDWR : O_RDONLY) | (how->makes_nothing ? 0 : O_CREAT) | O_NOFOLLOW;
   int fd = sys_open(lock_path, flags, 0640);
-  if (fd == -ENOENT && purpose != INSPECT) {
+  if (fd == -ENOENT && !how->makes_nothing) {
     if (sys_mkdir_path(spool_directory, "db", 0750, (uid_t)-1, (gid_t)-1) < 0) return false;
     fd = sys_open(lock_path, flags, 0640);
   }
@@ -50,7 +55,12 @@ static bool open_lock(const char *spool_directory, const char *path, enum purpos
     DEBUG(D_HINTS) debug_printf("hints: %s: %s\n", lock_path, strerror(-fd));
     return false;
   }
-  int r = sys_lock_until(fd, for_write ? F_WRLCK : F_RDLCK, 0, 0, deadline_in_sec(LOCK_TIMEOUT_SEC));
+  int r = sys_lock_until(fd, for_write ? F_WRLCK : F_RDLCK, 0, 0, how->is_soon ? deadline_in_ms(SOON_MS) : deadline_in_sec(LOCK_TIMEOUT_SEC));
+  if (r < 0 && how->is_soon) {
+    DEBUG(D_HINTS) debug_printf("hints: %s: %s\n", lock_path, strerror(-r));
+    close(fd);
+    return false;
+  }
   if (r < 0) {
     log_write(LS_ALWAYS, LOG_MAIN, "Failed to get %s lock for %s: %s", for_write ? "write" : "read", lock_path,
               r == -EAGAIN ? "timed out" : strerror(-r));
@@ -91,13 +101,13 @@ static GDBM_FILE open_gdbm(const char *path, bool for_write) {
   return NULL;
 }
 
-static struct hints_db *open_for(enum purpose purpose, const char *spool_directory, const char *name) {
-  bool for_write = purpose == WRITE;
+static struct hints_db *open_for(const struct manner *how, const char *spool_directory, const char *name) {
+  bool for_write = how->for_write;
   char path[PATH_BYTES];
   int lock_fd;
   if (!name_is_safe(name) || snprintf(path, sizeof path, "%s/db/%s", spool_directory, name) >= (int)sizeof path)
     return NULL;
-  if (!open_lock(spool_directory, path, purpose, &lock_fd)) return NULL;
+  if (!open_lock(spool_directory, path, how, &lock_fd)) return NULL;
   GDBM_FILE g = open_gdbm(path, for_write);
   struct hints_db *db = g ? malloc(sizeof *db) : NULL;
   if (!db) {
@@ -110,9 +120,21 @@ static struct hints_db *open_for(enum purpose purpose, const char *spool_directo
   return db;
 }
 
-struct hints_db *hints_open(const char *spool_directory, const char *name, bool for_write) { return open_for(for_write ? WRITE : READ, spool_directory, name); }
+struct hints_db *hints_open(const char *spool_directory, const char *name, bool for_write) {
+  return open_for(&(struct manner){.for_write = for_write}, spool_directory, name);
+}
 
-struct hints_db *hints_inspect(const char *spool_directory, const char *name) { return open_for(INSPECT, spool_directory, name); }
+struct hints_db *hints_open_soon(const char *spool_directory, const char *name, bool for_write) {
+  return open_for(&(struct manner){.for_write = for_write, .is_soon = true}, spool_directory, name);
+}
+
+struct hints_db *hints_peek(const char *spool_directory, const char *name) {
+  return open_for(&(struct manner){.makes_nothing = true, .is_soon = true}, spool_directory, name);
+}
+
+struct hints_db *hints_inspect(const char *spool_directory, const char *name) {
+  return open_for(&(struct manner){.makes_nothing = true}, spool_directory, name);
+}
 
 void hints_close(struct hints_db *db) {
   if (!db) return;

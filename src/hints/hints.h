@@ -16,6 +16,10 @@ struct hints_db;
 /* Open spool_directory/db/name.  NULL when it cannot be had (missing file on read-only open, lock timeout of 60 s ...): treat as "no hints".  The
  * directory and the lock file are made where they are missing, for reading too: who deletes hints finds files by the names of Exim's. */
 struct hints_db *hints_open(const char *spool_directory, const char *name, bool for_write);
+/* For what a delivery can do without: NULL when the lock is not free within half a second, without a word.  Peek: for
+ * reading, and nothing is made. */
+struct hints_db *hints_open_soon(const char *spool_directory, const char *name, bool for_write);
+struct hints_db *hints_peek(const char *spool_directory, const char *name);
 /* For tools, which may run as root: for reading, and nothing is made. */
 struct hints_db *hints_inspect(const char *spool_directory, const char *name);
 void hints_close(struct hints_db *db);

@@ -3,8 +3,8 @@
  *
  * On some ways through the network a packet that opens a connection and carries data is lost each time, or all goes well until the message stalls.
  * Such a stall is noted in the hints database "misc" under "fastopen-ADDRESS", and Fast Open is not tried with that address for an hour, four times longer
- * with each further stall, at most retry_data_expire.  A message that goes through when the pause is over clears the note.  The note is advice, read
- * without making files and ignored when it is damaged. */
+ * with each further stall, at most retry_data_expire.  A message that goes through when the pause is over clears the note.  The note is advice:
+ * nobody waits for the database, and a damaged one is none. */
 #include "transports/smtp_priv.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@ static const char *key_of(const struct smtp_attempt *s) { return arena_printf(s-
 static int read_stalls(struct smtp_attempt *s, int64_t *ret_stamp) {
   struct str bytes;
   struct hints_serialize r = {0};
-  struct hints_db *db = hints_inspect(s->d->cfg->spool_directory, "misc");
+  struct hints_db *db = hints_peek(s->d->cfg->spool_directory, "misc");
   bool found = db && hints_get(db, s->a, key_of(s), &bytes) && hints_get_serialize(bytes, &r);
   hints_close(db);
   *ret_stamp = r.stamp;
@@ -54,7 +54,7 @@ static bool has_stalled(const struct smtp_attempt *s) {
 void smtp_fastopen_judge(struct smtp_attempt *s) {
   bool stalled = has_stalled(s), clear = !stalled && s->fast_stalls > 0 && s->content_sent && s->fail.trouble == TROUBLE_NONE;
   if (s->fast_mode == NET_TFO_OFF || (!stalled && !clear)) return;
-  struct hints_db *db = hints_open(s->d->cfg->spool_directory, "misc", true);
+  struct hints_db *db = hints_open_soon(s->d->cfg->spool_directory, "misc", true);
   if (!db) return;
   struct hints_serialize r = {.stamp = time_sec(), .count = s->fast_stalls + 1};
   struct strbuf b = strbuf_new(s->a);

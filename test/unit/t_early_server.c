@@ -221,6 +221,8 @@ static void test_slow_sessions(void **state) {
     {{.rule = "S11", .conf = "acl_smtp_mail = slow\n", .early = EHLO GROUP CHUNK "QUIT\r\n", .codes = "220 250 250 250 250 221", .log = " L* K"}, "220 250"},
     {{.rule = "PROXY", .conf = "hosts_proxy = 192.0.2.1\npipelining_connect_advertise_hosts = 203.0.113.7\nacl_smtp_mail = slow\n",
       .early = "PROXY TCP4 203.0.113.7 192.0.2.9 1000 25\r\n" EHLO GROUP CHUNK "QUIT\r\n", .codes = "220 250 250 250 250 221", .log = " L* K"}, "220 250"},
+    {{.rule = "S13 lost", .early = EHLO GROUP CHUNK, .codes = "220 250 250 250", .log = "SMTP connection lost after final dot H=(x) [192.0.2.1] P=esmtp L*\n"},
+     "220 250 250 250"},
     {{.rule = "PROXY, not in the list", .conf = "hosts_proxy = 192.0.2.1\npipelining_connect_advertise_hosts = 192.0.2.1\n",
       .early = "PROXY TCP4 203.0.113.7 192.0.2.9 1000 25\r\n" EHLO GROUP, .codes = "554", .log = "input sent without waiting for greeting"}, "554"},
   };

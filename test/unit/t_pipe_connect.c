@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Early pipelining without a network: plans, records, keywords, the table of failure rules.  Expected: rules C, R and the suspension formula of the
  * early pipelining notes; dump form of a record: exim_dumpdb of deployed Exims. */
+#include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/timeutil.h"
 #include "hints/hints.h"
 #include "pipe_connect.h"
 #include "unit.h"
@@ -280,6 +283,39 @@ static void test_probation(void **state) {
   stop(&f);
 }
 
+/* R3: a process that sits on the lock keeps nobody waiting: no early attempt, no record. */
+static void test_locked_database(void **state) {
+  (void)state;
+  struct fixture f;
+  struct hints_ehlo r = {.stamp = time_sec(), .clear_features = GOOD, .fingerprint = 77};
+  struct ehlo_facts other = {.features = GOOD | EHLO_DSN};
+  int ready[2];
+  char c;
+  start(&f);
+  put(&f, "192.0.2.1:25.EHLO", &r);
+  assert_int_equal(pipe(ready), 0);
+  pid_t pid = fork();
+  if (pid == 0) {
+    struct hints_db *db = hints_open(f.spool, "misc", true);
+    if (!db || write(ready[1], "x", 1) != 1) _exit(1);
+    for (;;) pause();
+  }
+  assert_int_equal(read(ready[0], &c, 1), 1);
+  deadline_ms late = deadline_in_ms(3000);
+  struct pipe_plan p = pipe_connect_plan(&f.x, &f.need);
+  assert_int_equal(p.why_not, PIPE_NO_RECORD);
+  pipe_connect_learn(&f.x, &p, &f.need, &other, false);
+  assert_false(deadline_passed(late));
+  assert_int_equal(kill(pid, SIGKILL), 0);
+  assert_int_equal(waitpid(pid, NULL, 0), pid);
+  close(ready[0]);
+  close(ready[1]);
+  assert_true(get(&f, "192.0.2.1:25.EHLO", &r));
+  assert_int_equal(r.clear_features, GOOD);
+  assert_true(pipe_connect_plan(&f.x, &f.need).use);
+  stop(&f);
+}
+
 static void test_damaged_record(void **state) {
   (void)state;
   struct fixture f;
@@ -332,7 +368,7 @@ static void test_rules(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_plan),       cmocka_unit_test(test_learn_and_verify), cmocka_unit_test(test_two_halves),     cmocka_unit_test(test_refresh),
-    cmocka_unit_test(test_suspension), cmocka_unit_test(test_probation), cmocka_unit_test(test_damaged_record),   cmocka_unit_test(test_keywords_and_dump),
+    cmocka_unit_test(test_suspension), cmocka_unit_test(test_probation), cmocka_unit_test(test_locked_database), cmocka_unit_test(test_damaged_record),   cmocka_unit_test(test_keywords_and_dump),
     cmocka_unit_test(test_rules),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
