@@ -250,7 +250,8 @@ bool report_add_name(struct strbuf *b, const struct address *addr, const char *i
     return true;
   }
   strbuf_adds(b, addr->address);
-  if (parent && strcmp(parent, addr->address) != 0) strbuf_addf(b, "\n%s(generated from %s)", indent, parent);
+  const char *how = addr->parent && addr->parent->parent ? "ultimately " : "";
+  if (parent && strcmp(parent, addr->address) != 0) strbuf_addf(b, "\n%s(%sgenerated from %s)", indent, how, parent);
   return true;
 }
 

@@ -140,6 +140,8 @@ static enum route_result route_run_driver(struct route_ctx *rc, struct router *r
       addr->basic_errno = copy->basic_errno;
       addr->special_action = copy->special_action;
       addr->self_hostname = copy->self_hostname;
+      addr->prop.errors_address = copy->prop.errors_address;
+      addr->prop.ignore_error = copy->prop.ignore_error;
       return res;
   }
   return ROUTE_ERROR;
@@ -439,7 +441,6 @@ static enum route_result munge_list(struct route_ctx *rc, struct router *r, stru
       strbuf_adds(out, s);
       if (s[strlen(s) - 1] != '\n') strbuf_addc(out, '\n');
     } else {
-      if (out->n) strbuf_addc(out, ':');
       list_append(out, ':', s);
     }
   }

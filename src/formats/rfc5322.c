@@ -376,21 +376,78 @@ const char *addr_quote_local_part(struct arena *a, struct str local) {
   return b.p;
 }
 
+/* Behind the comment that begins at i; 0 when it is not closed. */
+static size_t comment_end(struct str s, size_t i) {
+  for (int depth = 0; i < s.n; i++) {
+    if (s.p[i] == '\\') i++;
+    else if (s.p[i] == '(') depth++;
+    else if (s.p[i] == ')' && --depth == 0) return i + 1;
+  }
+  return 0;
+}
+
+/* From i to the next quotation mark outside comments; *ret_special: not made of atoms and comments only.  *unclosed: a comment was found that
+ * does not end, and nobody looks for the end of another one (a phrase of a megabyte of brackets must not cost its square). */
+static size_t plain_end(struct str s, size_t i, bool *ret_special, bool *unclosed) {
+  while (i < s.n && s.p[i] != '"') {
+    size_t end = s.p[i] == '(' && !*unclosed ? comment_end(s, i) : 0;
+    if (s.p[i] == '(' && !end) *unclosed = true;
+    if (end) {
+      i = end;
+      continue;
+    }
+    if (!ch_isalnum(s.p[i]) && !ch_isblank(s.p[i]) && !strchr("!#$%&'*+-/=?^_`{|}~", s.p[i])) *ret_special = true;
+    i += s.p[i] == '\\' && i + 1 < s.n ? 2 : 1;
+  }
+  return i;
+}
+
+/* Into quotes, white space at either end outside; pairs with a backslash stay. */
+static void add_quoted_text(struct strbuf *b, struct str s) {
+  struct str text = str_trim(s);
+  strbuf_add(b, s.p, (size_t)(text.p - s.p));
+  strbuf_addc(b, '"');
+  for (size_t i = 0; i < text.n; i++) {
+    bool is_pair = text.p[i] == '\\' && i + 1 < text.n;
+    if (text.p[i] == '"' || (text.p[i] == '\\' && !is_pair)) strbuf_addc(b, '\\');
+    strbuf_addc(b, text.p[i]);
+    if (is_pair) strbuf_addc(b, text.p[++i]);
+  }
+  strbuf_addc(b, '"');
+  strbuf_add(b, text.p + text.n, (size_t)(s.p + s.n - (text.p + text.n)));
+}
+
+/* The quoted string at i as it is, closed when it is not; the index behind it. */
+static size_t add_quoted_string(struct strbuf *b, struct str s, size_t i) {
+  size_t end = i + 1;
+  while (end < s.n && s.p[end] != '"') end += s.p[end] == '\\' && end + 1 < s.n ? 2 : 1;
+  bool is_closed = end < s.n, dangles = !is_closed && (s.n - i) > 1 && s.p[s.n - 1] == '\\';
+  for (size_t k = i + 1; dangles && k + 1 < s.n; k++)
+    if (s.p[k] == '\\' && ++k + 1 == s.n) dangles = false; /* it is the second of a pair */
+  end += is_closed;
+  strbuf_add(b, s.p + i, end - i);
+  if (dangles) strbuf_addc(b, '\\');
+  if (!is_closed) strbuf_addc(b, '"');
+  return end;
+}
+
 const char *rfc5322_fix_phrase(struct arena *a, struct str phrase, const char *charset) {
   phrase = str_trim(phrase);
   for (size_t i = 0; i < phrase.n; i++)
     if (!ch_isprint(phrase.p[i]) && !ch_isspace(phrase.p[i])) return rfc2047_encode(a, phrase, charset);
-  bool plain = true;
-  for (size_t i = 0; i < phrase.n && plain; i++)
-    plain = ch_isalnum(phrase.p[i]) || ch_isblank(phrase.p[i]) || strchr("!#$%&'*+-/=?^_`{|}~", phrase.p[i]);
-  if (plain || (phrase.n >= 2 && phrase.p[0] == '"' && phrase.p[phrase.n - 1] == '"')) return str_dup(a, phrase);
   struct strbuf b = strbuf_new_t(a, is_tainted(phrase.p) ? TAINTED : UNTAINTED, phrase.n + 3);
-  strbuf_addc(&b, '"');
-  for (size_t i = 0; i < phrase.n; i++) {
-    if (phrase.p[i] == '"' || phrase.p[i] == '\\') strbuf_addc(&b, '\\');
-    strbuf_addc(&b, phrase.p[i]);
+  bool unclosed = false;
+  for (size_t i = 0, end; i < phrase.n; i = end) {
+    bool special = false;
+    if (phrase.p[i] == '"') {
+      end = add_quoted_string(&b, phrase, i);
+      continue;
+    }
+    end = plain_end(phrase, i, &special, &unclosed);
+    struct str text = str_n(phrase.p + i, end - i);
+    if (special) add_quoted_text(&b, text);
+    else strbuf_addstr(&b, text);
   }
-  strbuf_addc(&b, '"');
   return b.p;
 }
 

@@ -415,6 +415,12 @@ static bool was_ancestor_router(const struct redirect_run *run) {
   return false;
 }
 
+static void set_errors_to(struct redirect_run *run, const char *errors) {
+  struct addr_prop *prop = &run->addr->prop;
+  prop->errors_address = errors;
+  if (errors && router_sets_errors_to(run->r)) prop->ignore_error = prop->is_noerror || !*errors;
+}
+
 static enum route_result redirect_route(struct route_ctx *rc, struct router *r, struct address *addr) {
   const struct redirect_options *ob = r->ob;
   struct redirect_run run = {.rc = rc, .r = r, .ob = ob, .addr = addr, .is_file = ob->file != NULL};
@@ -444,10 +450,10 @@ static enum route_result redirect_route(struct route_ctx *rc, struct router *r, 
   if (res != ROUTE_OK) {
     addr->prop = saved;
     addr->child_count = saved_children;
+    if (res == ROUTE_FAIL) set_errors_to(&run, errors); /* who is told, or that nobody is, is this router's to say */
     return res;
   }
-  addr->prop.errors_address = errors;
-  if (errors && router_sets_errors_to(r)) addr->prop.ignore_error = addr->prop.is_noerror || !*errors;
+  set_errors_to(&run, errors);
   hand_over_children(&run);
   if (run.is_unseen) route_go_on(rc, r, addr);
   return ROUTE_REROUTED;

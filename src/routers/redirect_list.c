@@ -102,7 +102,7 @@ static bool has_domain(struct arena *a, struct str s, struct addr_opts o) {
 /* NULL for a lone comment. */
 static struct redirect_item *item_address(struct arena *a, struct str item, struct addr_opts o) {
   struct str s = item;
-  bool keep = s.p[0] == '\\';
+  bool keep = s.p[0] == '\\' && !has_domain(a, s, o); /* before an address with a domain it is the local part's own */
   if (keep) {
     s.p++;
     s.n--;
@@ -170,7 +170,7 @@ static struct redirect_item *item_final(struct arena *a, struct str s) {
   } else {
     return NULL;
   }
-  return item_new(a, kind, str_dup(a, str_trim(str_n(line.p + n, line.n - n))));
+  return item_new(a, kind, str_dup(a, str_ltrim(str_n(line.p + n, line.n - n)))); /* white space at the end is kept, as in Exim */
 }
 
 struct redirect_item *redirect_list_parse(struct arena *a, struct str text, bool allow_domain_literal, bool allow_utf8) {
