@@ -52,6 +52,21 @@ bool server_item_cut_prefix(struct str *query, struct str *ret_servers, bool *re
   return true;
 }
 
+bool server_item_cut_words(struct arena *a, const char *text, struct server_item_words *ret) {
+  ret->n = 0;
+  for (;;) {
+    while (ch_isspace(*text)) text++;
+    if (!*text) return true;
+    if (ret->n == SERVER_ITEM_WORDS_MAX) return false;
+    struct strbuf b = strbuf_new_t(a, taint_kind(text), 16);
+    for (; *text && !ch_isspace(*text); text++) {
+      if (*text == '\\' && text[1]) text++;
+      strbuf_addc(&b, *text);
+    }
+    ret->word[ret->n++] = b.p;
+  }
+}
+
 void server_item_add_field(struct strbuf *out, const char *name, struct str value) {
   strbuf_addl(out, name, "=", NULL);
   bool is_plain = value.n > 0 && *value.p != '"';

@@ -22,6 +22,15 @@ MUST_CHECK bool server_item_parse_host(struct str text, struct server_item_host 
  * *ret_bad: there is one that does not end. */
 bool server_item_cut_prefix(struct str *query, struct str *ret_servers, bool *ret_bad);
 
+/* The words of a command: cut at white space, a backslash takes the character behind it as it is.  False: there are too many.  Arena text, tainted as
+ * the command is. */
+enum { SERVER_ITEM_WORDS_MAX = 64 };
+struct server_item_words {
+  int n;
+  const char *word[SERVER_ITEM_WORDS_MAX];
+};
+MUST_CHECK bool server_item_cut_words(struct arena *a, const char *text, struct server_item_words *ret);
+
 /* Append one field of a row with several: name=value and a space, the value in quotes where it needs them. */
 void server_item_add_field(struct strbuf *out, const char *name, struct str value);
 

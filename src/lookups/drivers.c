@@ -29,6 +29,9 @@ const struct lookup_driver *const lookup_drivers[] = {
 #if CFG_LOOKUP_PGSQL
   &lookup_pgsql,
 #endif
+#if CFG_LOOKUP_REDIS
+  &lookup_redis,
+#endif
 #if CFG_LOOKUP_SQLITE
   &lookup_sqlite,
 #endif
@@ -47,7 +50,7 @@ const char *lookup_why_absent(struct str name) {
     {"ldapm", "built without LOOKUP_LDAP"},        {"lmdb", "LMDB is not supported"},     {"mysql", "built without LOOKUP_MYSQL"},
     {"nis", "NIS is not supported"},           {"nis0", "NIS is not supported"},      {"nisplus", "NIS+ is not supported"},
     {"nmh", "NMH is not supported"},           {"oracle", "Oracle is not supported"}, {"pgsql", "built without LOOKUP_PGSQL"},
-    {"psl", "public suffix lists are not supported"}, {"redis", "Redis is not supported"}, {"regdom", "public suffix lists are not supported"},
+    {"psl", "public suffix lists are not supported"}, {"redis", "built without LOOKUP_REDIS"}, {"regdom", "public suffix lists are not supported"},
     {"spf", "SPF is not supported"},           {"sqlite", "built without LOOKUP_SQLITE"}, {"whoson", "whoson is not supported"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(absent); i++)

@@ -150,7 +150,7 @@ static enum outcome ask(struct sql_question *q) {
 
 static const char *servers(const struct main_options *o) { return o->pgsql_servers; }
 
-static const struct sql_kind kind = {.title = "PostgreSQL", .item_title = "pgSQL", .option = "pgsql_servers", .parts = 4, .servers = servers, .ask = ask};
+static const struct sql_kind kind = {.title = "PostgreSQL", .item_title = "pgSQL", .option = "pgsql_servers", .parts = 4, .required = 4, .servers = servers, .ask = ask};
 
 static enum outcome find(struct expand_ctx *x, void *handle, const char *file UNUSED, const char *key, const char *opts, struct lookup_result *ret) {
   return sql_ask_servers(&kind, x, handle, key, opts, ret);

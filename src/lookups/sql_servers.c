@@ -33,10 +33,21 @@ static enum outcome defer(struct lookup_result *ret, const char *error) {
   return OUTCOME_DEFER;
 }
 
+/* With the empty parts that an item of this kind may leave out at its end. */
+static struct str whole_item(const struct sql_kind *kind, struct arena *a, const char *item) {
+  struct strbuf b = strbuf_new(a);
+  strbuf_adds(&b, item);
+  const char *behind = *item == '(' ? strchr(item, ')') : item;
+  int slashes = 0;
+  for (; behind && *behind; behind++) slashes += *behind == '/';
+  for (; slashes < kind->parts - kind->required; slashes++) strbuf_addc(&b, '/');
+  return strbuf_str(&b);
+}
+
 static enum outcome ask_one(const struct sql_kind *kind, struct sql_question *q) {
   struct str parts[SERVER_ITEM_PARTS_MAX] = {STR_NULL};
   struct expand_ctx *x = q->x;
-  if (!server_item_split(str_c(q->item), kind->parts, parts) || !server_item_parse_host(str_trim(parts[0]), &q->host))
+  if (!server_item_split(whole_item(kind, x->a, q->item), kind->parts, parts) || !server_item_parse_host(str_trim(parts[0]), &q->host))
     return defer(q->ret, arena_printf(x->a, "incomplete %s server data: %s", kind->item_title, q->name));
   for (int i = 0; i < kind->parts; i++) q->parts[i] = str_dup(x->a, parts[i]);
   DEBUG(D_LOOKUP) debug_printf("%s query to %s\n", kind->title, q->name);

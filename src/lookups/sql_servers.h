@@ -24,7 +24,7 @@ struct sql_kind {
   const char *title;          /* "PostgreSQL" */
   const char *item_title;     /* the same in what is said of items: "pgSQL" */
   const char *option;         /* "mysql_servers" */
-  int parts;                  /* of an item */
+  int parts, required;        /* of an item; those that are not required may be left out at its end */
   const char *(*servers)(const struct main_options *o);
   /* OK with q->ret->data, FAIL: answered, nothing found; DEFER with q->ret->error: the next server is asked, unless is_final. */
   enum outcome (*ask)(struct sql_question *q);

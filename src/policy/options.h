@@ -106,6 +106,7 @@ enum {
 #define OPT_LDAP (CFG_LOOKUP_LDAP ? OPT_BUILT : 0)
 #define OPT_MYSQL (CFG_LOOKUP_MYSQL ? OPT_BUILT : 0)
 #define OPT_PGSQL (CFG_LOOKUP_PGSQL ? OPT_BUILT : 0)
+#define OPT_REDIS (CFG_LOOKUP_REDIS ? OPT_BUILT : 0)
 
 /* Options of content scanning: refused without it. */
 #define OPT_SCAN (CFG_WITH_CONTENT_SCAN ? OPT_BUILT : 0)

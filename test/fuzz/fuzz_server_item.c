@@ -34,6 +34,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     while (i < b.n && b.p[i] != '"') i += b.p[i] == '\\' ? 2 : 1;
     INVARIANT(i == b.n - 2);
   }
+  struct server_item_words w;
+  const char *command = arena_strndup(a, (const char *)data, strnlen((const char *)data, size));
+  if (server_item_cut_words(a, command, &w)) {
+    size_t total = 0;
+    for (int i = 0; i < w.n; i++) {
+      INVARIANT(*w.word[i]);
+      total += strlen(w.word[i]);
+    }
+    INVARIANT(total <= strlen(command));
+  }
   arena_free(a);
   return 0;
 }

@@ -68,8 +68,31 @@ static void test_fields(void **state) {
   arena_free(a);
 }
 
+static void test_words(void **state) {
+  (void)state;
+  struct arena *a = arena_new("t_server_item");
+  struct server_item_words w;
+  assert_true(server_item_cut_words(a, " set  key\\ one a\\\\b\tc\\", &w));
+  assert_int_equal(w.n, 4);
+  CHECK_STR("word", w.word[0], "set");
+  CHECK_STR("word", w.word[1], "key one");
+  CHECK_STR("word", w.word[2], "a\\b");
+  CHECK_STR("word", w.word[3], "c\\");
+  assert_true(server_item_cut_words(a, "  ", &w));
+  assert_int_equal(w.n, 0);
+  char many[2 * SERVER_ITEM_WORDS_MAX + 3];
+  for (size_t i = 0; i < sizeof many; i++) many[i] = i % 2 ? ' ' : 'x';
+  many[2 * SERVER_ITEM_WORDS_MAX] = '\0';
+  assert_true(server_item_cut_words(a, many, &w));
+  assert_int_equal(w.n, SERVER_ITEM_WORDS_MAX);
+  many[2 * SERVER_ITEM_WORDS_MAX] = 'x';
+  many[2 * SERVER_ITEM_WORDS_MAX + 1] = '\0';
+  assert_false(server_item_cut_words(a, many, &w));
+  arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_split), cmocka_unit_test(test_host), cmocka_unit_test(test_prefix),
-                                     cmocka_unit_test(test_fields)};
+                                     cmocka_unit_test(test_fields), cmocka_unit_test(test_words)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
