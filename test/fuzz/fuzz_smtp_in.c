@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A whole SMTP session over arbitrary input.  The first byte chooses the mode and where the input is cut.
- * Checked: it ends, every reply line is well formed, and one message at most is accepted per CR LF . CR LF or BDAT ... LAST. */
+ * Checked: it ends, every reply line is well formed, and one message at most is accepted per CR LF . CR LF or BDAT ... LAST.  The first CR LF may be
+ * the end of the DATA command's line, which may be a bare LF like the end of any command. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -49,6 +50,19 @@ static unsigned count(struct str hay, const char *needle) {
   return n;
 }
 
+static bool is_behind_data_command(struct str before) {
+  size_t at = before.n - 1; /* its last byte is the LF */
+  while (at > 0 && before.p[at - 1] != '\n') at--;
+  return before.n - at >= 4 && strncmpic(before.p + at, "data", 4) == 0;
+}
+
+static unsigned count_ends(struct str in) {
+  unsigned n = 0;
+  for (const char *p = in.p, *end = in.p + in.n; (p = memmem(p, (size_t)(end - p), "\n.\r\n", 4)); p++)
+    n += (p > in.p && p[-1] == '\r') || is_behind_data_command(str_n(in.p, (size_t)(p + 1 - in.p)));
+  return n;
+}
+
 static void check_replies(struct str out) {
   while (out.n > 0) {
     struct str line = str_cut(&out, '\n');
@@ -71,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   (void)smtp_session_run(c, &o);
   struct str out = stream_memory_output(c->io);
   check_replies(out);
-  unsigned ends = count(in, "\r\n.\r\n"), chunks = 0;
+  unsigned ends = count_ends(in), chunks = 0;
   for (size_t i = 0; i + 4 <= in.n; i++) chunks += strncmpic(in.p + i, "bdat", 4) == 0;
   INVARIANT(count(out, "\n250 OK id=") <= ends + chunks);
   stream_close(c->io);
