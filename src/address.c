@@ -3,8 +3,9 @@
  *
  * Everything lives in the arena given by the caller (that of the message).  The text may be hostile; it must have passed
  * rfc5322_extract_address() and be qualified.  Unique forms: a plain address is unique by its text (domain in lower case); a pseudo
- * address (pipe, file, reply) by its text and the address it comes from, so that whoever is reached in two ways gets one copy; an address equal to one of its ancestors (a homonym) gets
- * "/transport/router" appended when it is queued for a transport, so that the journal can tell it from the ancestor. */
+ * address (pipe, file, reply) by its text and the address it comes from, so that whoever is reached in two ways gets one copy, with "/router" when an
+ * unseen router made it, because the next router may make the same; an address equal to one of its ancestors (a homonym) gets "/transport/router"
+ * appended when it is queued for a transport, so that the journal can tell it from the ancestor. */
 #include "address.h"
 
 #include "transport.h"
@@ -78,7 +79,8 @@ struct address *address_pseudo_child(struct arena *a, struct address *parent, co
   addr->is_file = text[0] == '/' || strncmp(text, ADDRESS_SAVE, sizeof ADDRESS_SAVE - 1) == 0;
   addr->is_reply = text[0] == '>';
   struct strbuf u = strbuf_new(a);
-  strbuf_addl(&u, text, ":", parent->address, NULL);
+  strbuf_addl(&u, text, ":", parent->unique, NULL);
+  if (parent->unseen_by) strbuf_addl(&u, "/", parent->unseen_by, NULL);
   /* A journal line ends at the newline: a command may hold one. */
   for (size_t i = 0; i < u.n; i++)
     if (u.p[i] == '\n') u.p[i] = ' ';

@@ -139,6 +139,7 @@ struct address {
   int64_t delivered_size;
   bool quota_crossed;             /* appendfile: this delivery took the mailbox over quota_warn_threshold */
   const char *return_path;        /* as used by the delivery, NULL not known */
+  const char *unseen_by;          /* the unseen router for which this copy was made, else NULL */
   bool homonym;                   /* same text as an ancestor: its unique form carries transport and router */
   bool hide_child;                /* bounces name the top-level address only (hide_child_in_errmsg) */
   bool pass_message;              /* message may be shown to the sender of the message */

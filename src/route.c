@@ -113,6 +113,7 @@ static enum route_result route_run_driver(struct route_ctx *rc, struct router *r
   copy->child_count = 0;
   copy->dsn_flags = kept.dsn_flags;
   copy->router = r;
+  copy->unseen_by = r->name;
   route_set_context(rc, r, copy);
   enum route_result res = r->driver->route(rc, r, copy);
   route_set_context(rc, r, addr);

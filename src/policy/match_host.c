@@ -152,10 +152,11 @@ static enum outcome need_name(struct list_run *r, const char *item) {
     narrate_indent(-1);
   }
   if (o == OUTCOME_OK && h->name) return OUTCOME_OK;
-  /* Nobody knows the name: whether that may change makes no difference to a list, so that a broken reverse zone delays no mail. */
-  r->unknown = true;
-  r->error = arena_printf(r->x->a, "failed to find host name for %s", h->address);
-  return OUTCOME_FAIL;
+  /* Exim 4.96 takes a reverse zone that does not answer for one without a name; the manual (10.17) says that it defers, and so no friend is refused for good. */
+  r->unknown = o != OUTCOME_DEFER;
+  r->error = arena_printf(r->x->a, o == OUTCOME_DEFER ? "host lookup deferred for reverse lookup of %s" : "failed to find host name for %s",
+                          h->address);
+  return o == OUTCOME_DEFER ? OUTCOME_DEFER : OUTCOME_FAIL;
 }
 
 /* The item against the name and all aliases. */
