@@ -205,7 +205,7 @@ testexim:
 	@$(MAKE) BUILD=$(TESTBUILD) EXIM_USER=eximtest EXIM_GROUP=eximtest CONFIGURE_OWNER=4001 CONFIGURE_GROUP=4002 \
 	  TRUSTED_CONFIG_LIST=$(TEST_TRUSTED_CONFIG_LIST) HEADERS_CHARSET=ISO-8859-1 PIPE_CONNECT_KEYWORDS=PIPECONNECT \
 	  $(foreach l,$(TEST_LOOKUPS),$(if $(shell $(PKG_CONFIG) --exists $(lastword $(subst =, ,$l)) && echo yes),$(firstword $(subst =, ,$l))=yes)) \
-	  EXIM_PERL=yes EXPAND_DLFUNC=yes EXPERIMENTAL_ARC=yes EXPERIMENTAL_DSN_INFO=yes \
+	  EXIM_PERL=yes EXPAND_DLFUNC=yes EXPERIMENTAL_ARC=yes EXPERIMENTAL_DSN_INFO=yes EXPERIMENTAL_SRV_SMTPS=yes \
 	  WHITELIST_D_MACROS=$(subst $(space),:,$(strip $(TEST_MACROS))) all
 
 bench: all

@@ -116,3 +116,5 @@ const char *address_local_part_given(struct arena *a, const struct address *addr
   if (!addr->prefix && !addr->suffix) return addr->local_part;
   return arena_printf(a, "%s%s%s", addr->prefix ? addr->prefix : "", addr->local_part, addr->suffix ? addr->suffix : "");
 }
+
+bool address_same_batch(const struct address *a, const struct address *b) { return a->first && a->first == b->first; }

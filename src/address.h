@@ -32,7 +32,8 @@ struct host {
   bool dnssec;
   bool dnssec_used;
   bool secure_name;
-  bool tls_needed;           /* DANE etc. */
+  /* What an SRV record's service says of TLS: as the transport has it; from the first byte; the same, or else STARTTLS on the ordinary port; that. */
+  enum { HOST_TLS_AS_SET, HOST_TLS_ON_CONNECT, HOST_TLS_ON_CONNECT_FIRST, HOST_TLS_BY_STARTTLS } tls;
   time_t last_try;
 };
 
@@ -180,6 +181,8 @@ void address_number_reply(struct arena *a, struct address *addr, int nth);
 const char *address_file_name(const struct address *addr);
 /* The recipient the address came from. */
 struct address *address_top(struct address *addr);
+/* Were both delivered together, as recipients of one batch? */
+bool address_same_batch(const struct address *a, const struct address *b);
 
 /* The local part as it came, with the affixes that routers took off (lower case unless the router is caseful). */
 const char *address_local_part_given(struct arena *a, const struct address *addr);

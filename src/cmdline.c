@@ -648,7 +648,7 @@ static bool check_combination(struct parse *p)
   const struct cmdline *c = p->c;
   bool reads_message = c->action == CMD_SUBMIT || c->action == CMD_BATCH_SMTP;
   bool bad = (c->extract_recipients && !reads_message && !c->expand_message && c->action != CMD_VERSION && c->action != CMD_PRINT) ||
-             (c->action == CMD_QUEUE_RUN && c->args.n > 0) ||
+             ((c->action == CMD_QUEUE_RUN || c->action == CMD_TEST_FILTER) && c->args.n > 0) ||
              (c->sender && (c->action == CMD_SMTP || c->action == CMD_BATCH_SMTP || c->action == CMD_DAEMON)) || /* the client says MAIL */
              (c->queue_run && c->action != CMD_DAEMON && c->action != CMD_QUEUE_RUN && c->action != CMD_VERSION && c->action != CMD_LIST && c->action != CMD_COUNT &&
               !(c->action == CMD_MESSAGE && c->run.name));

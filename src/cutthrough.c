@@ -11,6 +11,7 @@
 #include "deliver_priv.h"
 #include "os/debug.h"
 #include "os/log.h"
+#include "policy/narrate.h"
 #include "receive.h"
 #include "transports/drivers.h"
 #include "transports/smtp_probe.h"
@@ -56,10 +57,32 @@ void cutthrough_rcpt_refused(struct expand_ctx *x) {
   if (x->msg->cutthrough != CUTTHROUGH_OFF) stop(x);
 }
 
+/* A test delivers nothing: the connection of a callout is not kept, and none is made. */
+static void only_narrate(struct acl_env *env, struct expand_ctx *x, const char *recipient) {
+  struct verify_report report = {.user = NULL};
+  if (x->conn->held) {
+    unsigned before = debug_selector;
+    debug_selector |= D_V; /* the end of the dialogue, too */
+    debug_prefix(">>> ");
+    cutthrough_cancel(x->conn);
+    debug_prefix("");
+    debug_selector = before;
+    narrate_flat(x, D_ACL, "----------- cutthrough shutdown (host-checking mode) ------------");
+  } else if (!x->conn->host_checking_callout && x->msg->recipient_count == 0) {
+    narrate_flat(x, D_ACL, "----------- start cutthrough setup ------------");
+    (void)verify_for_cutthrough(env, x, recipient, &report);
+    narrate_flat(x, D_ACL, "----------- end cutthrough setup ------------");
+  }
+}
+
 bool cutthrough_rcpt(struct acl_env *env, struct expand_ctx *x, const char *recipient, struct acl_result *ret) {
   struct message *m = x->msg;
   struct conn *c = x->conn;
-  if (m->cutthrough == CUTTHROUGH_OFF || (c->host_checking && !c->host_checking_callout)) return true;
+  if (m->cutthrough == CUTTHROUGH_OFF) return true;
+  if (c->host_checking) {
+    only_narrate(env, x, recipient);
+    return true;
+  }
   if (is_taken(c, recipient)) return true;
   struct verify_report report = {.user = NULL};
   if (m->recipient_count > 0 && !c->held) { /* the first one did not get that far */

@@ -132,7 +132,8 @@ static void failed(struct deliver_run *run, struct address *addr) {
   if (!is_ignored && !is_asked_for) deliver_raise_failed(run, addr);
   if (logs_trouble(addr)) log_write(LS_ALWAYS, LOG_MAIN, "** %s", line);
   if (is_ignored) deliver_raise_failed(run, addr);
-  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", addr->transport || addr->router ? "" : "routing failed for ", line);
+  bool was_routed = addr->router || (addr->transport && strcmp(addr->address, FILTER_BAD_REPLY) != 0);
+  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", was_routed ? "" : "routing failed for ", line);
   list_push(&run->failed, addr);
 }
 
@@ -502,7 +503,12 @@ static void finish_message(struct deliver_run *run) {
     return;
   }
   if (run->freeze) {
-    bounce_tell_frozen(m, &run->x, &(struct frozen_facts){.why = run->freeze_why, .deferred = run->defer ? run->defer : deliver_open_recipients(run)});
+    struct address *left = run->defer;
+    for (struct address *addr = left ? NULL : deliver_open_recipients(run), *next; addr; addr = next) { /* the last one is told first, as of deferred ones */
+      next = addr->next;
+      list_push(&left, addr);
+    }
+    bounce_tell_frozen(m, &run->x, &(struct frozen_facts){.why = run->freeze_why, .deferred = left});
     set_frozen(run);
   }
   /* An open connection may leave addresses untried: then the next attempt is still the first, also for a filter that asks. */
@@ -512,17 +518,20 @@ static void finish_message(struct deliver_run *run) {
   else if (m->frozen) queue_move_frozen(m);
 }
 
+static void log_timeout(struct deliver_run *run, struct address *addr) {
+  const char *text = addr->address;
+  if (addr->parent) text = arena_printf(run->a, "%s <%s>", text, addr->parent->address);
+  log_write(LS_ALWAYS, LOG_MAIN, "** %s: retry timeout exceeded", text);
+  if (is_forgotten(run, addr)) deliver_raise_failed(run, addr); /* as Exim: else the bounce is the event */
+}
+
 static void log_timeouts(struct deliver_run *run, const struct address *old_failed) {
-  /* The newest stands first on the list: they are told in the order in which they timed out. */
+  /* The newest batch stands first on the list: they are told in the order in which they timed out. */
   struct vec v = vec_new(run->a);
   for (struct address *addr = run->failed; addr && addr != old_failed; addr = addr->next) vec_push(&v, addr);
-  for (size_t i = v.n; i-- > 0;) {
-    const struct address *addr = v.v[i];
-    const char *text = addr->address;
-    if (addr->parent) text = arena_printf(run->a, "%s <%s>", text, addr->parent->address);
-    log_write(LS_ALWAYS, LOG_MAIN, "** %s: retry timeout exceeded", text);
-    if (is_forgotten(run, v.v[i])) deliver_raise_failed(run, v.v[i]); /* as Exim: else the bounce is the event */
-    if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s: retry timeout exceeded", text);
+  for (size_t end = v.n, begin; end > 0; end = begin) {
+    for (begin = end - 1; begin > 0 && address_same_batch(v.v[begin - 1], v.v[begin]);) begin--;
+    for (size_t i = begin; i < end; i++) log_timeout(run, v.v[i]);
   }
 }
 

@@ -144,6 +144,7 @@ static void add_addresses(struct deliver_run *run, const struct filter_result *r
     struct address *addr = new_address(run, &parent, r->actions, act);
     addr->prop.errors_address = act->errors_to;
     addr->prop.ignore_error = addr->prop.is_noerror = act->ignore_error;
+    if (act->kind == ACTION_MAIL && addr->transport && filter_refuse_bad_reply(addr)) addr->prop.ignore_error = true;
     if (tree_find(&run->m->nonrecipients, addr->unique)) continue; /* done in an earlier attempt */
     addr->next = run->fresh;
     run->fresh = addr;
@@ -181,7 +182,7 @@ static void end_recipients(struct deliver_run *run, enum filter_end end, const c
     return;
   }
   const char *line = end != FILTER_END_FAIL ? "Delivery deferred by system filter"
-                                            : arena_printf(run->a, "cancelled by system filter%s%s", *log ? ": " : "", log);
+                                            : arena_printf(run->a, "cancelled by system filter%s%s", text && *text ? ": " : "", log);
   log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
   if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s", line);
   if (end != FILTER_END_FAIL) return;

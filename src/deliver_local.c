@@ -91,7 +91,7 @@ static bool text_same(const char *a, const char *b) { return a == b || (a && b &
 /* Names before CNAMEs count only where delivery hangs on what the certificate says. */
 static bool hosts_same(const struct host *a, const struct host *b, bool must_prove) {
   for (; a && b; a = a->next, b = b->next)
-    if (strcmpic(a->name, b->name) != 0 || !text_same(a->address, b->address) || a->port != b->port || a->mx != b->mx ||
+    if (strcmpic(a->name, b->name) != 0 || !text_same(a->address, b->address) || a->port != b->port || a->mx != b->mx || a->tls != b->tls ||
         a->dnssec != b->dnssec || ((must_prove || a->dnssec) && !text_same(a->cert_name, b->cert_name)))
       return false;
   return !a && !b;
@@ -313,14 +313,14 @@ struct child_work {
 };
 
 static void deliver_each(struct delivery *d) {
-  if (d->transport->driver->deliver(d)) return;
+  if (transport_deliver(d)) return;
   struct address *all = d->addrs;
   for (struct address *addr = all; addr; addr = addr->next) {
     struct address *next = addr->next;
     addr->next = NULL;
     d->addrs = addr;
     d->x->addr = addr;
-    if (!d->transport->driver->deliver(d)) transport_set_results(addr, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, "transport gave no result");
+    if (!transport_deliver(d)) transport_set_results(addr, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, "transport gave no result");
     addr->next = next;
   }
   d->addrs = all;

@@ -76,7 +76,7 @@ static struct host *hosts_of(struct deliver_run *run, struct address *addr) {
 static bool goes_to(struct deliver_run *run, struct address *addr, const struct host *host) {
   for (const struct host *h = hosts_of(run, addr); h; h = h->next) {
     bool same_name = strcmpic(h->name, host->name) == 0 || (host->cert_name && strcmpic(h->name, host->cert_name) == 0);
-    if (same_name && (!h->port || h->port == host->port) && (!h->address || h->dnssec == host->dnssec)) return true;
+    if (same_name && (!h->port || h->port == host->port) && (!h->address || h->dnssec == host->dnssec) && h->tls == host->tls) return true;
   }
   return false;
 }
@@ -310,7 +310,7 @@ static void run_transport(struct deliver_run *run, struct address *batch, bool i
   if (deliver_prepare(run, d)) {
     enum outcome o = d->transport->driver->setup ? d->transport->driver->setup(d, &error) : OUTCOME_OK;
     if (o != OUTCOME_OK) transport_set_results(batch, o == OUTCOME_FAIL ? OUTCOME_FAIL : OUTCOME_DEFER, ERRNO_BADTRANSPORT, error);
-    else if (!d->transport->driver->deliver(d))
+    else if (!transport_deliver(d))
       transport_set_results(batch, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, "transport gave no result");
   }
   extras_wait_on(ctx, batch->transport);

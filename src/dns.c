@@ -203,7 +203,11 @@ enum dns_status dns_lookup(struct expand_ctx *x, const char *name, int type, con
 
 bool dns_is_secure(struct expand_ctx *x, const struct dns_answer *a) {
   if (a->ad) return true;
-  if (!a->aa || !x->cfg || !x->cfg->o.dns_trust_aa || !a->question) return false;
+  if (!a->aa || !x->cfg || !x->cfg->o.dns_trust_aa) return false;
+  const struct dns_rr *rr = a->all;
+  while (rr && rr->section != 2) rr = rr->next; /* the zone, if the answer names it */
+  const char *name = rr ? rr->owner : a->question;
+  if (!name) return false;
   struct match_opts o = {.caseless = true, .allow_named = true, .name = "dns_trust_aa"};
-  return match_list(x, LIST_DOMAIN, a->question, x->cfg->o.dns_trust_aa, &o) == OUTCOME_OK;
+  return match_list(x, LIST_DOMAIN, name, x->cfg->o.dns_trust_aa, &o) == OUTCOME_OK;
 }

@@ -132,7 +132,8 @@ static struct answer *lookup(struct expand_ctx *x, const char *query) {
   }
   n->value = value.p;
   if (n->status == DNS_SUCCEED && n->found.n == 0) n->status = DNS_NODATA;
-  int64_t ttl = ttl_of(n->status, &dns);
+  bool is_orphan = n->status != DNS_SUCCEED && dns.final_name && !dns_name_eq(dns.final_name, query); /* a CNAME led to nothing: that is no answer about the key */
+  int64_t ttl = is_orphan ? TTL_DEFAULT_SEC : ttl_of(n->status, &dns);
   n->expires_ms = time_mono_ms() + ttl * 1000;
   if (!keep) return n;
   if (!node) node = tree_insert(&x->conn->dns_list_answers, a, key, NULL);
@@ -171,10 +172,10 @@ static enum outcome deferred(const char *query, enum unknown mode) {
 }
 
 static void narrate_refusal(struct expand_ctx *x, const struct dns_list_item *item) {
-  const char *what = item->all ? item->negated ? "no IP address that did not" : "an IP address that did not"
-                               : item->negated ? "an exclude" : "no";
+  const char *what = item->all ? item->negated ? "were no IP addresses that did not" : "was an IP address that did not"
+                               : item->negated ? "was an exclude" : "was no";
   narrate(x, D_DNSBL, "=> but we are not accepting this block class because");
-  narrate(x, D_DNSBL, "=> there was %s match for %s%s%s%s", what, item->negated ? "!" : "", item->all ? "=" : "",
+  narrate(x, D_DNSBL, "=> there %s match for %s%s%s", what, item->all ? "=" : "",
           item->is_mask ? "&" : "=", item->addresses);
 }
 
@@ -205,9 +206,11 @@ static enum outcome check_key(struct expand_ctx *x, const struct dns_list_item *
     return o;
   }
   }
+  for (size_t i = 0; i < (item->addresses ? 0 : n->found.n); i++)
+    if (!is_loopback_net(n->found.v[i]))
+      log_write(LS_ALWAYS, LOG_MAIN, "DNS list lookup for %s at %s returned %s; not in 127.0/8 and discarded", key, item->domain, (const char *)n->found.v[i]);
   if (!dns_list_accepts(item, &n->found)) {
     if (item->addresses) narrate_refusal(x, item);
-    else log_write(LS_ALWAYS, LOG_MAIN, "DNS list lookup for %s at %s returned %s; not in 127.0/8 and discarded", key, item->domain, n->value);
     return OUTCOME_FAIL;
   }
   if (item->text_domain != item->domain) {

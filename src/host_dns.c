@@ -7,6 +7,7 @@
 
 #include "base/rand.h"
 #include "base/tree.h"
+#include "buildconfig.h"
 #include "host_priv.h"
 #include "os/debug.h"
 #include "os/log.h"
@@ -131,6 +132,7 @@ struct names {
   struct host *first;
   int count;
   bool insecure; /* the records that name them came without DNSSEC */
+  int tls;       /* HOST_TLS_... of the service asked for */
 };
 
 /* Sorted insertion; a name that is there already keeps its better preference. */
@@ -146,7 +148,7 @@ static void add_name(struct expand_ctx *x, struct names *l, const char *name, in
     }
   while (*pp && (*pp)->sort_key <= key) pp = &(*pp)->next;
   struct host *h = ARENA_NEW(x->a, struct host);
-  *h = (struct host){.next = *pp, .name = name, .mx = mx, .sort_key = key, .port = port};
+  *h = (struct host){.next = *pp, .name = name, .mx = mx, .sort_key = key, .port = port, .tls = l->tls};
   *pp = h;
   l->count++;
 }
@@ -154,6 +156,17 @@ static void add_name(struct expand_ctx *x, struct names *l, const char *name, in
 static void names_from_mx(struct expand_ctx *x, const struct dns_answer *ans, struct names *l) {
   for (const struct dns_rr *rr = ans->answers; rr; rr = rr->next)
     if (strcmp(rr->name, ".") != 0) add_name(x, l, rr->name, rr->pref, rr->pref * KEY_PER_MX + (int)rand_below(KEY_SHUFFLE), 0);
+}
+
+/* EXPERIMENTAL_SRV_SMTPS: services whose name says that TLS comes first. */
+static int tls_of_service(const char *service) {
+  static const struct {
+    const char *service;
+    int tls;
+  } rows[] = {{"smtp-tls", HOST_TLS_ON_CONNECT_FIRST}, {"submissions", HOST_TLS_ON_CONNECT}};
+  for (size_t i = 0; CFG_EXPERIMENTAL_SRV_SMTPS && i < ARRAY_SIZE(rows); i++)
+    if (strcmpic(rows[i].service, service) == 0) return rows[i].tls;
+  return HOST_TLS_AS_SET;
 }
 
 /* RFC 2782: within one priority hosts are drawn by weight. */
@@ -334,9 +347,11 @@ enum host_find host_find_bydns(struct expand_ctx *x, struct host *h, const struc
     int sep = 0;
     while (f == HOST_FIND_FAILED && (service = list_next(x->a, &list, &sep))) {
       const char *name = arena_printf(x->a, "_%s._tcp.%s", service, h->name);
+      l.tls = tls_of_service(service);
       if (*service) f = list_by_type(x, name, DNS_T_SRV, &q, required, o->srv_fail_domains, h->name, &l, NULL);
     }
     by_srv = f == HOST_FOUND;
+    if (!by_srv) l.tls = HOST_TLS_AS_SET;
   }
   if (f == HOST_FIND_FAILED && o->how & HOST_FIND_BY_MX)
     f = list_by_type(x, h->name, DNS_T_MX, &q, required, o->mx_fail_domains, h->name, &l, &fqdn);

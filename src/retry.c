@@ -267,6 +267,7 @@ static bool has_additions(const struct retry_item *it) {
 }
 
 static void update_deferred(struct retry_write *w, struct address **defer, struct address **failed) {
+  struct address *before = NULL;
   for (struct address **link = defer; *link;) {
     struct address *addr = *link;
     int items = 0, over = 0;
@@ -285,8 +286,10 @@ static void update_deferred(struct retry_write *w, struct address **defer, struc
     }
     time_out_address(w->x->a, addr);
     *link = addr->next;
-    addr->next = *failed;
-    *failed = addr;
+    struct address **at = before && address_same_batch(before, addr) ? &before->next : failed; /* a batch keeps its order */
+    addr->next = *at;
+    *at = addr;
+    before = addr;
   }
 }
 

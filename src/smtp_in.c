@@ -282,6 +282,7 @@ static void unknown_command(struct smtp_session *s) {
     s->done = s->drop = true;
     return;
   }
+  s->mail_was_refused = false;
   smtp_synprot_error(s, true, 500, "unrecognized command");
 }
 

@@ -153,6 +153,7 @@ void smtp_force_own_sender(struct smtp_session *s) {
     return;
   }
   m->sender = own;
+  m->raw_sender = own;
   m->unrewritten_sender = NULL;
   c->sender_is_own = true;
   if (!c->from.auth_id) c->from.auth_id = c->login;

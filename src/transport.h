@@ -37,6 +37,7 @@ struct write_fault {
   int basic_errno;             /* ERRNO_FILTER_FAIL, ETIMEDOUT, ... */
   const char *text, *tail;     /* the driver puts what it was doing in between: "TEXT while writing to FILETAIL" */
   bool is_complete;            /* nothing is to be added */
+  bool is_mistake;             /* of the configuration */
 };
 
 /* One delivery: a batch of addresses (linked by next, first is the leader) for one transport.  For remote transports all share the host list. */
@@ -131,6 +132,8 @@ struct write_opts transport_write_opts(const struct transport *t);
 typedef int (*transport_more_fn)(void *ctx, int fd);
 enum transport_submitted { SUBMIT_DONE, SUBMIT_NOBODY, SUBMIT_NOT_STARTED, SUBMIT_FAILED };
 MUST_CHECK enum transport_submitted transport_submit(struct delivery *d, struct str text, transport_more_fn more, void *ctx, int *ret_why);
+/* By the driver, as it says; mistakes of the configuration met in writing are marked in the addresses. */
+bool transport_deliver(struct delivery *d);
 /* The text of a failed write: r as transport_write_message() gave it, where " while writing to FILE" or "".  The errno for the log line in *ret_errno. */
 const char *transport_write_error(struct delivery *d, int r, const char *where, int *ret_errno);
 /* preload of all transports of a configuration. */

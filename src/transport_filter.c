@@ -29,7 +29,7 @@ int transport_filter_start(struct transport_filter *f, struct delivery *d, const
   *f = (struct transport_filter){.d = d, .timeout_s = o->filter_timeout, .out = out, .out_ctx = out_ctx};
   const char *error = transport_expand_command(d, o->filter, "transport filter", &argv);
   if (error) {
-    d->write_fault = (struct write_fault){.basic_errno = ERRNO_UNKNOWNERROR, .text = error, .is_complete = true};
+    d->write_fault = (struct write_fault){.basic_errno = ERRNO_UNKNOWNERROR, .text = error, .is_complete = true, .is_mistake = true};
     return -EPROTO;
   }
   struct child_spec spec = {.argv = (const char *const *)argv.v, .uid = (uid_t)-1, .gid = (gid_t)-1, .umask = -1, .new_session = true,

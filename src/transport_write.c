@@ -411,6 +411,13 @@ void transport_set_results(struct address *addrs, enum outcome result, int basic
   }
 }
 
+bool transport_deliver(struct delivery *d) {
+  bool done = d->transport->driver->deliver(d);
+  for (struct address *a = d->write_fault.is_mistake ? d->addrs : NULL; a; a = a->next)
+    if (a->result == OUTCOME_DEFER) a->is_misconfigured = true;
+  return done;
+}
+
 void transport_set_misconfigured(struct address *addrs, int basic_errno, const char *message) {
   transport_set_results(addrs, OUTCOME_DEFER, basic_errno, message);
   for (struct address *a = addrs; a; a = a->next) a->is_misconfigured = true;

@@ -294,6 +294,7 @@ static enum outcome connect_and_ask(struct callout *k, bool *ret_again) {
     smtp_probe_close(p);
     return o;
   }
+  narrate_flat(k->x, D_V | D_VERIFY, "holding verify callout open for cutthrough delivery");
   smtp_probe_close(k->x->conn->held);
   k->x->conn->held = p;
   smtp_probe_keep(p, k->addr);

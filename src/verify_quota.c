@@ -125,9 +125,10 @@ enum outcome quota_verify(struct expand_ctx *x, struct address *addr, const stru
   int known = read_cache(x, addr, o);
   enum outcome result = known == RECORD_ROOM ? OUTCOME_OK : OUTCOME_FAIL;
   if (known) {
-    if (result == OUTCOME_FAIL) *ret = (struct verify_report){.user = "mailbox is full", .log = "mailbox is full (quota, from cache)"};
+    if (result == OUTCOME_FAIL) *ret = (struct verify_report){.log = "Previous (cached) quota verification failure"};
   } else {
     result = check(x, addr, size, ret);
+    if (result == OUTCOME_FAIL) *ret = (struct verify_report){.log = "Over quota"}; /* as Exim: whose file is how full is not for strangers */
     struct verify_report unused = {.user = NULL};
     bool is_full = result == OUTCOME_FAIL && o->quota_neg_sec > 0 && (size == 0 || check(x, addr, 0, &unused) == OUTCOME_FAIL);
     if (result == OUTCOME_OK && o->quota_pos_sec > 0) write_cache(x, addr, RECORD_ROOM);

@@ -68,6 +68,7 @@ static void print_features(FILE *f)
       {"Experimental_DSN_info", NULL, CFG_EXPERIMENTAL_DSN_INFO},
       {"Experimental_ARC", NULL, CFG_EXPERIMENTAL_ARC},
       {"Experimental_QUEUEFILE", NULL, CFG_EXPERIMENTAL_QUEUEFILE},
+      {"Experimental_SRV_smtps", NULL, CFG_EXPERIMENTAL_SRV_SMTPS},
       {"Experimental_XCLIENT", "hosts_xclient", true},
   };
   fprintf(f, "Support for:");

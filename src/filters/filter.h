@@ -118,6 +118,8 @@ const char *filter_reply_name(struct arena *a, const char *to);
 /* What the transport needs of the action: file mode, captures for a command, the reply. */
 struct address;
 void filter_fill_address(struct arena *a, const struct filter_action *act, struct address *addr);
+/* A reply without a usable recipient fails, and nobody is told: true when it is one. */
+bool filter_refuse_bad_reply(struct address *addr);
 
 /* Call obey(ctx) in a child process that is uid:gid for good, and take over what it gives (in the arena).  NULL, or what went wrong with the process. */
 const char *filter_run_as(struct arena *a, uid_t uid, gid_t gid, struct filter_result (*obey)(void *ctx), void *ctx,

@@ -29,6 +29,15 @@ static struct reply_item *reply_of(struct arena *a, const struct filter_action *
   return r;
 }
 
+bool filter_refuse_bad_reply(struct address *addr) {
+  if (strcmp(addr->address, FILTER_BAD_REPLY) != 0) return false;
+  addr->basic_errno = ERRNO_BADADDRESS2;
+  addr->message = "filter autoreply generated syntactically invalid recipient";
+  addr->has_own_errors_to = true;
+  addr->prop.errors_address = "";
+  return true;
+}
+
 void filter_fill_address(struct arena *a, const struct filter_action *act, struct address *addr) {
   addr->mode = act->mode;
   if (act->kind == ACTION_MAIL) addr->reply = reply_of(a, act);

@@ -281,9 +281,16 @@ const char *rfc5322_extract_address(struct arena *a, struct str in, struct addr_
   return out.p;
 }
 
+/* "@one, @two:local@domain" outside angle brackets: does the route go on behind the comma? */
+static bool route_goes_on(struct str s, size_t comma) {
+  struct str rest = str_ltrim(str_n(s.p + comma + 1, s.n - comma - 1));
+  return rest.n && rest.p[0] == '@';
+}
+
 size_t rfc5322_find_address_end(struct str s) {
   int depth = 0;
-  bool in_group = false, in_angle = false;
+  struct str begin = str_ltrim(s);
+  bool in_group = false, in_angle = false, in_route = begin.n && begin.p[0] == '@';
   for (size_t i = 0; i < s.n; i++) {
     char c = s.p[i];
     if (c == '\\') {
@@ -302,10 +309,11 @@ size_t rfc5322_find_address_end(struct str s) {
     } else if (c == '>') {
       in_angle = false;
     } else if (c == ':' && !in_angle) {
-      in_group = true;
+      in_group = in_group || !in_route;
+      in_route = false;
     } else if (c == ';' && in_group) {
       return i;
-    } else if (c == ',' && !in_angle) {
+    } else if (c == ',' && !in_angle && !(in_route && route_goes_on(s, i))) {
       return i;
     }
   }

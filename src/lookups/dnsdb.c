@@ -80,7 +80,7 @@ static const char *parse_option(struct str w, struct query *q) {
     return NULL;
   }
   if (str_startsic(w, STR("retry_"))) {
-    if (!str_parse_i64(str_n(w.p + 6, w.n - 6), &n) || n < 0 || n > 100) return "unsupported dnsdb retry value";
+    if (!str_parse_i64(str_n(w.p + 6, w.n - 6), &n) || n < 0 || n > 100) return "dnsdb modifier syntax error";
     q->dns.retry = (int)n;
     return NULL;
   }
@@ -266,7 +266,7 @@ static enum outcome dnsdb_find(struct expand_ctx *x, void *handle, const char *f
   x->match.lookup_dnssec = NULL;
   bool finished = all_items(x, &q, &r);
   if (!finished || (r.records == 0 && r.deferred)) {
-    ret->error = "dnsdb lookup deferred by a temporary DNS failure";
+    ret->error = ""; /* as Exim has it */
     return OUTCOME_DEFER;
   }
   if (r.any_secure || r.any_insecure) x->match.lookup_dnssec = q.dnssec == MODE_NEVER ? "" : r.any_insecure ? "no" : "yes";

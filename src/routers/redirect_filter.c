@@ -100,12 +100,7 @@ static enum route_result take_action(struct redirect_run *run, const struct filt
   filter_fill_address(a, act, child);
   if (child->reply) child->reply->forbid = forbidden(run->ob);
   own_errors_to(child, act);
-  if (act->kind == ACTION_MAIL && strcmp(it.text, FILTER_BAD_REPLY) == 0) {
-    child->basic_errno = ERRNO_BADADDRESS2;
-    child->message = "filter autoreply generated syntactically invalid recipient";
-    child->has_own_errors_to = true;
-    child->prop.errors_address = "";
-  }
+  if (act->kind == ACTION_MAIL) (void)filter_refuse_bad_reply(child);
   return res;
 }
 

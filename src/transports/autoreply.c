@@ -14,6 +14,7 @@
 #include "os/sys.h"
 #include "policy/match.h"
 #include "base/timeutil.h"
+#include "os/debug.h"
 #include "os/log.h"
 #include "transports/autoreply_once.h"
 #include "transports/drivers.h"
@@ -265,8 +266,8 @@ static void write_log(struct reply_job *j, bool was_sent) {
   int fd = sys_open(j->r.logfile, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, (mode_t)j->ob->mode);
   int rc = fd < 0 ? fd : sys_write_all(fd, line.p, line.n);
   if (fd >= 0) (void)!sys_close(fd);
-  /* A log that cannot be written is no reason to send the message twice. */
-  if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s transport: log file %s: %s", j->d->transport->name, j->r.logfile, strerror(-rc));
+  /* A log that cannot be written is no reason to send the message twice, and the file may be one that a user's filter chose. */
+  DEBUG(D_DELIVER | D_TRANSPORT) if (rc < 0) debug_printf("%s transport: log file %s: %s\n", j->d->transport->name, j->r.logfile, strerror(-rc));
 }
 
 static bool files_are_safe(struct reply_job *j) {

@@ -35,6 +35,8 @@ struct lmtp {
   struct stream *io;
   struct child child;
   bool has_child;
+  bool was_refused;     /* the message as a whole, by a reply */
+  int64_t written;      /* of the content */
   const char *last;     /* what went out last, for texts */
   int code;             /* of the last reply */
   const char *reply;
@@ -81,6 +83,7 @@ static bool refuse_all(struct lmtp *l, int err_4xx) {
       refuse(l, a, err_4xx);
       a->pass_message = false;
     }
+  l->was_refused = true;
   return false;
 }
 
@@ -88,7 +91,7 @@ static bool broken(struct lmtp *l, enum stream_status st, const char *malformed)
   if (malformed)
     set_open(l, OUTCOME_DEFER, ERRNO_SMTPFORMAT, arena_printf(l->a, "Malformed LMTP response after %s: %s", l->last, malformed));
   else if (st == STREAM_TIMEOUT)
-    set_open(l, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(l->a, "LMTP timeout after %s", l->last));
+    set_open(l, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(l->a, "LMTP timeout after %s (%lld bytes written)", l->last, (long long)l->written));
   else
     set_open(l, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(l->a, "LMTP connection closed after %s", l->last));
   return false;
@@ -166,6 +169,7 @@ static bool send_envelope(struct lmtp *l, bool ignore_quota, size_t *ret_accepte
 static int sink_write(void *ctx, const void *p, size_t n) {
   struct lmtp *l = ctx;
   stream_put(l->io, p, n);
+  l->written += (int64_t)n;
   enum stream_status st = stream_flush(l->io, deadline_in_sec(l->ob->timeout));
   return st == STREAM_OK ? 0 : st == STREAM_TIMEOUT ? -ETIMEDOUT : -EPIPE;
 }
@@ -285,7 +289,8 @@ static bool lmtp_deliver(struct delivery *d) {
     return true;
   }
   if (!(l.ob->socket ? open_socket(&l) : start_command(&l))) return true;
-  hang_up(&l, converse(&l));
+  bool finished = converse(&l);
+  hang_up(&l, finished || l.was_refused);
   return true;
 }
 

@@ -242,7 +242,7 @@ static struct smtp_attempt *attempt_new(struct smtp_job *job, struct host *h, in
   *s->host = *h; /* with the port, as logs show it */
   s->host->port = port;
   s->port = port;
-  s->is_lmtp = is_lmtp(job->ob);
+  s->is_lmtp = is_lmtp(job->ob) && !h->tls;
   s->flight = strbuf_new(s->a);
   s->sequence = 1;
   s->interface = job->interface;
@@ -301,6 +301,7 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
     run_attempt(s, allow_early);
     smtp_fastopen_judge(s);
     bool first_message = s->job == job;
+    if (smtp_srv_fall_back(s, &port, &h)) continue;
     enum pipe_event event = first_message ? smtp_early_event(s) : PIPE_EV_GENUINE;
     const struct pipe_failure_rule *rule = pipe_connect_rule(event);
     if (event == PIPE_EV_LOST_WITH_CONTENT || (event == PIPE_EV_LOST_AFTER_CONTENT && s->content_in_flight)) smtp_blame_end(s);
@@ -358,9 +359,10 @@ static int default_port(struct smtp_job *job, const char **ret_error) {
   struct expand_ctx *x = job->d->x;
   if (!job->ob->port || !opt_was_set(job->d->transport->ob_block, "port"))
     return is_lmtp(job->ob) ? 24 : job->ob->protocol && strcmpic(job->ob->protocol, "smtps") == 0 ? 465 : 25;
-  const char *text = expand_option(x, "port", job->ob->port);
+  const char *text = expand_string(x, job->ob->port);
   if (!text) {
-    *ret_error = arena_printf(job->d->arena, "%s", x->error ? x->error : "port option failed to expand");
+    *ret_error = arena_printf(job->d->arena, "failed to expand \"%s\" (\"port\" option) for %s transport: %s", job->ob->port,
+                              job->d->transport->name, x->error ? x->error : "");
     return -1;
   }
   int port = net_service_port(text);

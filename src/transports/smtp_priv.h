@@ -327,6 +327,12 @@ void smtp_tls_resume_find(struct smtp_attempt *s, struct tls_client_opts *o);
 void smtp_tls_resume_take(struct smtp_attempt *s, const struct tls_result *r);
 void smtp_tls_resume_keep(struct smtp_attempt *s);
 
+/* --- smtp_srv.c --- */
+/* Hosts of an SRV record that asks for TLS (host->tls): the transport's protocol does not count with them. */
+bool smtp_srv_is_smtps(const struct smtp_attempt *s);
+/* Nobody answers on the port of the record: the host once more, on the ordinary port, where STARTTLS is a must.  False: no, or not this host. */
+bool smtp_srv_fall_back(struct smtp_attempt *s, int *ret_port, struct host **ret_host);
+
 /* --- smtp_early.c --- */
 /* Fill s->need and s->plan. */
 void smtp_choose_plan(struct smtp_attempt *s, bool already_failed);

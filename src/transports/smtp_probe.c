@@ -269,6 +269,7 @@ struct smtp_probe *smtp_probe_open(const struct probe_opts *o, struct probe_answ
     bool greeted = talk(p), in_vain = proves_nothing(p);
     smtp_fastopen_judge(p->s);
     if (greeted && !in_vain) break;
+    if (smtp_srv_fall_back(p->s, &start.port, &start.host)) continue;
     if (!in_vain && (start.avoid_tls || !smtp_tls_try_clear(p->s))) return give_up(p, ret);
     smtp_disconnect(p->s, in_vain && !p->s->dead);
     memset(p->opening.replies, 0, sizeof p->opening.replies);

@@ -28,12 +28,12 @@ bool smtp_is_demanded(struct smtp_attempt *s, const char *name, const char *list
 
 bool smtp_tls_policy(struct smtp_attempt *s) {
   const struct smtp_opts *ob = s->ob;
-  s->is_smtps = ob->protocol && strcmpic(ob->protocol, "smtps") == 0;
+  s->is_smtps = smtp_srv_is_smtps(s);
   if (!s->is_smtps && !s->avoid_tls)
     s->avoid_tls = smtp_host_listed(s, "hosts_avoid_tls", ob->hosts_avoid_tls) ||
                    (s->probe && smtp_host_listed(s, "hosts_verify_avoid_tls", ob->hosts_verify_avoid_tls));
   if (!s->avoid_tls && (smtp_dane_check(s), s->fail.trouble != TROUBLE_NONE)) return false;
-  s->tls_required = s->is_smtps || s->dane || s->dane_unusable || smtp_is_demanded(s, "hosts_require_tls", ob->hosts_require_tls);
+  s->tls_required = s->is_smtps || s->host->tls || s->dane || s->dane_unusable || smtp_is_demanded(s, "hosts_require_tls", ob->hosts_require_tls);
   return s->fail.trouble == TROUBLE_NONE;
 }
 

@@ -71,7 +71,7 @@ static void finds_list_items(void **state) {
   static const struct {
     const char *in;
     size_t end;
-  } rows[] = {{"a@b, c@d", 3}, {"\"x,y\" <a@b>, c", 11}, {"(a,b) c@d,e", 9}, {"<@a,@b:c@d>,x", 11}, {"g: a@b;,c", 6}, {"", 0}};
+  } rows[] = {{"a@b, c@d", 3}, {"\"x,y\" <a@b>, c", 11}, {"(a,b) c@d,e", 9}, {"<@a,@b:c@d>,x", 11}, {"@a, @b:c@d,x", 10}, {"@a,x", 2}, {"g: a@b;,c", 6}, {"", 0}};
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) CHECK_INT(rows[i].in, rfc5322_find_address_end(str_c(rows[i].in)), rows[i].end);
 }
 
