@@ -128,7 +128,7 @@ static void log_refusal(struct expand_ctx *x, const char *ident, const struct pr
   if (log_selects(LS_RETURN_PATH_ON_DELIVERY)) strbuf_addf(&b, " P=<%s>", addr->return_path);
   strbuf_addf(&b, " %s after DATA:", temporary ? "tmp-reject from cutthrough" : "rejected");
   if (addr->router) strbuf_addf(&b, " R=%s", addr->router->name);
-  strbuf_addf(&b, " T=%s H=%s [%s] C=\"%s\"", addr->transport->name, h->name, h->address, log_escape(x->a, str_c(a->reply)));
+  strbuf_addf(&b, " T=%s H=%s [%s]%s C=\"%s\"", addr->transport->name, h->name, h->address, deliver_log_tls(x->a, addr), log_escape(x->a, str_c(a->reply)));
   if (temporary) log_write(LS_ALWAYS, LOG_MAIN, "%s", b.p);
   else receive_log_reject(x->msg, LOG_MAIN | LOG_REJECT, b.p);
 }

@@ -109,6 +109,12 @@ static void add_tls(struct strbuf *b, const struct address *addr) {
   }
 }
 
+const char *deliver_log_tls(struct arena *a, const struct address *addr) {
+  struct strbuf b = strbuf_new(a);
+  add_tls(&b, addr);
+  return b.p;
+}
+
 static void add_common(struct strbuf *b, const struct message *m, const struct address *addr, bool has_return_path) {
   if (log_selects(LS_SENDER_ON_DELIVERY)) strbuf_addl(b, " F=<", addr->sent_from ? addr->sent_from : m->sender ? m->sender : "", ">", NULL);
   if (m->queue_name && *m->queue_name) strbuf_addl(b, " Q=", m->queue_name, NULL);

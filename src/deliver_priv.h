@@ -88,6 +88,8 @@ void deliver_batch_results(struct deliver_run *run, struct address *addrs);
 /* deliver_log.c: one builder per line type; text without stamp, in the arena. */
 const char *deliver_log_address(struct arena *a, const struct address *addr, bool is_success);
 const char *deliver_log_delivered(struct arena *a, const struct message *m, const struct address *addr, const char *flag);
+/* " X=... CV=... DN=..." as selected; empty without TLS. */
+const char *deliver_log_tls(struct arena *a, const struct address *addr);
 const char *deliver_log_deferred(struct arena *a, const struct message *m, const struct address *addr);
 const char *deliver_log_failed(struct arena *a, const struct message *m, const struct address *addr);
 const char *deliver_log_completed(struct arena *a, const struct message *m);

@@ -377,6 +377,7 @@ enum probe_verdict smtp_probe_send(struct smtp_probe *p, struct delivery *d, str
   *ret = (struct probe_answer){.verdict = PROBE_LATER, .stage = PROBE_AT_DATA};
   if (!is_plain_message(p, d)) return PROBE_LATER;
   send_content(p, d);
+  for (struct address *a = d->addrs; a; a = a->next) smtp_tls_set_facts(p->s, a); /* a line about a refusal names them, too */
   const struct smtp_failure *f = &p->s->fail;
   *ret = (struct probe_answer){.verdict = PROBE_YES, .stage = PROBE_AT_END};
   if (f->trouble == TROUBLE_NONE) return PROBE_YES;

@@ -176,7 +176,8 @@ static int try_proxy(struct smtp_attempt *s, const struct proxy *p, const struct
       why = socks5_reply_text(bound.reply);
     }
   }
-  log_write(LS_ALWAYS, LOG_MAIN, "SOCKS proxy [%s]:%d: %s", p->address, p->port, why);
+  /* what the proxy says of the server stands in the line about the server */
+  if (!bound.reply) log_write(LS_ALWAYS, LOG_MAIN, "SOCKS proxy [%s]:%d: %s", p->address, p->port, why);
   stream_close(io);
   return bound.reply ? -socks5_reply_errno(bound.reply) : 1;
 }
