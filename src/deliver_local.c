@@ -299,10 +299,11 @@ static bool find_directories(struct deliver_run *run, struct delivery *d) {
   }
   d->home = home;
   d->cwd = cwd ? cwd : home ? home : "/";
-  if (*d->cwd != '/')
-    return refuse(d, OUTCOME_DEFER, ERRNO_NOTABSOLUTE,
-                  arena_printf(run->a, "current directory path \"%s\" is not absolute for %s transport", d->cwd, t->name));
-  return true;
+  bool is_home = home && *home && *home != '/';
+  if (!is_home && *d->cwd == '/') return true;
+  const char *why = arena_printf(run->a, "%s directory path \"%s\" is not absolute for %s transport", is_home ? "home" : "current",
+                                 is_home ? home : d->cwd, t->name);
+  return refuse(d, OUTCOME_DEFER, ERRNO_NOTABSOLUTE, why);
 }
 
 /* --- the child -------------------------------------------------------------------------------------- */

@@ -135,7 +135,7 @@ static struct redirect_item *item_parse(struct arena *a, struct str item, struct
     struct str w = str_c(special_words[i].word);
     if (!str_startsic(s, w)) continue;
     struct str rest = str_trim(str_n(s.p + w.n, s.n - w.n));
-    if (special_words[i].kind != REDIRECT_INCLUDE && rest.n != 0) break;
+    if (special_words[i].kind == REDIRECT_UNKNOWN && rest.n != 0) break; /* words behind :blackhole: are a remark */
     return item_new(a, special_words[i].kind, str_dup(a, rest));
   }
   if ((s.p[0] == '|' || s.p[0] == '/') && !has_domain(a, s, o)) {

@@ -386,7 +386,8 @@ static void judge_code(struct pipe_job *j, int code) {
   for (size_t i = 0; i < ARRAY_SIZE(exit_meanings); i++)
     if (exit_meanings[i].code == code) strbuf_addf(&b, " (could mean %s)", exit_meanings[i].text);
   strbuf_addl(&b, " from command: ", (const char *)j->argv.v[0], NULL); /* arguments may be secrets */
-  bool temporary = !j->ob->return_output && is_temporary(j, code);
+  bool is_report = j->ob->return_output && j->output.n > 0; /* what it says is the reason to fail */
+  bool temporary = !is_report && is_temporary(j, code);
   set_result(j, temporary ? OUTCOME_DEFER : OUTCOME_FAIL, temporary ? 0 : ERRNO_PIPEFAIL, b.p);
   for (struct address *addr = j->d->addrs; addr; addr = addr->next)
     if (!addr->user_message) addr->user_message = "local delivery failed"; /* the command's name is not for the sender */
