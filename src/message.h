@@ -33,6 +33,7 @@ struct acl_var {          /* data of acl_m/acl_c tree nodes */
 struct arc_result;
 struct dkim_state;
 struct scan_state;
+struct spf_state;
 
 struct message {
   struct arena *arena;
@@ -101,6 +102,7 @@ struct message {
   bool message_id_made;          /* Message-Id: was added here (id*= in the log) */
   struct scan_state *scan;       /* content scanning (policy/scan.h); NULL: nothing scanned yet */
   struct dkim_state *dkim;       /* its signatures (policy/dkim.h); NULL: not looked at */
+  struct spf_state *spf;         /* of the condition spf (policy/spf.h), NULL: it was not used */
   struct arc_result *arc;        /* of verify = arc (policy/arc.h), NULL: it was not used */
   bool dkim_disabled;            /* control = dkim_disable_verify */
   bool freeze_no_tell;           /* control = freeze/no_tell */

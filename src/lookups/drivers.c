@@ -32,6 +32,9 @@ const struct lookup_driver *const lookup_drivers[] = {
 #if CFG_LOOKUP_REDIS
   &lookup_redis,
 #endif
+#if CFG_SUPPORT_SPF
+  &lookup_spf,
+#endif
 #if CFG_LOOKUP_SQLITE
   &lookup_sqlite,
 #endif
@@ -51,7 +54,7 @@ const char *lookup_why_absent(struct str name) {
     {"nis", "NIS is not supported"},           {"nis0", "NIS is not supported"},      {"nisplus", "NIS+ is not supported"},
     {"nmh", "NMH is not supported"},           {"oracle", "Oracle is not supported"}, {"pgsql", "built without LOOKUP_PGSQL"},
     {"psl", "public suffix lists are not supported"}, {"redis", "built without LOOKUP_REDIS"}, {"regdom", "public suffix lists are not supported"},
-    {"spf", "SPF is not supported"},           {"sqlite", "built without LOOKUP_SQLITE"}, {"whoson", "whoson is not supported"},
+    {"spf", "built without SUPPORT_SPF"},          {"sqlite", "built without LOOKUP_SQLITE"}, {"whoson", "whoson is not supported"},
   };
   for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
     if (str_eq_c(name, absent[i].name)) return absent[i].why;

@@ -207,10 +207,27 @@ put_address(char **at, int family)
   put_bytes(a, family == AF_INET ? 4 : 16);
 }
 
+/* Without quotes: all that stands there, one character-string. */
+static void
+put_plain_text(const char *p)
+{
+  while (isspace((unsigned char)*p))
+    p++;
+  size_t n = strlen(p);
+  while (n > 0 && isspace((unsigned char)p[n - 1]))
+    n--;
+  if (n > 255)
+    n = 255;
+  put_u8((unsigned)n);
+  put_bytes(p, n);
+}
+
 /* Quoted chunks, each a character-string. */
 static void
 put_text(char *p)
 {
+  if (strchr(p, '"') == NULL)
+    put_plain_text(p);
   while ((p = strchr(p, '"')) != NULL) {
     char chunk[256];
     size_t n = 0;

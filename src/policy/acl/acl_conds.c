@@ -29,6 +29,10 @@ static enum outcome cond_scan(struct acl_run *r, const struct acl_cond *c, const
   return hooks && hooks->scan && r->x->msg ? hooks->scan(r->x, r->where, c->type->name, arg, &r->log_text) : OUTCOME_ERROR;
 }
 
+static enum outcome cond_spf(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  return hooks && hooks->spf ? hooks->spf(r->x, strcmp(c->type->name, "spf_guess") == 0, arg, &r->log_text) : OUTCOME_ERROR;
+}
+
 static enum outcome mod_udpsend(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
   return hooks && hooks->udpsend ? hooks->udpsend(r->x, arg, &r->log_text) : OUTCOME_ERROR;
@@ -193,6 +197,10 @@ static enum outcome cond_sender_domains(struct acl_run *r, const struct acl_cond
 #define UNBUILT ACL_COND_UNBUILT
 #define SCAN_FLAGS (CFG_WITH_CONTENT_SCAN ? EXP : UNBUILT)
 #define ONLY_WHOLE_MESSAGE (~(ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_BIT(NOTSMTP)))
+#define SPF_FLAGS (CFG_SUPPORT_SPF ? EXP : UNBUILT)
+#define NO_SPF_BITS                                                                                                                             \
+  (ACL_NOTSMTP_BITS | ACL_BIT(AUTH) | ACL_BIT(CONNECT) | ACL_BIT(HELO) | ACL_BIT(MAILAUTH) | ACL_BIT(ETRN) | ACL_BIT(EXPN) |                    \
+   ACL_BIT(STARTTLS) | ACL_BIT(VRFY))
 #define DKIM_FLAGS (CFG_SUPPORT_DKIM ? 0 : UNBUILT)
 
 /* Sorted by name. */
@@ -233,8 +241,8 @@ const struct acl_cond_type acl_cond_types[] = {
   {"senders", 0, NO_SENDER_BITS, cond_senders, "sender is in the address list"},
   {"set", MOD | EXP, 0, acl_mod_set, "set a variable"},
   {"spam", SCAN_FLAGS, ONLY_WHOLE_MESSAGE, cond_scan, "spam scanner"},
-  {"spf", UNBUILT, 0, NULL, "SPF result"},
-  {"spf_guess", UNBUILT, 0, NULL, "SPF best guess"},
+  {"spf", SPF_FLAGS, NO_SPF_BITS, cond_spf, "SPF result"},
+  {"spf_guess", SPF_FLAGS, NO_SPF_BITS, cond_spf, "SPF best guess"},
   {"udpsend", MOD | EXP, 0, mod_udpsend, "send a datagram"},
   {"verify", EXP, 0, acl_cond_verify, "verification of addresses, headers, HELO, host name"},
 };

@@ -8,6 +8,7 @@
 #include "policy/arc.h"
 #include "policy/dkim.h"
 #include "policy/expand/expand_priv.h"
+#include "policy/spf.h"
 
 static void add_iprev(struct strbuf *out, const struct origin *o) {
   if (!o->host_address || !(o->host_name || o->host_lookup_failed || o->host_lookup_deferred)) return;
@@ -28,6 +29,7 @@ bool exp_item_authresults(struct expand_ctx *x, struct strbuf *out, const char *
   const struct origin *o = x->conn ? &x->conn->from : x->msg ? x->msg->from : NULL;
   strbuf_addf(out, "Authentication-Results: %s", args[0]);
   for (size_t i = 0; o && i < ARRAY_SIZE(methods); i++) methods[i](out, o);
+  exp_authresults_spf(out, x->msg);
   exp_authresults_dkim(out, x->msg);
   exp_authresults_arc(out, x->msg, o ? o->host_address : NULL);
   return true;

@@ -311,6 +311,7 @@ static const char *get_tod_epoch(struct expand_ctx *x, const struct var *v) {
 #define EMPTY get_text, 0, NULL
 #define DKIM(f) exp_get_dkim, 0, #f
 #define ARC(f) exp_get_arc, 0, #f
+#define SPF(f) exp_get_spf, 0, #f
 
 static const struct var vars[] = {
   {"acl_arg1", FN_K(acl_arg, 0)},
@@ -528,13 +529,13 @@ static const struct var vars[] = {
   {"spam_report", SCAN(spam_report)},
   {"spam_score", MSG(spam_score)},
   {"spam_score_int", MSG(spam_score_int)},
-  {"spf_guess", TEXT("v=spf1 a/24 mx/24 ptr ?all")},
-  {"spf_header_comment", EMPTY},
-  {"spf_received", EMPTY},
-  {"spf_result", EMPTY},
-  {"spf_result_guessed", TEXT("no")},
-  {"spf_smtp_comment", EMPTY},
-  {"spf_used_domain", EMPTY},
+  {"spf_guess", SPF(guess)},
+  {"spf_header_comment", SPF(header_comment)},
+  {"spf_received", SPF(received)},
+  {"spf_result", SPF(result)},
+  {"spf_result_guessed", SPF(result_guessed)},
+  {"spf_smtp_comment", SPF(smtp_comment)},
+  {"spf_used_domain", SPF(used_domain)},
   {"spool_directory", CFG(spool_directory)},
   {"spool_inodes", FN_K(fs, FS_INODES)},
   {"spool_space", FN_K(fs, FS_SPACE)},
