@@ -214,7 +214,7 @@ static void test_open_max(void **state) {
 
 static void test_absent(void **state) {
   (void)state;
-  static const char *const names[] = {"ldap", "ldapm", "ldapdn", "lmdb", "mysql", "nis", "nis0", "oracle", "pgsql", "psl", "redis", "spf"};
+  static const char *const names[] = {"ldap", "ldapm", "ldapdn", "lmdb", "mysql", "nis", "nis0", "oracle", "pgsql", "psl", "redis"};
   struct lookup_type t;
   for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
     if (lookup_find_driver(str_c(names[i]))) continue; /* this build has it */
