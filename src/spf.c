@@ -164,7 +164,8 @@ enum outcome spf_condition(struct expand_ctx *x, bool use_guess, const char *lis
   if (!known || (known->is_guessed && !use_guess) || (use_guess && !known->is_guessed && known->result == SPF_NONE)) look(x, use_guess);
   while ((item = list_next(x->a, &list, &sep))) {
     bool is_negated = *item == '!';
-    if ((strcmp(item + is_negated, spf_result_names[x->msg->spf->result]) == 0) != is_negated) return OUTCOME_OK;
+    bool is_it = strcmp(item + is_negated, "*") == 0 || strcmp(item + is_negated, spf_result_names[x->msg->spf->result]) == 0;
+    if (is_it != is_negated) return OUTCOME_OK;
   }
   return OUTCOME_FAIL;
 }
