@@ -34,6 +34,7 @@ struct arc_result;
 struct dkim_state;
 struct scan_state;
 struct spf_state;
+struct dmarc_state;
 
 struct message {
   struct arena *arena;
@@ -103,8 +104,10 @@ struct message {
   struct scan_state *scan;       /* content scanning (policy/scan.h); NULL: nothing scanned yet */
   struct dkim_state *dkim;       /* its signatures (policy/dkim.h); NULL: not looked at */
   struct spf_state *spf;         /* of the condition spf (policy/spf.h), NULL: it was not used */
+  struct dmarc_state *dmarc;     /* of the condition dmarc_status (policy/dmarc.h), NULL: it was not used */
   struct arc_result *arc;        /* of verify = arc (policy/arc.h), NULL: it was not used */
   bool dkim_disabled;            /* control = dkim_disable_verify */
+  bool dmarc_disabled;           /* control = dmarc_disable_verify */
   bool freeze_no_tell;           /* control = freeze/no_tell */
   bool sender_is_rewritten;      /* the ordinary rewriting rules were applied to sender */
   bool recipients_are_rewritten; /* and to recipients */

@@ -7,6 +7,7 @@
 #include "os/tls.h"
 #include "pipe_connect.h"
 #include "policy/arc.h"
+#include "policy/dmarc.h"
 #include "policy/dkim.h"
 #include "receive_priv.h"
 #include "spool.h"
@@ -121,6 +122,8 @@ static const char *arrival_fields(struct reception *r) {
   const char *signed_by = log_selects(LS_DKIM) ? dkim_passed_domains(m->arena, m->dkim) : NULL;
   if (signed_by) strbuf_addf(&b, " DKIM=%s", signed_by);
   if (log_selects(LS_DKIM) && m->arc && strcmp(m->arc->state, "pass") == 0) strbuf_adds(&b, " ARC");
+  if (m->dmarc && log_selects(LS_DMARC_VERBOSE)) strbuf_addl(&b, " DMARC=", dmarc_status_names[m->dmarc->status], NULL);
+  else if (m->dmarc && log_selects(LS_DMARC) && m->dmarc->status == DMARC_ACCEPT) strbuf_adds(&b, " DMARC");
   if (m->message_id_header) {
     if (m->message_id_made ? log_selects(LS_MSG_ID_CREATED) : log_selects(LS_MSG_ID))
       strbuf_addf(&b, " id%s=%s", m->message_id_made ? "*" : "", m->message_id_header);

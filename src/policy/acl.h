@@ -85,6 +85,7 @@ struct acl_hooks {
   enum outcome (*udpsend)(struct expand_ctx *x, const char *arg, const char **ret_log);
   enum outcome (*arc)(struct expand_ctx *x, const char *list, const char **ret_log);          /* list: states that are good, "" the usual */
   enum outcome (*scan)(struct expand_ctx *x, enum acl_where where, const char *condition, const char *arg, const char **ret_log); /* content scanning */
+  enum outcome (*dmarc)(struct expand_ctx *x, const char *list, const char **ret_log);
   enum outcome (*spf)(struct expand_ctx *x, bool use_guess, const char *list, const char **ret_log);
   enum outcome (*csa)(struct expand_ctx *x, const char *domain, const char **ret_log);        /* domain NULL: the client's name */
 };

@@ -99,7 +99,8 @@ enum {
 
 /* Options of ARC: the same. */
 #define OPT_ARC (CFG_EXPERIMENTAL_ARC ? OPT_BUILT : OPT_HIDDEN_FEATURE)
-/* Options of SPF and DKIM: the same. */
+/* Options of DMARC, SPF and DKIM: the same. */
+#define OPT_DMARC (CFG_SUPPORT_DMARC ? OPT_BUILT : OPT_HIDDEN_FEATURE)
 #define OPT_SPF (CFG_SUPPORT_SPF ? OPT_BUILT : OPT_HIDDEN_FEATURE)
 #define OPT_DKIM (CFG_SUPPORT_DKIM ? OPT_BUILT : OPT_HIDDEN_FEATURE)
 

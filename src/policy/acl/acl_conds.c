@@ -33,6 +33,11 @@ static enum outcome cond_spf(struct acl_run *r, const struct acl_cond *c, const 
   return hooks && hooks->spf ? hooks->spf(r->x, strcmp(c->type->name, "spf_guess") == 0, arg, &r->log_text) : OUTCOME_ERROR;
 }
 
+static enum outcome cond_dmarc(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  return hooks && hooks->dmarc ? hooks->dmarc(r->x, arg, &r->log_text) : OUTCOME_ERROR;
+}
+
 static enum outcome mod_udpsend(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
   return hooks && hooks->udpsend ? hooks->udpsend(r->x, arg, &r->log_text) : OUTCOME_ERROR;
@@ -197,6 +202,7 @@ static enum outcome cond_sender_domains(struct acl_run *r, const struct acl_cond
 #define UNBUILT ACL_COND_UNBUILT
 #define SCAN_FLAGS (CFG_WITH_CONTENT_SCAN ? EXP : UNBUILT)
 #define ONLY_WHOLE_MESSAGE (~(ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_BIT(NOTSMTP)))
+#define DMARC_FLAGS (CFG_SUPPORT_DMARC ? EXP : UNBUILT)
 #define SPF_FLAGS (CFG_SUPPORT_SPF ? EXP : UNBUILT)
 #define NO_SPF_BITS                                                                                                                             \
   (ACL_NOTSMTP_BITS | ACL_BIT(AUTH) | ACL_BIT(CONNECT) | ACL_BIT(HELO) | ACL_BIT(MAILAUTH) | ACL_BIT(ETRN) | ACL_BIT(EXPN) |                    \
@@ -218,7 +224,7 @@ const struct acl_cond_type acl_cond_types[] = {
   {"delay", MOD | EXP, ACL_BIT(NOTQUIT), acl_mod_delay, "wait"},
   {"dkim_signers", DKIM_FLAGS, ~ACL_BIT(DKIM), cond_dkim_signers, "DKIM signer is in the list"},
   {"dkim_status", DKIM_FLAGS, ~(ACL_BIT(MIME) | ACL_BIT(DKIM) | ACL_BIT(DATA) | ACL_BIT(PRDR)), cond_dkim_status, "DKIM verification result"},
-  {"dmarc_status", UNBUILT, 0, NULL, "DMARC result"},
+  {"dmarc_status", DMARC_FLAGS, ~ACL_BIT(DATA), cond_dmarc, "DMARC result"},
   {"dnslists", 0, 0, cond_dnslists, "host or key is on a DNS list"},
   {"domains", 0, ONLY_RCPT_PRDR_VRFY, cond_domains, "domain of the recipient is in the list"},
   {"encrypted", 0, ACL_NOTSMTP_BITS | ACL_BIT(CONNECT), cond_encrypted, "cipher of the session is in the list"},

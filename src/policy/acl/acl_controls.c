@@ -39,6 +39,12 @@ static void set_caseful(struct acl_run *r, bool on) {
 static const char *set_caseful_on(struct acl_run *r, const char *o) { return (void)o, set_caseful(r, true), NULL; }
 static const char *set_caseful_off(struct acl_run *r, const char *o) { return (void)o, set_caseful(r, false), NULL; }
 static const char *set_sync(struct acl_run *r, const char *o) { return (void)o, r->x->conn->enforce_sync = true, NULL; }
+/* Without a transaction there is nothing to switch off yet. */
+static const char *set_no_dmarc(struct acl_run *r, const char *o) {
+  (void)o;
+  if (r->x->msg) r->x->msg->dmarc_disabled = true;
+  return NULL;
+}
 static const char *set_no_dkim(struct acl_run *r, const char *o) { return (void)o, r->x->msg->dkim_disabled = true, NULL; }
 static const char *set_no_unspool(struct acl_run *r, const char *o) { return (void)o, r->x->msg->no_mbox_unspool = true, NULL; }
 static const char *set_no_sync(struct acl_run *r, const char *o) { return (void)o, r->x->conn->enforce_sync = false, NULL; }
@@ -68,7 +74,6 @@ static const char *set_cutthrough(struct acl_run *r, const char *opts) {
 
 static const char *set_no_delay_flush(struct acl_run *r, const char *o) { return (void)o, r->x->conn->no_delay_flush = true, NULL; }
 static const char *set_no_callout_flush(struct acl_run *r, const char *o) { return (void)o, r->x->conn->no_callout_flush = true, NULL; }
-static const char *set_nothing(struct acl_run *r, const char *o) { return (void)r, (void)o, NULL; }
 
 static const char *set_fake(struct acl_run *r, const char *o, bool reject) {
   struct message *m = r->x->msg;
@@ -205,7 +210,7 @@ static const struct control controls[] = {
   {"cutthrough_delivery", TAKES_OPTION, ONLY(ACL_BIT(RCPT)), set_cutthrough},
   {"debug", TAKES_OPTION, 0, set_debug},
   {"dkim_disable_verify", 0, ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_NOTSMTP_BITS, set_no_dkim},
-  {"dmarc_disable_verify", 0, ACL_BIT(DATA) | ACL_NOTSMTP_BITS, set_nothing},
+  {"dmarc_disable_verify", 0, ACL_BIT(DATA) | ACL_NOTSMTP_BITS, set_no_dmarc},
   {"dmarc_enable_forensic", CONTROL_UNBUILT, 0, NULL},
   {"dscp", TAKES_OPTION, 0, set_dscp},
   {"enforce_sync", 0, ACL_NOTSMTP_BITS, set_sync},

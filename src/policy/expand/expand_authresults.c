@@ -7,6 +7,7 @@
 #include "message.h"
 #include "policy/arc.h"
 #include "policy/dkim.h"
+#include "policy/dmarc.h"
 #include "policy/expand/expand_priv.h"
 #include "policy/spf.h"
 
@@ -31,6 +32,7 @@ bool exp_item_authresults(struct expand_ctx *x, struct strbuf *out, const char *
   for (size_t i = 0; o && i < ARRAY_SIZE(methods); i++) methods[i](out, o);
   exp_authresults_spf(out, x->msg);
   exp_authresults_dkim(out, x->msg);
+  exp_authresults_dmarc(out, x->msg);
   exp_authresults_arc(out, x->msg, o ? o->host_address : NULL);
   return true;
 }

@@ -312,6 +312,7 @@ static const char *get_tod_epoch(struct expand_ctx *x, const struct var *v) {
 #define DKIM(f) exp_get_dkim, 0, #f
 #define ARC(f) exp_get_arc, 0, #f
 #define SPF(f) exp_get_spf, 0, #f
+#define DMARC(f) exp_get_dmarc, 0, #f
 
 static const struct var vars[] = {
   {"acl_arg1", FN_K(acl_arg, 0)},
@@ -376,12 +377,12 @@ static const struct var vars[] = {
   {"dkim_verify_reason", DKIM(verify_reason)},
   {"dkim_verify_signers", DKIM(verify_signers)},
   {"dkim_verify_status", DKIM(verify_status)},
-  {"dmarc_alignment_dkim", EMPTY},
-  {"dmarc_alignment_spf", EMPTY},
-  {"dmarc_domain_policy", EMPTY},
-  {"dmarc_status", EMPTY},
-  {"dmarc_status_text", EMPTY},
-  {"dmarc_used_domain", EMPTY},
+  {"dmarc_alignment_dkim", DMARC(alignment_dkim)},
+  {"dmarc_alignment_spf", DMARC(alignment_spf)},
+  {"dmarc_domain_policy", DMARC(domain_policy)},
+  {"dmarc_status", DMARC(status)},
+  {"dmarc_status_text", DMARC(status_text)},
+  {"dmarc_used_domain", DMARC(used_domain)},
   {"dnslist_domain", CTX(dnslist_domain)},
   {"dnslist_matched", CTX(dnslist_matched)},
   {"dnslist_text", CTX(dnslist_text)},

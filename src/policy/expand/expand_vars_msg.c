@@ -7,6 +7,7 @@
 #include "os/daemon_notify.h"
 #include "policy/arc.h"
 #include "policy/dkim.h"
+#include "policy/dmarc.h"
 #include "policy/spf.h"
 #include "policy/expand/expand_vars_priv.h"
 #include "policy/match.h"
@@ -15,6 +16,7 @@
 /* ---- what was found in it ---- */
 
 const char *exp_get_arc(struct expand_ctx *x, const struct var *v) { return arc_variable(x, v->text); }
+const char *exp_get_dmarc(struct expand_ctx *x, const struct var *v) { return dmarc_variable(x, v->text); }
 const char *exp_get_spf(struct expand_ctx *x, const struct var *v) { return spf_variable(x, v->text); }
 const char *exp_get_dkim(struct expand_ctx *x, const struct var *v) { return dkim_variable(x, v->text); }
 

@@ -24,7 +24,7 @@ const char *exp_var_number(struct expand_ctx *x, int64_t n);
 const char *exp_var_str_at(const void *base, size_t at);
 
 /* expand_vars_msg.c: the message, its recipients, its queue and what was found in it. */
-var_fn exp_get_dkim, exp_get_arc, exp_get_spf;
+var_fn exp_get_dkim, exp_get_arc, exp_get_spf, exp_get_dmarc;
 var_fn exp_get_headers_added, exp_get_message_age, exp_get_message_id, exp_get_received_time;
 var_fn exp_get_queue_size, exp_get_recipients, exp_get_recipients_count;
 var_fn exp_get_scan, exp_get_part, exp_get_mime_number, exp_get_mime_part_count;
