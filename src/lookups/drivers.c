@@ -32,9 +32,7 @@ const struct lookup_driver *const lookup_drivers[] = {
 #if CFG_LOOKUP_REDIS
   &lookup_redis,
 #endif
-#if CFG_SUPPORT_SPF
-  &lookup_spf,
-#endif
+  LOOKUP_SPF_ROW
 #if CFG_LOOKUP_SQLITE
   &lookup_sqlite,
 #endif
