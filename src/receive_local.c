@@ -215,7 +215,9 @@ static const char bad_one[] = "\nThis address has been ignored. ", bad_many[] = 
 /* A recipient on the command line that is none: nobody gets the message. */
 static int bad_argument(struct submission *s) {
   strbuf_clear(&s->bad);
-  strbuf_addf(&s->bad, "  %s  %s\n\nThe message has not been delivered to any recipients.\n", s->first_bad, s->first_error);
+  bool has_dot = str_ends(str_c(s->first_bad), STR("."));
+  strbuf_addf(&s->bad, "  %s  %s\n%s\nThe message has not been delivered to any recipients.\n", s->first_bad, s->first_error,
+              has_dot ? "\nRecipient addresses must not end with a '.' character.\n" : "");
   return fail(s, 1, arena_printf(s->x.a, "bad recipient address \"%s\": %s", s->first_bad, s->first_error), bad_subject,
               "contained a recipient address that was incorrectly\nconstructed:");
 }
@@ -270,7 +272,7 @@ static void add_recipient_text(struct submission *s, struct str text, bool into_
 static void add_address_list(struct submission *s, struct str list, bool into_nonrecipients) {
   while (list.n > 0) {
     size_t n = rfc5322_find_address_end(list);
-    struct str one = rfc5322_trim(str_n(list.p, n));
+    struct str one = rfc5322_trim(rfc5322_strip_group(str_n(list.p, n)));
     if (one.n > 0) add_recipient_text(s, one, into_nonrecipients);
     if (n >= list.n) break;
     list = str_n(list.p + n + 1, list.n - n - 1);

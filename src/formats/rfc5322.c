@@ -128,7 +128,7 @@ static bool read_domain(struct scan *s, struct strbuf *out) {
                           ((unsigned char)*s->p >= 128 && s->o.allow_utf8)))
       strbuf_add(out, s->p++, 1);
     if (out->n == before) {
-      if (out->n > start && out->p[out->n - 1] == '.' && s->o.strip_trailing_dot) {
+      if (out->n > start && out->p[out->n - 1] == '.' && s->o.strip_trailing_dot && peek(s) != '.') {
         strbuf_truncate(out, out->n - 1);
         return true;
       }
@@ -328,10 +328,21 @@ struct str rfc5322_trim(struct str item) {
   return slashes % 2 && cut.n < item.n ? str_n(cut.p, cut.n + 1) : cut;
 }
 
+/* Behind the comment that begins at i; 0 when it is not closed. */
+static size_t comment_end(struct str s, size_t i) {
+  for (int depth = 0; i < s.n; i++) {
+    if (s.p[i] == '\\') i++;
+    else if (s.p[i] == '(') depth++;
+    else if (s.p[i] == ')' && --depth == 0) return i + 1;
+  }
+  return 0;
+}
+
 struct str rfc5322_strip_group(struct str item) {
-  size_t colon = str_index(item, ':');
-  bool is_group = colon < item.n && !memchr(item.p, '"', colon) && !memchr(item.p, '<', colon) && !memchr(item.p, '@', colon);
-  if (is_group) item = str_n(item.p + colon + 1, item.n - colon - 1);
+  size_t colon = 0, end;
+  while (colon < item.n && !strchr(":\"<@", item.p[colon]))
+    colon = item.p[colon] == '(' && (end = comment_end(item, colon)) ? end : colon + 1;
+  if (colon < item.n && item.p[colon] == ':') item = str_n(item.p + colon + 1, item.n - colon - 1);
   item = rfc5322_trim(item);
   while (item.n && item.p[item.n - 1] == ';') item = str_rtrim(str_n(item.p, item.n - 1));
   return item;
@@ -382,16 +393,6 @@ const char *addr_quote_local_part(struct arena *a, struct str local) {
   }
   strbuf_addc(&b, '"');
   return b.p;
-}
-
-/* Behind the comment that begins at i; 0 when it is not closed. */
-static size_t comment_end(struct str s, size_t i) {
-  for (int depth = 0; i < s.n; i++) {
-    if (s.p[i] == '\\') i++;
-    else if (s.p[i] == '(') depth++;
-    else if (s.p[i] == ')' && --depth == 0) return i + 1;
-  }
-  return 0;
 }
 
 /* From i to the next quotation mark outside comments; *ret_special: not made of atoms and comments only.  *unclosed: a comment was found that

@@ -49,6 +49,8 @@ struct expand_ctx {
   struct router *router;
   struct transport *transport;
   const char *acl_verify_message, *acl_where;
+  int acl_place;             /* 1 + the enum acl_where of the ACL that runs, 0 none; an ACL called in an expansion runs at the same place */
+  const char *acl_recipient; /* whom that ACL is about, NULL nobody */
   const char *dnslist_domain, *dnslist_matched, *dnslist_text, *dnslist_value;
   const char *sender_rate, *sender_rate_limit, *sender_rate_period;
   const char *verify_mode;      /* "S" "R" "E" or NULL */

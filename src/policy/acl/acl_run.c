@@ -403,12 +403,20 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
                             const char *acl_text) {
   struct acl_env none = {.session = NULL};
   struct acl_run r = {.x = x, .env = env ? env : &none, .where = where, .recipient = recipient};
+  const int outer_place = x->acl_place;
+  const char *outer_recipient = x->acl_recipient;
+  if (where == ACL_WHERE_UNKNOWN && outer_place) { /* called in an expansion of another ACL: the same may be asked as there */
+    r.where = (enum acl_where)(outer_place - 1);
+    r.recipient = outer_recipient;
+  }
   struct acl_result res = {.outcome = OUTCOME_ERROR};
   const char *outer_where = x->acl_where;
   void *outer_env = x->acl_env;
   const char *outer_local_part = x->local_part_override, *outer_domain = x->domain_override;
   if (x->conn) x->conn->log_reject_target_set = false;
-  x->acl_where = acl_where_name(where);
+  x->acl_where = acl_where_name(r.where);
+  x->acl_place = r.where == ACL_WHERE_UNKNOWN ? 0 : 1 + (int)r.where;
+  x->acl_recipient = r.recipient;
   x->acl_env = env;
   if (recipient && x->conn) x->conn->caseful_local_part = false; /* a control is for one recipient (manual 44.22) */
   if (recipient) { /* an ACL inside an expansion is about the same one */
@@ -437,6 +445,8 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
   x->local_part_override = outer_local_part;
   x->domain_override = outer_domain;
   x->acl_where = outer_where;
+  x->acl_place = outer_place;
+  x->acl_recipient = outer_recipient;
   x->acl_env = outer_env;
   return res;
 }
