@@ -288,7 +288,7 @@ static enum route_result set_one(struct route_ctx *rc, struct router *r, struct 
     if (rc->x->forced_fail) return ROUTE_DECLINE;
     addr->message = arena_printf(a, "expansion of \"%s\" failed in %s router: %s", item, r->name,
                                  rc->x->error ? rc->x->error : "");
-    return rc->x->lookup_deferred ? ROUTE_DEFER : ROUTE_FAIL; /* as Exim; what a later attempt may mend is not a failure */
+    return ROUTE_DEFER; /* Exim fails the address: mail would bounce because of a slip of the pen */
   }
   tree_insert(&addr->prop.router_vars, a, str_dup(a, name), NULL)->data = arena_strdup(a, v);
   return ROUTE_OK;
