@@ -275,7 +275,7 @@ static void check_quoted(struct arena *a, const struct lookup_driver *d, const c
 static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, const struct common_opts *o, const char *file,
                              const char *key, struct lookup_result *ret) {
   const struct lookup_driver *d = t->driver;
-  if (*key == '\0' && !(d->flags & (LOOKUP_QUERY | LOOKUP_ABSFILEQUERY))) return OUTCOME_FAIL;
+  bool is_void = *key == '\0' && !(d->flags & (LOOKUP_QUERY | LOOKUP_ABSFILEQUERY));
   struct strbuf cache_key = strbuf_new(x->a);
   strbuf_addl(&cache_key, d->name, "\n", o->rest ? o->rest : "", "\n", file ? file : "", "\n", key, NULL);
   const struct tree_node *n = o->no_read || x->no_lookups_cached ? NULL : tree_find(&service.results, cache_key.p);
@@ -289,7 +289,7 @@ static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, 
   struct open_file *open = NULL;
   ret->ttl_sec = UINT32_MAX;
   enum outcome got = get_file(x, d, file, &open, &ret->error);
-  if (got != OUTCOME_OK) return got;
+  if (got != OUTCOME_OK || is_void) return got == OUTCOME_OK ? OUTCOME_FAIL : got; /* a file that is not there is told in any case, as in Exim */
   if (open) open->busy++;
   got = d->find(x, open ? open->handle : NULL, file, key, o->rest, ret);
   if (open) open->busy--;
