@@ -450,6 +450,11 @@ static bool set_message(struct parse *p, const struct cmd_option *o, const char 
     if (!c->move_to || !config_queue_name_is_valid(c->move_to)) return fail(p, "exim: queue name expected after -MG\n");
     value = "G";
   }
+  if (strcmp(value, "CG") == 0) { /* no action of its own: what is submitted goes to that queue */
+    if (!*p->next || !config_queue_name_is_valid(*p->next)) return fail(p, "exim: queue name expected after -MCG\n");
+    p->c->run.name = *p->next++;
+    return true;
+  }
   if (*value == 'C')
     return fail(p, "exim: option -M%s is not supported by this build\n", value);
   for (size_t i = 0; i < ARRAY_SIZE(message_options); i++) {
@@ -461,6 +466,15 @@ static bool set_message(struct parse *p, const struct cmd_option *o, const char 
     return set_action(p, &(struct cmd_option){.number = CMD_MESSAGE}, NULL);
   }
   return fail(p, "exim abandoned: unknown, malformed, or incomplete option -M%s\n", value);
+}
+
+/* -atrn HOST DOMAINS */
+static bool set_atrn(struct parse *p, const struct cmd_option *o, const char *value)
+{
+  if (!*p->next) return fail(p, "exim: host and domains expected after -atrn\n");
+  p->c->atrn_host = value;
+  p->c->atrn_domains = *p->next++;
+  return set_action(p, o, NULL);
 }
 
 /* Known to Exim, not to this build: said plainly, instead of being taken for something else. */
@@ -483,7 +497,7 @@ static const struct cmd_option options[] = {
     ACTION("--help", CMD_HELP),
     FLAG("--plan", plan),
     ACTION("--version", CMD_VERSION),
-    NOT_BUILT("-atrn"),
+    {"-atrn", ARG_NEXT, set_atrn, 0, CMD_ATRN},
     IGNORED("-B", ARG_EITHER),
     {"-bd", ARG_NONE, set_daemon, 0, 0},
     {"-bdf", ARG_NONE, set_daemon, 0, 1},
@@ -605,6 +619,7 @@ static bool value_missing(struct parse *p, const struct cmd_option *o)
   if (strcmp(o->name, "-oA") == 0 || strncmp(o->name, "-bf", 3) == 0) return fail(p, "exim: string expected after %s\n", o->name);
   if (strcmp(o->name, "-O") == 0 || strcmp(o->name, "-X") == 0) return fail(p, "exim: string expected after %s\n", o->name);
   if (strcmp(o->name, "-or") == 0 || strcmp(o->name, "-os") == 0) return fail(p, "exim: bad time value %s: abandoned\n", o->name);
+  if (strcmp(o->name, "-atrn") == 0) return fail(p, "exim: host and domains expected after -atrn\n");
   if (strcmp(o->name, "-z") == 0) return fail(p, "exim: file name expected after -z\n");
   if (strncmp(o->name, "-oM", 3) == 0) return fail(p, "exim: data expected after %s\n", o->name);
   return fail(p, "exim abandoned: unknown, malformed, or incomplete option %s\n", o->name);
@@ -648,7 +663,7 @@ static bool check_combination(struct parse *p)
   const struct cmdline *c = p->c;
   bool reads_message = c->action == CMD_SUBMIT || c->action == CMD_BATCH_SMTP;
   bool bad = (c->extract_recipients && !reads_message && !c->expand_message && c->action != CMD_VERSION && c->action != CMD_PRINT) ||
-             ((c->action == CMD_QUEUE_RUN || c->action == CMD_TEST_FILTER) && c->args.n > 0) ||
+             ((c->action == CMD_QUEUE_RUN || c->action == CMD_TEST_FILTER || c->action == CMD_ATRN) && c->args.n > 0) ||
              (c->sender && (c->action == CMD_SMTP || c->action == CMD_BATCH_SMTP || c->action == CMD_DAEMON)) || /* the client says MAIL */
              (c->queue_run && c->action != CMD_DAEMON && c->action != CMD_QUEUE_RUN && c->action != CMD_VERSION && c->action != CMD_LIST && c->action != CMD_COUNT &&
               !(c->action == CMD_MESSAGE && c->run.name));

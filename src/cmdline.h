@@ -18,7 +18,7 @@ enum cmd_action {
   CMD_TEST_ADDRESS, CMD_VERIFY_RECIPIENT, CMD_VERIFY_SENDER,
   CMD_TEST_RETRY, CMD_TEST_REWRITE, CMD_TEST_FILTER,
   CMD_LIST, CMD_COUNT,
-  CMD_SMTP, CMD_BATCH_SMTP, CMD_HOST_CHECK,
+  CMD_SMTP, CMD_BATCH_SMTP, CMD_HOST_CHECK, CMD_ATRN,
   CMD_DAEMON, CMD_QUEUE_RUN,
   CMD_MESSAGE,       /* -M family */
   CMD_ALIASES, CMD_REMOVE_PID
@@ -61,6 +61,7 @@ struct cmdline {
   bool check_callout;             /* -bhc */
   const char *expand_message;     /* -bem */
   const char *expand_spooled;     /* -Mset: id of a message whose variables -be sees */
+  const char *atrn_host, *atrn_domains; /* -atrn */
   const char *filter_file, *system_filter_file;           /* -bf, -bF */
   const char *filter_domain, *filter_local_part, *filter_prefix, *filter_suffix; /* -bfd -bfl -bfp -bfs */
   /* queue */

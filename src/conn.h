@@ -38,6 +38,12 @@ struct proxy_info {
   int local_port, external_port;
 };
 
+/* A connection on which ATRN makes the two ends change places (RFC 2645), as variables show it. */
+struct atrn_turn {
+  const char *mode;              /* "P": we have the mail, "C": we fetch it */
+  const char *host;              /* the other end */
+};
+
 struct origin {
   const char *host_address;      /* NULL: local caller */
   int host_port;
@@ -109,6 +115,7 @@ struct conn {
   bool log_reject_target_set;    /* log_reject_target = in the ACL that ran last */
   unsigned log_reject_target;    /* LOG_* bits, 0 nowhere */
   unsigned command_serial;       /* counts SMTP commands */
+  const struct atrn_turn *atrn;  /* NULL: not turned round */
   struct smtp_probe *held;       /* connection of a callout, kept open for the transaction: cutthrough.h */
   struct tree acl_files;         /* ACLs read from files: struct acl, in the connection's arena */
   struct tree dns_list_answers;  /* kept by dns_list.c */

@@ -24,6 +24,7 @@
 #include "queue.h"
 #include "retry.h"
 #include "spool.h"
+#include "transports/smtp_turned.h"
 
 static void list_push(struct address **list, struct address *addr) {
   addr->next = *list;
@@ -512,7 +513,7 @@ static void finish_message(struct deliver_run *run) {
     set_frozen(run);
   }
   /* An open connection may leave addresses untried: then the next attempt is still the first, also for a filter that asks. */
-  if (!run->local && !run->remote) m->deliver_firsttime = false;
+  if (!run->local && !run->remote && !run->o->turn) m->deliver_firsttime = false;
   int rc = spool_rewrite(m, true);
   if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to rewrite the header file: %s", strerror(-rc));
   else if (m->frozen) queue_move_frozen(m);
@@ -566,14 +567,14 @@ void deliver_run_start_routing(struct deliver_run *run) {
   }
   struct address **tail = &run->fresh; /* behind what the filter has put there */
   while (*tail) tail = &(*tail)->next;
-  if (f == SYSTEM_FILTER_GO_ON) *tail = deliver_open_recipients(run);
+  if (f == SYSTEM_FILTER_GO_ON) *tail = run->o->turn ? deliver_turn_recipients(run) : deliver_open_recipients(run);
   deliver_route_all(run);
 }
 
 static void run_attempt(struct deliver_run *run) {
   deliver_run_start_routing(run);
   if (run->cfg->o.mua_wrapper && !deliver_mua_routed(run)) return;
-  if (run->local) deliver_local_all(run);
+  if (run->local && !run->o->turn) deliver_local_all(run);
   if (run->remote && !run->o->local_only) deliver_remote_all(run);
   while (run->remote) {
     struct address *addr = run->remote;
@@ -594,6 +595,7 @@ bool deliver_run_init(struct deliver_run *run, const struct config *cfg, struct 
   run->dont_deliver = o->dont_deliver || m->dont_deliver;
   m->delivery_forced = o->forced;
   run->x.queue_running = o->in_queue_run;
+  if (o->turn) run->x.atrn = o->turn->connection->turn;
   switch (check_frozen(m, o)) {
     case FROZEN_SKIP: return false;
     case FROZEN_CANCEL: run->cancelled = true; break;

@@ -7,6 +7,7 @@
 #include "message.h"
 
 struct smtp_probe;
+struct deliver_turn;
 
 enum deliver_result { DELIVER_DONE /* attempted */, DELIVER_NOT_ATTEMPTED /* locked, gone, frozen, not due */, DELIVER_MUA_FAILED,
                       DELIVER_MANY_WAIT /* first pass: very many messages wait for a host of this one (queue_fast_ramp) */ };
@@ -25,8 +26,19 @@ struct deliver_opts {
   int64_t assumed_age_sec; /* harness: -Tqt */
   const char *selector_sender, *selector_recipient; /* -S, -R (queue.c filters) */
   bool remote_only;     /* by a process without root: not attempted at all unless every recipient is routed to a remote transport */
+  const struct deliver_turn *turn; /* over a connection that ATRN turned round, only what its other end may have; NULL none */
   struct smtp_probe **held; /* a connection that is open for this message (cutthrough.h), NULL none */
 };
+/* A connection that ATRN turned round, and for whom.  An attempt over it leaves all other recipients, and those who are not simply routed to a host,
+ * as if nobody had looked at the message.  It needs no rights but those of the spool's owner. */
+struct smtp_turned;
+struct deliver_turn {
+  struct smtp_turned *connection;
+  const char *const *domains;   /* NULL-terminated */
+};
+/* Is the address in one of these domains? */
+bool deliver_turn_wants(const char *const *domains, const char *address);
+
 /* Run one attempt in this process, leaving nothing behind (its structs and arena are dropped).  The spool lock is held throughout. */
 enum deliver_result deliver_message(const struct config *cfg, const char *id, const struct deliver_opts *o);
 

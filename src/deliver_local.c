@@ -119,7 +119,8 @@ bool deliver_same_batch(const struct address *l, const struct address *b, bool i
 struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport *t, struct address *addrs) {
   struct delivery *d = ARENA_NEW(run->a, struct delivery);
   *d = (struct delivery){.cfg = run->cfg, .arena = run->a, .msg = run->m, .transport = t, .addrs = addrs, .x = &run->x,
-                         .dont_deliver = run->dont_deliver, .held = run->o->held, .msglog_fd = run->msglog_fd, .sequence = 1};
+                         .dont_deliver = run->dont_deliver, .held = run->o->held,
+                         .turned = run->o->turn ? run->o->turn->connection : NULL, .msglog_fd = run->msglog_fd, .sequence = 1};
   struct expand_ctx *x = &run->x;
   x->addr = addrs;
   x->router = addrs->router;

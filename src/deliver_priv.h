@@ -43,7 +43,11 @@ enum system_filter deliver_system_filter(struct deliver_run *run);
 /* deliver.c: the recipients still to be delivered to, in the order of the envelope. */
 struct address *deliver_open_recipients(struct deliver_run *run);
 
-/* deliver_remote_only.c */
+/* deliver_turn.c: of the open recipients those that go over the connection that ATRN turned round. */
+struct address *deliver_turn_recipients(struct deliver_run *run);
+
+/* deliver_remote_only.c.  Is this one routed to one remote transport and nothing else?  The address has been used up. */
+bool deliver_is_remote(struct deliver_run *run, struct address *addr);
 bool deliver_is_all_remote(struct deliver_run *run);
 
 /* deliver_route.c: fresh -> local, remote, failed, defer, succeed. */

@@ -305,7 +305,7 @@ static void run_transport(struct deliver_run *run, struct address *batch, bool i
   ctx->extras = vec_new(run->a);
   ctx->others = vec_new(run->a);
   d->ctx = ctx;
-  if (!run->dont_deliver) extra_offer(d);
+  if (!run->dont_deliver && !d->turned) extra_offer(d);
   const char *error = NULL;
   if (deliver_prepare(run, d)) {
     enum outcome o = d->transport->driver->setup ? d->transport->driver->setup(d, &error) : OUTCOME_OK;
@@ -507,7 +507,7 @@ void deliver_remote_all(struct deliver_run *run) {
   }
   int64_t max = run->cfg->o.remote_max_parallel;
   if (max > REMOTE_MAX_CHILDREN) max = REMOTE_MAX_CHILDREN;
-  if (batches.n > 1 && max > 1) {
+  if (batches.n > 1 && max > 1 && !run->o->turn) { /* one connection, one batch at a time */
     run_parallel(run, &batches, (size_t)max);
     return;
   }

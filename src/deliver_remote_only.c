@@ -10,7 +10,7 @@ static bool needs_identity(const struct transport *t) {
   return t->o.user.is_set || t->o.user.expand || t->o.group.is_set || t->o.group.expand;
 }
 
-static bool is_remote(struct deliver_run *run, struct address *addr) {
+bool deliver_is_remote(struct deliver_run *run, struct address *addr) {
   struct address *local = NULL, *remote = NULL, *children = NULL, *done = NULL;
   struct route_ctx rc = {.x = &run->x, .local = &local, .remote = &remote, .children = &children, .succeed = &done};
   if (route_percent_hack(&rc, addr) != ROUTE_OK || route_address(&rc, addr) != ROUTE_OK) return false;
@@ -24,7 +24,7 @@ bool deliver_is_all_remote(struct deliver_run *run) {
     next = addr->next;
     addr->next = NULL;
     run->x.addr = addr;
-    ok = is_remote(run, addr);
+    ok = deliver_is_remote(run, addr);
   }
   run->x.addr = NULL;
   return ok;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "atrn_fetch.h"
 #include "base/buildinfo.h"
 #include "cmd_filter.h"
 #include "cmd_input.h"
@@ -184,6 +185,14 @@ static int do_smtp(struct run *r)
   int status = smtp_session_run(k, &o);
   arena_free(k->arena);
   return status;
+}
+
+static int do_atrn(struct run *r)
+{
+  sys_role(SYS_ROLE_RECEPTION);
+  struct conn *k = conn_for_caller(r, 0, 1);
+  struct smtp_opts o = smtp_opts_of(r, SMTP_MODE_SESSION);
+  return atrn_fetch(k, foreign(k->arena, r->c->atrn_host), foreign(k->arena, r->c->atrn_domains), &o);
 }
 
 static int do_host_check(struct run *r)
@@ -538,6 +547,7 @@ static const char *why_not(const struct run *r)
   if (c->debug) return "debugging permission denied";
   if (c->syslog_tag) return "you lack sufficient privilege to specify syslog process name";
   switch (c->action) {
+  case CMD_ATRN:
   case CMD_DAEMON:
   case CMD_REMOVE_PID: return "permission denied";
   case CMD_MESSAGE:
@@ -555,14 +565,16 @@ static const char *why_not(const struct run *r)
     if (c->expand_spooled) return "permission denied";
     return o->commandline_checks_require_admin ? "permission denied" : NULL;
   case CMD_SUBMIT:
+  case CMD_SMTP:
+  case CMD_BATCH_SMTP:
+    if (c->run.name) return "permission denied"; /* -MCG */
+    break;
   case CMD_VERSION:
   case CMD_HELP:
   case CMD_INFO:
   case CMD_PRINT:
   case CMD_TEST_RETRY:
   case CMD_TEST_REWRITE:
-  case CMD_SMTP:
-  case CMD_BATCH_SMTP:
   case CMD_ALIASES: break;
   }
   return c->listen || c->pid_file ? "permission denied" : NULL;
@@ -603,6 +615,7 @@ static int dispatch(struct run *r)
   case CMD_COUNT: return queue_count(r->cfg);
   case CMD_SMTP:
   case CMD_BATCH_SMTP: return do_smtp(r);
+  case CMD_ATRN: return do_atrn(r);
   case CMD_HOST_CHECK: return do_host_check(r);
   case CMD_DAEMON: return do_daemon(r);
   case CMD_QUEUE_RUN: return do_queue_run(r);

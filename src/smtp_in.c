@@ -238,6 +238,7 @@ static const struct command {
   [VERB_EXPN] = {smtp_do_expn, CMD_NONMAIL | CMD_BATCH_NOOP},
   [VERB_HELP] = {smtp_do_help, CMD_NONMAIL | CMD_BATCH_NOOP},
   [VERB_ETRN] = {smtp_do_etrn, CMD_NONMAIL | CMD_BATCH_NOOP},
+  [VERB_ATRN] = {smtp_do_atrn, CMD_NONMAIL},
   [VERB_XCLIENT] = {smtp_do_xclient, 0},
   [VERB_WELLKNOWN] = {smtp_do_wellknown, CMD_NONMAIL},
   [VERB_AUTH] = {smtp_do_auth, CMD_NONMAIL},
@@ -406,7 +407,7 @@ static void session_start(struct smtp_session *s, struct conn *c, const struct s
   s->x = expand_ctx_new(s->tmp, c->cfg);
   s->x.conn = c;
   s->env = (struct acl_env){.verify_helo = env_verify_helo, .verify_reverse = env_verify_reverse, .delay = env_delay,
-                            .flush = env_flush, .session = s};
+                            .flush = env_flush, .atrn_domains = smtp_atrn_domains, .session = s};
   verify_fill_acl_env(&s->env);
   s->env.session = s;
   s->x.acl_env = &s->env;

@@ -65,6 +65,7 @@ void smtp_forget_advertised(struct smtp_session *s) {
   struct conn *c = s->c;
   c->pipelining_advertised = c->pipe_connect_advertised = c->dsn_advertised = c->prdr_advertised =
     c->smtputf8_advertised = c->auth_advertised = c->tls_advertised = c->tlsflight_advertised = c->wellknown_advertised = false;
+  s->atrn_advertised = false;
 }
 
 /* Lines "\nKEYWORD..." in Exim's order. */
@@ -78,6 +79,7 @@ static void add_extensions(struct smtp_session *s, struct strbuf *b) {
   c->dsn_advertised = smtp_host_in(s, "dsn_advertise_hosts", o->dsn_advertise_hosts);
   if (c->dsn_advertised) strbuf_adds(b, "\nDSN");
   if (o->acl_smtp_etrn) strbuf_adds(b, "\nETRN");
+  if (smtp_advertise_atrn(s)) strbuf_adds(b, "\nATRN");
   if (o->acl_smtp_vrfy) strbuf_adds(b, "\nVRFY");
   if (o->acl_smtp_expn) strbuf_adds(b, "\nEXPN");
   c->pipe_connect_advertised = false;

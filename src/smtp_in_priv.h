@@ -49,6 +49,8 @@ struct smtp_session {
   bool early_group;            /* the group behind a refused EHLO of an early talker is being answered */
   bool early_pending;          /* input came before the greeting; the first command must be EHLO */
   int recipients_max;
+  bool atrn_advertised;
+  struct atrn_mail *atrn;      /* what the ACL of ATRN has found, NULL none */
   bool xclient_checked, xclient_ok, notquit_done, ratelimit_checked, is_ratelimited;
   int64_t rate_mail_count;     /* MAIL commands, for smtp_ratelimit_mail */
   int64_t size_limit, max_per_connection;
@@ -150,6 +152,11 @@ void smtp_do_bdat(struct smtp_session *s, struct str arg);
 void smtp_do_vrfy(struct smtp_session *s, struct str arg);
 void smtp_do_expn(struct smtp_session *s, struct str arg);
 void smtp_do_etrn(struct smtp_session *s, struct str arg);
+/* ---- smtp_in_atrn.c ---- */
+void smtp_do_atrn(struct smtp_session *s, struct str arg);
+/* Is ATRN offered to this client now?  Noted in the session. */
+bool smtp_advertise_atrn(struct smtp_session *s);
+enum outcome smtp_atrn_domains(struct acl_env *env, struct expand_ctx *x, const char *list, const char **ret_log); /* for the ACL */
 void smtp_do_wellknown(struct smtp_session *s, struct str arg);
 void smtp_do_xclient(struct smtp_session *s, struct str arg);
 void smtp_advertise_xclient(struct smtp_session *s, struct strbuf *b);

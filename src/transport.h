@@ -12,6 +12,7 @@
 struct transport_driver;
 struct stream;
 struct smtp_probe;
+struct smtp_turned;
 
 struct transport_generic {
 #define OPT_ROW(name, type, def, flags) OPT_FIELD_##type(name)
@@ -65,6 +66,7 @@ struct delivery {
   void (*give_back)(struct delivery *next);
   void *ctx;
   struct smtp_probe **held;    /* a connection kept from a callout (transports/smtp_probe.h); who uses it sets it to NULL; NULL none */
+  struct smtp_turned *turned;  /* the connection that ATRN turned round (transports/smtp_turned.h), NULL none */
   void *setup_data;            /* of the driver's setup, for its deliver */
   int msglog_fd;               /* message log, <= 0 none */
   struct write_fault write_fault; /* set by transport_write_message() */

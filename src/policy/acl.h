@@ -45,6 +45,8 @@ struct acl_env {
   enum outcome (*verify_header_syntax)(struct acl_env *env, struct expand_ctx *x, const char **ret_user, const char **ret_log);
   enum outcome (*verify_helo)(struct acl_env *env, struct expand_ctx *x);
   enum outcome (*verify_reverse)(struct acl_env *env, struct expand_ctx *x, const char **ret_log);
+  /* atrn_domains: does mail wait for one of these domains?  They are what the client will get. */
+  enum outcome (*atrn_domains)(struct acl_env *env, struct expand_ctx *x, const char *list, const char **ret_log);
   /* delay = : waits, ends early when the client has gone. */
   void (*delay)(struct acl_env *env, struct expand_ctx *x, int seconds);
   /* Flush pending replies before something slow. */

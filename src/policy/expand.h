@@ -89,6 +89,7 @@ struct expand_ctx {
   ino_t inode;                    /* appendfile's new file */
   const struct tls_info *tls_out; /* outgoing connection */
   const struct proxy_info *proxy_out; /* of it, NULL none */
+  const struct atrn_turn *atrn;   /* of a delivery over a connection that was turned round; NULL: as the conn says */
   bool recipients_hidden;         /* $recipients is not for this context (a user's filter, a router) */
   bool recipients_for_shell; /* $recipients is clean where all addresses are plain: for a system filter's command that a shell reads */
   struct match_data match;

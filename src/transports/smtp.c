@@ -19,6 +19,7 @@
 #include "retry.h"
 #include "transports/drivers.h"
 #include "transports/smtp_probe.h"
+#include "transports/smtp_turned.h"
 
 enum { HARNESS_PAUSE_MS = 500 };
 
@@ -106,7 +107,7 @@ static bool finish_transaction(struct smtp_attempt *s, struct smtp_rcpt *first, 
 }
 
 /* A failed transaction leaves the server in the middle of one. */
-static bool reset_server(struct smtp_attempt *s) {
+bool smtp_reset_server(struct smtp_attempt *s) {
   struct smtp_awaited what;
   struct smtp_reply r;
   if (s->dead) return false;
@@ -164,7 +165,7 @@ bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fligh
       return clean;
     }
     if (first) s->sequence++;
-    if (first && !clean && !reset_server(s)) {
+    if (first && !clean && !smtp_reset_server(s)) {
       s->was_ahead = was_ahead && !sent; /* it has not begun */
       return false;
     }
@@ -606,6 +607,10 @@ static bool deliver_to_hosts(struct delivery *d) {
   }
   if (d->dont_deliver) {
     pretend(job, list);
+    return true;
+  }
+  if (d->turned) {
+    smtp_turned_deliver(d, list);
     return true;
   }
   if (smtp_probe_take_over(d, list)) return true;

@@ -23,7 +23,7 @@ struct smtp_opts {
 
 enum { SMTP_FLIGHT_BODY_MAX = 8192, SMTP_MAX_AWAITED = 256, SMTP_REPLY_LINE_MAX = 4096, SMTP_REPLY_SHOWN = 4093, SMTP_REPLY_MAX = 16384 };
 
-enum smtp_at { AT_GREETING, AT_EHLO, AT_HELO, AT_STARTTLS, AT_AUTH, AT_MAIL, AT_RCPT, AT_DATA, AT_BLOCK, AT_END, AT_RSET, AT_QUIT };
+enum smtp_at { AT_GREETING, AT_EHLO, AT_HELO, AT_STARTTLS, AT_AUTH, AT_MAIL, AT_RCPT, AT_DATA, AT_BLOCK, AT_END, AT_RSET, AT_QUIT, AT_ATRN };
 
 /* What became of a recipient during this delivery. */
 enum rcpt_state { RCPT_PENDING, RCPT_SENT, RCPT_ACCEPTED, RCPT_DONE };
@@ -378,6 +378,8 @@ struct smtp_job *smtp_job_new(struct delivery *d);
 MUST_CHECK bool smtp_job_options(struct smtp_job *job, const char **ret_error);
 /* All groups of the message.  in_flight: the first n recipients, up to at, have been written.  True: the connection can take another message. */
 bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_flight);
+/* RSET.  False: the server is still in the middle of a transaction, or gone. */
+bool smtp_reset_server(struct smtp_attempt *s);
 /* First group of recipients not settled yet: *ret_n of them (settled ones in between are skipped when sending). */
 struct smtp_rcpt *smtp_next_group(struct smtp_attempt *s, size_t *at, size_t *ret_n);
 /* For smtp_probe.c.  An attempt with the options given instead of the transport's; NULL with *ret_error.  A trouble before there is a connection is

@@ -159,6 +159,11 @@ static enum outcome cond_hosts(struct acl_run *r, const struct acl_cond *c, cons
   return match_sender_host(r->x, NULL, arg);
 }
 
+static enum outcome cond_atrn_domains(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
+  return r->env && r->env->atrn_domains ? r->env->atrn_domains(r->env, r->x, arg, &r->log_text) : OUTCOME_ERROR;
+}
+
 static enum outcome cond_local_parts(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
   struct str as_given, domain;
@@ -213,7 +218,7 @@ static enum outcome cond_sender_domains(struct acl_run *r, const struct acl_cond
 const struct acl_cond_type acl_cond_types[] = {
   {"acl", EXP, 0, cond_acl, "run another ACL; true when it accepts"},
   {"add_header", MOD | EXP, ONLY_RECEIVING, acl_mod_add_header, "add header lines when the message is accepted"},
-  {"atrn_domains", UNBUILT, 0, NULL, "domains of an ATRN command"},
+  {"atrn_domains", EXP, ~ACL_BIT(ATRN), cond_atrn_domains, "mail waits for one of these domains, which ATRN is to hand over"},
   {"authenticated", 0, ACL_NOTSMTP_BITS | ACL_BIT(CONNECT) | ACL_BIT(HELO), cond_authenticated,
    "name of the authenticator is in the list"},
   {"condition", EXP, 0, cond_condition, "expanded text is true"},
@@ -237,7 +242,8 @@ const struct acl_cond_type acl_cond_types[] = {
   {"malware", SCAN_FLAGS, ONLY_WHOLE_MESSAGE & ~ACL_BIT(DKIM), cond_scan, "virus scanner"},
   {"message", MOD | ACL_COND_SILENT, 0, NULL, "text of the reply"},
   {"mime_regex", SCAN_FLAGS, ~ACL_BIT(MIME), cond_scan, "regular expressions over a MIME part"},
-  {"queue", MOD | EXP, ~(ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_BIT(NOTSMTP_START)), acl_mod_queue, "named queue of the message"},
+  {"queue", MOD | EXP, ~(ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_BIT(ATRN) | ACL_BIT(NOTSMTP_START)), acl_mod_queue,
+   "named queue of the message, or where ATRN looks for mail"},
   {"ratelimit", EXP, 0, cond_ratelimit, "rate of the sender has reached the limit"},
   {"recipients", 0, ~ACL_BIT(RCPT), cond_recipients, "recipient is in the address list"},
   {"regex", SCAN_FLAGS, ONLY_WHOLE_MESSAGE & ~ACL_BIT(MIME), cond_scan, "regular expressions over the message"},

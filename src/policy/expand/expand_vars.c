@@ -35,6 +35,9 @@ const char *exp_var_number(struct expand_ctx *x, int64_t n) {
 static const char *get_text(struct expand_ctx *x UNUSED, const struct var *v) { return v->text; }
 static const char *get_ctx(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(x, v->at); }
 static const char *get_conn(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(x->conn, v->at); }
+static const char *get_atrn(struct expand_ctx *x, const struct var *v) {
+  return exp_var_str_at(x->atrn ? x->atrn : x->conn ? x->conn->atrn : NULL, v->at);
+}
 static const char *get_msg(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(x->msg, v->at); }
 static const char *get_addr(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(x->addr, v->at); }
 static const char *get_cfg(struct expand_ctx *x, const struct var *v) { return exp_var_str_at(x->cfg, v->at); }
@@ -313,6 +316,7 @@ static const char *get_tod_epoch(struct expand_ctx *x, const struct var *v) {
 #define ARC(f) exp_get_arc, 0, #f
 #define SPF(f) exp_get_spf, 0, #f
 #define DMARC(f) exp_get_dmarc, 0, #f
+#define ATRN(f) get_atrn, offsetof(struct atrn_turn, f), NULL
 
 static const struct var vars[] = {
   {"acl_arg1", FN_K(acl_arg, 0)},
@@ -333,8 +337,8 @@ static const struct var vars[] = {
   {"arc_oldest_pass", ARC(oldest_pass)},
   {"arc_state", ARC(state)},
   {"arc_state_reason", ARC(state_reason)},
-  {"atrn_host", EMPTY},
-  {"atrn_mode", EMPTY},
+  {"atrn_host", ATRN(host)},
+  {"atrn_mode", ATRN(mode)},
   {"authenticated_fail_id", CTX(auth_fail_id)},
   {"authenticated_id", FROM(auth_id)},
   {"authenticated_sender", FROM(auth_sender)},
