@@ -173,9 +173,15 @@ static void note_time(struct address *addrs, struct timeval start) {
     addrs->delivery_usec = (int)((end.tv_sec - start.tv_sec) * 1000000 + (end.tv_usec - start.tv_usec));
 }
 
+/* The server has put it off, and there is no other to ask. */
+static bool is_put_off(const struct address *addr) {
+  bool only_one = addr->host_list && !addr->host_list->next && !addr->fallback_hosts && !deliver_transport_str(addr->transport, "fallback_hosts");
+  return addr->result == OUTCOME_DEFER && addr->basic_errno == ERRNO_RCPT4XX && only_one;
+}
+
 static bool is_settled(const struct address *addrs) {
   for (; addrs; addrs = addrs->next)
-    if (addrs->result != OUTCOME_OK && addrs->result != OUTCOME_FAIL) return false;
+    if (addrs->result != OUTCOME_OK && addrs->result != OUTCOME_FAIL && !is_put_off(addrs)) return false;
   return true;
 }
 

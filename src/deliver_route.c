@@ -193,11 +193,22 @@ static void retry_after_routing(struct deliver_run *run, struct address *addr, e
   if (addr->address_retry_key) retry_add_item(run->a, addr, addr->address_retry_key, NULL, RETRY_DELETE);
 }
 
-static void route_one(struct deliver_run *run, struct route_ctx *rc, struct address *addr) {
-  if (is_queued_domain(run, addr)) {
+/* queue_domains, for all addresses before the first is routed. */
+static struct address *put_off_queued(struct deliver_run *run, struct address *todo) {
+  for (struct address **link = &todo; *link;) {
+    struct address *addr = *link;
+    if (!is_queued_domain(run, addr)) {
+      link = &addr->next;
+      continue;
+    }
+    *link = addr->next;
+    addr->next = NULL;
     finish(run, addr, OUTCOME_DEFER);
-    return;
   }
+  return todo;
+}
+
+static void route_one(struct deliver_run *run, struct route_ctx *rc, struct address *addr) {
   enum route_result res = route_address(rc, addr);
   retry_after_routing(run, addr, res);
   if (addr->syntax_report && res != ROUTE_DEFER) bounce_syntax_errors(run->m, &run->x, addr->syntax_report->to, addr->syntax_report->text);
@@ -265,6 +276,7 @@ void deliver_route_all(struct deliver_run *run) {
   while (run->fresh) {
     struct address *todo = collect(run, &rc);
     if (todo) todo = check_retry_times(run, todo);
+    todo = put_off_queued(run, todo);
     while (todo) {
       struct address *addr = todo;
       todo = addr->next;

@@ -352,7 +352,7 @@ static const char *qualify_header(struct reception *r, const struct header_line 
   if (!header_split(str_n(h->text, h->n), &name, &value)) return NULL;
   struct strbuf b = strbuf_new_t(r->m->arena, TAINTED, h->n + 32);
   strbuf_add(&b, h->text, (size_t)(value.p - h->text));
-  struct addr_opts o = {.allow_domain_literal = true, .allow_empty = true, .allow_utf8 = r->m->smtputf8,
+  struct addr_opts o = {.allow_domain_literal = true, .allow_utf8 = r->m->smtputf8,
                         .strip_trailing_dot = r->c->cfg->o.strip_trailing_dot};
   struct arena *tmp = arena_new("header addresses"); /* half a million of them fit into a header */
   for (struct arena_mark mark = arena_mark(tmp); value.n > 0; arena_release(tmp, mark)) {

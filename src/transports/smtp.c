@@ -144,6 +144,13 @@ static bool run_group(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n,
   return ok;
 }
 
+/* The transaction came to nothing, because the recipients are no good: the next message may have better ones. */
+static bool is_only_refused(const struct smtp_job *job) {
+  for (size_t i = 0; i < job->rcpt_count && !job->all_or_none; i++)
+    if (job->rcpts[i].state == RCPT_DONE && job->rcpts[i].addr->result == OUTCOME_FAIL) return true;
+  return false;
+}
+
 bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_flight) {
   struct smtp_rcpt *first = in_flight ? &s->job->rcpts[0] : NULL;
   bool clean = true;
@@ -170,7 +177,8 @@ bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fligh
       return false;
     }
   }
-  return clean;
+  s->must_reset = !clean;
+  return clean || (!s->is_lmtp && is_only_refused(s->job));
 }
 
 /* ---- jobs -------------------------------------------------------------------------------------------------- */

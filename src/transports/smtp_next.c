@@ -145,11 +145,22 @@ static bool take_turn(struct smtp_attempt *s, bool again) {
   return true;
 }
 
+/* The recipients of the message before were refused.  False: there is no way on, and d waits. */
+static bool reset_for(struct smtp_attempt *s, struct delivery *d) {
+  s->must_reset = false;
+  if (smtp_reset_server(s)) return true;
+  s->fail = (struct smtp_failure){0}; /* of the message before nothing is open */
+  d->give_back(d);
+  return false;
+}
+
 /* Ask for a message now that the one before is done. */
 static bool open_next(struct smtp_attempt *s) {
   if (s->dead || !s->d->next_for_host || !may_carry_another(s)) return false;
+  if (!s->d->one_done) smtp_clear_retry(s); /* it may be finished before we come back */
   struct delivery *d = s->d->next_for_host(s->d, s->host, fits_connection, s);
   if (!d) return false;
+  if (s->must_reset && !reset_for(s, d)) return false;
   struct smtp_job *job = smtp_job_new(d);
   job->include_ip = s->job->include_ip;
   s->d = d;

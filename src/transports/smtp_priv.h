@@ -152,6 +152,7 @@ struct smtp_attempt {
   struct smtp_transaction t;
   bool downconvert, tcp_is_open;
   struct smtp_next *next;         /* NULL: none was looked for, or there is none */
+  bool must_reset;                /* the last transaction has ended without content */
   bool was_ahead;                 /* the envelope whose replies are read now left before this message's turn, */
   bool ahead_in_doubt;            /* and the message before it was refused */
 

@@ -122,7 +122,7 @@ void smtp_turned_deliver(struct delivery *d, struct host *list) {
   bool never_greeted = !t->is_greeted; /* what cannot greet the first message greets none */
   if (s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
   t->sequence = MAX(t->sequence, s->sequence);
-  t->is_dirty = t->is_greeted && !is_clean;
+  t->is_dirty = t->is_greeted && (!is_clean || s->must_reset);
   bool is_full = t->facts.limit_mailmax && t->sequence >= (int)t->facts.limit_mailmax;
   t->is_dead = t->is_dead || s->dead || s->awaited_count > 0 || (never_greeted && s->greeting) || is_full;
   stop_clocks(d);
