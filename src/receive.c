@@ -546,7 +546,7 @@ void receive_start_delivery(struct conn *c, const struct message *m, bool foregr
   if (foreground) {
     const char *id = arena_strdup(c->arena, m->id);
     c->mua_failed = deliver_message(m->cfg, id, &o) == DELIVER_MUA_FAILED;
-    cutthrough_given_away(c);
+    cutthrough_cancel(c); /* unless it was used */
     return;
   }
   start_in_background(c, m, &o);

@@ -72,6 +72,8 @@ void smtp_reset(struct smtp_session *s) {
   log_set_utf8(false);
 }
 
+void smtp_forget_message_variables(struct smtp_session *s) { s->m->acl_m = (struct tree){0}; }
+
 const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_sender, const char **ret_raw) {
   const struct main_options *o = s->opt;
   struct addr_opts ao = {.allow_empty = is_sender, .allow_domain_literal = o->allow_domain_literals,

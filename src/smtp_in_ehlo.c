@@ -196,6 +196,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
   }
   if (s->m->sender) smtp_reset(s);
   else s->transaction_line = s->line_number;
+  smtp_forget_message_variables(s);
   c->helo_seen = true;
   smtp_set_protocol(s, esmtp);
   send_reply(s, esmtp, &acl);

@@ -163,6 +163,7 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   struct mail_params p = {0};
   s->mail_seen = true;
   if (!may_start(s, arg)) return;
+  smtp_forget_message_variables(s);
   smtp_slow_down(s, "mail", s->opt->smtp_ratelimit_mail, ++s->rate_mail_count);
   size_t path = smtp_path_len(arg);
   if (!take_params(s, arg, &path, &p)) return;

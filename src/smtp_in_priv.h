@@ -75,6 +75,8 @@ struct smtp_session {
 /* ---- smtp_in.c ---- */
 /* End the transaction: free it and start a fresh one. */
 void smtp_reset(struct smtp_session *s);
+/* What ACLs in front of MAIL, HELO and EHLO have set in $acl_m... is not for what follows (manual ch. 44 "ACL variables"). */
+void smtp_forget_message_variables(struct smtp_session *s);
 deadline_ms smtp_deadline(const struct smtp_session *s);
 /* The line reader (used between BDAT chunks too).  False: the session is over (reason logged). */
 bool smtp_read_command(struct smtp_session *s);

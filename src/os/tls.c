@@ -438,14 +438,20 @@ static int fail_handshake(struct tls_session *t, int error, const char *text, co
   return error;
 }
 
+/* The peer's alert says more than that there was one. */
+static const char *handshake_text(struct tls_session *t, int code) {
+  const char *alert = code == GNUTLS_E_FATAL_ALERT_RECEIVED ? gnutls_alert_get_name(gnutls_alert_get(t->g)) : NULL;
+  return alert ? arena_printf_t(t->a, UNTAINTED, "(gnutls_handshake): %s", alert) : tls_error_text(t->a, "gnutls_handshake", code);
+}
+
 static int handshake_failed(struct tls_session *t, int code, bool timed_out, const char **ret_error) {
-  t->failure = timed_out ? "(gnutls_handshake): timed out" : tls_error_text(t->a, "gnutls_handshake", code);
+  t->failure = timed_out ? "(gnutls_handshake): timed out" : handshake_text(t, code);
   const char *side = t->is_server ? "tls lib accept fn" : "tls lib connect fn";
   if (timed_out) return fail_handshake(t, -ETIMEDOUT, arena_printf_t(t->a, UNTAINTED, "(%s): timed out", side), ret_error);
   if (t->lower_ended || code == GNUTLS_E_PULL_ERROR || code == GNUTLS_E_PUSH_ERROR || code == GNUTLS_E_PREMATURE_TERMINATION)
     return fail_handshake(t, -ECONNRESET, arena_printf_t(t->a, UNTAINTED, "(%s): TCP connection closed by peer", side), ret_error);
   if (code != GNUTLS_E_FATAL_ALERT_RECEIVED) (void)gnutls_alert_send_appropriate(t->g, code);
-  const char *text = t->refusal ? t->refusal : tls_error_text(t->a, "gnutls_handshake", code);
+  const char *text = t->refusal ? t->refusal : t->failure;
   return fail_handshake(t, -EPROTO, text, ret_error);
 }
 

@@ -9,6 +9,8 @@
  *   -S    STARTTLS and a second EHLO; the certificate is not looked at
  *   -I    each connection is held behind its EHLO until all of them are (a line "held N" says so) and standard input has ended
  *   -0    no messages: sessions are counted, which end behind the last EHLO
+ *   -w N  each connection is followed by a pause of N milliseconds; a second line tells of the time from connect() to the greeting
+ *   -d N  no new connections after N seconds; then fewer messages than -n are no failure
  * Prints one line: ok N bad N seconds S rate R p50_ms T p99_ms T load_cpu_s S error "text".  The time of a message runs from
  * MAIL to the final 250, for the first of a connection from connect().  Exit 0 only when all messages were taken. */
 #define _GNU_SOURCE
@@ -29,11 +31,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REPLY_WAIT_SEC = 30, LINE_OCTETS = 78 };
+enum { REPLY_WAIT_SEC = 120, LINE_OCTETS = 78 };
 
 static struct {
   int connections, per_connection;
   long total;
+  int pause_ms, seconds;
   bool pipelining, early, starttls, sessions_only, idle;
   size_t body_bytes;
   const char *sender, *recipient;
@@ -44,13 +47,14 @@ static struct {
          .recipient = "user@bench.test", .peer = {.sin_family = AF_INET}};
 
 static gnutls_certificate_credentials_t credentials;
-static atomic_long left, accepted, failed, held;
+static atomic_long left, accepted, failed, held, greeted;
+static double end_sec; /* 0: none */
 static pthread_mutex_t idle_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t idle_over = PTHREAD_COND_INITIALIZER;
 static bool is_idle_over;
 static atomic_flag error_taken = ATOMIC_FLAG_INIT;
 static char first_error[200];
-static float *latency_ms;
+static float *latency_ms, *greeting_ms;
 
 struct session {
   int fd;
@@ -136,10 +140,17 @@ static bool start_tls(struct session *s) {
   return send_text(s, "EHLO load.test\r\n") && expect(s, '2', "EHLO in TLS");
 }
 
-static bool greet(struct session *s) {
+static bool read_greeting(struct session *s, double began) {
+  if (!expect(s, '2', "greeting")) return false;
+  long k = atomic_fetch_add(&greeted, 1);
+  if (k < job.total) greeting_ms[k] = (float)((now_sec() - began) * 1e3);
+  return true;
+}
+
+static bool greet(struct session *s, double began) {
   static const char ehlo[] = "EHLO load.test\r\n";
-  if (job.early) return send_text(s, ehlo) && send_text(s, job.envelope) && expect(s, '2', "greeting") && expect(s, '2', "EHLO");
-  return expect(s, '2', "greeting") && send_text(s, ehlo) && expect(s, '2', "EHLO") && (!job.starttls || start_tls(s));
+  if (job.early) return send_text(s, ehlo) && send_text(s, job.envelope) && read_greeting(s, began) && expect(s, '2', "EHLO");
+  return read_greeting(s, began) && send_text(s, ehlo) && expect(s, '2', "EHLO") && (!job.starttls || start_tls(s));
 }
 
 static bool send_message(struct session *s, bool envelope_is_sent) {
@@ -183,7 +194,7 @@ static bool run_session(struct session *s) {
     if (atomic_fetch_sub(&left, 1) <= 0) break;
     holds_one = true;
     if (i == 0)
-      ok = greet(s);
+      ok = greet(s, began);
     else
       began = now_sec();
     if (ok && i == 0 && job.idle) hold();
@@ -206,8 +217,12 @@ static bool run_session(struct session *s) {
 static void *worker(void *unused) {
   (void)unused;
   struct session s;
-  while (atomic_load(&left) > 0) {
-    if (run_session(&s)) continue;
+  if (job.pause_ms) usleep((useconds_t)(random() % job.pause_ms) * 1000); /* not all at once */
+  while (atomic_load(&left) > 0 && (end_sec == 0 || now_sec() < end_sec)) {
+    if (run_session(&s)) {
+      if (job.pause_ms) usleep((useconds_t)job.pause_ms * 1000);
+      continue;
+    }
     if (atomic_fetch_add(&failed, 1) > 20 + job.total / 4) break;
     usleep(20000);
   }
@@ -236,13 +251,15 @@ static int by_value(const void *a, const void *b) {
 
 static bool parse_options(int argc, char **argv) {
   int o;
-  while ((o = getopt(argc, argv, "c:n:m:s:f:t:PES0I")) != -1) switch (o) {
+  while ((o = getopt(argc, argv, "c:n:m:s:f:t:w:d:PES0I")) != -1) switch (o) {
       case 'c': job.connections = (int)strtol(optarg, NULL, 10); break;
       case 'n': job.total = strtol(optarg, NULL, 10); break;
       case 'm': job.per_connection = (int)strtol(optarg, NULL, 10); break;
       case 's': job.body_bytes = strtoul(optarg, NULL, 10); break;
       case 'f': job.sender = optarg; break;
       case 't': job.recipient = optarg; break;
+      case 'w': job.pause_ms = (int)strtol(optarg, NULL, 10); break;
+      case 'd': job.seconds = (int)strtol(optarg, NULL, 10); break;
       case 'E': job.early = true; break;
       case 'P': job.pipelining = true; break;
       case 'S': job.starttls = true; break;
@@ -255,6 +272,14 @@ static bool parse_options(int argc, char **argv) {
   return inet_pton(AF_INET, argv[optind], &job.peer.sin_addr) == 1;
 }
 
+static void report_greetings(void) {
+  long n = atomic_load(&greeted);
+  if (n > job.total) n = job.total;
+  qsort(greeting_ms, (size_t)n, sizeof *greeting_ms, by_value);
+  printf("greetings %ld p50_ms %.3f p99_ms %.3f max_ms %.3f\n", n, n ? (double)greeting_ms[n / 2] : 0, n ? (double)greeting_ms[n * 99 / 100] : 0,
+         n ? (double)greeting_ms[n - 1] : 0);
+}
+
 static void report(double seconds) {
   long n = atomic_load(&accepted);
   if (n > job.total) n = job.total;
@@ -264,25 +289,28 @@ static void report(double seconds) {
   double cpu = (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) + (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) * 1e-6;
   printf("ok %ld bad %ld seconds %.4f rate %.2f p50_ms %.3f p99_ms %.3f load_cpu_s %.3f error \"%s\"\n", n, atomic_load(&failed), seconds,
          (double)n / seconds, n ? (double)latency_ms[n / 2] : 0, n ? (double)latency_ms[n * 99 / 100] : 0, cpu, first_error);
+  if (job.pause_ms) report_greetings();
 }
 
 int main(int argc, char **argv) {
   if (!parse_options(argc, argv)) {
-    fprintf(stderr, "usage: smtpload [-c N] [-n N] [-m N] [-s N] [-f A] [-t A] [-P] [-E] [-S] [-0] [-I] ADDRESS PORT\n");
+    fprintf(stderr, "usage: smtpload [-c N] [-n N] [-m N] [-s N] [-f A] [-t A] [-w N] [-d N] [-P] [-E] [-S] [-0] [-I] ADDRESS PORT\n");
     return 2;
   }
   signal(SIGPIPE, SIG_IGN);
   if (gnutls_certificate_allocate_credentials(&credentials) < 0) abort();
   make_message();
   latency_ms = calloc((size_t)job.total + 1, sizeof *latency_ms);
+  greeting_ms = calloc((size_t)job.total + 1, sizeof *greeting_ms);
   pthread_t *threads = calloc((size_t)job.connections, sizeof *threads);
-  if (!latency_ms || !threads) abort();
+  if (!latency_ms || !greeting_ms || !threads) abort();
   atomic_store(&left, job.total);
   double began = now_sec();
+  if (job.seconds) end_sec = began + job.seconds;
   int started = 0;
   while (started < job.connections && pthread_create(&threads[started], NULL, worker, NULL) == 0) started++;
   if (job.idle) wait_for_end_of_input();
   for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
   report(now_sec() - began);
-  return atomic_load(&accepted) < job.total;
+  return job.seconds ? atomic_load(&failed) > 0 : atomic_load(&accepted) < job.total;
 }

@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -19,10 +20,11 @@
 #include "smtp_in.h"
 #include "smuggle_pairs.h"
 
-/* cfg: a whole input is one segment; slow_cfg: without synchronisation checks, for dialogues (a memory stream has no clock). */
+/* cfg: a whole input is one segment; slow_cfg: without synchronisation checks, for dialogues (a memory stream has no clock); auth_cfg: the same, where
+ * AUTH and STARTTLS are offered, and refused. */
 static struct {
   char dir[64];
-  struct config *cfg, *slow_cfg;
+  struct config *cfg, *slow_cfg, *auth_cfg;
 } env;
 
 static const char conf_text[] =
@@ -32,8 +34,8 @@ static const char conf_text[] =
   "acl_smtp_rcpt = check_rcpt\n"
   "acl_smtp_data = check_data\n"
   "acl_smtp_mail = check_mail\n"
+  "acl_smtp_predata = check_predata\n"
   "keep_environment =\n"
-  "tls_advertise_hosts =\n"
   "host_lookup =\n"
   "queue_only\n"
   "check_spool_space = 0\n"
@@ -42,7 +44,23 @@ static const char conf_text[] =
   "pipelining_connect_advertise_hosts = *\n"
   ".endif\n"
   "%s"
+  ".ifdef WITH_AUTH\n"
+  "tls_advertise_hosts = *\n"
+  "acl_smtp_starttls = refuse\n"
+  "acl_smtp_vrfy = refuse\n"
+  "auth_advertise_hosts = *\n"
+  ".else\n"
+  "tls_advertise_hosts =\n"
+  ".endif\n"
   "begin acl\n"
+  "refuse:\n"
+  "  warn set acl_m0 = leaked\n"
+  "  deny\n"
+  "check_predata:\n"
+  "  warn senders = nodata@b\n"
+  "       set acl_m0 = leaked\n"
+  "  deny senders = nodata@b\n"
+  "  accept\n"
   "check_mail:\n"
   "  warn senders = refused@b\n"
   "       set acl_m0 = leaked\n"
@@ -65,7 +83,15 @@ static const char conf_text[] =
   "check_data:\n"
   "  deny condition = ${if match{$h_subject:}{spam}}\n"
   "  defer condition = ${if match{$h_subject:}{later}}\n"
-  "  accept\n";
+  "  accept\n"
+  ".ifdef WITH_AUTH\n"
+  "begin authenticators\n"
+  "plain:\n"
+  "  driver = plaintext\n"
+  "  public_name = PLAIN\n"
+  "  server_prompts = :\n"
+  "  server_condition = false\n"
+  ".endif\n";
 
 /* A configuration lives as long as the process. */
 static const struct config *kept[16];
@@ -92,7 +118,8 @@ static int setup(void **state) {
   if (!mkdtemp(env.dir)) return -1;
   env.cfg = read_config("conf", "");
   env.slow_cfg = read_config("slow", "smtp_enforce_sync = false\n");
-  if (!env.cfg || !env.slow_cfg) return -1;
+  env.auth_cfg = read_config("auth", "smtp_enforce_sync = false\nWITH_AUTH = yes\n");
+  if (!env.cfg || !env.slow_cfg || !env.auth_cfg) return -1;
   log_init(&(struct log_settings){.file_path = env.cfg->log_file_path, .exim_uid = geteuid(), .exim_gid = getegid()});
   return 0;
 }
@@ -127,7 +154,7 @@ static const char *session(struct arena *a, const struct config *cfg, struct str
 }
 
 /* Line by line: each piece of the input (ended by '|') comes when the replies to the one before were taken. */
-static const char *dialogue(struct arena *a, const char *text) {
+static const char *dialogue_with(struct arena *a, const struct config *cfg, const char *text) {
   struct strbuf in = strbuf_new(a);
   size_t *cuts = ARENA_NEW_N(a, size_t, strlen(text) + 1), n = 0;
   for (const char *p = text; *p; p++) {
@@ -138,8 +165,10 @@ static const char *dialogue(struct arena *a, const char *text) {
       strbuf_addc(&in, *p);
     }
   }
-  return session(a, env.slow_cfg, strbuf_str(&in), cuts, n);
+  return session(a, cfg, strbuf_str(&in), cuts, n);
 }
+
+static const char *dialogue(struct arena *a, const char *text) { return dialogue_with(a, env.slow_cfg, text); }
 
 /* Codes of the final lines of the replies: "220 250 ...". */
 static const char *codes(struct arena *a, const char *out) {
@@ -215,8 +244,11 @@ static void after_rejection(void **state) {
     {"MAIL FROM:<a@b>|RCPT TO:<a@test.ex>|BDAT 17|Subject: spam||RSET|", "250 250 250 250"},
     {"VRFY a@test.ex|", "252"},
     {"EXPN a@test.ex|", "550"},
-    {"AUTH PLAIN AGEAYg==|", "503"},
-    {"STARTTLS|", "503"},
+    {"AUTH PLAIN AGEAYg==|", "535"},
+    {"STARTTLS|", "550"},
+    {"STARTTLS now|", "501"},
+    {"MAIL FROM:<nodata@b>|RCPT TO:<a@test.ex>|DATA|RSET|", "250 250 550 250"},
+    {"MAIL FROM:<a@b>|RCPT TO:<a@test.ex>|BDAT 0|RSET|", "250 250 504 250"},
     {"MAIL FROM:<a@b>|RCPT TO:<a@test.ex>|RSET|", "250 250 250"},
     {"MAIL FROM:<a@b>|RCPT TO:<a@test.ex>|EHLO again|", "250 250 250"},
   };
@@ -230,7 +262,7 @@ static void after_rejection(void **state) {
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
     for (size_t j = 0; j < ARRAY_SIZE(then); j++) {
       struct arena *a = arena_new("test");
-      const char *in = arena_printf(a, "EHLO x|%s%s", rows[i].in, then[j].in), *out = dialogue(a, in);
+      const char *in = arena_printf(a, "EHLO x|%s%s", rows[i].in, then[j].in), *out = dialogue_with(a, env.auth_cfg, in);
       const char *got = codes(a, out), *want = arena_printf(a, "220 250 %s %s", rows[i].want, then[j].want);
       if (strcmp(got, want) != 0) print_error("%s\n%s\n", in, out);
       assert_string_equal(got, want);
@@ -476,10 +508,17 @@ struct flood {
   size_t by_class[10];
   char last[4];
   long grown_kib;
+  double cpu_sec; /* of the session */
 };
 
+static double cpu_used_sec(void) {
+  struct rusage u;
+  assert_int_equal(getrusage(RUSAGE_SELF, &u), 0);
+  return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
+}
+
 static struct flood flood(const struct config *cfg, const char *start, const char *piece, size_t count, const char *end) {
-  struct flood f = {{0}, "", 0};
+  struct flood f = {{0}, "", 0, 0};
   int fd[2], back[2];
   pid_t pids[2];
   assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
@@ -502,7 +541,9 @@ static struct flood flood(const struct config *cfg, const char *start, const cha
   c->from.host_address = "192.0.2.1";
   struct smtp_opts o = {.mode = SMTP_MODE_SESSION, .queue_only = true};
   long before = resident_kib();
+  double cpu = cpu_used_sec();
   (void)smtp_session_run(c, &o);
+  f.cpu_sec = cpu_used_sec() - cpu;
   f.grown_kib = resident_kib() - before;
   stream_close(c->io);
   assert_int_equal(read(back[0], &f, sizeof(f.by_class) + sizeof(f.last)), sizeof(f.by_class) + sizeof(f.last));
@@ -514,7 +555,7 @@ static struct flood flood(const struct config *cfg, const char *start, const cha
 
 #define START "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@test.ex>\r\n"
 
-/* LIM-1, LIM-3, LIM-4.  The limits are taken off where they would end the session, to see what a session can be made to hold. */
+/* LIM-1 to LIM-4.  The limits are taken off where they would end the session, to see what a session can be made to hold. */
 static void endless_clients(void **state) {
   (void)state;
   struct config *lax = read_config("lax", "smtp_enforce_sync = false\nsmtp_accept_max_nonmail_hosts =\nsmtp_accept_max_per_connection = 0\nlog_selector = -all\n");
@@ -529,7 +570,7 @@ static void endless_clients(void **state) {
     const char *last;
     long max_kib;
   } rows[] = {
-    {"BDAT of one byte", true, START "BDAT 14\r\nSubject: x\r\n\r\n", "BDAT 1\r\nx", MANY, "BDAT 0 LAST\r\nQUIT\r\n", MANY + 7, 0, 0, "221", 2048},
+    {"BDAT of one byte", true, START "BDAT 14\r\nSubject: x\r\n\r\n", "BDAT 1\r\nx", MANY, "BDAT 0 LAST\r\nQUIT\r\n", MANY + 7, 0, 0, "221", 1024},
     {"NOOP", true, "EHLO x\r\n", "NOOP\r\n", MANY, "QUIT\r\n", MANY + 3, 0, 0, "221", 1024},
     {"MAIL, counted", false, "EHLO x\r\n", "MAIL FROM:<refused@b>\r\n", 2000, "QUIT\r\n", 2, 21, 1000, "421", 2048},
     {"NOOP, counted", false, "EHLO x\r\n", "NOOP\r\n", MANY, "QUIT\r\n", 12, 0, 1, "554", 1024},
@@ -539,6 +580,9 @@ static void endless_clients(void **state) {
     {"refused recipients", true, START, "RCPT TO:<bad@test.ex>\r\n", MANY / 25, "QUIT\r\n", 5, 0, MANY / 25, "221", 2048},
     {"refused senders", true, "EHLO x\r\n", "MAIL FROM:<refused@b>\r\n", MANY / 50, "QUIT\r\n", 3, 0, MANY / 50, "221", 2048},
     {"a line without end", true, "EHLO x\r\nNOOP ", "0123456789", MANY, "\r\nQUIT\r\n", 3, 0, 1, "221", 1024},
+    {"headers of 1.5 MiB", true, START "DATA\r\n", "A: 0123456789\r\n", 105000, "\r\n.\r\nQUIT\r\n", 5, 0, 1, "221", 4096},
+    {"a header line of 1 MiB", true, START "DATA\r\nA: ", "0123456789", 104900, "\r\n\r\n.\r\nQUIT\r\n", 5, 0, 1, "221", 4096},
+    {"a header folded for ever", true, START "DATA\r\nA: b\r\n", " 012345\r\n", 150000, "\r\n.\r\nQUIT\r\n", 5, 0, 1, "221", 4096},
     {"a long EHLO", true, "EHLO ", "x123456789", 6554, "\r\nQUIT\r\n", 2, 0, 1, "221", 1024},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -548,6 +592,7 @@ static void endless_clients(void **state) {
     CHECK_INT(rows[i].what, f.by_class[4], rows[i].temporary);
     CHECK_INT(rows[i].what, f.by_class[5], rows[i].bad);
     if (MEMORY_COUNTS && f.grown_kib > rows[i].max_kib) fail_msg("%s: grew by %ld KiB", rows[i].what, f.grown_kib);
+    if (MEMORY_COUNTS && !strstr(rows[i].piece, "BDAT") && f.cpu_sec >= 1) fail_msg("%s: took %.2f s", rows[i].what, f.cpu_sec);
   }
 }
 
@@ -563,6 +608,10 @@ static void recipients_limit(void **state) {
   CHECK_INT("later", f.by_class[4], 1);
   CHECK_STR("last", f.last, "221");
   if (MEMORY_COUNTS && f.grown_kib > 64 * 1024) fail_msg("grew by %ld KiB", f.grown_kib);
+  /* five times as many take about five times as long */
+  struct flood few = flood(cfg, START, "RCPT TO:<someone@test.ex>\r\n", max / 5, "DATA\r\nSubject: x\r\n\r\n.\r\nQUIT\r\n");
+  CHECK_INT("taken", few.by_class[2], max / 5 + 6);
+  if (MEMORY_COUNTS && f.cpu_sec > 15 * few.cpu_sec + 0.5) fail_msg("%d took %.2f s, %d took %.2f s", max / 5, few.cpu_sec, max, f.cpu_sec);
 }
 
 int main(void) {

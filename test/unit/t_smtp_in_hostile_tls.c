@@ -83,6 +83,35 @@ static void smuggling_in_records(void **state) {
   assert_true(splits > 81 * 40);
 }
 
+/* ---- TLS-2: many bytes in clear around STARTTLS --------------------------------------------------------------------- */
+
+/* In the same segment as STARTTLS, or behind its 220: nothing of it is done, and the session takes nothing any more. */
+static void injected_commands(void **state) {
+  (void)state;
+  static const char command[] = "MAIL FROM:<evil@b.example>\r\n";
+  static const size_t sizes[] = {1, 28, 4096, 16384};
+  struct config *cfg = read_config("");
+  for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+    for (int next = 0; next < 2; next++) {
+      (void)unlink(scratch_path("mainlog"));
+      struct peer p = begin_with(cfg, false);
+      want(reply(&p), "220");
+      want(say(&p, "EHLO client.example\r\n"), "250");
+      stream_puts(p.io, "STARTTLS\r\n");
+      if (next) want(reply(&p), "220");
+      for (size_t n = 0; n < sizes[i]; n++) stream_put(p.io, &command[n % (sizeof command - 1)], 1);
+      stream_puts(p.io, "\r\nRCPT TO:<x@b.example>\r\n");
+      (void)stream_flush(p.io, deadline_in_ms(1000));
+      shutdown(p.raw, SHUT_WR);
+      for (const char *got = "x"; *got;) {
+        got = reply(&p);
+        if (strncmp(got, "25", 2) == 0) fail_msg("%zu bytes, %d: %s", sizes[i], next, got);
+      }
+      const char *log = end(&p);
+      if (strstr(log, "ver=")) fail_msg("%zu bytes, %d: %s", sizes[i], next, log);
+    }
+}
+
 /* ---- PRO-4: encrypted bytes behind the end ---------------------------------------------------------------------- */
 
 /* A client whose records this test writes itself. */
@@ -390,7 +419,7 @@ static void protocols_in_hello(void **state) {
 int main(void) {
   signal(SIGPIPE, SIG_IGN);
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(smuggling_in_records), cmocka_unit_test(encrypted_bytes_behind_the_end), cmocka_unit_test(silence_anywhere),
+    cmocka_unit_test(smuggling_in_records), cmocka_unit_test(injected_commands), cmocka_unit_test(encrypted_bytes_behind_the_end), cmocka_unit_test(silence_anywhere),
     cmocka_unit_test(names_in_hello), cmocka_unit_test(protocols_in_hello),
   };
   return cmocka_run_group_tests(tests, make_all, drop_all);

@@ -13,18 +13,23 @@
 #include "transports/smtp_priv.h"
 
 #define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
-static struct cert ca, good;
+static struct cert ca, good, other_ca, stranger, expired, elsewhere;
 
 static int make_certificates(void **state) {
   if (scratch_setup(state) < 0) return -1;
   ca = certs_make_ca("ca");
   good = certs_make("good", "mx.test", &ca);
+  other_ca = certs_make_ca("other-ca");
+  stranger = certs_make("stranger", "mx.test", &other_ca);
+  expired = certs_make_for("expired", "mx.test", &ca, -7200, -3600);
+  elsewhere = certs_make("elsewhere", "elsewhere.test", &ca);
+  certs_make_crl("empty", &ca, &stranger);
   return 0;
 }
 
 static int drop_certificates(void **state) {
-  certs_free(&ca);
-  certs_free(&good);
+  struct cert *all[] = {&ca, &good, &other_ca, &stranger, &expired, &elsewhere};
+  for (size_t i = 0; i < ARRAY_SIZE(all); i++) certs_free(all[i]);
   return scratch_teardown(state);
 }
 
@@ -142,6 +147,9 @@ static const struct tls_case cases[] = {
    false, false, true},
   {"ALPN wanted", SCRIPT(REFUSED(">220 go\n"), "tls-fails"), NULL, {{"tls_alpn", "smtp"}, {"hosts_require_alpn", "*"}, {"hosts_require_tls", "*"}}, "mx.test",
    OUTCOME_DEFER, ERRNO_TLSFAILURE, "TLS session: (handshake): ALPN required but not negotiated", false, false, true},
+  {"no cipher in common", SCRIPT(REFUSED(">220 go\n"), "tls-fails"), NULL,
+   {{"tls_require_ciphers", "NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+RSA"}, {"hosts_require_tls", "*"}}, "mx.test", OUTCOME_DEFER, ERRNO_TLSFAILURE,
+   "TLS session: (gnutls_handshake): Handshake failed", false, false, true},
   {"ciphers unknown", SCRIPT(REFUSED(">220 go\n"), "close"), NULL, {{"tls_require_ciphers", "nonsense"}, {"hosts_require_tls", "*"}}, "mx.test",
    OUTCOME_DEFER, ERRNO_TLSFAILURE, "TLS session: (", false, false, true},
   {"list that demands TLS cannot be looked up", NULL, NULL, {{"hosts_require_tls", UNKNOWN_NOW}}, "mx.test", OUTCOME_DEFER, ERRNO_EXPANDFAIL,
@@ -221,6 +229,46 @@ static void test_resumption(void **state) {
       assert_int_equal(c.d.addrs->result, OUTCOME_OK);
       assert_int_equal(c.d.addrs->tls_resumed, round == 1);
       assert_true(c.d.addrs->tls_certificate_verified);
+    }
+    tls_server_finish(&s);
+    client_free(&c);
+  }
+}
+
+/* TLS-4: a session is taken up again only where everything the first handshake was asked to prove is the same. */
+static void test_no_wrong_resumption(void **state) {
+  (void)state;
+  static const struct {
+    const char *option, *value, *file; /* file: the value is one in the scratch directory */
+    const char *host;
+  } rows[] = {
+    {"tls_sni", "other.test", NULL, NULL},
+    {"tls_verify_certificates", NULL, "other-ca.pem", NULL},
+    {"tls_verify_certificates", "", NULL, NULL},
+    {"tls_crl", NULL, "empty.crl", NULL},
+    {"tls_certificate", NULL, "good.pem", NULL},
+    {"tls_require_ciphers", "NORMAL:%SERVER_PRECEDENCE", NULL, NULL},
+    {"tls_alpn", "smtp", NULL, NULL},
+    {"tls_verify_cert_hostnames", "", NULL, NULL},
+    {"tls_verify_hosts", "*", NULL, NULL},
+    {"hosts_request_ocsp", "", NULL, NULL},
+    {"hosts_try_dane", "", NULL, "other.test"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct tls_server s = {.scripts = {SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY), SCRIPT(UP_TO_TLS, IN_TLS, DELIVERY)}};
+    struct client c;
+    tls_client_new(&c, &s, 1);
+    s.params.resumption = true;
+    client_option(&c, "tls_resumption_hosts", "*");
+    if (strcmp(rows[i].option, "tls_certificate") == 0) client_option(&c, "tls_privatekey", scratch_path("good.key"));
+    tls_server_start(&s);
+    client_host(&c, s.port);
+    for (int round = 0; round < 3; round++) {
+      c.d.addrs->host_list->name = round == 2 && rows[i].host ? rows[i].host : "mx.test";
+      if (round == 2) client_option(&c, rows[i].option, rows[i].file ? scratch_path(rows[i].file) : rows[i].value);
+      assert_true(smtp_transport.deliver(&c.d));
+      assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+      if (c.d.addrs->tls_resumed != (round == 1)) fail_msg("%s, round %d: resumed %d", rows[i].option, round, c.d.addrs->tls_resumed);
     }
     tls_server_finish(&s);
     client_free(&c);
@@ -370,6 +418,91 @@ static void test_dane(void **state) {
   resolver_set_server(NULL);
 }
 
+/* ---- TLS-1, TLS-2: attackers between us and a server that must be reached in TLS ---------------------------------------------- */
+
+struct attack {
+  const char *name, *cert; /* NULL: the good one */
+  const char *const *script;
+};
+
+/* One attack, against TLS that is required and verified or that the DNS vouches for: the message waits, nothing of it was said in clear, and no second
+ * connection was tried (the server is gone by then, which would show). */
+static void check_attack(const struct attack *t, bool dane, const uint8_t spki[32]) {
+  static char certificate[PATH_MAX], key[PATH_MAX];
+  struct tls_server s = {.scripts = {t->script}};
+  struct client c;
+  char address[32];
+  pid_t dns = dane ? dns_start(TLSA_GOOD, spki, address) : 0;
+  if (dane) resolver_set_server(address);
+  dns_cache_clear();
+  snprintf(certificate, sizeof certificate, "%s/%s.pem", scratch_dir, t->cert ? t->cert : "good");
+  snprintf(key, sizeof key, "%s/%s.key", scratch_dir, t->cert ? t->cert : "good");
+  s.params = (struct tls_params){.is_server = true, .certificate = certificate, .privatekey = key, .own_name = "mx.test"};
+  tls_client_new(&c, &s, 1);
+  if (dane) {
+    c.cfg.o.dns_dnssec_ok = -1;
+    c.cfg.o.dns_use_edns0 = -1;
+    client_option(&c, "hosts_try_dane", "*");
+  } else {
+    client_option(&c, "hosts_require_tls", "*");
+    client_option(&c, "tls_verify_hosts", "*");
+  }
+  tls_server_start(&s);
+  client_host(&c, s.port);
+  c.d.addrs->host_list->name = "mx.test";
+  c.d.addrs->host_list->dnssec = dane;
+  assert_true(smtp_transport.deliver(&c.d));
+  tls_server_finish(&s);
+  if (dane) {
+    kill(dns, SIGKILL);
+    waitpid(dns, NULL, 0);
+    resolver_set_server(NULL);
+  }
+  const struct address *a = c.d.addrs;
+  if (a->result != OUTCOME_DEFER || a->tls_on || !a->message || strstr(a->message, "refused"))
+    fail_msg("%s, %s: %d %d \"%s\"", t->name, dane ? "DANE" : "required", a->result, a->tls_on, a->message ? a->message : "NULL");
+  client_free(&c);
+}
+
+static void test_downgrade(void **state) {
+  (void)state;
+  const struct attack attacks[] = {
+    {"stripped", NULL, SCRIPT(NO_TLS, "<QUIT")},
+    {"stripped, HELO only", NULL, SCRIPT(">220 hello\n", "<EHLO", ">502 what\n", "<HELO", ">250 ok\n", "<QUIT")},
+    {"454", NULL, SCRIPT(REFUSED(">454 no\n"), "<QUIT")},
+    {"554", NULL, SCRIPT(REFUSED(">554 no\n"), "<QUIT")},
+    {"no reply", NULL, SCRIPT(REFUSED(">hello there\n"), "close")},
+    {"closed", NULL, SCRIPT(REFUSED(">220 go\n"), "close")},
+    {"no handshake", NULL, SCRIPT(REFUSED(">220 go\n"), ">hello there, hello there\n", "close")},
+    {"another CA", "stranger", SCRIPT(REFUSED(">220 go\n"), "tls-fails")},
+    {"expired", "expired", SCRIPT(REFUSED(">220 go\n"), "tls-fails")},
+    {"another name", "elsewhere", SCRIPT(REFUSED(">220 go\n"), "tls-fails")},
+  };
+  uint8_t spki[32];
+  spki_digest(spki);
+  for (size_t i = 0; i < ARRAY_SIZE(attacks); i++)
+    for (int dane = 0; dane < 2; dane++) check_attack(&attacks[i], dane, spki);
+}
+
+/* Bytes behind the 220 of STARTTLS, in the same segment and in the next, as many as an attacker likes. */
+static void test_injected_replies(void **state) {
+  (void)state;
+  static const size_t sizes[] = {1, 100, 4096, 16000};
+  static char same[17000], next[17000];
+  uint8_t spki[32];
+  spki_digest(spki);
+  for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+    char *fill = same + snprintf(same, sizeof same, ">220 go\n");
+    memset(fill, 'x', sizes[i]);
+    fill[sizes[i]] = '\0';
+    next[0] = '>';
+    memset(next + 1, 'x', sizes[i]);
+    next[sizes[i] + 1] = '\0';
+    struct attack attacks[] = {{"same segment", NULL, SCRIPT(REFUSED(same), "close")}, {"next segment", NULL, SCRIPT(REFUSED(">220 go\n"), next, "close")}};
+    for (size_t k = 0; k < ARRAY_SIZE(attacks); k++) check_attack(&attacks[k], false, spki);
+  }
+}
+
 int main(void) {
   signal(SIGPIPE, SIG_IGN);
   const struct CMUnitTest tests[] = {
@@ -379,6 +512,7 @@ int main(void) {
     cmocka_unit_test(test_event), cmocka_unit_test(test_resumption),
     cmocka_unit_test(test_tlsa_usable),
     cmocka_unit_test(test_dane),
+    cmocka_unit_test(test_no_wrong_resumption), cmocka_unit_test(test_downgrade), cmocka_unit_test(test_injected_replies),
   };
   return cmocka_run_group_tests(tests, make_certificates, drop_certificates);
 }

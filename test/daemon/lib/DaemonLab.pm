@@ -34,6 +34,7 @@ sub log { my ($self, $which) = @_; return slurp("$self->{dir}/spool/log/${which}
 
 sub write_configuration {
     my ($self, %o) = @_;
+    $o{ports} //= $self->{port};
     $o{tls} //= 'tls_advertise_hosts =';
     $o{$_} //= '' for qw(main acl routers transports smtp rest);
     spew("$self->{dir}/conf", <<"CONF");
@@ -44,7 +45,7 @@ exim_group = mail
 spool_directory = $self->{dir}/spool
 log_file_path = $self->{dir}/spool/log/%slog
 local_interfaces = 127.0.0.1
-daemon_smtp_ports = $self->{port}
+daemon_smtp_ports = $o{ports}
 keep_environment =
 $o{tls}
 host_lookup =
