@@ -105,7 +105,7 @@ static bool may_start(struct smtp_session *s, struct str arg) {
   if (!c->helo_seen && !c->is_batched &&
       (s->helo_verify_required || smtp_host_in(s, "hosts_require_helo", s->opt->hosts_require_helo))) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "rejected MAIL from %s: no HELO/EHLO given", smtp_host_text(s));
-    smtp_reply_text(s, 503, "HELO or EHLO required"); /* the next command may be it: no error that counts */
+    smtp_count_synprot_error(s, 503, "HELO or EHLO required"); /* Exim 4.96 does not count it, later ones do */
     return false;
   }
   if (s->m->sender) {
