@@ -13,6 +13,7 @@
 #include "os/log.h"
 #include "os/priv.h"
 #include "os/sys.h"
+#include "policy/rewrite.h"
 
 enum { SYSTEM_FILTER_MAX = 16 << 20, FILTER_TEXT_MAX = 1024, FILTER_TEXT_SHOWN = 1000 };
 
@@ -115,7 +116,10 @@ static int same_before(struct deliver_run *run, const struct filter_action *all,
 
 static struct address *new_address(struct deliver_run *run, struct address **parent, const struct filter_action *all, const struct filter_action *act) {
   if (!*parent) *parent = filter_parent(run);
-  if (act->kind == ACTION_DELIVER) return address_child(run->a, *parent, act->text);
+  if (act->kind == ACTION_DELIVER) {
+    const struct rewrite_rule *rules = run->cfg->rewrite_rules;
+    return address_child(run->a, *parent, rules ? rewrite_address(&run->x, act->text, REWRITE_ENVTO, rules) : act->text);
+  }
   const char *text = act->text;
   if (act->kind == ACTION_PIPE && *text != '|') text = arena_printf(run->a, "|%s", text);
   if (act->kind == ACTION_MAIL) text = filter_reply_name(run->a, act->mail[MAIL_TO]);

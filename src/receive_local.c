@@ -327,10 +327,14 @@ static void take_recipients(struct submission *s, bool resent) {
 static void drop_nonrecipients(struct submission *s) {
   struct message *m = s->m;
   size_t kept = 0;
-  m->raw_recipients.n = 0;
-  for (size_t i = 0; i < m->recipient_count; i++)
-    if (!tree_find(&m->nonrecipients, m->recipients[i].address)) m->recipients[kept++] = m->recipients[i];
+  bool has_raw = m->raw_recipients.n == m->recipient_count;
+  for (size_t i = 0; i < m->recipient_count; i++) {
+    if (tree_find(&m->nonrecipients, m->recipients[i].address)) continue;
+    if (has_raw) m->raw_recipients.v[kept] = m->raw_recipients.v[i];
+    m->recipients[kept++] = m->recipients[i];
+  }
   m->recipient_count = kept;
+  m->raw_recipients.n = has_raw ? kept : 0;
 }
 
 static bool finish_envelope(struct reception *r, struct receive_reply *ret) {
