@@ -143,7 +143,7 @@ static void read_log(char *text, size_t size) {
   unlink(path);
 }
 
-/* A session in a process of its own; it has heard r->early when it begins.  The other end of its socket. */
+/* A session in a process of its own; it has heard r->early when it begins, and over a stream that there is no more.  The other end of its socket. */
 static int start_session(const struct row *r, int type, pid_t *ret_pid) {
   char dir[PATH_MAX];
   int fd[2];
@@ -151,6 +151,7 @@ static int start_session(const struct row *r, int type, pid_t *ret_pid) {
   struct config *cfg = configure(r, dir);
   assert_int_equal(socketpair(AF_UNIX, type, 0, fd), 0);
   if (*r->early) assert_true(send(fd[0], r->early, strlen(r->early), 0) > 0);
+  if (type == SOCK_STREAM) shutdown(fd[0], SHUT_WR);
   fflush(NULL);
   *ret_pid = fork();
   if (*ret_pid == 0) {
@@ -232,7 +233,6 @@ static void test_slow_sessions(void **state) {
     char codes[512];
     pid_t pid;
     int fd = start_session(r, SOCK_STREAM, &pid);
-    shutdown(fd, SHUT_WR);
     *out = 0;
     (void)listen_for(fd, out, sizeof out, 500);
     codes_of(out, codes);

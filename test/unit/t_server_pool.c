@@ -42,7 +42,7 @@ static void test_bounded(void **state) {
   memset(closed, 0, sizeof closed);
   struct server_pool *p = server_pool_new(close_one);
   for (int i = 0; i < 20; i++) {
-    char name[8];
+    char name[16];
     (void)snprintf(name, sizeof name, "s%d", i);
     server_pool_add(p, name, &closed[i]);
   }
