@@ -462,7 +462,7 @@ static void mark_cut(char *line, bool is_cut) {
 }
 
 /* Apart from its caller, because the room on the stack costs page faults. */
-__attribute__((noinline)) static void write_line(enum log_sel sel, unsigned dest, bool selected, const char *fmt, va_list ap) {
+__attribute__((noinline, format(printf, 4, 0))) static void write_line(enum log_sel sel, unsigned dest, bool selected, const char *fmt, va_list ap) {
   char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 256];
   int n = vsnprintf(text, sizeof text, fmt, ap);
   if (n < 0) n = 0;
