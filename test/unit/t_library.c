@@ -16,7 +16,7 @@ static const char math_library[] = "libm.so.6";
 
 static void loads(void **state) {
   (void)state;
-  math_calls lib = {NULL};
+  math_calls lib = {.cos = NULL};
   assert_null(library_load(math_library, names, ARRAY_SIZE(names), &lib));
   assert_true(lib.cos(0) == 1 && lib.floor(2.5) == 2);
   assert_null(library_load("no such library", names, ARRAY_SIZE(names), &lib)); /* it is there already */
@@ -25,7 +25,7 @@ static void loads(void **state) {
 static void says_what_is_wrong(void **state) {
   (void)state;
   static const char *const other[] = {"cos", "no_such_function"};
-  math_calls lib = {NULL};
+  math_calls lib = {.cos = NULL};
   const char *why = library_load("libno-such-library.so.1", names, ARRAY_SIZE(names), &lib);
   assert_non_null(why);
   assert_non_null(strstr(why, "libno-such-library.so.1"));
