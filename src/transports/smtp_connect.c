@@ -48,7 +48,7 @@ static bool proxy_failed(struct smtp_attempt *s, const char *why) {
   return false;
 }
 
-static void learn_local_end(struct smtp_attempt *s) {
+void smtp_learn_local_end(struct smtp_attempt *s) {
   struct net_end local;
   if (net_local(stream_fd(s->io), &local) < 0) return;
   char text[IP_TEXT_SIZE];
@@ -85,7 +85,7 @@ bool smtp_connect(struct smtp_attempt *s) {
     s->io = stream_new(s->a, fd, fd, true);
   }
   DEBUG(D_TRANSPORT | D_V) debug_printf("connected\n");
-  learn_local_end(s);
+  smtp_learn_local_end(s);
   s->tcp_is_open = true;
   if (s->fast_bytes < s->flight.n) stream_put(s->io, s->flight.p + s->fast_bytes, s->flight.n - s->fast_bytes);
   strbuf_clear(&s->flight);

@@ -224,6 +224,8 @@ int smtp_reply_add_line(struct strbuf *text, struct str line, int *code);
 /* --- smtp_connect.c --- */
 /* Connect, sending s->flight (in the SYN when allowed).  False: s->fail. */
 MUST_CHECK bool smtp_connect(struct smtp_attempt *s);
+/* $sending_ip_address and $sending_port, of the open connection. */
+void smtp_learn_local_end(struct smtp_attempt *s);
 void smtp_disconnect(struct smtp_attempt *s, bool polite);
 /* EHLO name from helo_data; before_connect: NULL when it depends on a local end that is not known yet.  NULL with x->error otherwise. */
 const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect);

@@ -16,15 +16,6 @@ enum { QUIT_WAIT_SEC = 5 };
 
 /* ---- the provider ---- */
 
-static void learn_local_end(struct smtp_attempt *s) {
-  struct net_end local;
-  char text[IP_TEXT_SIZE];
-  if (net_local(stream_fd(s->io), &local) < 0) return;
-  struct ip ip = ip_unmap(local.ip);
-  s->d->x->sending_ip_address = arena_strdup(s->a, ip_format(&ip, text));
-  s->d->x->sending_port = local.port;
-}
-
 static struct host *the_host(const struct smtp_turned *t, struct host *list) {
   while (list && !(list->address && strcmp(list->address, t->host_address) == 0) && !(!list->address && strcmp(list->name, t->host_address) == 0))
     list = list->next;
@@ -52,7 +43,7 @@ static struct smtp_attempt *attempt_on(struct delivery *d, struct smtp_turned *t
   s->io = t->io;
   s->in_tls = s->tls_was_read = t->tls.active;
   s->tls = t->tls;
-  learn_local_end(s);
+  smtp_learn_local_end(s);
   return s;
 }
 
