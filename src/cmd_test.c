@@ -75,8 +75,9 @@ static const char *read_logical(struct cmd_input *in, struct arena *a)
   bool any = false;
   for (const char *line; (line = cmd_read_line(in, a));) {
     struct str s = str_trim(str_c(line));
-    any = true;
     bool more = s.n && s.p[s.n - 1] == '\\';
+    if (!more && !any && !s.p[s.n]) return s.p; /* the usual line is as it was read */
+    any = true;
     strbuf_addstr(&b, str_n(s.p, s.n - more));
     if (!more) break;
   }

@@ -288,8 +288,8 @@ bool readconf_is_macro_definition(const char *line)
 /* Predefined macros are all named _X... */
 static bool may_name_builtin(const char *text)
 {
-  for (; *text; text++)
-    if (text[0] == '_' && ch_isupper(text[1])) return true;
+  for (; (text = strchr(text, '_')) != NULL; text++)
+    if (ch_isupper(text[1])) return true;
   return false;
 }
 

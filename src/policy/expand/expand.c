@@ -66,10 +66,20 @@ void exp_skip_space(struct parse *ps) {
   while (ch_isspace(*ps->s)) ps->s++;
 }
 
+/* What a character is to the walk.  Texts and names are mostly a few bytes: too short for strcspn() to be quick. */
+enum { NAME_CHAR = 1, ENDS_PLAIN = 2, ENDS_PLAIN_IN_BRACES = 4 };
+static const unsigned char char_kind[256] = {
+  ['a' ... 'z'] = NAME_CHAR, ['A' ... 'Z'] = NAME_CHAR, ['0' ... '9'] = NAME_CHAR, ['_'] = NAME_CHAR,
+  ['\0'] = ENDS_PLAIN | ENDS_PLAIN_IN_BRACES, ['$'] = ENDS_PLAIN | ENDS_PLAIN_IN_BRACES, ['\\'] = ENDS_PLAIN | ENDS_PLAIN_IN_BRACES,
+  ['}'] = ENDS_PLAIN_IN_BRACES,
+};
+static unsigned kind_of(char c) { return char_kind[(unsigned char)c]; }
+
 struct str exp_read_name(struct parse *ps, char extra) {
-  const char *start = ps->s;
-  while (ch_isalnum(*ps->s) || *ps->s == '_' || (*ps->s == extra && extra)) ps->s++;
-  return str_n(start, (size_t)(ps->s - start));
+  const char *start = ps->s, *s = start;
+  while ((kind_of(*s) & NAME_CHAR) || (*s == extra && extra)) s++;
+  ps->s = s;
+  return str_n(start, (size_t)(s - start));
 }
 
 static bool fail_unclosed(struct parse *ps) {
@@ -78,25 +88,34 @@ static bool fail_unclosed(struct parse *ps) {
                            : "missing } at end of string");
 }
 
-/* Length of the text that stands for itself.  Mostly a few bytes: too short for strcspn() to be quick. */
+/* Length of the text that stands for itself. */
 static size_t plain_length(const char *s, bool in_braces) {
+  const unsigned ends = in_braces ? ENDS_PLAIN_IN_BRACES : ENDS_PLAIN;
   size_t n = 0;
-  while (s[n] && s[n] != '$' && s[n] != '\\' && (s[n] != '}' || !in_braces)) n++;
+  while (!(kind_of(s[n]) & ends)) n++;
   return n;
 }
 
-bool exp_brace(struct parse *ps, const char **ret) {
-  ps->s++;
+/* Expand up to the closing brace and go behind it.  Text without syntax, the usual case, needs no builder. */
+static bool inside_brace(struct parse *ps, struct str *ret) {
   size_t n = plain_length(ps->s, true);
   if (ps->s[n] == '}') {
-    *ret = ps->skip ? "" : arena_strndup(ps->x->a, ps->s, n);
+    *ret = ps->skip ? STR("") : str_n(arena_strndup(ps->x->a, ps->s, n), n);
     ps->s += n + 1;
     return exp_count_work(ps->x, n);
   }
   struct strbuf b = strbuf_new(ps->x->a);
   if (!exp_walk(ps, &b, true)) return false;
   ps->s++;
-  *ret = b.p;
+  *ret = strbuf_str(&b);
+  return true;
+}
+
+bool exp_brace(struct parse *ps, const char **ret) {
+  struct str text;
+  ps->s++;
+  if (!inside_brace(ps, &text)) return false;
+  *ret = text.p;
   return true;
 }
 
@@ -203,10 +222,9 @@ static struct str read_digits(struct parse *ps) {
 
 static bool walk_operator(struct parse *ps, struct strbuf *out, const struct exp_op *op, const char *suffix) {
   ps->s++; /* the colon */
-  struct strbuf b = strbuf_new(ps->x->a);
-  if (!exp_walk(ps, &b, true)) return false;
-  ps->s++;
-  return ps->skip || op->apply(ps->x, out, strbuf_str(&b), op, suffix);
+  struct str text;
+  if (!inside_brace(ps, &text)) return false;
+  return ps->skip || op->apply(ps->x, out, text, op, suffix);
 }
 
 static bool walk_item(struct parse *ps, struct strbuf *out, const struct exp_item *it) {

@@ -73,10 +73,11 @@ static const struct exp_op quote_lookup = {"quote_", exp_op_quote_lookup, 0, "qu
 
 const struct exp_op *exp_op_find(struct expand_ctx *x, struct str name, const char **ret_suffix) {
   *ret_suffix = NULL;
-  const struct exp_op *op = find_op(name);
-  if (op) return op;
   size_t n = str_index(name, '_');
-  if (n == name.n) return NULL;
+  /* No name of an operator has a digit behind its first underscore: those are its numbers. */
+  const bool numbers = n + 1 < name.n && ch_isdigit(name.p[n + 1]);
+  const struct exp_op *op = numbers ? NULL : find_op(name);
+  if (op || n == name.n) return op;
   op = find_op(str_n(name.p, n));
   *ret_suffix = str_dup(x->a, str_n(name.p + n + 1, name.n - n - 1));
   if (op && op->apply == exp_op_quote) return &quote_lookup;

@@ -22,7 +22,11 @@ static void carry_taint(struct strbuf *out, struct str arg) {
 bool exp_op_case(OP_ARGS) {
   size_t start = out->n;
   strbuf_addstr(out, arg);
-  for (size_t i = start; i < out->n; i++) out->p[i] = (char)(op->kind == 'l' ? ch_lower(out->p[i]) : ch_upper(out->p[i]));
+  char *p = out->p + start;
+  if (op->kind == 'l')
+    for (size_t i = 0; i < arg.n; i++) p[i] = (char)ch_lower(p[i]);
+  else
+    for (size_t i = 0; i < arg.n; i++) p[i] = (char)ch_upper(p[i]);
   return true;
 }
 
