@@ -521,8 +521,11 @@ static const struct cond *find_cond(struct str name) {
 
 /* The list of a match_ condition is not expanded: only the escapes count in it and '$' is a plain character. */
 static bool raw_brace(struct parse *ps, const char **ret) {
-  struct strbuf b = strbuf_new(ps->x->a);
   const char *p = ps->s + 1;
+  size_t plain = strcspn(p, "\\}");
+  struct strbuf b = strbuf_new_t(ps->x->a, UNTAINTED, plain);
+  strbuf_add(&b, p, plain);
+  p += plain;
   for (bool protect = false; *p && (protect || *p != '}'); p++) {
     size_t used = 1;
     int c = *p;
