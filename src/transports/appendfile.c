@@ -26,9 +26,9 @@ static const char default_prefix[] = "From ${if def:return_path{$return_path}{MA
 
 /* For -bP; what a delivery takes is decided by the format it finds (choose_strings). */
 static void show_strings(struct appendfile_opts *ob, const struct opt_block *b) {
-  bool is_mbox = ob->file && !ob->use_bsmtp && !ob->maildir_format && !ob->mailstore_format;
+  bool is_mbox = !ob->directory && !ob->use_bsmtp && !ob->maildir_format && !ob->mailstore_format;
   if (!opt_was_set(b, "message_prefix") && is_mbox) ob->message_prefix = default_prefix;
-  if (!ob->use_bsmtp && !ob->directory) return;
+  if (is_mbox) return;
   if (!opt_was_set(b, "message_suffix")) ob->message_suffix = NULL;
   if (ob->use_bsmtp || !opt_was_set(b, "check_string")) ob->check_string = ob->use_bsmtp ? "." : NULL;
   if (ob->use_bsmtp || !opt_was_set(b, "escape_string")) ob->escape_string = ob->use_bsmtp ? ".." : NULL;

@@ -414,8 +414,35 @@ static void test_write_failure_restores(void **state) {
   stop(&f);
 }
 
+/* What -bP shows where nothing was set, as Debian's Exim shows it: that of a mailbox file unless the options name another form. */
+static void test_shown_strings(void **state) {
+  (void)state;
+  static const struct {
+    const char *option, *value, *check, *suffix;
+    bool prefix;
+  } rows[] = {
+      {NULL, NULL, "From ", "\\n", true},          {"file", "/x", "From ", "\\n", true},
+      {"directory", "/x", NULL, NULL, false},     {"maildir_format", "true", NULL, NULL, false},
+      {"mailstore_format", "true", NULL, NULL, false}, {"use_bsmtp", "true", ".", NULL, false},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct fixture f;
+    start(&f, "x\n");
+    if (rows[i].option) option(&f, rows[i].option, rows[i].value);
+    assert_null(appendfile_transport.init(f.a, &f.cfg, &f.t));
+    const struct appendfile_opts *ob = f.t.ob;
+    if (rows[i].check) assert_string_equal(ob->check_string, rows[i].check);
+    else assert_null(ob->check_string);
+    if (rows[i].suffix) assert_string_equal(ob->message_suffix, rows[i].suffix);
+    else assert_null(ob->message_suffix);
+    assert_int_equal(ob->message_prefix && strncmp(ob->message_prefix, "From ", 5) == 0, rows[i].prefix);
+    stop(&f);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_shown_strings),
     cmocka_unit_test(test_new_and_append),  cmocka_unit_test(test_removed_under_lock), cmocka_unit_test(test_checks),          cmocka_unit_test(test_locks),
     cmocka_unit_test(test_create_file),     cmocka_unit_test(test_taint),           cmocka_unit_test(test_maildir),
     cmocka_unit_test(test_plain_directory), cmocka_unit_test(test_write_failure_restores),
