@@ -53,8 +53,6 @@ enum outcome scan_cond_spam(struct expand_ctx *x, enum acl_where where, const ch
 enum outcome scan_condition(struct expand_ctx *x, enum acl_where where, const char *name, const char *arg, const char **ret_log);
 /* -bmalware: OK found (name in *ret_name), FAIL clean, DEFER. */
 enum outcome scan_malware_file(struct expand_ctx *x, const char *path, const char **ret_name);
-/* Names of the scanners, in order; NULL behind the last. */
-const char *scan_malware_type_name(size_t i);
 
 /* ---- scan_net.c ---- */
 

@@ -10,6 +10,7 @@
 #include "formats/dkim.h"
 #include "policy/acl.h"
 #include "policy/readconf_priv.h"
+#include "policy/scan.h"
 #include "policy/search.h"
 #include "router.h"
 #include "transport.h"
@@ -81,6 +82,7 @@ static void builtin_features(struct builtin_list *l)
   for (size_t i = 0; i < ARRAY_SIZE(by_option); i++)
     if (option_is_built(by_option[i].option)) builtin_add(l, "_HAVE_", "", by_option[i].macro, "y");
   builtin_add(l, "_HAVE_", "", "CRYPTEQ", "y");
+  if (CFG_HAVE_ICONV) builtin_add(l, "_HAVE_", "", "ICONV", "y");
   builtin_add(l, "_HAVE_", "", "DANE", "y");
   builtin_add(l, "_HAVE_", "", "IPV6", "y");
   builtin_add(l, "_HAVE_", "", "TCP_FASTOPEN", "y");
@@ -92,6 +94,18 @@ static void builtin_features(struct builtin_list *l)
   if (build_info()->have_pipe_connect) {
     builtin_add(l, "_HAVE_", "", "PIPE_CONNECT", "y");
     builtin_add(l, "_EXP_", "", "PIPE_CONNECT", "y");
+  }
+}
+
+/* _HAVE_MALWARE_FPROTD for "f-protd". */
+static void builtin_scanners(struct builtin_list *l)
+{
+  const char *name;
+  for (size_t i = 0; CFG_WITH_CONTENT_SCAN && (name = scan_malware_type_name(i)); i++) {
+    struct strbuf b = strbuf_new(l->a);
+    for (; *name; name++)
+      if (*name != '-') strbuf_addc(&b, *name);
+    builtin_add(l, "_HAVE_MALWARE_", "", b.p, "y");
   }
 }
 
@@ -133,6 +147,7 @@ struct macro *readconf_builtin_macros(struct arena *a)
   builtin_options(&l, "_OPT_MAIN_", "", main_option_table, main_option_count);
   builtin_features(&l);
   builtin_words(&l);
+  builtin_scanners(&l);
   if (option_is_built("acl_smtp_dkim")) {
     builtin_add(&l, "", "", "_CRYPTO_SIGN_ED25519", "y");
     builtin_add(&l, "", "", "_DKIM_OVERSIGN_HEADERS", DKIM_OVERSIGN_HEADERS);

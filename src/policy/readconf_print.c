@@ -160,7 +160,7 @@ static int print_config(struct printer *p)
       const char *word = str_ltrim(str_c(s + 5)).p;
       main_part = false;
       lined = strncmp(word, "retry", 5) == 0 || strncmp(word, "rewrite", 7) == 0;
-      indent = lined ? 2 : 4;
+      indent = 2;
       if (!p->no_labels) putchar('\n');
       print_squeezed(s);
       continue;
@@ -168,6 +168,7 @@ static int print_config(struct printer *p)
     bool label = !main_part && !lined && is_label(s);
     if (label && !p->no_labels) putchar('\n');
     if (!main_part && !p->no_labels) printf("%*s", label ? 2 : indent, "");
+    if (label) indent = 4;
     print_squeezed(s);
   }
   return 0;

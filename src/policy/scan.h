@@ -38,4 +38,7 @@ struct message;
 /* Never NULL. */
 struct scan_state *scan_state_of(struct message *m);
 
+/* Names of the virus scanners of this build, in order; NULL behind the last.  The table is the drivers' (scan_malware_daemons.c). */
+const char *scan_malware_type_name(size_t i);
+
 #endif
