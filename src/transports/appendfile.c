@@ -47,6 +47,7 @@ static const char *appendfile_init(struct arena *a, struct config *c, struct tra
   if (ob->quota_filecount && strcmp(ob->quota_filecount, "0") != 0 && !ob->quota)
     return arena_printf(a, "quota must be set if quota_filecount is set for the %s transport", t->name);
   show_strings(ob, t->ob_block);
+  if (ob->quota_warn_threshold && !ob->quota_warn_message) ob->quota_warn_message = append_default_warning;
   const char *create = ob->create_file;
   if (create && strcmp(create, "anywhere") != 0 && strcmp(create, "belowhome") != 0 && strcmp(create, "inhome") != 0 && *create != '/')
     return arena_printf(a, "invalid value given for \"create_file\" for the %s transport: '%s'", t->name, create);

@@ -93,6 +93,8 @@ void append_send_comsat(struct arena *a, int port, const char *user, int64_t off
 void append_note_crossing(struct append_job *j);
 /* In the parent: send the warning for addresses so marked. */
 void append_finish(struct delivery *d);
+/* What quota_warn_message is where only the threshold is set. */
+extern const char append_default_warning[];
 
 /* appendfile_quota.c.  "10.5M/no_check": NULL or an error text. */
 const char *append_parse_quota(const char *text, int64_t *ret_value, bool *ret_no_check);

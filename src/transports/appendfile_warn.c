@@ -11,7 +11,7 @@
 #include "os/sys.h"
 #include "transports/appendfile_priv.h"
 
-static const char default_warning[] = "To: $local_part@$domain\nSubject: Your mailbox\n\n"
+const char append_default_warning[] = "To: $local_part@$domain\nSubject: Your mailbox\n\n"
                                       "This message is automatically created by mail delivery software (Exim).\n\n"
                                       "The size of your mailbox has exceeded a warning threshold that is\nset by the system administrator.\n";
 
@@ -69,7 +69,8 @@ void append_finish(struct delivery *d) {
   const struct transport *t = a->other_transport ? config_transport(d->cfg, a->other_transport) : d->transport;
   if (!t || strcmp(t->driver->name, "appendfile") != 0) return; /* file_format chose another kind */
   const struct appendfile_opts *ob = t->ob;
-  const char *text = ob->quota_warn_message ? ob->quota_warn_message : default_warning;
+  const char *text = ob->quota_warn_message;
+  if (!text) return;
   const char *expanded = expand_option(d->x, "quota_warn_message", text);
   if (expanded) send_warning(d, t, expanded);
   else if (!d->x->forced_fail)
