@@ -28,8 +28,8 @@ static int fail(const char *text) {
 
 /* The address that stands for the provider, routed; NULL: *ret_why. */
 static struct address *route_to(struct expand_ctx *x, const char *host, const char **ret_why) {
-  struct address *local = NULL, *remote = NULL, *children = NULL, *done = NULL;
-  struct route_ctx rc = {.x = x, .local = &local, .remote = &remote, .children = &children, .succeed = &done};
+  struct address *local = NULL, *remote = NULL, *children = NULL;
+  struct route_ctx rc = {.x = x, .local = &local, .remote = &remote, .children = &children};
   struct address *addr = address_new(x->a, arena_printf(x->a, "atrn@%s", host));
   x->addr = addr;
   enum route_result r = route_address(&rc, addr);

@@ -528,8 +528,8 @@ static void add_copies(struct report *r) {
   while ((text = list_next(r->a, &pos, &sep)) != NULL) {
     struct str item = str_c(text);
     const char *pattern = copy_pattern(r->a, &item);
-    struct match_opts o = {.no_expand = true, .allow_named = true, .want_captures = true};
-    enum outcome found = match_list(&x, LIST_ADDRESS, r->to, arena_printf(r->a, "<\n%s", pattern), &o);
+    struct match_opts o = {.no_expand = true, .allow_named = true, .want_captures = true, .single_item = true};
+    enum outcome found = match_list(&x, LIST_ADDRESS, r->to, pattern, &o);
     if (found != OUTCOME_OK) continue;
     const char *list = expand_string(&x, str_dup(r->a, str_trim(item)));
     if (list) add_copies_to(r, list);

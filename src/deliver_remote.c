@@ -480,13 +480,13 @@ static void sort_by_domain(struct deliver_run *run) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand remote_sort_domains: %s", run->x.error ? run->x.error : "");
     return;
   }
-  struct match_opts o = {.caseless = true, .no_expand = true, .allow_named = true};
+  struct match_opts o = {.caseless = true, .no_expand = true, .allow_named = true, .single_item = true};
   struct address *sorted = NULL, **tail = &sorted;
   while (run->remote && (pattern = list_next(run->a, &pos, &sep))) {
     for (struct address **link = &run->remote; *link;) {
       struct address *addr = *link;
       run->x.addr = addr;
-      if (match_list(&run->x, LIST_DOMAIN, addr->domain, arena_printf(run->a, "<\n%s", pattern), &o) != OUTCOME_OK) {
+      if (match_list(&run->x, LIST_DOMAIN, addr->domain, pattern, &o) != OUTCOME_OK) {
         link = &addr->next;
         continue;
       }

@@ -11,10 +11,10 @@ static bool needs_identity(const struct transport *t) {
 }
 
 bool deliver_is_remote(struct deliver_run *run, struct address *addr) {
-  struct address *local = NULL, *remote = NULL, *children = NULL, *done = NULL;
-  struct route_ctx rc = {.x = &run->x, .local = &local, .remote = &remote, .children = &children, .succeed = &done};
+  struct address *local = NULL, *remote = NULL, *children = NULL;
+  struct route_ctx rc = {.x = &run->x, .local = &local, .remote = &remote, .children = &children};
   if (route_percent_hack(&rc, addr) != ROUTE_OK || route_address(&rc, addr) != ROUTE_OK) return false;
-  return remote && !remote->next && !local && !children && !done && remote->transport && !needs_identity(remote->transport);
+  return remote && !remote->next && !local && !children && remote->transport && !needs_identity(remote->transport);
 }
 
 bool deliver_is_all_remote(struct deliver_run *run) {

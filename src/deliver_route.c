@@ -270,9 +270,7 @@ static void drop_done(struct deliver_run *run, struct address **list) {
 }
 
 void deliver_route_all(struct deliver_run *run) {
-  struct address *discarded = NULL;
-  struct route_ctx rc = {.x = &run->x, .local = &run->local, .remote = &run->remote, .children = &run->fresh,
-                         .succeed = &discarded};
+  struct route_ctx rc = {.x = &run->x, .local = &run->local, .remote = &run->remote, .children = &run->fresh};
   while (run->fresh) {
     struct address *todo = collect(run, &rc);
     if (todo) todo = check_retry_times(run, todo);
@@ -282,12 +280,6 @@ void deliver_route_all(struct deliver_run *run) {
       todo = addr->next;
       addr->next = NULL;
       route_one(run, &rc, addr);
-      while (discarded) {
-        /* An unseen router sent its copy nowhere. */
-        struct address *gone = discarded;
-        discarded = gone->next;
-        deliver_parent_done(run, gone);
-      }
     }
     deliver_flush_journal(run);
   }

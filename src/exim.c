@@ -56,6 +56,13 @@ static int refuse(const char *text)
   return EXIT_FAILURE;
 }
 
+/* For who is no test: as cmdline.c says it. */
+static int unknown_option(const char *name)
+{
+  fprintf(stderr, "exim abandoned: unknown, malformed, or incomplete option %s\n", name);
+  return EXIT_FAILURE;
+}
+
 static int print_help(void)
 {
   fprintf(stderr, "Exim is a Mail Transfer Agent. It is normally called by Mail User Agents,\n"
@@ -700,7 +707,7 @@ int main(int argc, char **argv)
   r.cfg = startup_config(r.a, &c, &r.who);
   if (c.gateway && !r.who.is_trusted) return refuse("permission denied (-G requires a trusted user)");
   if (c.om_message_ref && !r.who.is_trusted) return refuse("-oMm must be called by a trusted user/config");
-  if (c.run.ages && !r.cfg->harness_mode) return refuse("abandoned: unknown, malformed, or incomplete option -Tqt");
+  if (c.run.ages && !r.cfg->harness_mode) return unknown_option("-Tqt");
   const char *refusal = why_not(&r);
   if (!refusal) refusal = only_for_exim(&r);
   if (refusal) return refuse(refusal);

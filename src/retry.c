@@ -75,8 +75,7 @@ static const struct retry_rule undecided_rule = {.pattern = "*", .steps = (struc
 static enum outcome rule_matches_key(struct expand_ctx *x, const struct retry_rule *rule, const char *key) {
   if (!key) return OUTCOME_FAIL;
   const char *address = strchr(key, '@') ? key : arena_printf(x->a, "*@%s", key);
-  /* One list item: newline cannot be part of it. */
-  return match_address(x, address, arena_printf(x->a, "<\n %s", rule->pattern), true, NULL);
+  return match_list(x, LIST_ADDRESS, address, rule->pattern, &(struct match_opts){.caseless = true, .allow_named = true, .single_item = true});
 }
 
 const struct retry_rule *retry_find_rule(struct expand_ctx *x, const char *key, const char *alternate, int basic_errno,

@@ -118,17 +118,18 @@ static enum route_result route_run_driver(struct route_ctx *rc, struct router *r
   enum route_result res = r->driver->route(rc, r, copy);
   route_set_context(rc, r, addr);
   switch (res) {
+    case ROUTE_DISCARD:
+      if (rc->verify == VERIFY_NONE) { /* nothing is delivered for the address then, whatever else there is: manual 22.6 */
+        addr->child_count--;
+        addr->is_filter_discard = copy->is_filter_discard;
+        return res;
+      }
+      /* fall through */
     case ROUTE_OK:
     case ROUTE_REROUTED:
-    case ROUTE_DISCARD: {
       addr->router = r;
-      if (res == ROUTE_DISCARD && rc->verify == VERIFY_NONE) {
-        copy->next = *rc->succeed;
-        *rc->succeed = copy;
-      }
       route_go_on(rc, r, addr);
       return ROUTE_REROUTED;
-    }
     case ROUTE_DECLINE:
     case ROUTE_PASS:
     case ROUTE_FAIL:
@@ -381,9 +382,8 @@ static bool route_verifies(struct route_ctx *rc, const char *text) {
   if (rc->verify == VERIFY_RECIPIENT) return true; /* errors_to inside such a check is not checked again */
   struct expand_ctx saved = *rc->x;
   struct expand_ctx x = *rc->x;
-  struct address *local = NULL, *remote = NULL, *succeed = NULL, *children = NULL;
-  struct route_ctx sub = {.x = &x, .local = &local, .remote = &remote, .children = &children, .succeed = &succeed,
-                          .verify = VERIFY_RECIPIENT};
+  struct address *local = NULL, *remote = NULL, *children = NULL;
+  struct route_ctx sub = {.x = &x, .local = &local, .remote = &remote, .children = &children, .verify = VERIFY_RECIPIENT};
   x.verify_mode = "R";
   struct address *addr = address_new(x.a, text);
   bool ok = false;
@@ -478,13 +478,10 @@ static struct header_line *headers_from_text(struct arena *a, struct header_line
 }
 
 enum route_result route_get_munge_headers(struct route_ctx *rc, struct router *r, struct address *addr) {
-  const struct message *m = rc->x->msg;
-  bool goes_through = rc->verify == VERIFY_RECIPIENT && m && m->cutthrough != CUTTHROUGH_OFF; /* what is verified is also delivered */
-  if (rc->verify != VERIFY_NONE && !goes_through) return ROUTE_OK;
   struct arena *a = rc->x->a;
   if (r->o.headers_add) {
     struct strbuf b = strbuf_new(a);
-    enum route_result res = munge_list(rc, r, addr, "headers_add", r->o.headers_add, -'\n', &b, true);
+    enum route_result res = munge_list(rc, r, addr, "add_headers", r->o.headers_add, -'\n', &b, true);
     if (res != ROUTE_OK) return res;
     if (b.n) addr->prop.extra_headers = headers_from_text(a, addr->prop.extra_headers, b.p);
   }

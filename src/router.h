@@ -39,7 +39,7 @@ enum route_result {
 struct route_ctx {
   const char *why_declined_user; /* what a user is told when all routers declined, NULL: why they did */
   struct expand_ctx *x;
-  struct address **local, **remote, **children, **succeed;
+  struct address **local, **remote, **children;
   enum { VERIFY_NONE, VERIFY_SENDER, VERIFY_RECIPIENT, VERIFY_EXPN, VERIFY_TEST } verify;
   struct passwd_entry *pw;   /* with check_local_user */
   bool was_unseen;           /* the router that took the address let a copy go on */

@@ -22,12 +22,12 @@
 enum { VERIFY_MAX_DEPTH = 100 };
 
 struct verify_lists {
-  struct address *local, *remote, *children, *succeed;
+  struct address *local, *remote, *children;
 };
 
 static struct route_ctx verify_ctx(struct expand_ctx *x, struct verify_lists *l, int mode) {
   *l = (struct verify_lists){0};
-  struct route_ctx rc = {.x = x, .local = &l->local, .remote = &l->remote, .children = &l->children, .succeed = &l->succeed};
+  struct route_ctx rc = {.x = x, .local = &l->local, .remote = &l->remote, .children = &l->children};
   rc.verify = mode;
   return rc;
 }

@@ -96,16 +96,14 @@ static enum route_result find_rule(struct route_ctx *rc, const struct manualrout
   return ROUTE_DECLINE;
 }
 
-static enum route_result find_route_data(struct route_ctx *rc, struct router *r, const struct manualroute_options *ob,
-                                         struct address *addr, struct str *ret) {
+static enum route_result find_route_data(struct route_ctx *rc, const struct manualroute_options *ob, struct address *addr, struct str *ret) {
   const char *s = expand_string(rc->x, ob->route_data);
   if (s && *s) {
     *ret = str_c(s);
     return ROUTE_OK;
   }
   if (s || rc->x->forced_fail) return ROUTE_DECLINE;
-  addr->message = arena_printf(rc->x->a, "%s router: failed to expand \"%s\": %s", r->name, ob->route_data,
-                               rc->x->error ? rc->x->error : "");
+  addr->message = arena_printf(rc->x->a, "failed to expand \"%s\": %s", ob->route_data, rc->x->error ? rc->x->error : "");
   return ROUTE_DEFER;
 }
 
@@ -130,7 +128,7 @@ static enum route_result manualroute_route(struct route_ctx *rc, struct router *
   const struct manualroute_options *ob = r->ob;
   struct expand_ctx *x = rc->x;
   struct str rule;
-  enum route_result res = ob->route_list ? find_rule(rc, ob, addr, &rule) : find_route_data(rc, r, ob, addr, &rule);
+  enum route_result res = ob->route_list ? find_rule(rc, ob, addr, &rule) : find_route_data(rc, ob, addr, &rule);
   if (res != ROUTE_OK) return res;
   struct rule_options ro = {.randomize = ob->hosts_randomize};
   const char *host_text = rule_word(x->a, &rule);

@@ -133,6 +133,10 @@ static void test_rule_not_to_be_had(void **state) {
   bool expired = true;
   assert_int_equal(retry_next_interval(rule, 400 * D, 0, D, &expired), 15 * M);
   assert_false(expired);
+  /* What is said of it shows the pattern as it was written. */
+  broken.pattern = "/nonexistent/rules";
+  assert_ptr_not_equal(retry_find_rule(&x, "a@b.test", NULL, 0, 0), &usual);
+  assert_string_equal(x.error, "failed to open /nonexistent/rules when checking \"/nonexistent/rules\": No such file or directory");
   cfg.retry_rules = &usual;
   assert_ptr_equal(retry_find_rule(&x, "a@b.test", NULL, 0, 0), &usual);
   arena_free(a);

@@ -38,8 +38,10 @@ static const char config_text[] =
     "next_r:\n driver = accept\n local_parts = next\n condition = ${if eq{$address_data/$r_x}{fact/one}}\n transport = local\n"
     "manual:\n driver = manualroute\n transport = local\n"
     " route_list = *.m.example  \"first : second\" ; ^r(.)\\.example$  host$1 ; none.example\n"
+    "tap:\n driver = redirect\n local_parts = tapped\n unseen\n data = two, :blackhole:\n"
+    "adds:\n driver = redirect\n local_parts = adds\n data = two\n headers_add = X-A: ${nosuch:x}\n"
     "split:\n driver = accept\n local_parts = unseen\n unseen\n transport = local\n"
-    "last:\n driver = accept\n domains = h.example : x.example\n local_parts = two : a : b : self : unseen : pass\n transport = local\n"
+    "last:\n driver = accept\n domains = h.example : x.example\n local_parts = two : a : b : self : unseen : pass : tapped\n transport = local\n"
     "begin transports\n"
     "local:\n driver = appendfile\n file = /nonexistent/box\n user = nobody\n group = 65534\n";
 
@@ -75,8 +77,8 @@ static const char *const result_names[] = {"ok", "decline", "pass", "fail", "def
 static const char *route(struct arena *a, const char *text, const char *sender, int verify) {
   struct expand_ctx x = expand_ctx_new(a, cfg);
   x.sender_override = sender;
-  struct address *local = NULL, *remote = NULL, *children = NULL, *succeed = NULL;
-  struct route_ctx rc = {.x = &x, .local = &local, .remote = &remote, .children = &children, .succeed = &succeed};
+  struct address *local = NULL, *remote = NULL, *children = NULL;
+  struct route_ctx rc = {.x = &x, .local = &local, .remote = &remote, .children = &children};
   rc.verify = verify;
   struct address *addr = address_new(a, text);
   enum route_result res = route_address(&rc, addr);
@@ -127,6 +129,8 @@ static const struct {
     {"x@r7.example", "ok local:x@r7.example/manual/host7"},
     {"x@none.example", "ok local:x@none.example/manual"},
     {"unseen@h.example", "rerouted local:unseen@h.example/split child:unseen@h.example -> ok local:unseen@h.example/last"},
+    {"tapped@h.example", "discard"},
+    {"adds@h.example", "defer adds router failed to expand add_headers item \"X-A: ${nosuch:x}\": unknown expansion operator \"nosuch\""},
     {"onlyverify@h.example", "fail Unrouteable address"},
     {"bysender@h.example", "fail Unrouteable address"},
 };
