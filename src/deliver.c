@@ -629,6 +629,7 @@ static enum deliver_result run_message(const struct config *cfg, struct message 
       deliver_mark_done(&run, addr);
     }
   if (!run.is_finished) deliver_run_finish(&run);
+  deliver_remote_wait(&run);
   return run.mua_failed ? DELIVER_MUA_FAILED : o->first_pass && run.many_wait ? DELIVER_MANY_WAIT : DELIVER_DONE;
 }
 

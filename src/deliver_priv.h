@@ -27,6 +27,7 @@ struct deliver_run {
   bool many_wait;             /* a host of a held address has many messages waiting */
   bool mua_failed;            /* mua_wrapper: not everybody got the message */
   bool is_held;               /* the system filter could not be obeyed */
+  struct deliver_children *children; /* deliver_remote.c, NULL: there were none */
   const char *freeze_why;     /* "(delivery error message)" or NULL */
 };
 
@@ -55,6 +56,8 @@ void deliver_route_all(struct deliver_run *run);
 /* deliver_local.c, deliver_remote.c: work through run->local / run->remote. */
 void deliver_local_all(struct deliver_run *run);
 void deliver_remote_all(struct deliver_run *run);
+/* Wait for the children that go on with other messages; of this one they have told all. */
+void deliver_remote_wait(struct deliver_run *run);
 
 /* max_parallel (deliver_limit.c).  False: the limit is reached, the batch is deferred without a retry record.  *ret_held: give it back afterwards. */
 MUST_CHECK bool deliver_slot_take(struct deliver_run *run, struct address *batch, bool *ret_held);

@@ -4,7 +4,7 @@
  *
  * A single batch runs in this process; several run in up to remote_max_parallel children whose answers come over pipes.  A child without a
  * complete answer means "unknown": its addresses are deferred.  Before another message is sent on a connection the outcome of the one
- * before is in its journal.  The message of another spool item is locked, delivered and finished wholly inside the process that found it. */
+ * before is in its journal, and a child has told its parent, which finishes the message without waiting for the others.  The message of another spool item is locked, delivered and finished wholly inside the process that found it. */
 #include "deliver_priv.h"
 
 #include <errno.h>
@@ -30,6 +30,8 @@ struct remote_ctx {
   struct deliver_run *run; /* of the message the connection was made for */
   struct vec extras;       /* struct extra *: finished ones live on until the connection is over */
   bool is_last;            /* no other batch of the message is left: it can be finished before the connection goes on */
+  int answer_fd;           /* where a child tells its results, else -1 */
+  bool is_told;            /* it has */
   struct timeval start;
   struct vec others;       /* ids: for the host, but not for this connection */
   struct host *others_host;
@@ -185,11 +187,23 @@ static bool is_settled(const struct address *addrs) {
   return true;
 }
 
-/* Log, journal and end the first message before the connection carries another one; when something of it is left to do, only journal it. */
+static bool tell_results(struct remote_ctx *base, struct address *batch) {
+  struct strbuf b = strbuf_new(base->run->a);
+  note_time(batch, base->start);
+  deliver_results_encode(&b, batch);
+  base->is_told = sys_write_all(base->answer_fd, b.p, b.n) == 0;
+  return base->is_told;
+}
+
+/* Log, journal and end the first message before the connection carries another one, or tell the parent; when something of it is left to do,
+ * only journal it. */
 static bool finish_first(struct remote_ctx *base, struct delivery *d) {
   struct deliver_run *run = base->run;
   if (run->is_finished) return !run->journal_failed;
-  if (!base->is_last || !is_settled(d->addrs)) return journal_first(base, d);
+  if (base->is_told) return true;
+  bool is_child = base->answer_fd >= 0;
+  if (!is_settled(d->addrs) || (!base->is_last && !is_child)) return journal_first(base, d);
+  if (is_child) return journal_first(base, d) && tell_results(base, d->addrs);
   note_time(d->addrs, base->start);
   finish_batch(run, d->addrs);
   if (run->journal_failed) return false;
@@ -302,12 +316,13 @@ static struct address *take_batch(struct deliver_run *run) {
   return lead;
 }
 
-static void run_transport(struct deliver_run *run, struct address *batch, bool is_last) {
+static struct remote_ctx *run_transport(struct deliver_run *run, struct address *batch, bool is_last, int answer_fd) {
   struct delivery *d = deliver_new_delivery(run, batch->transport, batch);
   struct remote_ctx *ctx = ARENA_NEW(run->a, struct remote_ctx);
   ctx->run = run;
   ctx->start = time_now();
   ctx->is_last = is_last;
+  ctx->answer_fd = answer_fd;
   ctx->extras = vec_new(run->a);
   ctx->others = vec_new(run->a);
   d->ctx = ctx;
@@ -321,7 +336,7 @@ static void run_transport(struct deliver_run *run, struct address *batch, bool i
   }
   extras_wait_on(ctx, batch->transport);
   for (size_t i = 0; i < ctx->extras.n; i++) message_free(((struct extra *)ctx->extras.v[i])->run.m);
-  if (run->is_finished) return;
+  if (run->is_finished || ctx->is_told) return ctx;
   note_time(batch, ctx->start);
   for (struct address *addr = batch; addr; addr = addr->next) {
     if (run->dont_deliver && addr->result == OUTCOME_OK && !addr->confirmation) {
@@ -329,11 +344,12 @@ static void run_transport(struct deliver_run *run, struct address *batch, bool i
       addr->message = NULL;
     }
   }
+  return ctx;
 }
 
 /* In this process, if max_parallel allows. */
 static void run_here(struct deliver_run *run, struct address *batch, bool held, bool is_last) {
-  run_transport(run, batch, is_last);
+  (void)run_transport(run, batch, is_last, -1);
   if (held) deliver_slot_give(run, batch->transport);
 }
 
@@ -344,7 +360,12 @@ struct slot {
   int fd;
   struct address *batch;
   bool held;             /* counted for max_parallel */
+  bool has_results;      /* the batch is done; the child goes on with other messages */
   struct strbuf answer;
+};
+/* The children of a message. */
+struct deliver_children {
+  struct slot slots[REMOTE_MAX_CHILDREN];
 };
 
 static bool slot_start(struct deliver_run *run, struct slot *s, struct address *batch) {
@@ -355,10 +376,8 @@ static bool slot_start(struct deliver_run *run, struct slot *s, struct address *
     /* The lock is the parent's: when that is killed another process may take the message, so this one must not go on sending it. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1);
-    run_transport(run, batch, false);
-    struct strbuf b = strbuf_new(run->a);
-    deliver_results_encode(&b, batch);
-    _exit(sys_write_all(fds[1], b.p, b.n) < 0 ? 1 : 0);
+    struct remote_ctx *ctx = run_transport(run, batch, false, fds[1]);
+    _exit(ctx->is_told || tell_results(ctx, batch) ? 0 : 1);
   }
   (void)!sys_close(fds[1]);
   if (pid < 0) {
@@ -369,22 +388,29 @@ static bool slot_start(struct deliver_run *run, struct slot *s, struct address *
   return true;
 }
 
+/* A whole answer ends with an empty record 'E'. */
+static void slot_take_results(struct deliver_run *run, struct slot *s) {
+  struct str in = strbuf_str(&s->answer);
+  if (s->has_results || in.n < 5 || memcmp(in.p + in.n - 5, "E\0\0\0", 5) != 0) return;
+  s->has_results = deliver_results_decode(run->a, in, s->batch);
+  if (s->has_results) finish_batch(run, s->batch);
+}
+
 static void slot_finish(struct deliver_run *run, struct slot *s) {
   (void)!sys_close(s->fd);
   int status = 0;
   sys_waitpid(s->pid, &status, 0);
   s->pid = 0;
-  if (!deliver_results_decode(run->a, strbuf_str(&s->answer), s->batch)) {
-    const char *what = arena_printf(run->a, "remote delivery process ended without a result: status 0x%04x", status);
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", what);
-    transport_set_results(s->batch, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, what);
-  }
   if (s->held) deliver_slot_give(run, s->batch->transport);
+  if (s->has_results) return;
+  const char *what = arena_printf(run->a, "remote delivery process ended without a result: status 0x%04x", status);
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", what);
+  transport_set_results(s->batch, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, what);
   finish_batch(run, s->batch);
 }
 
-/* Wait until something was read; true when a slot came free. */
-static bool slots_poll(struct deliver_run *run, struct slot *slots, size_t count) {
+/* Wait until something was read, or that long; true when a slot came free. */
+static bool slots_poll(struct deliver_run *run, struct slot *slots, size_t count, int timeout_ms) {
   struct pollfd fds[REMOTE_MAX_CHILDREN];
   size_t index[REMOTE_MAX_CHILDREN], n = 0;
   for (size_t i = 0; i < count; i++) {
@@ -392,7 +418,7 @@ static bool slots_poll(struct deliver_run *run, struct slot *slots, size_t count
     fds[n] = (struct pollfd){.fd = slots[i].fd, .events = POLLIN};
     index[n++] = i;
   }
-  if (n == 0 || poll(fds, (nfds_t)n, -1) < 0) return n == 0;
+  if (n == 0 || poll(fds, (nfds_t)n, timeout_ms) < 0) return n == 0;
   bool freed = false;
   for (size_t k = 0; k < n; k++) {
     if (!(fds[k].revents & (POLLIN | POLLHUP | POLLERR))) continue;
@@ -400,6 +426,7 @@ static bool slots_poll(struct deliver_run *run, struct slot *slots, size_t count
     char buf[8192];
     ssize_t got = sys_read(s->fd, buf, sizeof(buf));
     if (got > 0 && s->answer.n + (size_t)got <= deliver_answer_max(s->batch)) strbuf_add_t(&s->answer, buf, (size_t)got, TAINTED);
+    if (got > 0) slot_take_results(run, s);
     if (got > 0) continue;
     slot_finish(run, s);
     freed = true;
@@ -413,8 +440,28 @@ static size_t slots_busy(const struct slot *slots, size_t count) {
   return n;
 }
 
+static void slots_pause(struct deliver_run *run, struct slot *slots, size_t count, int ms) {
+  int64_t until = time_mono_ms() + ms, left;
+  while ((left = until - time_mono_ms()) > 0) {
+    if (slots_busy(slots, count) == 0) pause_ms((int)left);
+    else (void)slots_poll(run, slots, count, (int)left);
+  }
+}
+
+static bool slots_owe_results(const struct slot *slots, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (slots[i].pid && !slots[i].has_results) return true;
+  return false;
+}
+
+void deliver_remote_wait(struct deliver_run *run) {
+  if (!run->children) return;
+  while (slots_busy(run->children->slots, REMOTE_MAX_CHILDREN) > 0) (void)slots_poll(run, run->children->slots, REMOTE_MAX_CHILDREN, -1);
+}
+
 static void run_parallel(struct deliver_run *run, struct vec *batches, size_t max) {
-  struct slot slots[REMOTE_MAX_CHILDREN] = {0};
+  run->children = ARENA_NEW(run->a, struct deliver_children);
+  struct slot *slots = run->children->slots;
   for (size_t i = 0; i < batches->n; i++) {
     struct address *batch = batches->v[i];
     bool held;
@@ -423,7 +470,7 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
       continue;
     }
     while (slots_busy(slots, max) >= max)
-      while (!slots_poll(run, slots, max)) continue;
+      while (!slots_poll(run, slots, max, -1)) continue;
     if (run->journal_failed) {
       if (held) deliver_slot_give(run, batch->transport);
       for (struct address *addr = batch, *next; addr; addr = next) {
@@ -436,14 +483,14 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
     while (slots[at].pid) at++;
     if (slot_start(run, &slots[at], batch)) {
       slots[at].held = held;
-      if (run->cfg->harness_mode) pause_ms(i + 1 < batches->n ? 600 : 100); /* a fixed order of log lines */
+      if (run->cfg->harness_mode) slots_pause(run, slots, max, i + 1 < batches->n ? 600 : 100); /* a fixed order of log lines */
       continue;
     }
     /* No process or pipe to be had: do it here. */
     run_here(run, batch, held, false);
     finish_batch(run, batch);
   }
-  while (slots_busy(slots, max) > 0) (void)slots_poll(run, slots, max);
+  while (slots_owe_results(slots, max)) (void)slots_poll(run, slots, max, -1);
 }
 
 /* queue_smtp_domains, and the first pass of -qq: routed now, sent by a queue run; the hosts' waiting lists are filled meanwhile. */
