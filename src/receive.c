@@ -110,7 +110,7 @@ static struct receive_reply lost(struct reception *r) {
   case BODY_ABORTED: return end_without(r, RECEIVE_REJECTED, NULL, false);
   default: break;
   }
-  smtp_log_data_lost(r->m->arena, r->c, !r->in_body);
+  smtp_log_data_lost(r->m->arena, r->c, r->in_body ? "" : r->header_bytes > 0 ? " (after header)" : " (header)");
   struct receive_reply lost = end_without(r, RECEIVE_LOST, "421 Lost incoming connection", true);
   lost.lost_in_body = r->in_body;
   return lost;

@@ -260,6 +260,7 @@ bool smtp_too_many_nonmail(struct smtp_session *s, enum smtp_verb v) {
     s->nonmail_counts = counts ? NONMAIL_COUNTS : NONMAIL_FREE;
   }
   if (s->nonmail_counts == NONMAIL_FREE || ++s->c->nonmail_count <= s->opt->smtp_accept_max_nonmail) return false;
+  smtp_log_incomplete(s, "too many non-mail commands");
   smtp_replyf(s, "554 Too many nonmail commands");
   struct str rest = s->line, name = str_word(&rest);
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many nonmail commands (last was \"%.*s\")",
@@ -278,6 +279,7 @@ static void unknown_command(struct smtp_session *s) {
   if (!smtp_check_sync(s, VERB_UNKNOWN)) return;
   if (s->c->unknown_commands++ >= s->opt->smtp_max_unknown_commands) {
     log_write(LS_SMTP_SYNTAX_ERROR, LOG_MAIN, "SMTP syntax error in \"%s\" %s unrecognized command", s->line.p, smtp_ident(s));
+    smtp_log_incomplete(s, "unrecognized command");
     smtp_notquit(s, "bad-commands");
     smtp_replyf(s, "500 Too many unrecognized commands");
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many unrecognized commands (last was \"%s\")",
@@ -455,7 +457,7 @@ void smtp_batch_error(struct smtp_session *s, const char *text) {
 static void session_end(struct smtp_session *s) {
   if (s->chunks) {
     log_set_message_id(s->chunks_id);
-    smtp_log_data_lost(s->tmp, s->c, s->chunks_in_header);
+    smtp_log_data_lost(s->tmp, s->c, s->chunks_in_header ? " (header)" : "");
   }
   cutthrough_cancel(s->c);
   struct stream *io = s->c->io;
@@ -473,9 +475,12 @@ static void session_end(struct smtp_session *s) {
 int smtp_session_run(struct conn *c, const struct smtp_opts *o) {
   struct smtp_session s;
   session_start(&s, c, o);
-  if (smtp_in_greet(&s)) command_loop(&s);
-  else if (c->from.tls.on_connect && !c->from.tls.active) stream_drop_unsent(c->io, stream_unsent(c->io)); /* nobody there reads clear text */
-  if (s.c->is_smtp_input && s.drop) smtp_log_end(&s, NULL);
+  if (smtp_in_greet(&s)) {
+    command_loop(&s);
+    if (s.c->is_smtp_input && s.drop) smtp_log_end(&s, NULL); /* not of connections that were rejected right at the start (manual ch. 53, smtp_no_mail) */
+  } else if (c->from.tls.on_connect && !c->from.tls.active) {
+    stream_drop_unsent(c->io, stream_unsent(c->io)); /* nobody there reads clear text */
+  }
   session_end(&s);
   return s.exit_status;
 }

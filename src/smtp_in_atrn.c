@@ -164,7 +164,7 @@ void smtp_do_atrn(struct smtp_session *s, struct str arg) {
     smtp_synprot_error(s, false, code, no);
     return;
   }
-  log_write(LS_ETRN, LOG_MAIN, "ATRN '%s' received from %s", arg.p, smtp_caller_text(s));
+  log_write(LS_ETRN, LOG_MAIN, "ATRN '%s' received from %s", arg.p, smtp_host_text(s));
   struct acl_result r = ask_acl(s);
   if (r.outcome != OUTCOME_OK) {
     smtp_acl_failed(s, ACL_WHERE_ATRN, &r, arena_printf(s->tmp, "ATRN %s", arg.p));

@@ -310,8 +310,9 @@ static bool skip_bytes(struct smtp_session *s, uint64_t size) {
   }
   while (size > 0) {
     struct str in;
-    if (stream_fill(s->c->io, smtp_deadline(s), &in) != STREAM_OK) {
-      s->done = true;
+    enum stream_status st = stream_fill(s->c->io, smtp_deadline(s), &in);
+    if (st != STREAM_OK) {
+      smtp_log_lost(s, st);
       return false;
     }
     size_t n = (size_t)MIN((uint64_t)in.n, size);

@@ -123,7 +123,7 @@ void smtp_do_etrn(struct smtp_session *s, struct str arg) {
     smtp_synprot_error(s, false, 503, "ETRN is not permitted inside a transaction");
     return;
   }
-  log_write(LS_ETRN, LOG_MAIN, "ETRN %s received from %s", arg.p, smtp_caller_text(s));
+  log_write(LS_ETRN, LOG_MAIN, "ETRN %s received from %s", arg.p, smtp_host_text(s));
   struct acl_result r = smtp_run_acl(s, ACL_WHERE_ETRN, NULL, s->opt->acl_smtp_etrn, OUTCOME_FAIL);
   if (r.outcome != OUTCOME_OK) {
     smtp_acl_failed(s, ACL_WHERE_ETRN, &r, arena_printf(s->tmp, "ETRN %s", arg.p));

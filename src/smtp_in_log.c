@@ -78,9 +78,7 @@ void smtp_reply_text(struct smtp_session *s, int code, const char *text) {
 const char *smtp_ident(const struct smtp_session *s) { return origin_host_ident(s->tmp, s->c, true, true); }
 
 /* "HOST" of connection lines: full host name, else the caller. */
-const char *smtp_host_text(const struct smtp_session *s) { return origin_host_ident(s->tmp, s->c, false, false); }
-
-const char *smtp_caller_text(const struct smtp_session *s) { return origin_host_ident(s->tmp, s->c, false, true); }
+const char *smtp_host_text(const struct smtp_session *s) { return origin_host_ident(s->tmp, s->c, false, true); }
 
 const char *smtp_connection_text(const struct smtp_session *s) {
   const struct origin *o = &s->c->from;
@@ -265,12 +263,12 @@ void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct 
   if (!user) user = "Administrative prohibition";
   if (where == ACL_WHERE_VRFY) user = smtp_message_code(user, &code, false); /* 252 may become a refusal */
   smtp_reply_text(s, code, user);
-  if (r->outcome != OUTCOME_FAIL_DROP && where != ACL_WHERE_CONNECT) return;
-  if (where != ACL_WHERE_CONNECT && !s->is_unlogged)
-    log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s closed by DROP in %s", smtp_connection_text(s),
-              acl_where_name(where));
-  smtp_notquit(s, "acl-drop");
+  bool dropped = r->outcome == OUTCOME_FAIL_DROP;
+  if (!dropped && where != ACL_WHERE_CONNECT) return;
+  if (dropped && !s->is_unlogged) log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s closed by DROP in ACL", smtp_connection_text(s));
+  if (dropped) smtp_notquit(s, "acl-drop");
   s->done = s->drop = true;
+  if (where == ACL_WHERE_DATA && !s->c->host_checking) s->exit_status = 1; /* a message was lost in it */
 }
 
 void smtp_acl_accepted(struct smtp_session *s, const struct acl_result *r, int code, const char *text) {
@@ -290,10 +288,10 @@ void smtp_log_incomplete(struct smtp_session *s, const char *how) {
             how, s->m->sender, b.p);
 }
 
-void smtp_log_data_lost(struct arena *a, const struct conn *c, bool in_header) {
+void smtp_log_data_lost(struct arena *a, const struct conn *c, const char *where) {
   const char *id = log_selects(LS_CONNECTION_ID) && c->connection_id ? arena_printf(a, " Ci=%s", c->connection_id) : "";
   log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "SMTP connection%s from %s lost while reading message data%s", id,
-            origin_host_ident(a, c, false, false), in_header ? " (header)" : "");
+            origin_host_ident(a, c, false, false), where);
 }
 
 void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
@@ -311,14 +309,15 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
     if (s->o->mode == SMTP_MODE_BATCH) smtp_batch_error(s, "421 SMTP command timeout");
     else smtp_replyf(s, "421 %s: SMTP command timeout - closing connection", name);
   } else {
-    if (s->m->sender && !s->chunks) {
-      smtp_log_incomplete(s, "connection lost");
+    bool in_mail = s->m->sender && !s->chunks;
+    if (in_mail) smtp_log_incomplete(s, "connection lost");
+    smtp_notquit(s, "connection-lost");
+    if (in_mail) {
       log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "unexpected %s while reading SMTP command from %s D=%s",
-                s->is_socket || s->c->host_checking ? "disconnection" : "EOF", smtp_host_text(s), d);
+                s->is_socket || s->c->from.host_address ? "disconnection" : "EOF", smtp_host_text(s), d);
     } else if (!s->is_unlogged && !s->chunks) {
       log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s lost D=%s", smtp_connection_text(s), d);
     }
-    smtp_notquit(s, "connection-lost");
     smtp_replyf(s, "421 %s lost input connection", name);
   }
   s->done = true;

@@ -106,9 +106,8 @@ void smtp_synprot_error_as(struct smtp_session *s, int code, const char *log_tex
 void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct acl_result *r, const char *what);
 /* Text of an accepting ACL's message or the default: 250 default by code. */
 void smtp_acl_accepted(struct smtp_session *s, const struct acl_result *r, int code, const char *text);
+/* "HOST U=ident" of lines about a connection. */
 const char *smtp_host_text(const struct smtp_session *s);
-/* The same with the ident value, as ETRN lines have it. */
-const char *smtp_caller_text(const struct smtp_session *s);
 /* The same for lines about the connection itself. */
 const char *smtp_connection_text(const struct smtp_session *s);
 const char *smtp_ident(const struct smtp_session *s);
@@ -118,8 +117,8 @@ const char *smtp_duration(const struct smtp_session *s, struct timeval since);
 /* " A=..." and " X=..." parts of reject lines (leading blank) or "". */
 const char *smtp_command_list(const struct smtp_session *s);
 void smtp_log_lost(struct smtp_session *s, enum stream_status st);
-/* The connection ended before the message did. */
-void smtp_log_data_lost(struct arena *a, const struct conn *c, bool in_header);
+/* The connection ended before the message did.  where: "", " (header)", " (after header)" when all of that had come so far. */
+void smtp_log_data_lost(struct arena *a, const struct conn *c, const char *where);
 void smtp_log_sync_error(struct smtp_session *s, bool greeting);
 void smtp_log_incomplete(struct smtp_session *s, const char *how);
 void smtp_log_end(struct smtp_session *s, const char *how);
