@@ -16,6 +16,7 @@
 struct config;
 struct smtp_probe;
 struct stream;
+struct tls_signer;
 
 /* TLS facts of one connection; all NULL/0 without TLS. */
 struct tls_info {
@@ -117,6 +118,7 @@ struct conn {
   unsigned command_serial;       /* counts SMTP commands */
   const struct atrn_turn *atrn;  /* NULL: not turned round */
   struct smtp_probe *held;       /* connection of a callout, kept open for the transaction: cutthrough.h */
+  const struct tls_signer *tls_signer; /* who has the private keys of the server; NULL: they are read in this process */
   struct tree acl_files;         /* ACLs read from files: struct acl, in the connection's arena */
   struct tree dns_list_answers;  /* kept by dns_list.c */
   struct tree rates;             /* kept by hints/ratelimit.c, like the next */

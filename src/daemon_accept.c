@@ -29,7 +29,7 @@
 #include "smtp_in.h"
 #include "smtp_in_tls.h"
 
-enum { DRAIN_MS = 30000, CREDENTIALS_EVERY_MS = 1000 };
+enum { DRAIN_MS = 30000, CREDENTIALS_EVERY_MS = 1000, SIGNER_WAIT_MS = 200 };
 
 struct session_slot {
   pid_t pid;      /* 0: free */
@@ -45,6 +45,7 @@ struct acceptor {
   struct session_slot *slots;
   int nslots, count;
   int64_t credentials_seen_ms;
+  struct daemon_signer signer;
   int signal_fd;
   int closed_fd;               /* see daemon_acceptor() */
 };
@@ -223,6 +224,7 @@ NORETURN static void run_session(struct acceptor *s, int fd, const struct net_en
   daemon_listen_close(s->l);
   close(s->signal_fd);
   close(s->closed_fd);
+  daemon_signer_leave(&s->signer);
   default_signals();
   sys_role(SYS_ROLE_RECEPTION);
   if (s->cfg->o.smtp_accept_keepalive) net_set_keepalive(fd);
@@ -237,6 +239,7 @@ NORETURN static void run_session(struct acceptor *s, int fd, const struct net_en
   c->login = s->login;
   c->is_trusted = false;
   c->from.tls.on_connect = tls;
+  c->tls_signer = daemon_signer_asking(&s->signer);
   c->io = stream_new(a, fd, fd, true);
   handle_term(c, fd);
   sys_at_fork_child(forget_term);
@@ -270,9 +273,9 @@ static struct session_slot *free_slot(struct acceptor *s)
 static void look_at_credentials(struct acceptor *s)
 {
   int64_t now = time_mono_ms();
-  if (now - s->credentials_seen_ms < CREDENTIALS_EVERY_MS) return;
+  if (now - s->credentials_seen_ms < CREDENTIALS_EVERY_MS || !daemon_signer_tend(&s->signer, s->cfg)) return;
   s->credentials_seen_ms = now;
-  smtp_tls_preload(s->cfg);
+  smtp_tls_preload(s->cfg, daemon_signer_asking(&s->signer));
 }
 
 /* smtp_backlog_monitor: how many waited, this one included. */
@@ -324,6 +327,7 @@ static void reap(struct acceptor *s)
   int status;
   pid_t pid;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    if (daemon_signer_ended(&s->signer, pid, status)) continue;
     for (int i = 0; i < s->nslots; i++) {
       if (s->slots[i].pid != pid) continue;
       char ip[IP_TEXT_SIZE];
@@ -357,6 +361,7 @@ NORETURN static void drain(struct acceptor *s, int sig)
   daemon_listen_close(s->l);
   close(s->closed_fd);
   for (reap(s); s->count > 0 && !deadline_passed(end); reap(s)) {
+    (void)daemon_signer_tend(&s->signer, s->cfg);
     if (sig == SIGTERM && end == DEADLINE_NEVER) end = deadline_in_ms(s->cfg->harness_mode ? 2000 : DRAIN_MS);
     struct pollfd p = {.fd = s->signal_fd, .events = POLLIN};
     if (poll(&p, 1, 200) > 0 && pending_signal(s) == SIGTERM) sig = SIGTERM;
@@ -387,14 +392,16 @@ NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, s
     if (flags >= 0) fcntl(l->v[i].fd, F_SETFL, flags | O_NONBLOCK);
     p[i] = (struct pollfd){.fd = l->v[i].fd, .events = POLLIN};
   }
-  smtp_tls_preload(cfg);
+  daemon_signer_start(&s.signer, s.a, cfg);
+  smtp_tls_preload(cfg, daemon_signer_asking(&s.signer));
   s.login = route_exim_login(s.a, cfg); /* once: a session would read the password file for it */
   int idle_ms = o->inetd_timeout_sec <= 0 ? -1 : o->inetd_timeout_sec > INT_MAX / 1000 ? INT_MAX : o->inetd_timeout_sec * 1000;
   p[l->n] = (struct pollfd){.fd = s.signal_fd, .events = POLLIN};
   for (;;) {
-    int ready = poll(p, (nfds_t)l->n + 1, idle_ms);
+    bool is_short = daemon_signer_is_missing(&s.signer) && !daemon_signer_tend(&s.signer, cfg);
+    int ready = poll(p, (nfds_t)l->n + 1, is_short ? SIGNER_WAIT_MS : idle_ms);
     if (ready < 0 && errno != EINTR) _exit(EXIT_FAILURE);
-    if (ready == 0 && s.count == 0) _exit(DAEMON_IDLE_STATUS);
+    if (ready == 0 && s.count == 0 && !is_short) _exit(DAEMON_IDLE_STATUS);
     if (p[l->n].revents) {
       int sig = pending_signal(&s);
       reap(&s);

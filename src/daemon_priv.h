@@ -6,6 +6,7 @@
 #include "base/ip.h"
 #include "daemon.h"
 #include "os/net.h"
+#include "os/tls_signer.h"
 
 enum { DAEMON_MAX_LISTEN = 250 };
 
@@ -38,6 +39,30 @@ bool daemon_has_inherited(void);
 enum { DAEMON_IDLE_STATUS = 77 };
 /* Accept connections until TERM; never returns.  closed_fd is closed as soon as the listeners are. */
 NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, struct listeners *l, int closed_fd);
+
+/* ---- daemon_signer.c: the process that holds the private keys of TLS ---- */
+
+struct daemon_signer {
+  bool is_used;                    /* there was one: keys are nowhere else */
+  pid_t pid;                       /* 0: none at the moment */
+  int64_t started_ms;
+  int fds[2];
+  struct tls_signer asking;
+  struct tls_signer_plan plan;
+};
+
+/* Start it when the options of TLS are the same for all sessions.  Before anything of TLS is read; s is empty. */
+void daemon_signer_start(struct daemon_signer *s, struct arena *a, const struct config *cfg);
+/* For the parameters of handshakes; NULL: there is none, keys are read where they are used. */
+const struct tls_signer *daemon_signer_asking(const struct daemon_signer *s);
+/* In a session: its copy of the signer's end is closed. */
+void daemon_signer_leave(struct daemon_signer *s);
+/* Was it this child that ended? */
+bool daemon_signer_ended(struct daemon_signer *s, pid_t pid, int status);
+/* Is another one to be started? */
+bool daemon_signer_is_missing(const struct daemon_signer *s);
+/* See whether it is there, start another when it is time.  False: nobody would answer now. */
+bool daemon_signer_tend(struct daemon_signer *s, const struct config *cfg);
 
 /* Why a child ended, for the panic log; NULL when it ended in order. */
 const char *daemon_crash_text(struct arena *a, int status);

@@ -89,6 +89,7 @@ const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct
     .no_channel_binding = !x->cfg->auths,
     .allow_pkcs11 = o->gnutls_allow_auto_pkcs11,
     .verify = verify,
+    .signer = x->conn ? x->conn->tls_signer : NULL,
     .skip_ocsp_check = x->cfg->harness_mode && getenv("EXIM_TESTHARNESS_DISABLE_OCSPVALIDITYCHECK"),
   };
   if (!e.error) e.error = use_dh_option(x, ret);
@@ -397,9 +398,11 @@ static bool is_same_for_all(const struct main_options *o) {
   return true;
 }
 
-static void preload_one(struct expand_ctx *x, enum tls_verify verify) {
+static void preload_one(struct expand_ctx *x, enum tls_verify verify, const struct tls_signer *signer) {
   struct tls_params p;
-  if (smtp_tls_params(x, verify, &p) || tls_preload(x->a, &p)) return; /* a session will say so */
+  if (smtp_tls_params(x, verify, &p)) return; /* a session will say so */
+  p.signer = signer;
+  if (tls_preload(x->a, &p)) return;
   const char *warning = tls_preload_warning(x->a, &p);
   if (warning) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s%s", changed_files, warning);
 }
@@ -417,15 +420,22 @@ const char *smtp_tls_ciphers_error(struct arena *a, const struct config *cfg) {
   return e.error ? e.error : tls_check_ciphers(a, ciphers);
 }
 
-void smtp_tls_preload(const struct config *cfg) {
+bool smtp_tls_signer_plan(struct arena *a, const struct config *cfg, struct tls_signer_plan *ret) {
+  if (!is_wanted(&cfg->o) || !is_same_for_all(&cfg->o)) return false;
+  struct expand_ctx x = expand_ctx_new(a, cfg);
+  struct tls_params p;
+  return !smtp_tls_params(&x, TLS_VERIFY_NONE, &p) && tls_signer_plan(a, &p, ret);
+}
+
+void smtp_tls_preload(const struct config *cfg, const struct tls_signer *signer) {
   const struct main_options *o = &cfg->o;
   if (!is_wanted(o)) return;
   tls_prepare_tickets();
   if (!is_same_for_all(o)) return;
   struct arena *a = arena_new("tls preload");
   struct expand_ctx x = expand_ctx_new(a, cfg);
-  preload_one(&x, TLS_VERIFY_NONE);
-  if (o->tls_verify_hosts || o->tls_try_verify_hosts) preload_one(&x, TLS_VERIFY_REQUIRE);
+  preload_one(&x, TLS_VERIFY_NONE, signer);
+  if (o->tls_verify_hosts || o->tls_try_verify_hosts) preload_one(&x, TLS_VERIFY_REQUIRE, signer);
   arena_free(a);
 }
 

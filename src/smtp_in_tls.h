@@ -4,13 +4,16 @@
 #define SMTP_IN_TLS_H
 
 #include "os/tls.h"
+#include "os/tls_signer.h"
 #include "policy/expand.h"
 
 /* The main options of TLS, expanded in x, as parameters of the library (strings in x->a).  NULL or a text for the log. */
 const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct tls_params *ret);
 /* The daemon's process that forks sessions: make the credentials that are the same for all, or look whether their files changed.  Nothing
- * happens when the options depend on the client; failures show in the sessions. */
-void smtp_tls_preload(const struct config *cfg);
+ * happens when the options depend on the client; failures show in the sessions.  signer: who has the keys, NULL nobody else. */
+void smtp_tls_preload(const struct config *cfg, const struct tls_signer *signer);
+/* Are keys and certificates such that a signer can have them?  Which; strings in a. */
+bool smtp_tls_signer_plan(struct arena *a, const struct config *cfg, struct tls_signer_plan *ret);
 /* Is there a server certificate to make on the spot, because none is configured though TLS is offered? */
 bool smtp_tls_is_selfsigned(const struct config *cfg);
 /* Does tls_require_ciphers depend on something, so that reading the configuration did not check it?  What is wrong with it as it is now, NULL nothing. */

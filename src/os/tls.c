@@ -451,7 +451,8 @@ static int handshake_failed(struct tls_session *t, int code, bool timed_out, con
   if (t->lower_ended || code == GNUTLS_E_PULL_ERROR || code == GNUTLS_E_PUSH_ERROR || code == GNUTLS_E_PREMATURE_TERMINATION)
     return fail_handshake(t, -ECONNRESET, arena_printf_t(t->a, UNTAINTED, "(%s): TCP connection closed by peer", side), ret_error);
   if (code != GNUTLS_E_FATAL_ALERT_RECEIVED) (void)gnutls_alert_send_appropriate(t->g, code);
-  const char *text = t->refusal ? t->refusal : t->failure;
+  const char *key = tls_creds_signer_failure(t->sni_creds ? t->sni_creds : t->creds);
+  const char *text = t->refusal ? t->refusal : key ? key : t->failure;
   return fail_handshake(t, -EPROTO, text, ret_error);
 }
 

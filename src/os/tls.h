@@ -43,6 +43,7 @@ struct tls_params {
   int dh_max_bits;
   bool compat, allow_pkcs11;
   bool no_channel_binding;         /* nobody will ask for it */
+  const struct tls_signer *signer; /* server: who has the private keys (tls_signer.h); NULL: read them here */
   bool is_preloaded;               /* a moment ago: the files need no second look */
   bool skip_ocsp_check;            /* tests only: staple an answer that is no good */
   enum tls_verify verify;

@@ -15,18 +15,10 @@
 
 enum { KEPT_MAX = 16, SELFSIGNED_USE_SEC = 1800, FILES_MAX = 64 };
 
-struct file_id {
-  const char *path;
-  dev_t dev;
-  ino_t ino;
-  off_t size;
-  struct timespec changed;
-};
-
 struct tls_creds {
   struct arena *a;
   const char *key;
-  struct file_id files[FILES_MAX];
+  struct tls_file_id files[FILES_MAX];
   size_t nfiles;
   gnutls_certificate_credentials_t cred;
   gnutls_priority_t priority;
@@ -35,9 +27,11 @@ struct tls_creds {
   time_t use_until;              /* self-signed; 0 for ever */
   unsigned refs, age;
   bool is_dropped;               /* out of the cache, freed with the last reference */
-  struct file_id failed[FILES_MAX]; /* what the files were when the last renewal failed */
+  struct tls_file_id failed[FILES_MAX]; /* what the files were when the last renewal failed */
   const char *warning;
   bool is_warned;
+  unsigned signer_generation;    /* of the signer that had the self-signed key; 0 none */
+  const char *signer_failure;    /* the signer did not do what was asked of it last */
 };
 
 static struct {
@@ -84,9 +78,9 @@ bool tls_list_next(struct arena *a, const char **pos, int *sep, const char **ret
 
 /* ---- the files' identity ---------------------------------------------------------------------------------- */
 
-static struct file_id file_identity(const char *path) {
+struct tls_file_id tls_file_identity(const char *path) {
   struct stat st;
-  struct file_id id = {.path = path};
+  struct tls_file_id id = {.path = path};
   if (stat(path, &st) == 0) {
     id.dev = st.st_dev;
     id.ino = st.st_ino;
@@ -96,21 +90,22 @@ static struct file_id file_identity(const char *path) {
   return id;
 }
 
-static bool is_same_file(const struct file_id *a, const struct file_id *b) {
+bool tls_is_same_file(const struct tls_file_id *a, const struct tls_file_id *b) {
   return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->changed.tv_sec == b->changed.tv_sec &&
          a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
 /* Remember the file before it is read, so that a change while it is read shows the next time. */
 static void watch(struct tls_creds *c, const char *path) {
-  if (c->nfiles < FILES_MAX) c->files[c->nfiles++] = file_identity(arena_strdup(c->a, path));
+  if (c->nfiles < FILES_MAX) c->files[c->nfiles++] = tls_file_identity(arena_strdup(c->a, path));
 }
 
-static bool is_current(const struct tls_creds *c, const struct file_id *seen) {
+static bool is_current(const struct tls_creds *c, const struct tls_params *p, const struct tls_file_id *seen) {
+  if (c->signer_generation && p->signer && c->signer_generation != p->signer->generation) return false;
   if (c->use_until && time_sec() >= c->use_until) return false;
   for (size_t i = 0; i < c->nfiles; i++) {
-    struct file_id now = file_identity(c->files[i].path);
-    if (!is_same_file(&now, &seen[i])) return false;
+    struct tls_file_id now = tls_file_identity(c->files[i].path);
+    if (!tls_is_same_file(&now, &seen[i])) return false;
   }
   return true;
 }
@@ -130,18 +125,26 @@ static int add_ocsp(struct tls_creds *c, const char *name, unsigned at, gnutls_x
   return rc;
 }
 
+static int add_pair(struct tls_creds *c, const struct tls_params *p, unsigned at, const char *cert, const char *key) {
+  if (p->signer) return tls_signer_add_pair(c->cred, c->a, p->signer, at, &c->signer_failure);
+  return gnutls_certificate_set_x509_key_file2(c->cred, cert, key, GNUTLS_X509_FMT_PEM, NULL, 0);
+}
+
+static const char *pair_error(const struct tls_creds *c, int rc) { return c->signer_failure ? c->signer_failure : gnutls_strerror(rc); }
+
 static const char *add_pairs(struct tls_creds *c, struct arena *a, const struct tls_params *p) {
   const char *cert_pos = p->certificate, *key_pos = p->privatekey, *ocsp_pos = p->ocsp_file, *cert;
   int cert_sep = 0, key_sep = 0, ocsp_sep = 0;
   gnutls_x509_crt_fmt_t format = GNUTLS_X509_FMT_DER;
+  unsigned at = 0;
   while (tls_list_next(c->a, &cert_pos, &cert_sep, &cert)) {
     const char *key = cert, *ocsp;
     if (p->privatekey && *p->privatekey && !tls_list_next(c->a, &key_pos, &key_sep, &key))
       return "(cert/key setup: out of keys)";
     watch(c, cert);
     if (key != cert) watch(c, key);
-    int rc = gnutls_certificate_set_x509_key_file2(c->cred, cert, key, GNUTLS_X509_FMT_PEM, NULL, 0);
-    if (rc < 0) return arena_printf_t(a, UNTAINTED, "(cert/key setup: cert=%s key=%s): %s", cert, key, gnutls_strerror(rc));
+    int rc = add_pair(c, p, at++, cert, key);
+    if (rc < 0) return arena_printf_t(a, UNTAINTED, "(cert/key setup: cert=%s key=%s): %s", cert, key, pair_error(c, rc));
     if (p->is_server && tls_list_next(c->a, &ocsp_pos, &ocsp_sep, &ocsp) && (rc = add_ocsp(c, ocsp, (unsigned)rc, &format)) < 0)
       return tls_error_text(a, "gnutls_certificate_set_ocsp_status_request_file2", rc);
   }
@@ -213,6 +216,15 @@ static const char *add_priority(gnutls_priority_t *ret, struct arena *a, const c
   return gnutls_strerror(rc);
 }
 
+static const char *add_selfsigned(struct tls_creds *c, struct arena *a, const struct tls_params *p) {
+  const char *what = "cert/key setup";
+  int rc = p->signer ? tls_signer_add_pair(c->cred, c->a, p->signer, 0, &c->signer_failure)
+                     : tls_selfsigned(c->cred, p->own_name ? p->own_name : "localhost", &what);
+  c->use_until = time_sec() + SELFSIGNED_USE_SEC;
+  c->signer_generation = p->signer ? p->signer->generation : 0;
+  return rc < 0 ? arena_printf_t(a, UNTAINTED, "(%s): %s", what, pair_error(c, rc)) : NULL;
+}
+
 static const char *make_parts(struct tls_creds *c, struct arena *a, const struct tls_params *p) {
   int rc = gnutls_certificate_allocate_credentials(&c->cred);
   if (rc < 0) return tls_error_text(a, "gnutls_certificate_allocate_credentials", rc);
@@ -221,9 +233,7 @@ static const char *make_parts(struct tls_creds *c, struct arena *a, const struct
   if (p->certificate && *p->certificate) {
     error = add_pairs(c, a, p);
   } else if (p->is_server) {
-    rc = tls_selfsigned(c->cred, p->own_name ? p->own_name : "localhost", &what);
-    if (rc < 0) error = tls_error_text(a, what, rc);
-    c->use_until = time_sec() + SELFSIGNED_USE_SEC;
+    error = add_selfsigned(c, a, p);
   }
   if (!error) error = add_trust(c, a, p);
   if (!error) error = add_dh(c, a, p);
@@ -249,7 +259,7 @@ static const char *cache_key(struct arena *a, const struct tls_params *p) {
 }
 
 /* A new entry, or NULL and the error. */
-static struct tls_creds *make(struct arena *a, const struct tls_params *p, const char *key, const char **ret_error) {
+static struct tls_creds *make(struct arena *a, const struct tls_params *p, const char *key, const char **ret_error, bool *ret_no_answer) {
   if (!cache.is_pkcs11_set && !p->allow_pkcs11) (void)gnutls_pkcs11_init(GNUTLS_PKCS11_FLAG_MANUAL, NULL);
   cache.is_pkcs11_set = true;
   struct arena *own = arena_new("tls");
@@ -259,6 +269,7 @@ static struct tls_creds *make(struct arena *a, const struct tls_params *p, const
   const char *error = make_parts(c, a, p);
   if (!error) return c;
   *ret_error = error;
+  *ret_no_answer = c->signer_failure;
   creds_free(c);
   return NULL;
 }
@@ -288,15 +299,17 @@ static struct tls_creds **find_slot(const char *key) {
 /* The files of an entry are others than those it was made of: try the new ones, keep the old entry when they are no good. */
 static void renew(struct arena *a, const struct tls_params *p, struct tls_creds **slot) {
   struct tls_creds *old = *slot;
-  if (old->warning && is_current(old, old->failed)) return;
+  if (old->warning && is_current(old, p, old->failed)) return;
   const char *error = NULL;
-  for (size_t i = 0; i < old->nfiles; i++) old->failed[i] = file_identity(old->files[i].path);
-  struct tls_creds *fresh = make(a, p, old->key, &error);
+  bool no_answer = false;
+  for (size_t i = 0; i < old->nfiles; i++) old->failed[i] = tls_file_identity(old->files[i].path);
+  struct tls_creds *fresh = make(a, p, old->key, &error, &no_answer);
   if (fresh) {
     drop(slot);
     *slot = fresh;
     return;
   }
+  if (no_answer) return; /* says nothing of the files */
   old->warning = arena_strdup(old->a, error);
   old->is_warned = false;
 }
@@ -304,9 +317,10 @@ static void renew(struct arena *a, const struct tls_params *p, struct tls_creds 
 static struct tls_creds *lookup(struct arena *a, const struct tls_params *p, const char **ret_error) {
   const char *key = cache_key(a, p);
   struct tls_creds **slot = find_slot(key);
+  bool no_answer;
   if (!*slot)
-    *slot = make(a, p, key, ret_error);
-  else if (!p->is_preloaded && !is_current(*slot, (*slot)->files))
+    *slot = make(a, p, key, ret_error, &no_answer);
+  else if (!p->is_preloaded && !is_current(*slot, p, (*slot)->files))
     renew(a, p, slot);
   if (*slot) (*slot)->age = ++cache.age;
   return *slot;
@@ -345,6 +359,7 @@ const char *tls_preload_warning(struct arena *a, const struct tls_params *p) {
 gnutls_certificate_credentials_t tls_creds_handle(const struct tls_creds *c) { return c->cred; }
 gnutls_priority_t tls_creds_priority(const struct tls_creds *c) { return c->priority; }
 bool tls_creds_has_ocsp(const struct tls_creds *c) { return c->has_ocsp; }
+const char *tls_creds_signer_failure(const struct tls_creds *c) { return c ? c->signer_failure : NULL; }
 
 const char *tls_check_ciphers(struct arena *a, const char *ciphers) {
   gnutls_priority_t priority;

@@ -5,9 +5,12 @@
 
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
+#include <sys/types.h>
+#include <time.h>
 
 #include "os/stream.h"
 #include "os/tls.h"
+#include "os/tls_signer.h"
 
 /* ---- tls_creds.c ---- */
 /* Credentials of one set of files, shared by handshakes; kept by the cache of this process. */
@@ -18,10 +21,30 @@ void tls_creds_release(struct tls_creds *c);
 gnutls_certificate_credentials_t tls_creds_handle(const struct tls_creds *c);
 gnutls_priority_t tls_creds_priority(const struct tls_creds *c);
 bool tls_creds_has_ocsp(const struct tls_creds *c);
+/* Why the private key did not do its part, for the log; NULL: it did.  c may be NULL. */
+const char *tls_creds_signer_failure(const struct tls_creds *c);
+
+/* What tells a file from the one that was read before. */
+struct tls_file_id {
+  const char *path;
+  dev_t dev;
+  ino_t ino;
+  off_t size;
+  struct timespec changed;
+};
+struct tls_file_id tls_file_identity(const char *path);
+bool tls_is_same_file(const struct tls_file_id *a, const struct tls_file_id *b);
+
 /* The key that encrypts session tickets: one per process tree. */
 const gnutls_datum_t *tls_ticket_key(void);
 /* "(what): text of the library" in the arena. */
 const char *tls_error_text(struct arena *a, const char *what, int code);
+
+/* ---- tls_signer.c ---- */
+/* The pair at this place of the list into the credentials, its key at the signer; index or a GnuTLS code.  *failure, which must live as long as
+ * a, is set when the signer does not answer, now or in a handshake to come. */
+int tls_signer_add_pair(gnutls_certificate_credentials_t cred, struct arena *a, const struct tls_signer *s, unsigned pair,
+                        const char **failure);
 
 /* ---- tls_selfsigned.c ---- */
 /* A fresh self-signed certificate for name into the credentials; 0 or a GnuTLS code, *ret_what the failed call. */
