@@ -112,22 +112,16 @@ void dkim_verify_body(struct dkim_state *s, const void *p, size_t n) {
 
 /* ---- the key ---- */
 
-static struct str join_strings(struct arena *a, const struct dns_rr *rr) {
-  struct strbuf b = strbuf_new_t(a, TAINTED, 512);
-  struct str part;
-  size_t off = 0;
-  while (b.n < KEY_RECORD_MAX && dns_txt_next(rr, &off, &part)) strbuf_addstr(&b, part);
-  return strbuf_str(&b);
-}
-
 enum dkim_reason dkim_find_key(struct expand_ctx *x, const struct dkim_signature *sig, struct dkim_key *ret) {
   const char *name = arena_printf(x->a, "%s._domainkey.%s", sig->selector, sig->domain);
   struct dns_answer answer = {0};
   enum dns_status status = dns_lookup(x, name, DNS_T_TXT, NULL, &answer, NULL);
   int left = KEY_RECORDS_MAX;
   if (status != DNS_SUCCEED || !answer.answers) return DKIM_WHY_KEY_UNAVAILABLE;
-  for (const struct dns_rr *rr = answer.answers; rr && left-- > 0; rr = rr->next)
-    if (dkim_parse_key(x->msg->arena, join_strings(x->msg->arena, rr), ret)) return DKIM_WHY_NOTHING;
+  for (const struct dns_rr *rr = answer.answers; rr && left-- > 0; rr = rr->next) {
+    struct strbuf b = dns_txt_join(x->msg->arena, rr, KEY_RECORD_MAX);
+    if (dkim_parse_key(x->msg->arena, strbuf_str(&b), ret)) return DKIM_WHY_NOTHING;
+  }
   return DKIM_WHY_KEY_RECORD;
 }
 

@@ -13,6 +13,7 @@
 #include "message.h"
 #include "os/log.h"
 #include "os/sys.h"
+#include "policy/arc.h"
 #include "policy/config.h"
 #include "policy/dkim.h"
 #include "policy/match.h"
@@ -23,7 +24,8 @@ enum { LIST_MAX_BYTES = 8 << 20 };
 /* Numbers of OpenDMARC's history format. */
 enum { ARES_PASS = 0, ARES_SOFTFAIL = 2, ARES_NEUTRAL = 3, ARES_TEMPERROR = 4, ARES_PERMERROR = 5, ARES_NONE = 6, ARES_FAIL = 7, ARES_UNKNOWN = 11,
        ALIGNED_YES = 4, ALIGNED_NO = 5, POLICY_ABSENT = 14, POLICY_PASS = 15, POLICY_REJECT = 16, POLICY_QUARANTINE = 17, POLICY_NONE = 18,
-       RESULT_REJECT = 0, RESULT_ACCEPT = 2, RESULT_QUARANTINE = 4 };
+       RESULT_REJECT = 0, RESULT_ACCEPT = 2, RESULT_QUARANTINE = 4,
+       ARC_POLICY_PASS = 0, ARC_POLICY_UNUSED = 1, ARC_POLICY_FAIL = 2 };
 
 struct check {
   struct expand_ctx *x;
@@ -70,9 +72,7 @@ static bool look_for_record(struct check *c, const char *domain) {
   case DNS_FAIL: return false;
   }
   for (const struct dns_rr *rr = found.answers; rr; rr = rr->next) {
-    struct strbuf b = strbuf_new_t(c->m->arena, TAINTED, 256);
-    struct str part;
-    for (size_t off = 0; dns_txt_next(rr, &off, &part);) strbuf_add_t(&b, part.p, part.n, TAINTED);
+    struct strbuf b = dns_txt_join(c->m->arena, rr, SIZE_MAX);
     if (!dmarc_is_record(strbuf_str(&b))) continue;
     record = strbuf_str(&b);
     count++;
@@ -141,6 +141,40 @@ static void add_signatures(struct strbuf *b, const struct dkim_state *s) {
   }
 }
 
+/* Names and addresses of a stranger's header lines are shown when they are nothing else. */
+static void add_arc_word(struct strbuf *b, const char *key, struct str s) {
+  bool is_plain = s.n <= 255;
+  for (size_t i = 0; i < s.n; i++) is_plain = is_plain && s.p[i] && (ch_isalnum(s.p[i]) || strchr(".:-_", s.p[i]));
+  strbuf_addf(b, ", \"%s\":\"%.*s\"", key, is_plain ? (int)s.n : 0, s.p ? s.p : "");
+}
+
+/* The client's address as the hop has noted it. */
+static struct str arc_remote_ip(struct str results) {
+  static const struct str mark = {"smtp.remote-ip=", 15};
+  for (size_t i = 0; i + mark.n <= results.n; i++) {
+    if (!str_startsic(str_n(results.p + i, results.n - i), mark)) continue;
+    struct str rest = str_n(results.p + i + mark.n, results.n - i - mark.n), one = str_cut(&rest, ';');
+    return str_word(&one);
+  }
+  return STR_NULL;
+}
+
+static void add_arc(struct strbuf *b, const struct message *m) {
+  bool is_used = m->arc && strcmp(m->arc->state, "none") != 0, is_good = is_used && strcmp(m->arc->state, "pass") == 0;
+  const struct arc_chain *chain = is_good && m->dkim ? m->dkim->arc : NULL;
+  strbuf_addf(b, "arc %d\narc_policy %d json[", is_good ? ARES_PASS : is_used ? ARES_FAIL : ARES_UNKNOWN,
+              is_good ? ARC_POLICY_PASS : is_used ? ARC_POLICY_FAIL : ARC_POLICY_UNUSED);
+  for (int i = 1; chain && i <= chain->count; i++) {
+    const struct arc_set *set = &chain->sets[i];
+    strbuf_addf(b, "%s (\"i\":%d", i > 1 ? "," : "", i);
+    add_arc_word(b, "d", str_c(set->as.domain ? set->as.domain : ""));
+    add_arc_word(b, "s", str_c(set->as.selector ? set->as.selector : ""));
+    add_arc_word(b, "ip", arc_remote_ip(set->results));
+    strbuf_addc(b, ')');
+  }
+  strbuf_adds(b, " ]\n");
+}
+
 static void write_history(const struct check *c) {
   static const int policies[] = {[DMARC_ACCEPT] = POLICY_PASS, [DMARC_NONE] = POLICY_NONE, [DMARC_QUARANTINE] = POLICY_QUARANTINE, [DMARC_REJECT] = POLICY_REJECT};
   const struct dmarc_state *st = c->st;
@@ -155,10 +189,11 @@ static void write_history(const struct check *c) {
   strbuf_addf(&b, "pdomain %s\npolicy %d\n", *st->used_domain ? st->used_domain : st->from, st->status <= DMARC_REJECT ? policies[st->status] : POLICY_ABSENT);
   if (c->record.rua.n) strbuf_addf(&b, "rua %.*s\n", STR_FMT(c->record.rua));
   else strbuf_adds(&b, "rua -\n");
-  strbuf_addf(&b, "pct %d\nadkim %d\naspf %d\np %d\nsp %d\nalign_dkim %d\nalign_spf %d\naction %d\narc %d\narc_policy 1 json[ ]\n", c->record.percent,
+  strbuf_addf(&b, "pct %d\nadkim %d\naspf %d\np %d\nsp %d\nalign_dkim %d\nalign_spf %d\naction %d\n", c->record.percent,
               c->record.strict_dkim ? 's' : 'r', c->record.strict_spf ? 's' : 'r', policy_letter(c->record.policy), policy_letter(c->record.subdomain_policy),
               st->dkim_aligned ? ALIGNED_YES : ALIGNED_NO, st->spf_aligned ? ALIGNED_YES : ALIGNED_NO,
-              st->status == DMARC_REJECT ? RESULT_REJECT : st->status == DMARC_QUARANTINE ? RESULT_QUARANTINE : RESULT_ACCEPT, ARES_UNKNOWN);
+              st->status == DMARC_REJECT ? RESULT_REJECT : st->status == DMARC_QUARANTINE ? RESULT_QUARANTINE : RESULT_ACCEPT);
+  add_arc(&b, c->m);
   int fd = is_tainted(path) ? -EACCES : sys_open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0644);
   int rc = fd < 0 ? fd : sys_write_all(fd, b.p, b.n);
   if (fd >= 0) IGNORE_RESULT(sys_close(fd));

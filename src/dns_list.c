@@ -146,13 +146,13 @@ static struct answer *lookup(struct expand_ctx *x, const char *query) {
 static void find_text(struct expand_ctx *x, struct answer *n, const char *query) {
   struct dns_answer dns;
   if (n->text) return;
-  struct strbuf b = strbuf_new(x->conn->arena);
   if (dns_lookup(x, query, DNS_T_TXT, NULL, &dns, NULL) == DNS_SUCCEED && dns.answers) {
-    struct str part;
-    for (size_t off = 0; b.n < TEXT_BYTES && dns_txt_next(dns.answers, &off, &part);) strbuf_add_t(&b, part.p, part.n, TAINTED);
+    struct strbuf b = dns_txt_join(x->conn->arena, dns.answers, TEXT_BYTES);
     if (b.n > TEXT_BYTES) strbuf_truncate(&b, TEXT_BYTES);
+    n->text = b.p;
+  } else {
+    n->text = "";
   }
-  n->text = b.p;
 }
 
 /* ---- one key in one list ---- */

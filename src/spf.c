@@ -22,9 +22,7 @@ struct asker {
 };
 
 static const char *txt_of(struct arena *a, const struct dns_rr *rr) {
-  struct strbuf b = strbuf_new_t(a, TAINTED, 256);
-  struct str part;
-  for (size_t off = 0; dns_txt_next(rr, &off, &part);) strbuf_add_t(&b, part.p, part.n, TAINTED);
+  struct strbuf b = dns_txt_join(a, rr, SIZE_MAX);
   for (size_t i = 0; i < b.n; i++)
     if (b.p[i] == '\0') b.p[i] = '\1'; /* no text of a record: it must not hide what follows */
   return b.p ? b.p : "";

@@ -145,6 +145,13 @@ bool dns_txt_next(const struct dns_rr *rr, size_t *off, struct str *ret) {
   return true;
 }
 
+struct strbuf dns_txt_join(struct arena *a, const struct dns_rr *rr, size_t max_bytes) {
+  struct strbuf b = strbuf_new_t(a, TAINTED, 256);
+  struct str part;
+  for (size_t off = 0; b.n < max_bytes && dns_txt_next(rr, &off, &part);) strbuf_add_t(&b, part.p, part.n, TAINTED);
+  return b;
+}
+
 /* ---------------------------------------------------------------------------------------------------------
  * Decoding one record */
 

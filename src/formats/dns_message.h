@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "base/strbuf.h"
 
 enum dns_type {
   DNS_T_A = 1, DNS_T_NS = 2, DNS_T_CNAME = 5, DNS_T_SOA = 6, DNS_T_PTR = 12, DNS_T_MX = 15, DNS_T_TXT = 16,
@@ -67,6 +68,8 @@ MUST_CHECK bool dns_parse_answer(struct arena *a, const uint8_t *msg, size_t n, 
                                  struct dns_answer *ret);
 /* Strings of a TXT/SPF RDATA one by one: *off starts at 0; false at the end; clipped at RDATA end. */
 bool dns_txt_next(const struct dns_rr *rr, size_t *off, struct str *ret);
+/* All of them without anything in between, tainted; none is added once max_bytes are there. */
+struct strbuf dns_txt_join(struct arena *a, const struct dns_rr *rr, size_t max_bytes);
 /* Case-insensitive compare of presentation names, final dot ignored. */
 bool dns_name_eq(const char *a, const char *b);
 const char *dns_type_name(int type);
