@@ -67,6 +67,13 @@ MUST_CHECK int scan_connect(struct expand_ctx *x, const char *spec, struct scan_
 /* A host and ports; *ret_error "failed to connect to any address for HOST: why". */
 MUST_CHECK int scan_connect_tcp(struct expand_ctx *x, const char *host, int port, int last_port, struct scan_conn *c, const char **ret_error);
 MUST_CHECK int scan_connect_unix(struct expand_ctx *x, const char *path, struct scan_conn *c, const char **ret_error);
+/* One of several servers: a host and its ports, or the path of a socket. */
+struct scan_server {
+  const char *host;
+  int port, last_port;
+  int64_t retry_sec;       /* try once more after that long, 0: do not */
+};
+MUST_CHECK int scan_connect_server(struct expand_ctx *x, const struct scan_server *s, struct scan_conn *c, const char **ret_error);
 /* "783" or "10200-10204". */
 bool scan_parse_ports(struct str s, int *ret_first, int *ret_last);
 MUST_CHECK int scan_send(struct scan_conn *c, const void *p, size_t n);

@@ -11,6 +11,7 @@
 
 #include "host.h"
 #include "os/net.h"
+#include "os/signals.h"
 #include "os/sys.h"
 #include "scan.h"
 
@@ -193,4 +194,15 @@ int scan_connect(struct expand_ctx *x, const char *spec, struct scan_conn *c, co
     return -EINVAL;
   }
   return scan_connect_tcp(x, str_dup(x->a, host), first, last, c, ret_error);
+}
+
+static int connect_once(struct expand_ctx *x, const struct scan_server *s, struct scan_conn *c, const char **ret_error) {
+  return *s->host == '/' ? scan_connect_unix(x, s->host, c, ret_error) : scan_connect_tcp(x, s->host, s->port, s->last_port, c, ret_error);
+}
+
+int scan_connect_server(struct expand_ctx *x, const struct scan_server *s, struct scan_conn *c, const char **ret_error) {
+  int rc = connect_once(x, s, c, ret_error);
+  if (rc >= 0 || s->retry_sec <= 0) return rc;
+  for (int64_t wait = MIN(s->retry_sec, INT64_C(3600)); wait > 0 && !deadline_passed(c->deadline); wait--) pause_ms(1000);
+  return connect_once(x, s, c, ret_error);
 }

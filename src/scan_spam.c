@@ -19,10 +19,9 @@
 enum { MAX_SPAMD_SERVERS = 32, SPAMD_TIMEOUT_SEC = 120, MAX_ANSWER_BYTES = 1 << 20, SPAM_BAR_MAX = 50 };
 
 struct spamd {
-  const char *host;        /* or path */
-  int port, last_port;
+  struct scan_server at;
   int priority, weight;
-  int64_t retry_sec, timeout_sec;
+  int64_t timeout_sec;
   bool is_rspamd, is_failed;
 };
 struct spam_job {
@@ -73,7 +72,7 @@ static bool parse_option(struct spamd *s, const char *item, bool *ret_usable) {
   if (str_eq_c(name, "pri")) return str_parse_int(value, &s->priority);
   if (str_eq_c(name, "weight")) return str_parse_int(value, &s->weight) && s->weight >= 0 && s->weight <= 1000;
   if (str_eq_c(name, "time")) return is_now(value, ret_usable);
-  if (str_eq_c(name, "retry")) return time_parse_interval(value, false, &s->retry_sec);
+  if (str_eq_c(name, "retry")) return time_parse_interval(value, false, &s->at.retry_sec);
   if (str_eq_c(name, "tmo")) return time_parse_interval(value, false, &s->timeout_sec);
   if (!str_eq_c(name, "variant")) return false;
   s->is_rspamd = str_eq_c(value, "rspamd");
@@ -83,12 +82,12 @@ static bool parse_option(struct spamd *s, const char *item, bool *ret_usable) {
 static bool parse_server(struct expand_ctx *x, const char *spec, struct spamd *ret, bool *ret_usable) {
   int sep = -' ';
   const char *first = list_next(x->a, &spec, &sep), *item;
-  *ret = (struct spamd){.host = first, .priority = 1, .weight = 1, .timeout_sec = SPAMD_TIMEOUT_SEC};
+  *ret = (struct spamd){.at = {.host = first}, .priority = 1, .weight = 1, .timeout_sec = SPAMD_TIMEOUT_SEC};
   *ret_usable = true;
   if (!first || !*first) return false;
   if (*first != '/') {
     item = list_next(x->a, &spec, &sep);
-    if (!item || !scan_parse_ports(str_c(item), &ret->port, &ret->last_port)) return false;
+    if (!item || !scan_parse_ports(str_c(item), &ret->at.port, &ret->at.last_port)) return false;
   }
   while ((item = list_next(x->a, &spec, &sep)))
     if (*item && !parse_option(ret, item, ret_usable)) return false;
@@ -131,21 +130,11 @@ static struct spamd *choose_server(struct spam_job *j) {
   return NULL;
 }
 
-static int connect_once(struct spam_job *j, const struct spamd *s, const char **ret_error) {
-  return *s->host == '/' ? scan_connect_unix(j->x, s->host, &j->c, ret_error)
-                         : scan_connect_tcp(j->x, s->host, s->port, s->last_port, &j->c, ret_error);
-}
-
 static struct spamd *connect_any(struct spam_job *j) {
   for (struct spamd *s; (s = choose_server(j));) {
     const char *error;
     j->c.deadline = deadline_in_sec(s->timeout_sec);
-    int rc = connect_once(j, s, &error);
-    if (rc < 0 && s->retry_sec > 0) {
-      for (int64_t wait = MIN(s->retry_sec, INT64_C(3600)); wait > 0 && !deadline_passed(j->c.deadline); wait--) pause_ms(1000);
-      rc = connect_once(j, s, &error);
-    }
-    if (rc >= 0) return s;
+    if (scan_connect_server(j->x, &s->at, &j->c, &error) >= 0) return s;
     complain(arena_printf(j->x->a, "spamd: %s", error));
     s->is_failed = true;
   }
