@@ -9,6 +9,7 @@
 #include "policy/arc.h"
 #include "policy/dmarc.h"
 #include "policy/dkim.h"
+#include "policy/spf.h"
 #include "receive_priv.h"
 #include "spool.h"
 
@@ -110,6 +111,8 @@ static const char *arrival_fields(struct reception *r) {
   if (*ident) strbuf_addf(&b, " %s", ident);
   if (c->from.protocol) strbuf_addf(&b, " P=%s", protocol_label(m->arena, &c->from));
   if (r->is_smtp) receive_log_add_pipelining(&b, c);
+  if (m->spf && log_selects(LS_SPF_VERBOSE)) strbuf_addl(&b, " SPF=", spf_result_names[m->spf->result], NULL);
+  else if (m->spf && log_selects(LS_SPF) && m->spf->result == SPF_PASS) strbuf_adds(&b, " SPF");
   receive_log_add_tls(&b, &c->from.tls);
   add_auth(&b, &c->from);
   if (log_selects(LS_PROXY) && c->proxy && c->proxy->local_address) strbuf_addf(&b, " PRX=%s", c->proxy->local_address);
