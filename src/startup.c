@@ -107,22 +107,12 @@ static bool config_choice_keeps_root(struct arena *a, const struct cmdline *c, u
   return caller_is_exim_or_owner(uid) && in_trusted_list(a, c->config_files);
 }
 
-static bool macro_is_whitelisted(const struct macro *m)
-{
-  struct str rest = str_c(build_info()->whitelist_d_macros);
-  bool listed = false;
-  while (rest.n && !listed) listed = str_eq_c(str_trim(str_cut(&rest, ':')), m->name);
-  for (const char *s = m->value; listed && *s; s++)
-    if (!ch_isalnum(*s) && !strchr("_/.-", *s)) return false;
-  return listed;
-}
-
 static bool macros_keep_root(const struct cmdline *c, uid_t uid)
 {
   if (!c->macros || uid == 0 || build_in_harness_mode()) return true;
   if (!caller_is_exim_or_owner(uid)) return false;
   for (const struct macro *m = c->macros; m; m = m->next)
-    if (!macro_is_whitelisted(m)) return false;
+    if (!readconf_macro_is_whitelisted(m)) return false;
   return true;
 }
 

@@ -11,20 +11,39 @@
 #include "base/buildinfo.h"
 #include "os/child.h"
 #include "os/sys.h"
+#include "policy/readconf.h"
 #include "transport.h"
 
 enum { SUBMIT_WAIT_SEC = 300, EXIT_NOBODY = 2 /* of exim -t: no recipients */ };
 
-enum transport_submitted transport_submit(struct delivery *d, struct str text, transport_more_fn more, void *ctx, int *ret_why) {
-  const char *exim = d->cfg->o.exim_path ? d->cfg->o.exim_path : arena_printf(d->arena, "%s/exim", build_info()->bin_directory);
-  const char *argv[12] = {exim, "-t", "-oem", "-oi", "-f", "<>", arena_printf(d->arena, "-E%s", d->msg->id)};
-  size_t n = 7;
-  if (d->cfg->harness_mode) argv[n++] = "-odi"; /* log lines in a fixed order */
-  if (strcmp(d->cfg->file, build_info()->configure_file) != 0) {
+/* -D goes on to the new process where it does not cost that its rights: the message is then routed as this one was. */
+static bool may_pass(const struct config *cfg, const struct macro *m) {
+  if (!m->from_command_line) return false;
+  return cfg->harness_mode || (getuid() == cfg->exim_uid && readconf_macro_is_whitelisted(m));
+}
+
+/* The words of the command, a NULL after them. */
+static const char **command(struct delivery *d) {
+  const struct config *cfg = d->cfg;
+  const char *exim = cfg->o.exim_path ? cfg->o.exim_path : arena_printf(d->arena, "%s/exim", build_info()->bin_directory);
+  const char *fixed[] = {exim, "-t", "-oem", "-oi", "-f", "<>", arena_printf(d->arena, "-E%s", d->msg->id)};
+  size_t n = 0, count = ARRAY_SIZE(fixed) + 4;
+  for (const struct macro *m = cfg->macros; m; m = m->next) count += may_pass(cfg, m);
+  const char **argv = ARENA_NEW_N(d->arena, const char *, count);
+  for (; n < ARRAY_SIZE(fixed); n++) argv[n] = fixed[n];
+  if (cfg->harness_mode) argv[n++] = "-odi"; /* log lines in a fixed order */
+  if (strcmp(cfg->file, build_info()->configure_file) != 0) {
     argv[n++] = "-C";
-    argv[n++] = d->cfg->file;
+    argv[n++] = cfg->file;
   }
-  struct child_spec spec = {.argv = argv, .uid = (uid_t)-1, .gid = (gid_t)-1, .cwd = "/", .umask = -1, .new_session = true, .stdin_fd = -1,
+  for (const struct macro *m = cfg->macros; m; m = m->next)
+    if (may_pass(cfg, m)) argv[n++] = arena_printf(d->arena, "-D%s=%s", m->name, m->value);
+  argv[n] = NULL;
+  return argv;
+}
+
+enum transport_submitted transport_submit(struct delivery *d, struct str text, transport_more_fn more, void *ctx, int *ret_why) {
+  struct child_spec spec = {.argv = command(d), .uid = (uid_t)-1, .gid = (gid_t)-1, .cwd = "/", .umask = -1, .new_session = true, .stdin_fd = -1,
                             .stdout_fd = -2};
   struct child c;
   int status = 0, r = child_run(&spec, &c);

@@ -28,6 +28,8 @@ int readconf_print(const struct config *c, const char *what, const char *name, b
 bool readconf_is_macro_definition(const char *line);
 const char *readconf_define_macro(struct config *c, const char *line, const char **ret_error);
 const char *readconf_replace_macros(struct config *c, struct arena *a, const char *text);
+/* WHITELIST_D_MACROS names it, and its value has no strange characters: the exim user may give it with -D and keep root's rights. */
+bool readconf_macro_is_whitelisted(const struct macro *m);
 /* An error name of a retry rule (-brt): basic_errno and more_errno of *ret.  NULL ok, else error text. */
 const char *readconf_retry_error(struct arena *a, const char *name, struct retry_rule *ret);
 /* Predefined macros (_HAVE_, _DRIVER_, _OPT_, _LOG_, _EXP_ ...), linked list in the arena. */

@@ -187,6 +187,16 @@ void rc_macros_init(struct readconf *r)
   append_command_line(r, r->opts->cmd_macros);
 }
 
+bool readconf_macro_is_whitelisted(const struct macro *m)
+{
+  struct str rest = str_c(build_info()->whitelist_d_macros);
+  bool listed = false;
+  while (rest.n && !listed) listed = str_eq_c(str_trim(str_cut(&rest, ':')), m->name);
+  for (const char *s = m->value; listed && *s; s++)
+    if (!ch_isalnum(*s) && !strchr("_/.-", *s)) return false;
+  return listed;
+}
+
 static bool is_name_char(char c)
 {
   return ch_isalnum(c) || c == '_';
