@@ -117,14 +117,13 @@ static enum route_result route_run_driver(struct route_ctx *rc, struct router *r
   route_set_context(rc, r, copy);
   enum route_result res = r->driver->route(rc, r, copy);
   route_set_context(rc, r, addr);
+  if (res == ROUTE_DISCARD && rc->verify == VERIFY_NONE) { /* nothing is delivered for the address then, whatever else there is: manual 22.6 */
+    addr->child_count--;
+    addr->is_filter_discard = copy->is_filter_discard;
+    return res;
+  }
   switch (res) {
     case ROUTE_DISCARD:
-      if (rc->verify == VERIFY_NONE) { /* nothing is delivered for the address then, whatever else there is: manual 22.6 */
-        addr->child_count--;
-        addr->is_filter_discard = copy->is_filter_discard;
-        return res;
-      }
-      /* fall through */
     case ROUTE_OK:
     case ROUTE_REROUTED:
       addr->router = r;
