@@ -148,6 +148,7 @@ static enum cutthrough_end finish(struct expand_ctx *x, const char *ident, const
   } else {
     *ret_reply = "450 Onward transmission not accepted";
   }
+  m->is_put_off = true; /* "queued for later delivery": the same again at once would help nobody */
   return m->cutthrough == CUTTHROUGH_PASS ? CUTTHROUGH_LATER : CUTTHROUGH_NOT_DONE;
 }
 

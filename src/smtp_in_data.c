@@ -337,6 +337,7 @@ static bool must_queue(struct smtp_session *s, const char **ret_reason) {
     *ret_reason = o->queue_only ? NULL : s->o->queue_reason;
     return true;
   }
+  if (s->m->is_put_off) return true;
   if (s->m->queue_only_policy) {
     *ret_reason = "queued by ACL";
     return true;
