@@ -183,63 +183,7 @@ bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fligh
 
 /* ---- jobs -------------------------------------------------------------------------------------------------- */
 
-struct smtp_job *smtp_job_new(struct delivery *d) {
-  struct smtp_job *job = ARENA_NEW(d->arena, struct smtp_job);
-  job->d = d;
-  job->ob = d->transport->ob;
-  job->all_or_none = d->cfg->o.mua_wrapper;
-  for (struct address *a = d->addrs; a; a = a->next) job->rcpt_count++;
-  job->rcpts = ARENA_NEW_N(d->arena, struct smtp_rcpt, job->rcpt_count);
-  size_t i = 0;
-  for (struct address *a = d->addrs; a; a = a->next) {
-    job->rcpts[i++].addr = a;
-    a->result = OUTCOME_DEFER;
-    a->basic_errno = a->more_errno = 0;
-    a->message = NULL;
-  }
-  return job;
-}
-
-bool smtp_job_options(struct smtp_job *job, const char **ret_error) {
-  struct expand_ctx *x = job->d->x;
-  job->include_ip = job->ob->retry_include_ip_address.value;
-  if (job->ob->max_rcpt && !expand_int(x, job->ob->max_rcpt, &job->max_rcpt)) {
-    *ret_error = arena_printf(x->a, "failed to expand \"max_rcpt\" option: %s", x->error ? x->error : "not a number");
-    return false;
-  }
-  return smtp_bool_option(x, "hosts_randomize", &job->ob->hosts_randomize, &job->randomize, ret_error);
-}
-
 /* ---- one host --------------------------------------------------------------------------------------------- */
-
-/* The interface option: the first address of the host's family. */
-static bool choose_interface(struct smtp_job *job, const struct host *h, const char **ret_interface, const char **ret_error) {
-  struct delivery *d = job->d;
-  *ret_interface = NULL;
-  if (!job->ob->interface) return true;
-  const char *list = expand_string(d->x, job->ob->interface);
-  if (!list && d->x->forced_fail) return true;
-  if (!list) {
-    *ret_error = arena_printf(d->arena, "failed to expand \"interface\" option for %s transport: %s", d->transport->name, d->x->error);
-    return false;
-  }
-  int sep = -':';
-  const char *item;
-  int family = ip_text_kind(h->address, NULL);
-  while ((item = list_next(d->arena, &list, &sep))) {
-    int kind = ip_text_kind(item, NULL);
-    if (kind == 0) {
-      *ret_error = arena_printf(d->arena, "\"%s\" is not a valid IP address for the \"interface\" option for %s transport", item,
-                                d->transport->name);
-      return false;
-    }
-    if (kind == family) {
-      *ret_interface = item;
-      return true;
-    }
-  }
-  return true;
-}
 
 static struct smtp_attempt *attempt_new(struct smtp_job *job, struct host *h, int port) {
   struct smtp_attempt *s = ARENA_NEW(job->d->arena, struct smtp_attempt);
@@ -432,7 +376,7 @@ static void set_misconfigured(struct address *a, const char *error) {
 static bool prepare_host(struct smtp_job *job, struct host *h) {
   const char *error = NULL;
   job->d->x->host = h;
-  if (choose_interface(job, h, &job->interface, &error) &&
+  if (smtp_job_interface(job, h, &job->interface, &error) &&
       smtp_bool_option(job->d->x, "retry_include_ip_address", &job->ob->retry_include_ip_address, &job->include_ip, &error))
     return true;
   for (size_t i = 0; i < job->rcpt_count; i++)
@@ -667,7 +611,7 @@ struct smtp_attempt *smtp_probe_attempt(const struct smtp_probe_start *o, const 
   x->host = o->host;
   x->sending_ip_address = NULL;
   x->sending_port = 0;
-  if (!choose_interface(job, o->host, &job->interface, ret_error)) return NULL;
+  if (!smtp_job_interface(job, o->host, &job->interface, ret_error)) return NULL;
   struct smtp_attempt *s = attempt_new(job, o->host, o->port);
   x->tls_out = &s->tls;
   s->avoid_tls = o->avoid_tls;
@@ -685,7 +629,7 @@ struct smtp_attempt *smtp_plan_attempt(struct expand_ctx *x, struct transport *t
   x->host = h;
   x->sending_ip_address = NULL;
   struct smtp_job *job = smtp_job_new(d);
-  if (!choose_interface(job, h, &job->interface, ret_error)) return NULL;
+  if (!smtp_job_interface(job, h, &job->interface, ret_error)) return NULL;
   struct smtp_attempt *s = attempt_new(job, h, port);
   if (!smtp_tls_policy(s)) return NULL;
   s->helo = smtp_expand_helo(s, true);
@@ -694,7 +638,7 @@ struct smtp_attempt *smtp_plan_attempt(struct expand_ctx *x, struct transport *t
 }
 
 bool smtp_probe_interface(struct delivery *d, const struct host *h, const char **ret_interface, const char **ret_error) {
-  return choose_interface(smtp_job_new(d), h, ret_interface, ret_error);
+  return smtp_job_interface(smtp_job_new(d), h, ret_interface, ret_error);
 }
 
 struct smtp_job *smtp_probe_job(struct delivery *d) { return smtp_job_new(d); }

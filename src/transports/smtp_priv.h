@@ -379,6 +379,8 @@ bool smtp_next_is_asked_again(struct smtp_attempt *s, struct smtp_rcpt *first, s
 struct smtp_job *smtp_job_new(struct delivery *d);
 /* Options that decide for the whole job.  False: *ret_error. */
 MUST_CHECK bool smtp_job_options(struct smtp_job *job, const char **ret_error);
+/* The option interface: the first address of the host's family, NULL: any. */
+MUST_CHECK bool smtp_job_interface(struct smtp_job *job, const struct host *h, const char **ret_interface, const char **ret_error);
 /* All groups of the message.  in_flight: the first n recipients, up to at, have been written.  True: the connection can take another message. */
 bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_flight);
 /* RSET.  False: the server is still in the middle of a transaction, or gone. */
