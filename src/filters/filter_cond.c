@@ -77,7 +77,7 @@ static bool compare(const struct filter_cond *c, const char *l, const char *r) {
     case TEST_IS: return fold ? str_eqic(a, b) : str_eq(a, b);
     case TEST_BEGINS: return a.n >= b.n && (a.n = b.n, fold ? str_eqic(a, b) : str_eq(a, b));
     case TEST_ENDS: return a.n >= b.n && (a.p += a.n - b.n, a.n = b.n, fold ? str_eqic(a, b) : str_eq(a, b));
-    case TEST_CONTAINS: return b.n > 0 && (fold ? strstric(l, r) : strstr(l, r)) != NULL;
+    case TEST_CONTAINS: return fold ? b.n > 0 && strstric(l, r) : strstr(l, r) != NULL; /* nothing is in a text only with regard to case, as in 4.96 */
     default: return false;
   }
 }

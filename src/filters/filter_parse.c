@@ -290,7 +290,7 @@ const char *const filter_mail_names[MAIL_ARGS] = {
 };
 
 /* May "seen", "unseen", "noerror" stand before it? */
-static bool takes_seen(enum filter_verb v) { return v != FILTER_ADD && v != FILTER_HEADERS && v != FILTER_LOGFILE && v != FILTER_LOGWRITE; }
+static bool takes_seen(enum filter_verb v) { return v != FILTER_ADD && v != FILTER_HEADERS && v != FILTER_IF; }
 
 static const char *argument(struct reader *r, enum filter_verb v) {
   const char *s = read_word(r, false);

@@ -251,7 +251,7 @@ static bool do_logfile(struct filter_run *f, const struct filter_command *c) {
   close_log(f);
   f->log_path = path;
   f->log_mode = c->mode >= 0 ? c->mode : 0600;
-  if (f->env->is_test) printf("Logfile %s\n", path);
+  if (f->env->is_test) printf("%sogfile %s\n", c->is_seen ? "Seen l" : "L", path);
   return true;
 }
 
@@ -274,7 +274,7 @@ static bool do_logwrite(struct filter_run *f, const struct filter_command *c) {
   if (!text) return false;
   if (!str_ends(str_c(text), STR("\n"))) text = arena_printf(f->a, "%s\n", text);
   if (!f->env->is_test) return write_log(f, text);
-  print_text(f, "Logwrite \"", text, "\"\n");
+  print_text(f, c->is_seen ? "Seen logwrite \"" : "Logwrite \"", text, "\"\n");
   return true;
 }
 
