@@ -11,6 +11,7 @@
 # Long tests; make check-long does them all:
 #   make early-random             early pipelining against servers that change at random; EARLY_SCENARIOS=10000 (13 minutes)
 #   make next-random              hosts_pipe_next against a server of chance; NEXT_SCENARIOS=10000 (20 minutes)
+#   make differential            configurations, filters and messages of chance beside Debian's Exim 4.96; DIFFERENTIAL_CASES=1000
 #   make unit-sanitized           unit tests with the address and undefined-behaviour sanitizers
 #   make daemon-long crash-long   parallel load; killed at every point
 #   make fuzz-run                 every fuzz target for FUZZ_SECONDS=60
@@ -97,7 +98,7 @@ VERSION = $(shell sed -n 's/.*version_and_mark\[\] = "\([^\\]*\).*/\1/p' src/bas
 SCRIPT_UTILS := $(filter-out %.c %.h,$(wildcard src/utils/exi*))
 
 .PHONY: all exim utils unit-tests testprogs install demo test check unit testexim bench bench-expand bench-rtt check-long fuzz \
-        unit-sanitized early-random next-random daemon-long crash-long \
+        unit-sanitized early-random next-random daemon-long crash-long differential \
         fuzz-programs fuzz-replay fuzz-run lint clean help objects FORCE
 .SECONDARY:
 
@@ -240,7 +241,13 @@ daemon-long: all
 	@BUILD=$(abspath $(BUILD)) test/daemon/run --long
 crash-long: all
 	@BUILD=$(abspath $(BUILD)) test/crash/run --long
-check-long: unit-sanitized early-random next-random daemon-long crash-long fuzz-run
+# What differs is shown and is to be read: not every difference is a mistake (test/README), so this is no part of check-long's verdict.
+DIFFERENTIAL_CASES ?= 1000
+differential: exim
+	scripts/get-oracle $(BUILD)/oracle
+	-test/differential/run $(EXIM) $(BUILD)/oracle --count $(DIFFERENTIAL_CASES)
+
+check-long: differential unit-sanitized early-random next-random daemon-long crash-long fuzz-run
 
 # ---------------------------------------------------------------------------------------------------------
 # Installing

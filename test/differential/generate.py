@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a case of chance consists of: a configuration, files, messages and commands.
+
+generate(kind, seed) is deterministic.  @DIR@ in texts stands for the directory of the case.  Every value is one that
+does not hang on a byte more or less, as message ids are of different length in the two programs.
+"""
+import random
+
+FROM = ["sender@src.test", "", "other@d.test"]
+
+BODIES = {
+    "plain": "one line\nanother\n",
+    "from": "From here on\n>From there\nfrom\nFrom\n From blank\n\nFrom again\n",
+    "dots": ".\n..\n.x\n...y\nend\n",
+    "long": "x" * 1200 + "\n" + "word " * 400 + "\n",
+    "nonl": "the last line has no end",
+    "8bit": "caf\u00e9 \u20ac\n\u00ff\n",
+    "cr": "a\rb\r\nc\r\rd\n\r\n",
+    "empty": "",
+    "newlines": "\n\n\n",
+    "tabs": "\t\x01\x1f\x7f\n \n\t\n",
+    "big": "0123456789abcdef0123456789abcdef0123456789abcdef\n" * 400,
+}
+HEADERS = [
+    "Subject: plain", "Subject:", "Subject: =?iso-8859-1?Q?caf=E9?= and =?utf-8?B?4oKs?=", "Subject: folded\n and\n\tagain",
+    "X-One: 1", "X-One: 2", "X-Long: " + "y" * 900, "Keywords: a, b", "Bcc: t1@d.test", "Bcc:", "Cc: Some One <cc@src.test>",
+    "Reply-To: reply@src.test", "From: Other <from@src.test>", "From: from@src.test (comment)", "Sender: s@src.test",
+    "Resent-To: rto@src.test", "Resent-From: rfrom@src.test", "Resent-Bcc: rb@src.test", "Message-Id: <own@src.test>",
+    "Date: Mon, 01 Jan 2024 10:00:00 +0000", "Return-Path: <old@src.test>", "Delivery-date: never", "Envelope-to: x@y.test",
+    "Received: from a by b; Mon, 01 Jan 2024 10:00:00 +0000", "Precedence: bulk", "Auto-Submitted: auto-replied", "X-Odd : blank before colon",
+    "List-Id: <l.src.test>", "X-8: \u00e9", "Return-receipt-to: x@src.test", "Status: RO", "Lines: 4",
+]
+
+
+def message(r, to=None):
+    lines = []
+    if to:
+        lines.append("To: " + r.choice([to, "Somebody <%s>" % to, "%s, %s" % (to, "x@src.test")][:2]))
+    if r.random() < .9:
+        lines += r.sample(HEADERS, r.randint(0, 6))
+    body = BODIES[r.choice(sorted(BODIES))]
+    if r.random() < .07 and not to:
+        return body
+    return "".join(x + "\n" for x in lines) + "\n" + body
+
+
+def maybe(r, out, p, *choices):
+    if r.random() < p:
+        out.append(r.choice(choices))
+
+
+def generic(r, o):
+    maybe(r, o, .25, "headers_add = X-Added: $local_part\\nX-Second: two", "headers_add = X-A: ${lc:$sender_address}", "headers_add = X-B: 1 : X-C: 2\n  headers_add = X-D: 3",
+          "headers_add =")
+    maybe(r, o, .2, "headers_remove = subject", "headers_remove = x-one : received", "headers_remove = X-* : subject", "headers_remove = From:Date")
+    maybe(r, o, .1, "headers_rewrite = *@src.test $1@new.test fh", "headers_rewrite = *@d.test \"Q <$1@new.test>\" w", "headers_rewrite = * x@y.test tq")
+    maybe(r, o, .08, "headers_only", "body_only")
+    maybe(r, o, .3, "return_path_add", "return_path_add = false")
+    maybe(r, o, .3, "delivery_date_add")
+    maybe(r, o, .3, "envelope_to_add")
+    maybe(r, o, .12, "return_path = rp@src.test", "return_path = ${if eq{$local_part}{t1}{rp@x.test}{}}", "return_path = <>", "return_path = \"\"")
+    maybe(r, o, .08, "message_size_limit = 2K", "message_size_limit = ${if eq{1}{1}{10K}}", "message_size_limit = 0", "message_size_limit = x")
+    maybe(r, o, .12, "transport_filter = /bin/cat", "transport_filter = /bin/sed s/one/ONE/", "transport_filter = /bin/false", "transport_filter = /nonexistent/x",
+          "transport_filter = /usr/bin/env", "transport_filter = /usr/bin/head -c 100", "transport_filter = /bin/echo \"$local_part\" $pipe_addresses")
+    maybe(r, o, .15, "rcpt_include_affixes")
+    maybe(r, o, .1, "disable_logging")
+    maybe(r, o, .05, "debug_print = hello")
+    maybe(r, o, .06, "current_directory = /", "current_directory = /nonexistent", "home_directory = /tmp")
+    maybe(r, o, .05, "event_action = ${if eq{msg:delivery}{$event_name}{${acl{logev}{$event_data}}}}")
+    maybe(r, o, .1, "shadow_transport = shadow", "shadow_transport = shadow\n  shadow_condition = ${if match{$local_part}{1}}", "shadow_transport = shadowfail")
+    maybe(r, o, .03, "retry_use_local_part = false")
+
+
+def batch(r, o):
+    if r.random() < .25:
+        o.append("batch_max = %d" % r.choice([2, 5, 100]))
+        maybe(r, o, .3, "batch_id = $domain", "batch_id = $local_part")
+
+
+def strings(r, o):
+    if r.random() < .2:
+        o.append(r.choice(['check_string = "From "', "check_string = .", "check_string =", "check_string = word", 'check_string = "\\n"']))
+        o.append(r.choice(['escape_string = ">From "', "escape_string = ..", "escape_string =", "escape_string = X"]))
+    maybe(r, o, .2, "use_crlf")
+    maybe(r, o, .15, "message_prefix =", 'message_prefix = "From ${if def:return_path{$return_path}{MAILER}}\\n"', 'message_prefix = "P $local_part@$domain\\n"', "message_prefix = abc",
+          "message_prefix = ${bad")
+    maybe(r, o, .15, "message_suffix =", 'message_suffix = "--end--\\n"', 'message_suffix = "no newline"', "message_suffix = ${if eq{a}{b}{c}fail}")
+    maybe(r, o, .1, "use_bsmtp")
+
+
+def appendfile(r, n):
+    o = ["driver = appendfile"]
+    kind = r.choice(["file", "file", "file", "dir", "maildir", "mailstore", "mbx", "mbx"])
+    if kind in ("file", "mbx"):
+        o.append("file = @DIR@/mail/" + r.choice(["t%d.box" % n, "new/t%d" % n, "../mail/t%dx" % n, "exist"]))
+        if kind == "mbx":
+            o.append("mbx_format")
+        maybe(r, o, .1, "file_format = \"From : t%d : X : t%d\"" % (n, n), "file_format = \"From : other\"")
+        maybe(r, o, .1, "create_file = anywhere", "create_file = belowhome", "create_file = inhome", "create_file = @DIR@/mail")
+        maybe(r, o, .1, "mode = 0640", "mode = 0600", "mode = 644", "mode_fail_narrower = false\n  mode = 0666")
+        maybe(r, o, .08, "use_lockfile = false", "use_fcntl_lock = false", "use_flock_lock", "lockfile_mode = 0644", "lock_retries = 1\n  lock_interval = 1s")
+        maybe(r, o, .1, "quota = 1K", "quota = 500K", "quota = 1M\n  quota_warn_threshold = 1K", "quota = 20K\n  quota_warn_threshold = 5%")
+        maybe(r, o, .07, "check_owner = false", "check_group", "allow_symlink", "allow_fifo", "file_must_exist")
+    else:
+        o.append("directory = @DIR@/mail/" + r.choice(["md%d" % n, "deep/er/t%d" % n]))
+        if kind == "maildir":
+            o.append("maildir_format")
+            maybe(r, o, .2, "maildir_tag = ,S=fix", "maildir_tag = :2,S", "maildir_tag = ${if eq{1}{1}{/x}}")
+            maybe(r, o, .15, "maildir_use_size_file")
+            maybe(r, o, .1, "create_directory = false", "maildirfolder_create_regex = deep")
+            maybe(r, o, .05, "maildir_retries = 2", "maildir_quota_directory_regex = ^(?:cur|new|\\\\..*)$")
+        if kind == "mailstore":
+            o.append("mailstore_format")
+            maybe(r, o, .3, "mailstore_prefix = pre $local_part", "mailstore_prefix = ${bad")
+            maybe(r, o, .3, "mailstore_suffix = suf")
+        if kind == "dir":
+            maybe(r, o, .3, "directory_file = f-$local_part", "directory_file = a/b", "directory_file = ${bad")
+        maybe(r, o, .15, "quota = 1K", "quota = 500K", "quota = 20K\n  quota_warn_threshold = 1K", "quota_filecount = 1\n  quota = 1M", "quota = 10K\n  quota_is_inclusive = false")
+        maybe(r, o, .05, "quota_directory = @DIR@/mail", "quota_size_regex = S=(\\\\d+)")
+        maybe(r, o, .06, "directory_mode = 0750")
+    maybe(r, o, .05, "quota = ${bad", "quota = abc", "quota = 1K\n  quota_no_check")
+    maybe(r, o, .05, "quota_warn_message = \"To: warn@src.test\\nSubject: own\\n\\nown text\\n\"")
+    maybe(r, o, .1, "notify_comsat = false")
+    return o
+
+
+def pipe(r, n):
+    o = ["driver = pipe"]
+    o.append("command = " + r.choice([
+        "@DIR@/catch $local_part", "@DIR@/catch $local_part", "@DIR@/catch \"$local_part a\" '$domain'", "@DIR@/catch $pipe_addresses", "@DIR@/say 0 hello", "@DIR@/say 1 failed",
+        "@DIR@/say 75 later", "@DIR@/say 69", "@DIR@/say 127 none", "/nonexistent/cmd", "/bin/true", "/bin/false", "say 0 rel", "@DIR@/say ${if eq{a}{a}{3}} \"x y\"",
+        "@DIR@/slow", "@DIR@/killed", "${bad", "@DIR@/catch ${lc:$sender_address} x\"y z\"", "@DIR@/say 0 a\\\\b \"c\\\\d\"", ":x"]))
+    if r.random() < .15:
+        o.append("use_shell")
+    maybe(r, o, .25, "log_output", "log_fail_output", "log_defer_output")
+    maybe(r, o, .3, "return_output", "return_fail_output")
+    maybe(r, o, .15, "temp_errors = 1 : 3", "temp_errors = *", "temp_errors =", "temp_errors = 69")
+    maybe(r, o, .12, "ignore_status")
+    maybe(r, o, .08, "max_output = 10", "max_output = 20K")
+    o.append("timeout = " + r.choice(["1s", "2s"]))
+    maybe(r, o, .2, "timeout_defer")
+    maybe(r, o, .2, "environment = A=1 : B=$local_part", "environment = PATH=/x:LOCAL_PART=z", "environment = bad", "environment = ${bad")
+    maybe(r, o, .2, "path = @DIR@:/bin", "path = /bin")
+    maybe(r, o, .15, "umask = 077", "umask = 0")
+    maybe(r, o, .1, "freeze_exec_fail")
+    maybe(r, o, .1, "freeze_signal")
+    maybe(r, o, .08, "allow_commands = @DIR@/say", "allow_commands = /bin/false", "restrict_to_path", "permit_coredump", "force_command")
+    strings(r, o)
+    batch(r, o)
+    return o
+
+
+def autoreply(r, n):
+    o = ["driver = autoreply"]
+    o.append("to = " + r.choice(["$sender_address", "reply@src.test", "$reply_address", "a@src.test, b@src.test", "not an address", "", "${bad"]))
+    maybe(r, o, .7, "text = hello $local_part\\nline", "text = ${if def:h_subject:{$h_subject:}}", "text = \"From x\\n.\\n\"", "text = ${bad")
+    maybe(r, o, .3, "file = @DIR@/note", "file = /nonexistent\n  file_optional", "file = /nonexistent", "file = @DIR@/note\n  file_expand")
+    maybe(r, o, .7, "subject = Re: $h_subject:", "subject = caf\u00e9", "subject = a\\nb", "subject =")
+    maybe(r, o, .3, "from = me@d.test", "from = \"A B <$local_part@$domain>\"", "from = bad bad")
+    maybe(r, o, .2, "cc = cc@src.test")
+    maybe(r, o, .2, "bcc = bcc@src.test")
+    maybe(r, o, .2, "reply_to = rt@src.test")
+    maybe(r, o, .2, "headers = X-Auto: 1", "headers = \"X-Auto: 1\\nX-Auto: 2\\n\"", "headers = X: 1\\n\\nbroken")
+    maybe(r, o, .3, "once = @DIR@/mail/once", "once = @DIR@/mail/once\n  once_repeat = 1d", "once = @DIR@/mail/once\n  once_file_size = 1K", "once = /nonexistent/x/y")
+    maybe(r, o, .2, "never_mail = reply@src.test", "never_mail = *@src.test", "never_mail = ! *")
+    maybe(r, o, .3, "log = @DIR@/mail/reply.log", "log = /nonexistent/log")
+    maybe(r, o, .3, "return_message")
+    maybe(r, o, .05, "mode = 0644")
+    return o
+
+
+def main_options(r):
+    o = []
+    maybe(r, o, .15, "bounce_return_body = false", "bounce_return_message = false", "bounce_return_linesize_limit = 200", "bounce_return_size_limit = 1K", "bounce_return_size_limit = 0")
+    maybe(r, o, .12, "bounce_message_file = @DIR@/bmf", "bounce_message_file = /nonexistent", "bounce_message_text = some text\\nmore")
+    maybe(r, o, .1, "warn_message_file = @DIR@/wmf", "warn_message_file = /nonexistent")
+    maybe(r, o, .1, "bounce_sender_authentication = a@b.test")
+    maybe(r, o, .25, "delay_warning = 0s", "delay_warning = 1s", "delay_warning =", "delay_warning = 1h:2h")
+    maybe(r, o, .1, "delay_warning_condition = yes", "delay_warning_condition = ${if eq{$h_precedence:}{bulk}{no}{yes}}", "delay_warning_condition = ${bad")
+    maybe(r, o, .1, "errors_copy = *@* copy@src.test", "errors_copy = *@src.test x@src.test,y@src.test : * z@src.test")
+    maybe(r, o, .1, "errors_reply_to = er@src.test")
+    maybe(r, o, .1, "dsn_from = Own <own@$qualify_domain>", "dsn_from = ${bad")
+    maybe(r, o, .15, "ignore_bounce_errors_after = 0s", "ignore_bounce_errors_after = 1d")
+    maybe(r, o, .1, "auto_thaw = 1s", "auto_thaw = 0s")
+    maybe(r, o, .1, "freeze_tell = ft@src.test", "freeze_tell = a@src.test,b@src.test")
+    maybe(r, o, .1, "timeout_frozen_after = 0s", "timeout_frozen_after = 1s")
+    maybe(r, o, .15, "log_selector = +all -pid -millisec -delivery_size -smtp_mailauth -deliver_time -queue_time -queue_time_overall -receive_time -queue_time_exclusive",
+          "log_selector = +received_recipients +return_path_on_delivery +sender_on_delivery +subject", "log_selector = +address_rewrite +all_parents +arguments",
+          "log_selector = -delivery_size -queue_run")
+    maybe(r, o, .06, "print_topbitchars", "return_path_remove = false", "delivery_date_remove = false", "envelope_to_remove = false", "drop_cr", "allow_mx_to_ip", "split_spool_directory",
+          "extract_addresses_remove_arguments = false", "spool_wireformat", "message_logs = false", "preserve_message_logs", "deliver_drop_privilege = false")
+    maybe(r, o, .08, "received_header_text = Received: own", "received_header_text =", "message_id_header_text = text", "message_body_newlines", "header_maxsize = 500", "header_line_maxsize = 300")
+    maybe(r, o, .06, "retry_data_expire = 1d", "untrusted_set_sender = *", "local_from_check = false", "local_sender_retain\nlocal_from_check = false", "message_size_limit = 5K")
+    return o
+
+
+def deliveries(r):
+    n = r.randint(1, 3)
+    main, routers, trans = main_options(r), [], []
+    files = {}
+    for i in range(1, n + 1):
+        extra = []
+        maybe(r, extra, .1, "headers_add = X-Router: r%d" % i)
+        maybe(r, extra, .1, "errors_to = err@src.test", "errors_to =", "errors_to = <>")
+        maybe(r, extra, .3, "local_part_suffix = -*\n  local_part_suffix_optional")
+        maybe(r, extra, .05, "unseen")
+        maybe(r, extra, .05, "initgroups", "transport_home_directory = @DIR@/mail", "dsn_lasthop", "retry_use_local_part = false")
+        routers.append("r%d:\n  driver = accept\n  domains = d.test\n  local_parts = ^t%d\n  transport = t%d\n" % (i, i, i) + "".join("  %s\n" % x for x in extra))
+        maker = r.choice([appendfile, appendfile, pipe, pipe, autoreply])
+        o = maker(r, i)
+        generic(r, o)
+        if maker is appendfile:
+            strings(r, o)
+            batch(r, o)
+        seen, out = set(), []
+        for x in "\n".join(o).split("\n"):
+            key = x.strip().split(" =")[0]
+            if key in seen and key != "headers_add":
+                continue
+            seen.add(key)
+            out.append("  " + x.strip())
+        trans.append("t%d:\n  user = Debian-exim\n" % i + "\n".join(out) + "\n")
+    retry = r.choice(["* * F,1h,1m", "", "* * F,1s,1s", "*@d.test quota F,1h,1m\n* * F,1h,1h", "d.test * F,2h,1m; G,1d,1h,2"])
+    conf = CONF % ("\n".join(main), "".join(routers), "".join(trans), retry)
+    files["bmf"] = r.choice(["Subject: own bounce\n\n****\nfirst $h_subject:\n****\nsecond\n****\nthird\n****\nfourth\n****\n", "\n", "Subject: x\n****\ntext\n",
+                             "Subject: ${bad\n****\nto: $bounce_recipient\n****\n"])
+    files["wmf"] = r.choice(["Subject: own warning\n\n****\nfirst $warn_message_delay $warn_message_recipients\n****\nlast\n****\n", "\n"])
+    files["note"] = "a note for $local_part\nFrom me\n.\n"
+    steps = []
+    for _ in range(r.randint(1, 3)):
+        rcpts = ["t%d%s@d.test" % (r.randint(1, n), r.choice(["", "", "a", "-sfx"])) for _ in range(r.randint(1, 3))]
+        sender = r.choice(FROM)
+        mode = r.choice(["args", "args", "args", "t", "bs", "bS", "odi"])
+        if mode in ("args", "odi"):
+            steps.append((["-f", sender or "<>"] + (["-oi"] if r.random() < .7 else []) + (["-odi"] if mode == "odi" else []) + rcpts, message(r)))
+        elif mode == "t":
+            steps.append((["-t", "-oi"] + (["-f", sender] if sender else []) + (rcpts[1:2] if r.random() < .2 else []), message(r, ", ".join(rcpts))))
+        else:
+            body = message(r).replace("\r", "")
+            body = "\n".join("." + x if x.startswith(".") else x for x in body.split("\n"))
+            ret, ntf = "", [""] * len(rcpts)
+            if r.random() < .5:
+                ret = r.choice(["", " RET=HDRS", " RET=FULL", " ENVID=abc+2Bdef", " BODY=8BITMIME", " SIZE=100"])
+                ntf = [r.choice(["", " NOTIFY=NEVER", " NOTIFY=SUCCESS", " NOTIFY=FAILURE,DELAY", " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;o@src.test"]) for _ in rcpts]
+            nl = "\r\n" if mode == "bs" else "\n"
+            txt = ["EHLO client.test" if mode == "bs" else "HELO client.test", "MAIL FROM:<%s>%s" % (sender, ret)]
+            txt += ["RCPT TO:<%s>%s" % x for x in zip(rcpts, ntf)] + ["DATA"] + body.rstrip("\n").split("\n") + [".", "QUIT", ""]
+            steps.append((["-" + mode], nl.join(txt)))
+    after = [["-qf"]]
+    if r.random() < .5:
+        after += [["-qf"], ["-qff"] if r.random() < .3 else ["-q"]]
+    else:
+        after += [["-q"]]
+    return conf, files, steps + [(a, "") for a in after] + [(["-bp"], "")]
+
+
+CONF = """primary_hostname = diff.test
+qualify_domain = q.test
+spool_directory = @DIR@/spool
+log_file_path = @DIR@/log/%%slog
+exim_path = @EXIM@
+keep_environment = LD_LIBRARY_PATH
+timezone = UTC
+queue_only
+queue_run_in_order
+never_users =
+tls_advertise_hosts =
+chunking_advertise_hosts =
+dsn_advertise_hosts = *
+pipelining_connect_advertise_hosts = :
+acl_smtp_rcpt = accept
+acl_not_smtp = accept
+%s
+begin acl
+logev:
+  accept logwrite = event $event_name $acl_arg1
+begin routers
+%ssrc:
+  driver = accept
+  domains = src.test : q.test : diff.test
+  transport = catchall
+begin transports
+%scatchall:
+  driver = appendfile
+  file = @DIR@/mail/ALL
+  user = Debian-exim
+  return_path_add
+  envelope_to_add
+shadow:
+  driver = appendfile
+  file = @DIR@/mail/SHADOW
+  user = Debian-exim
+shadowfail:
+  driver = pipe
+  command = /bin/false
+  user = Debian-exim
+begin retry
+%s
+"""
+
+STRINGS = ["$sender_address", "abc", "$h_subject:", "$local_part", "\"quoted string\"", "${lc:ABC}", "$message_body", "$h_to:", "$return_path", "1", "10K", "\"\"", "$thisaddress", "$n1", "$sn2",
+           "$message_size", "$reply_address", "sender@src.test", "plain"]
+
+
+def word(r):
+    return r.choice(STRINGS)
+
+
+def condition(r, depth=0):
+    if depth < 2 and r.random() < .3:
+        return r.choice(["(%s and %s)", "(%s or %s)", "%s and %s", "%s or %s"]) % (condition(r, depth + 1), condition(r, depth + 1))
+    if r.random() < .15:
+        return "not " + ("(%s)" % condition(r, depth + 1) if r.random() < .5 else simple(r))
+    return simple(r)
+
+
+def simple(r):
+    return r.choice(["personal", "delivered", "error_message", "first_delivery", "manually_thawed", "personal alias sender@src.test",
+                     "%s %s %s" % (word(r), r.choice(["is", "contains", "begins", "ends", "is not", "does not contain", "does not begin", "matches", "does not match", "IS", "CONTAINS", "MATCHES"]), word(r)),
+                     "%s is %s" % (r.choice(["$message_size", "$n1", "5", "abc"]), r.choice(["above 3", "below 10", "not above 1", "not below 7"])),
+                     "foranyaddress $h_to:,$h_cc: ($thisaddress %s %s)" % (r.choice(["contains", "is", "matches"]), word(r))])
+
+
+def command(r, depth, system):
+    if depth < 3 and r.random() < .35:
+        s = "if %s then\n" % condition(r)
+        s += "".join(command(r, depth + 1, system) for _ in range(r.randint(0, 2)))
+        if r.random() < .3:
+            s += "elif %s then\n" % condition(r) + command(r, depth + 1, system)
+        if r.random() < .4:
+            s += "else\n" + command(r, depth + 1, system)
+        return s + "endif\n"
+    c = r.choice(["deliver %s", "deliver x@src.test errors_to e@src.test", "deliver %s headers_add \"X-F: 1\" headers_remove subject", "save /tmp/no/%s", "save box 0640", "save $home/x", "save %s",
+                  "pipe \"/bin/cat -n\"", "pipe %s", "pipe $sender_address", "mail to a@src.test subject %s text %s", "mail", "mail to %s cc c@src.test bcc d@src.test from e@src.test reply_to f@src.test",
+                  "mail extra_headers \"X: 1\" text t expand file /tmp/x return message", "vacation", "vacation to %s file v once o once_repeat 2d log l", "mail log l once o never_mail *@src.test",
+                  "logwrite %s", "logfile /tmp/l 0644\nlogwrite %s", "headers add \"X-New: %s\"", "headers remove subject", "headers charset UTF-8", "headers remove %s", "fail text %s", "fail", "fail %s",
+                  "freeze", "freeze text %s", "finish", "testprint %s", "add %s to n1", "add 2 to n2", "add 3 to sn1", "add 3 to n11", "add -4 to n3", "seen finish", "unseen deliver x@y.test", "seen save b",
+                  "unseen save c\nfinish", "noerror deliver x@src.test", "deliver", "bogus %s", "deliver a b", "testprint \"a\\tb\\nc\\\\d\\x\"", "testprint \"$0 $1 $2\"", "unseen pipe x", "noerror mail to x@y.test",
+                  "unseen finish", "seen logwrite x", "if personal then", "endif", "unseen fail x", "save /tmp/a 9", "add a to n1", "# comment", "save /tmp/a #x", "mail to a once_repeat 3x", "deliver \"x"])
+    while "%s" in c:
+        c = c.replace("%s", word(r), 1)
+    return c + "\n"
+
+
+def filters(r):
+    system = r.random() < .35
+    text = ("# Exim filter\n" if not system or r.random() < .8 else "") + "".join(command(r, 0, system) for _ in range(r.randint(1, 5)))
+    args = ["-bF" if system else "-bf", "@DIR@/filter"]
+    maybe(r, args, .3, "-f")
+    if args[-1] == "-f":
+        args.append(r.choice(FROM) or "<>")
+    for flag, value in (("-bfd", "dom.test"), ("-bfl", "sender"), ("-bfp", "pre-"), ("-bfs", "-suf")):
+        if not system and r.random() < .2:
+            args += [flag, value]
+    return CONF % ("", "", "", ""), {"filter": text}, [(args, message(r, "t1@d.test" if r.random() < .7 else None))]
+
+
+SIEVE_TESTS = ["true", "false", 'header :is "subject" "plain"', 'header :contains ["subject","x-one"] ["a","1"]', 'header :matches "subject" "p*n"', 'header :matches "Subject" "?lain"',
+               'address :domain "from" "src.test"', 'address :localpart :contains ["from","to"] "t"', 'address :all :is "to" "t1@d.test"', 'envelope "from" "sender@src.test"',
+               'envelope :domain "to" "q.test"', 'exists "x-one"', 'exists ["subject","from"]', "size :over 1K", "size :under 1M", 'header :comparator "i;octet" :is "subject" "Plain"',
+               'header :comparator "i;ascii-numeric" :value "ge" "x-one" "1"', 'header :count "gt" :comparator "i;ascii-numeric" "x-one" "1"', 'envelope :user "from" "sender"', "header", 'size 1K',
+               'header :is "sub ject" "x"', 'address :detail "to" "x"', 'header :is :contains "a" "b"', 'exists []', 'valid_notify_method "mailto:a@b.test"', 'string "a" "b"']
+SIEVE_COMMANDS = ["keep;", "discard;", "stop;", 'redirect "r@src.test";', 'redirect "bad address";', 'fileinto "box";', 'fileinto "inbox.sub";', 'fileinto :copy "c";', 'redirect :copy "q@src.test";',
+                  'vacation "gone";', 'vacation :days 3 :subject "away" :addresses ["me@d.test"] "gone\nfar";', 'vacation :mime "Content-Type: text/plain\n\nx";', 'vacation :from "me@d.test" :handle "h" text:\na\n..b\n.\n;',
+                  'notify "mailto:n@src.test";', 'notify :message "hi" :importance "1" "mailto:n@src.test?subject=x";', "reject;", "keep", 'fileinto "";', 'fileinto "../x";', "bogus;", 'redirect "a@b.test", "c@d.test";',
+                  "/* comment */ keep;", "# line\nkeep;", 'fileinto "a\\"b\\\\c";', 'fileinto "${hex:41}";', 'keep :flags "x";', 'vacation :days 0 "x";', 'vacation :days 400 "x";', ";"]
+REQUIRES = ["envelope", "fileinto", "vacation", "copy", "subaddress", "relational", "comparator-i;ascii-numeric", "enotify", "encoded-character", "reject", "comparator-i;octet", "bogus"]
+
+
+def sieve_test(r, depth=0):
+    if depth < 2 and r.random() < .3:
+        return "%s (%s)" % (r.choice(["anyof", "allof"]), ", ".join(sieve_test(r, depth + 1) for _ in range(r.randint(1, 3))))
+    if r.random() < .15:
+        return "not " + sieve_test(r, depth + 1)
+    return r.choice(SIEVE_TESTS)
+
+
+def sieve_command(r, depth=0):
+    if depth < 2 and r.random() < .4:
+        s = "if %s {\n%s}\n" % (sieve_test(r), "".join(sieve_command(r, depth + 1) for _ in range(r.randint(0, 2))))
+        if r.random() < .3:
+            s += "elsif %s { %s}\n" % (sieve_test(r), sieve_command(r, depth + 1))
+        return s + ("else { %s}\n" % sieve_command(r, depth + 1) if r.random() < .3 else "")
+    return r.choice(SIEVE_COMMANDS) + "\n"
+
+
+def sieve(r):
+    known = r.sample(REQUIRES[:-1], r.randint(5, 11)) if r.random() < .85 else r.sample(REQUIRES, 3)
+    nl = "\r\n" if r.random() < .2 else "\n"
+    text = "# Sieve filter\n" + "require [%s];\n" % ", ".join('"%s"' % x for x in known) + "".join(sieve_command(r) for _ in range(r.randint(1, 4)))
+    args = ["-bf", "@DIR@/filter", "-bfd", "d.test", "-bfl", "me"]
+    if r.random() < .7:
+        args += ["-f", r.choice(FROM) or "<>"]
+    return CONF % ("", "", "", ""), {"filter": text.replace("\n", nl)}, [(args, message(r, "t1@d.test" if r.random() < .7 else None))]
+
+
+KINDS = {"deliver": deliveries, "filter": filters, "sieve": sieve}
+
+
+def generate(kind, seed):
+    return KINDS[kind](random.Random("%s %d" % (kind, seed)))
