@@ -12,6 +12,7 @@
 #   make early-random             early pipelining against servers that change at random; EARLY_SCENARIOS=10000 (13 minutes)
 #   make next-random              hosts_pipe_next against a server of chance; NEXT_SCENARIOS=10000 (20 minutes)
 #   make differential            configurations, filters and messages of chance beside Debian's Exim 4.96; DIFFERENTIAL_CASES=1000
+#   make generated-long           configurations of chance beside Debian's Exim; GENERATED=2000 of each kind; not part of check-long
 #   make unit-sanitized           unit tests with the address and undefined-behaviour sanitizers
 #   make daemon-long crash-long   parallel load; killed at every point
 #   make fuzz-run                 every fuzz target for FUZZ_SECONDS=60
@@ -98,7 +99,7 @@ VERSION = $(shell sed -n 's/.*version_and_mark\[\] = "\([^\\]*\).*/\1/p' src/bas
 SCRIPT_UTILS := $(filter-out %.c %.h,$(wildcard src/utils/exi*))
 
 .PHONY: all exim utils unit-tests testprogs install demo test check unit testexim bench bench-expand bench-rtt check-long fuzz \
-        unit-sanitized early-random next-random daemon-long crash-long differential \
+        unit-sanitized early-random next-random daemon-long crash-long differential generated-long \
         fuzz-programs fuzz-replay fuzz-run lint clean help objects FORCE
 .SECONDARY:
 
@@ -231,12 +232,15 @@ fuzz-run: fuzz
 # The long tests, singly; all of them together take some hours.
 EARLY_SCENARIOS ?= 10000
 NEXT_SCENARIOS ?= 10000
+GENERATED ?= 2000
 unit-sanitized:
 	@$(MAKE) BUILD=build/san SANITIZE=address,undefined unit
 early-random: $(BUILD)/test/t_early_random
 	@EARLY_SCENARIOS=$(EARLY_SCENARIOS) $<
 next-random: $(BUILD)/test/t_pipe_next_random
 	@NEXT_SCENARIOS=$(NEXT_SCENARIOS) $<
+generated-long: all
+	@scripts/get-oracle && test/oracle/run-generated -n $(GENERATED) $(abspath $(BUILD))/exim build/oracle/exim
 daemon-long: all
 	@BUILD=$(abspath $(BUILD)) test/daemon/run --long
 crash-long: all

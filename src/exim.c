@@ -455,6 +455,7 @@ static int test_one(struct run *r, const char *address, struct verify_seen *seen
   if (!test_sender(r, &m->sender)) return 1;
   if (act == CMD_TEST_ADDRESS) x.msg = m;
   x.return_path = m->sender;
+  if (act == CMD_VERIFY_RECIPIENT) x.sender_override = m->sender; /* as of the message that would go there */
   struct conn k = {.arena = a, .cfg = r->cfg};
   if (has_origin_options(r->c)) x.conn = &k;
   if (x.conn && !apply_origin_options(r, &k)) return 1;

@@ -156,8 +156,8 @@ static enum route_result route_unrouteable(struct route_ctx *rc, struct router *
   addr->basic_errno = 0;
   if (last && last->o.cannot_route_message) {
     const char *s = expand_string(rc->x, last->o.cannot_route_message);
-    if (s && *s) addr->message = s;
-    if (!s)
+    if (s) addr->message = s;
+    else if (!rc->x->forced_fail)
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand cannot_route_message in %s router: %s", last->name,
                 rc->x->error ? rc->x->error : "");
   }
@@ -173,7 +173,7 @@ static bool fails_verify(struct route_ctx *rc, const struct router *r, struct ad
                (rc->verify == VERIFY_RECIPIENT && (r->o.fail_verify_recipient || r->o.fail_verify));
   if (!fails) return false;
   addr->message = arena_printf(rc->x->a, "%s router forced verify failure", r->name);
-  addr->user_message = NULL;
+  addr->user_message = rc->verify == VERIFY_RECIPIENT ? addr->message : NULL; /* a sender is not told */
   return true;
 }
 
@@ -488,7 +488,7 @@ enum route_result route_get_munge_headers(struct route_ctx *rc, struct router *r
     /* Each item is expanded at transport time. */
     struct strbuf b = strbuf_new(a);
     if (addr->prop.remove_headers) strbuf_adds(&b, addr->prop.remove_headers);
-    enum route_result res = munge_list(rc, r, addr, "headers_remove", r->o.headers_remove, 0, &b, false);
+    enum route_result res = munge_list(rc, r, addr, "remove_headers", r->o.headers_remove, 0, &b, false);
     if (res != ROUTE_OK) return res;
     addr->prop.remove_headers = b.p;
   }
@@ -504,12 +504,14 @@ enum route_result route_accept_common(struct route_ctx *rc, struct router *r, st
   if (errors && router_sets_errors_to(r)) addr->prop.ignore_error = addr->prop.is_noerror || !*errors;
   res = route_get_munge_headers(rc, r, addr);
   if (res == ROUTE_OK && !addr->transport) res = route_get_transport(rc, r, addr, !r->o.verify_only);
-  if (res == ROUTE_OK) res = route_get_user(rc, r, addr);
+  /* A remote transport does not run as the user of a router: none is looked for. */
+  bool is_remote = addr->transport && !addr->transport->driver->is_local;
+  if (res == ROUTE_OK && !is_remote) res = route_get_user(rc, r, addr);
   return res;
 }
 
 const char *route_init_needs_transport(struct arena *a, struct config *c, struct router *r) {
   (void)c;
   if (r->o.transport || r->o.verify_only) return NULL;
-  return arena_printf(a, "%s router:\n  a transport is required for this router", r->name);
+  return arena_printf(a, "\n  %s router:\n  a transport is required for this router", r->name);
 }

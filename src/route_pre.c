@@ -252,19 +252,24 @@ static enum route_pre pre_condition(struct route_ctx *rc, const struct router *r
   return ROUTE_PRE_DEFER;
 }
 
+/* debug_print: said before files and the condition are looked at. */
+static enum route_pre pre_debug(struct route_ctx *rc, const struct router *r, struct address *addr) {
+  (void)addr;
+  if (!r->o.debug_print) return ROUTE_PRE_OK;
+  const char *s = expand_string(rc->x, r->o.debug_print);
+  bool is_checking = rc->x->conn && rc->x->conn->host_checking; /* -bh shows it, too */
+  if (is_checking) narrate_flat(rc->x, D_ROUTE, "%s", s ? s : r->o.debug_print);
+  else DEBUG(D_ROUTE | D_V) debug_printf("%s\n", s ? s : r->o.debug_print);
+  return ROUTE_PRE_OK;
+}
+
 enum route_pre route_preconditions(struct route_ctx *rc, struct router *r, struct address *addr) {
   if (!pre_prefix(rc, r, addr) || !pre_suffix(rc, r, addr) || !pre_mode(rc, r)) return ROUTE_PRE_SKIP;
   static enum route_pre (*const steps[])(struct route_ctx *, const struct router *, struct address *) = {
-      pre_lists, pre_user, pre_senders, pre_files, pre_condition};
+      pre_lists, pre_user, pre_senders, pre_debug, pre_files, pre_condition};
   for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
     enum route_pre p = steps[i](rc, r, addr);
     if (p != ROUTE_PRE_OK) return p;
-  }
-  if (r->o.debug_print) {
-    const char *s = expand_string(rc->x, r->o.debug_print);
-    bool is_checking = rc->x->conn && rc->x->conn->host_checking; /* -bh shows it, too */
-    if (is_checking) narrate_flat(rc->x, D_ROUTE, "%s", s ? s : r->o.debug_print);
-    else DEBUG(D_ROUTE | D_V) debug_printf("%s\n", s ? s : r->o.debug_print);
   }
   return ROUTE_PRE_OK;
 }

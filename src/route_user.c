@@ -9,6 +9,7 @@
 #include <grp.h>
 #include <pwd.h>
 
+#include "os/log.h"
 #include "os/priv.h"
 #include "os/signals.h"
 #include "os/sys.h"
@@ -82,6 +83,12 @@ bool route_find_group(const char *name_or_number, gid_t *ret) {
   return true;
 }
 
+/* Nobody to be: the postmaster reads of it. */
+static enum route_result told(const struct address *addr) {
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", addr->message);
+  return ROUTE_DEFER;
+}
+
 /* One id option: literal, or a text to expand.  text_out: the expanded name, NULL when it was a literal. */
 static enum route_result id_option(struct route_ctx *rc, struct router *r, struct address *addr, const char *option,
                                    const struct opt_id *o, const char **ret_text) {
@@ -92,10 +99,10 @@ static enum route_result id_option(struct route_ctx *rc, struct router *r, struc
     *ret_text = s;
     return ROUTE_OK;
   }
-  addr->message = arena_printf(rc->x->a, "failed to expand %s string \"%s\" for %s router: %s",
+  addr->message = arena_printf(rc->x->a, "Failed to expand %s string \"%s\" for the %s router: %s",
                                strcmp(option, "user") == 0 ? "user" : "group", o->expand, r->name,
                                rc->x->error ? rc->x->error : "");
-  return ROUTE_DEFER;
+  return told(addr);
 }
 
 static enum route_result get_uid(struct route_ctx *rc, struct router *r, struct address *addr) {
@@ -115,10 +122,10 @@ static enum route_result get_uid(struct route_ctx *rc, struct router *r, struct 
     return ROUTE_OK;
   }
   if (!route_find_user(rc->x->a, text, &pw)) {
-    addr->message = arena_printf(rc->x->a, "failed to find user \"%s\" from expanded string \"%s\" for %s router", text,
+    addr->message = arena_printf(rc->x->a, "Failed to find user \"%s\" from expanded string \"%s\" for the %s router", text,
                                  o->expand, r->name);
     addr->basic_errno = ERRNO_UIDFAIL;
-    return ROUTE_DEFER;
+    return told(addr);
   }
   addr->uid = pw.uid;
   addr->uid_set = true;
@@ -138,10 +145,10 @@ static enum route_result get_gid(struct route_ctx *rc, struct router *r, struct 
   if (!o->expand && o->is_set) {
     addr->gid = (gid_t)o->id;
   } else if (!route_find_group(text, &addr->gid)) {
-    addr->message = arena_printf(rc->x->a, "failed to find group \"%s\" from expanded string \"%s\" for %s router", text,
+    addr->message = arena_printf(rc->x->a, "Failed to find group \"%s\" from expanded string \"%s\" for the %s router", text,
                                  o->expand, r->name);
     addr->basic_errno = ERRNO_GIDFAIL;
-    return ROUTE_DEFER;
+    return told(addr);
   }
   addr->gid_set = true;
   return ROUTE_OK;

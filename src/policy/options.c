@@ -329,7 +329,8 @@ static const char *store_string(struct arena *a, struct opt_block *b, const stru
   if ((o->flags & OPT_REPEATABLE) && b->is_set[o - b->table] && *f) text = join_repeated(a, o, *f, text);
   /* An empty list stays a list: it matches nothing, where an unset one is not looked at. */
   bool is_list = o->type == OPT_T_DOMAINLIST || o->type == OPT_T_HOSTLIST || o->type == OPT_T_ADDRLIST || o->type == OPT_T_LOCALLIST;
-  *f = *text || is_list ? text : NULL;
+  /* So does an empty condition: it is not true. */
+  *f = *text || is_list || (o->flags & OPT_REP_CON) ? text : NULL;
   return NULL;
 }
 

@@ -53,6 +53,10 @@ bool rc_fail_at(struct readconf *r, struct conf_pos pos, const char *text)
 
 bool rc_fail_for(struct readconf *r, const char *name, const char *kind, const char *text)
 {
+  if (*text == '\n') { /* some errors name their driver in a line of its own */
+    if (!r->error) r->error = arena_printf(r->a, "Exim configuration error:%s", text);
+    return false;
+  }
   const char *prefix = arena_printf(r->a, "%s %s:\n  ", name, kind); /* a driver may have said so itself */
   if (strncmp(text, prefix, strlen(prefix)) == 0) text += strlen(prefix);
   if (!r->error) r->error = arena_printf(r->a, "Exim configuration error for %s%s", prefix, text);

@@ -269,7 +269,7 @@ static const char *queryprogram_init(struct arena *a, struct config *c, struct r
   const struct queryprogram_options *ob = r->ob;
   (void)c;
   if (!ob->command) return arena_printf(a, "%s router:\n  a command specification is required", r->name);
-  if (!ob->command_user.is_set) return arena_printf(a, "%s router:\n  command_user must be specified", r->name);
+  if (!ob->command_user.is_set && !ob->command_user.expand) return arena_printf(a, "%s router:\n  command_user must be specified", r->name);
   return NULL;
 }
 

@@ -462,16 +462,21 @@ static enum route_result redirect_route(struct route_ctx *rc, struct router *r, 
 static const char *redirect_init(struct arena *a, struct config *c, struct router *r) {
   (void)c;
   struct redirect_options *ob = r->ob;
-  if (r->o.transport) return arena_printf(a, "%s router:\n  a transport must not be defined for this router", r->name);
+  if (r->o.transport) return arena_printf(a, "\n  %s router:\n  a transport must not be defined for this router", r->name);
   /* Set to nothing is set: such a router only collects other options' values. */
   bool has_data = opt_was_set(r->ob_block, "data"), has_file = opt_was_set(r->ob_block, "file");
   if (has_data == has_file)
     return arena_printf(a, "%s router:\n  %sone of \"file\" or \"data\" must be specified", r->name, has_data ? "only " : "");
   if (ob->one_time && (r->o.unseen.value || r->o.unseen.expand))
     return arena_printf(a, "%s router:\n  \"unseen\" may not be used with \"one_time\"", r->name);
-  if (ob->one_time && (r->o.headers_add || r->o.headers_remove || r->o.unseen.value || r->o.unseen.expand))
-    return arena_printf(a, "%s router:\n  \"headers_add\", \"headers_remove\" and \"unseen\" are not permitted with \"one_time\"",
-                        r->name);
+  if (ob->one_time && (r->o.headers_add || r->o.headers_remove))
+    return arena_printf(a, "%s router:\n  \"headers_add\" and \"headers_remove\" are not permitted with \"one_time\"", r->name);
+  bool has_user = r->o.check_local_user || r->o.user.is_set || r->o.user.expand;
+  if (ob->allow_filter && !has_user) /* a filter runs as somebody */
+    return arena_printf(a, "%s router:\n  \"user\" or \"check_local_user\" must be set with \"allow_filter\"", r->name);
+  if (ob->qualify_preserve_domain && ob->qualify_domain)
+    return arena_printf(a, "%s router:\n  only one of \"qualify_domain\" or \"qualify_preserve_domain\" must be set", r->name);
+  if (ob->one_time) ob->forbid_file = ob->forbid_pipe = ob->forbid_filter_reply = true; /* what cannot become a recipient of the message */
   /* For -bP; check_file() looks at what was set. */
   if (!opt_was_set(r->ob_block, "check_owner")) ob->check_owner = r->o.check_local_user || ob->owners;
   if (!opt_was_set(r->ob_block, "check_group")) ob->check_group = ob->owngroups;
