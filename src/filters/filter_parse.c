@@ -205,7 +205,8 @@ static struct filter_cond *read_term(struct reader *r) {
     (void)fail(r, "condition has too many parts near line %d of filter file", r->line);
     return NULL;
   }
-  while ((word = read_word(r, true)) && strcmp(word, "not") == 0) negated = !negated;
+  bool quoted;
+  while (skip_white(r), quoted = r->p < r->end && *r->p == '"', (word = read_word(r, true)) && strcmp(word, "not") == 0) negated = !negated;
   if (!word) return NULL;
   struct filter_cond *c;
   if (strcmp(word, "(") == 0) {
@@ -213,7 +214,7 @@ static struct filter_cond *read_term(struct reader *r) {
     if (c && negated) c->negated = !c->negated;
     return c;
   }
-  if (!*word) {
+  if (!*word && !quoted) {
     (void)fail(r, "\"then\" missing at end of filter file");
     return NULL;
   }

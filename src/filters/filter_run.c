@@ -199,7 +199,8 @@ static bool do_mail(struct filter_run *f, const struct filter_command *c) {
   if (is_bounce && !f->env->is_test) return true; /* a bounce is never answered */
   if (!expand_mail(f, c, arg)) return false;
   if (f->env->is_test) {
-    print_mail(f, c, arg);
+    if (c->verb == FILTER_VACATION && f->x->return_path && !*f->x->return_path) printf("vacation command ignored because return_path is empty\n");
+    else print_mail(f, c, arg);
     return true;
   }
   if (f->env->forbid_reply) return filter_broken(f, false, "autoreplies are disabled");

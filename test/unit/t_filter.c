@@ -170,6 +170,7 @@ static void commands_decide(void **state) {
     {"if not (a is b or a is c) and not a is d then deliver a@b endif", "deliver a@b", true},
     {"if delivered then deliver a@b endif deliver c@d if delivered then deliver e@f endif", "deliver c@d,deliver e@f", true},
     {"add 3 to n1 add -5 to n1 if $n1 is -2 then deliver a@b endif", "deliver a@b", true},
+    {"if \"\" is \"\" and not \"\" is a then deliver a@b endif", "deliver a@b", true},
     {"if \"x\" contains \"\" then deliver a@b endif if \"x\" CONTAINS \"\" then deliver c@d endif", "deliver c@d", true},
     {"if \"Some Text\" contains \"some t\" then deliver a@b endif if \"Some\" CONTAINS \"some\" then deliver c@d endif", "deliver a@b", true},
     {"if abc matches \"b(.)\" then deliver $1@x endif", "deliver c@x", true},
