@@ -409,8 +409,8 @@ static void slot_finish(struct deliver_run *run, struct slot *s) {
   finish_batch(run, s->batch);
 }
 
-/* Wait until something was read, or that long; true when a slot came free. */
-static bool slots_poll(struct deliver_run *run, struct slot *slots, size_t count, int timeout_ms) {
+/* Wait until something was read; true when a slot came free. */
+static bool slots_poll(struct deliver_run *run, struct slot *slots, size_t count) {
   struct pollfd fds[REMOTE_MAX_CHILDREN];
   size_t index[REMOTE_MAX_CHILDREN], n = 0;
   for (size_t i = 0; i < count; i++) {
@@ -418,7 +418,7 @@ static bool slots_poll(struct deliver_run *run, struct slot *slots, size_t count
     fds[n] = (struct pollfd){.fd = slots[i].fd, .events = POLLIN};
     index[n++] = i;
   }
-  if (n == 0 || poll(fds, (nfds_t)n, timeout_ms) < 0) return n == 0;
+  if (n == 0 || poll(fds, (nfds_t)n, -1) < 0) return n == 0;
   bool freed = false;
   for (size_t k = 0; k < n; k++) {
     if (!(fds[k].revents & (POLLIN | POLLHUP | POLLERR))) continue;
@@ -440,14 +440,6 @@ static size_t slots_busy(const struct slot *slots, size_t count) {
   return n;
 }
 
-static void slots_pause(struct deliver_run *run, struct slot *slots, size_t count, int ms) {
-  int64_t until = time_mono_ms() + ms, left;
-  while ((left = until - time_mono_ms()) > 0) {
-    if (slots_busy(slots, count) == 0) pause_ms((int)left);
-    else (void)slots_poll(run, slots, count, (int)left);
-  }
-}
-
 static bool slots_owe_results(const struct slot *slots, size_t count) {
   for (size_t i = 0; i < count; i++)
     if (slots[i].pid && !slots[i].has_results) return true;
@@ -456,7 +448,7 @@ static bool slots_owe_results(const struct slot *slots, size_t count) {
 
 void deliver_remote_wait(struct deliver_run *run) {
   if (!run->children) return;
-  while (slots_busy(run->children->slots, REMOTE_MAX_CHILDREN) > 0) (void)slots_poll(run, run->children->slots, REMOTE_MAX_CHILDREN, -1);
+  while (slots_busy(run->children->slots, REMOTE_MAX_CHILDREN) > 0) (void)slots_poll(run, run->children->slots, REMOTE_MAX_CHILDREN);
 }
 
 static void run_parallel(struct deliver_run *run, struct vec *batches, size_t max) {
@@ -470,7 +462,7 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
       continue;
     }
     while (slots_busy(slots, max) >= max)
-      while (!slots_poll(run, slots, max, -1)) continue;
+      while (!slots_poll(run, slots, max)) continue;
     if (run->journal_failed) {
       if (held) deliver_slot_give(run, batch->transport);
       for (struct address *addr = batch, *next; addr; addr = next) {
@@ -483,14 +475,14 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
     while (slots[at].pid) at++;
     if (slot_start(run, &slots[at], batch)) {
       slots[at].held = held;
-      if (run->cfg->harness_mode) slots_pause(run, slots, max, i + 1 < batches->n ? 600 : 100); /* a fixed order of log lines */
+      if (run->cfg->harness_mode) pause_ms(i + 1 < batches->n ? 600 : 100); /* a fixed order of log lines */
       continue;
     }
     /* No process or pipe to be had: do it here. */
     run_here(run, batch, held, false);
     finish_batch(run, batch);
   }
-  while (slots_owe_results(slots, max)) (void)slots_poll(run, slots, max, -1);
+  while (slots_owe_results(slots, max)) (void)slots_poll(run, slots, max);
 }
 
 /* queue_smtp_domains, and the first pass of -qq: routed now, sent by a queue run; the hosts' waiting lists are filled meanwhile. */
