@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,6 +177,8 @@ static void examine(void *ctx, struct message *m, struct expand_ctx *x, const ch
   if (from_line_sender && !t->cmd->sender) puts("Sender taken from \"From \" line");
   struct caller who = {.uid = t->c->uid, .gid = t->c->gid};
   startup_become_caller(&who);
+  const struct passwd *pw = getpwuid(t->c->uid); /* $home is the caller's, whatever the environment says */
+  if (pw && !t->x->home) t->x->home = arena_strdup_t(t->a, pw->pw_dir, UNTAINTED);
   set_return_path(t);
   make_recipient(t);
   struct str text;

@@ -199,7 +199,7 @@ static bool do_mail(struct filter_run *f, const struct filter_command *c) {
   if (is_bounce && !f->env->is_test) return true; /* a bounce is never answered */
   if (!expand_mail(f, c, arg)) return false;
   if (f->env->is_test) {
-    if (c->verb == FILTER_VACATION && f->x->return_path && !*f->x->return_path) printf("vacation command ignored because return_path is empty\n");
+    if (f->x->return_path && !*f->x->return_path) printf("%s command ignored because return_path is empty\n", filter_verb_names[c->verb]);
     else print_mail(f, c, arg);
     return true;
   }

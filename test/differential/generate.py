@@ -386,12 +386,11 @@ def sieve_command(r, depth=0):
 
 def sieve(r):
     known = r.sample(REQUIRES[:-1], r.randint(5, 11)) if r.random() < .85 else r.sample(REQUIRES, 3)
-    nl = "\r\n" if r.random() < .2 else "\n"
     text = "# Sieve filter\n" + "require [%s];\n" % ", ".join('"%s"' % x for x in known) + "".join(sieve_command(r) for _ in range(r.randint(1, 4)))
     args = ["-bf", "@DIR@/filter", "-bfd", "d.test", "-bfl", "me"]
     if r.random() < .7:
         args += ["-f", r.choice(FROM) or "<>"]
-    return CONF % ("", "", "", ""), {"filter": text.replace("\n", nl)}, [(args, message(r, "t1@d.test" if r.random() < .7 else None))]
+    return CONF % ("", "", "", ""), {"filter": text}, [(args, message(r, "t1@d.test" if r.random() < .7 else None))]
 
 
 KINDS = {"deliver": deliveries, "filter": filters, "sieve": sieve}
