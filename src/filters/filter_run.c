@@ -258,7 +258,7 @@ static bool do_logfile(struct filter_run *f, const struct filter_command *c) {
 
 static bool write_log(struct filter_run *f, const char *text) {
   if (f->env->forbid_logwrite) return filter_broken(f, false, "logwrite is not permitted");
-  if (!f->log_path || !*f->log_path) return filter_broken(f, false, "\"logwrite\" command without a \"logfile\" command before it");
+  if (!f->log_path || !*f->log_path) return filter_broken(f, false, "attempt to obey \"logwrite\" command without a previous \"logfile\"");
   if (f->log_fd < 0) {
     /* Written by the owner of the filter with his own rights: his file names, tainted or not, reach nothing that he could not. */
     f->log_fd = sys_open(f->log_path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, (mode_t)f->log_mode);

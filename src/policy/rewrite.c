@@ -286,7 +286,7 @@ static bool rewrite_in_group(struct expand_ctx *x, struct str item, const struct
   return false;
 }
 
-/* Behind a changed address a line that has become long goes on below; counted is from the beginning or from the last break made here. */
+/* Behind an address that has grown a line that has become long goes on below; counted is from the beginning or from the last break made here. */
 static size_t fold_behind(struct strbuf *out, size_t line_start, struct str *rest) {
   enum { FOLD_BEHIND = 40 };
   size_t blanks = 0;
@@ -310,15 +310,15 @@ static const char *change_header(struct expand_ctx *x, const struct header_line 
   strbuf_add(&out, h->text, (size_t)(value.p - h->text));
   struct str rest = str_n(value.p, (size_t)(h->text + h->n - value.p));
   while (rest.n > 0) {
-    size_t n = MIN(rfc5322_find_address_end(rest), rest.n);
+    size_t n = MIN(rfc5322_find_address_end(rest), rest.n), had = out.n;
     struct str item = str_n(rest.p, n);
-    bool changed = rewrite_in_group(x, item, c, &out);
+    bool changed = rewrite_in_group(x, item, c, &out), grown = changed && out.n - had > n;
     any |= changed;
     if (!changed) strbuf_addstr(&out, item);
     if (n < rest.n) strbuf_add(&out, rest.p + n, 1);
     n = MIN(n + 1, rest.n);
     rest = str_n(rest.p + n, rest.n - n);
-    if (changed) line_start = fold_behind(&out, line_start, &rest);
+    if (grown) line_start = fold_behind(&out, line_start, &rest);
   }
   if (!any) return NULL;
   if (out.n == 0 || out.p[out.n - 1] != '\n') strbuf_addc(&out, '\n');

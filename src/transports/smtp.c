@@ -165,7 +165,7 @@ bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fligh
     clean = sent && s->fail.trouble == TROUBLE_NONE;
     if (s->fail.trouble != TROUBLE_NONE) return false;
     if (s->inconclusive) return false;
-    if (sent && smtp_reopen_excess(s)) at = 0;
+    if (sent && s->pipelining && smtp_reopen_excess(s)) at = 0; /* else the next queue run tries them, as senders without PIPELINING always did */
     first = smtp_next_group(s, &at, &n);
     if (first && mailmax_reached(s)) {
       put_off(s->job, first);

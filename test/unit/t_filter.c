@@ -205,7 +205,7 @@ static void what_cannot_be_obeyed_is_broken(void **state) {
     {"if 99999999999999999999 is above 2 then finish endif", "malformed numerical string \"99999999999999999999\""},
     {"mail to \"a@b\\nBcc: c@d\" text x", "\\n not followed by space in \"a@b\nBcc: c@d\" in mail command"},
     {"deliver \"$bogus\"", "failed to expand \"$bogus\" in deliver command: unknown variable name \"bogus\""},
-    {"logwrite x", "\"logwrite\" command without a \"logfile\" command before it"},
+    {"logwrite x", "attempt to obey \"logwrite\" command without a previous \"logfile\""},
   };
   struct world w;
   setup_world(&w);

@@ -94,6 +94,7 @@ static const struct {
   {"*@a.ex $1@b.ex", "To: x@@a.ex, <<, y@c.ex\n", NULL},
   {"*@a.ex $1@b.ex", "To:\n", NULL},
   {"*@a.ex $1-long@b.ex", "To: first@c.ex, a@a.ex, second@a.ex, c@c.ex\n", "To: first@c.ex, a-long@b.ex, second-long@b.ex, \n\tc@c.ex\n"},
+  {"*@a.ex $1@b.ex", "To: first@c.ex, abc@a.ex, second@a.ex, third@a.ex, c@c.ex\n", "To: first@c.ex, abc@b.ex, second@b.ex, third@b.ex, c@c.ex\n"},
   {"*@a.ex $1-long@b.ex", "To: first@c.ex, a@a.ex, second@a.ex,\n c@c.ex\n", "To: first@c.ex, a-long@b.ex, second-long@b.ex,\n c@c.ex\n"},
   {"*@a.ex \"New N. <$1@b.ex>\" w", "From: Old <x@a.ex>\n", "From: \"New N.\" <x@b.ex>\n"},
 };

@@ -107,10 +107,10 @@ static void test_too_many_for_one_transaction(void **state) {
   (void)state;
   struct client c;
   client_new(&c, "x\n", 3);
-  struct server s = {.scripts = {SCRIPT(">220 hello\n", "<EHLO", ">250 srv\n", "<MAIL", ">250 ok\n", "<RCPT TO:<a@", ">250 ok\n", "<RCPT TO:<b@",
-                                        ">452 enough\n", "<RCPT TO:<c@", ">452 enough\n", "<DATA", ">354 go\n", "data", ">250 first\n",
-                                        "<MAIL", ">250 ok\n", "<RCPT TO:<b@", ">250 ok\n", "<RCPT TO:<c@", ">452 still\n", "<DATA", ">354 go\n",
-                                        "data", ">250 second\n", "<MAIL", ">250 ok\n", "<RCPT TO:<c@", ">452 never\n", "<QUIT")}};
+  struct server s = {.scripts = {SCRIPT(">220 hello\n", "<EHLO", ">250-srv\n250 PIPELINING\n", "<MAIL", "<RCPT TO:<a@", "<RCPT TO:<b@",
+                                        "<RCPT TO:<c@", "<DATA", ">250 ok\n250 ok\n452 enough\n452 enough\n354 go\n", "data", ">250 first\n",
+                                        "<MAIL", "<RCPT TO:<b@", "<RCPT TO:<c@", "<DATA", ">250 ok\n250 ok\n452 still\n354 go\n",
+                                        "data", ">250 second\n", "<MAIL", "<RCPT TO:<c@", "<DATA", ">250 ok\n452 never\n503 no\n", "<QUIT")}};
   run(&c, &s);
   assert_int_equal(s.connections, 1);
   struct address *a = c.d.addrs, *b = a->next, *last = b->next;
@@ -120,6 +120,20 @@ static void test_too_many_for_one_transaction(void **state) {
   assert_null(b->retries); /* nothing is remembered of a refusal that was none */
   assert_int_equal(last->result, OUTCOME_DEFER);
   assert_int_equal(last->basic_errno, ERRNO_RCPT4XX);
+  client_free(&c);
+}
+
+/* Without PIPELINING the refused wait for the next attempt, as in Exim. */
+static void test_too_many_one_by_one(void **state) {
+  (void)state;
+  struct client c;
+  client_new(&c, "x\n", 2);
+  struct server s = {.scripts = {SCRIPT(">220 hello\n", "<EHLO", ">250 srv\n", "<MAIL", ">250 ok\n", "<RCPT TO:<a@", ">250 ok\n", "<RCPT TO:<b@",
+                                        ">452 enough\n", "<DATA", ">354 go\n", "data", ">250 first\n", "<QUIT")}};
+  run(&c, &s);
+  assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+  assert_int_equal(c.d.addrs->next->result, OUTCOME_DEFER);
+  assert_int_equal(c.d.addrs->next->basic_errno, ERRNO_RCPT4XX);
   client_free(&c);
 }
 
@@ -312,6 +326,7 @@ static void test_ehlo_keywords(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_too_many_for_one_transaction),
+    cmocka_unit_test(test_too_many_one_by_one),
     cmocka_unit_test(test_refused_group_is_reset),
     cmocka_unit_test(test_plain_delivery),
     cmocka_unit_test(test_pipelined_delivery),
