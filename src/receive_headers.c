@@ -280,6 +280,12 @@ static bool same_sender(struct reception *r, const char *from, const char *own) 
   return str_eqic(fl, ol);
 }
 
+/* In a message that is sent again Sender: belongs to who sent it first and stays. */
+static void remove_senders(struct reception *r) {
+  for (struct header_line *h = r->m->headers; h; h = h->next)
+    if (h->type == 'S' && str_startsic(str_n(h->text, h->n), STR("Resent-")) == r->saw_resent) h->type = '*';
+}
+
 /* Sender: says who really submitted when From: does not. */
 static void check_sender(struct reception *r) {
   struct message *m = r->m;
@@ -287,8 +293,7 @@ static void check_sender(struct reception *r) {
   bool submission = m->submission_mode && r->c->from.host_address;
   if (!submission && (r->c->is_trusted || r->c->from.host_address)) return;
   if (m->local_sender_retain || (!submission && o->local_sender_retain)) return;
-  for (struct header_line *h = m->headers; h; h = h->next)
-    if (h->type == 'S') h->type = '*';
+  remove_senders(r);
   if (!submission && !o->local_from_check) return;
   const char *name, *own = submitter_address(r, &name);
   struct header_line *from = message_find_header(m, r->saw_resent ? "Resent-From" : "From", NULL);
