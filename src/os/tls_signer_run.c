@@ -24,11 +24,13 @@
 #include "os/signals.h"
 #include "os/tls_priv.h"
 #include "os/tls_signer_msg.h"
+#include "os/tls_signer_rsa.h"
 
 enum { KEYS_KEPT = 4, THREADS_MAX = 4, SELFSIGNED_RENEW_SEC = 1800, FDS_PER_MESSAGE = 4 };
 
 struct known_key {
   gnutls_privkey_t key;            /* NULL: none */
+  struct signer_rsa rsa;           /* the same for another library, which signs faster */
   uint8_t id[SIGNER_ID_SIZE];
   gnutls_pk_algorithm_t pk;
   unsigned bits;
@@ -88,7 +90,11 @@ static int keep_key(struct signer_pair *p, gnutls_privkey_t key, const struct kn
     *ret = old;
     return rc;
   }
-  if (p->keys[KEYS_KEPT - 1].key) gnutls_privkey_deinit(p->keys[KEYS_KEPT - 1].key);
+  fresh.rsa = signer_rsa_import(key);
+  if (p->keys[KEYS_KEPT - 1].key) {
+    gnutls_privkey_deinit(p->keys[KEYS_KEPT - 1].key);
+    signer_rsa_clear(&p->keys[KEYS_KEPT - 1].rsa);
+  }
   memmove(&p->keys[1], &p->keys[0], sizeof p->keys[0] * (KEYS_KEPT - 1));
   p->keys[0] = fresh;
   *ret = &p->keys[0];
@@ -206,20 +212,29 @@ static int answer_decrypt(const struct known_key *k, const gnutls_datum_t *in, s
   return 0;
 }
 
-static int answer_operation(const struct known_key *k, const struct signer_request *q, struct signer_reply *r, char *buf, size_t size) {
-  const gnutls_datum_t in = {(unsigned char *)(uintptr_t)q->data.p, (unsigned)q->data.n};
+/* The length of the signature in buf, or a code of the library. */
+static int sign_by_gnutls(const struct known_key *k, const struct signer_request *q, const gnutls_datum_t *in, char *buf, size_t size) {
   gnutls_sign_algorithm_t algorithm = (gnutls_sign_algorithm_t)q->algorithm;
   gnutls_datum_t signature = {NULL, 0};
+  int rc = q->op == SIGNER_SIGN_DATA ? gnutls_privkey_sign_data2(k->key, algorithm, q->flags, in, &signature)
+                                     : gnutls_privkey_sign_hash2(k->key, algorithm, q->flags, in, &signature);
+  if (rc < 0) return rc;
+  if (signature.size > size) rc = GNUTLS_E_SHORT_MEMORY_BUFFER;
+  else memcpy(buf, signature.data, signature.size), rc = (int)signature.size;
+  gnutls_free(signature.data);
+  return rc;
+}
+
+static int answer_operation(const struct known_key *k, const struct signer_request *q, struct signer_reply *r, char *buf, size_t size) {
+  const gnutls_datum_t in = {(unsigned char *)(uintptr_t)q->data.p, (unsigned)q->data.n};
   if (!k) return GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE;
   if (q->op == SIGNER_DECRYPT) return answer_decrypt(k, &in, r, buf);
-  int rc = q->op == SIGNER_SIGN_DATA ? gnutls_privkey_sign_data2(k->key, algorithm, q->flags, &in, &signature)
-                                     : gnutls_privkey_sign_hash2(k->key, algorithm, q->flags, &in, &signature);
-  if (rc < 0) return rc;
-  if (signature.size > MIN(size, (size_t)SIGNER_SIGNATURE_MAX)) rc = GNUTLS_E_SHORT_MEMORY_BUFFER;
-  else memcpy(buf, signature.data, signature.size);
-  r->data = str_n(buf, rc < 0 ? 0 : signature.size);
-  gnutls_free(signature.data);
-  return rc < 0 ? rc : 0;
+  size = MIN(size, (size_t)SIGNER_SIGNATURE_MAX);
+  int n = signer_rsa_sign(&k->rsa, (gnutls_sign_algorithm_t)q->algorithm, q->flags, q->op == SIGNER_SIGN_HASH, q->data, buf, size);
+  if (n == GNUTLS_E_UNIMPLEMENTED_FEATURE) n = sign_by_gnutls(k, q, &in, buf, size);
+  if (n < 0) return n;
+  r->data = str_n(buf, (size_t)n);
+  return 0;
 }
 
 static int answer(struct signer *s, const struct signer_request *q, struct signer_reply *r, char *buf, size_t size) {

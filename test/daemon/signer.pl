@@ -126,6 +126,8 @@ part('private keys are in one process' => sub {
     my $der = unpack 'u', join '', map { my $l = $_; $l =~ tr{A-Za-z0-9+/}{ -_}; chr(32 + length($_) * 3 / 4) . "$l\n" } grep { length == 64 } split /\n/, $public;
     my $held = found_in($sessions[0], certificate => substr $der, 40, 60);
     is('the search finds what is there: the certificate', $held, 'certificate');
+    my @with_libcrypto = grep { DaemonLab::slurp("/proc/$_/maps") =~ /libcrypto/ } $signer, $acceptor, @sessions;
+    is('libcrypto, which makes the RSA signatures, is loaded in the signer only', "@with_libcrypto", $signer);
     leave_tls($lab, $_) for values %held;
     my @fds = map { readlink } glob "/proc/$signer/fd/*";
     is('the signer has its socket open and nothing else', join(' ', map { s/:.*//r } sort @fds), '/dev/null /dev/null /dev/null socket');
