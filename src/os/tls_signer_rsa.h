@@ -2,7 +2,7 @@
 /* RSA signatures by OpenSSL's libcrypto, for the signer only (tls_signer_run.c).  Floor: os.  doc/tls.txt, "What a session costs".
  *
  * TLS itself is GnuTLS's.  An RSA signature is most of the cost of a handshake with an RSA certificate, and libcrypto, which keeps blinding and
- * reduction parameters from one signature to the next, makes it in a sixth of the time.  The library is loaded at the first RSA key; without it,
+ * reduction parameters from one signature to the next, makes it in a quarter of the time.  The library is loaded at the first RSA key; without it,
  * and for what is not in its table, the caller asks GnuTLS. */
 #ifndef OS_TLS_SIGNER_RSA_H
 #define OS_TLS_SIGNER_RSA_H
