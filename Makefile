@@ -201,7 +201,7 @@ empty :=
 space := $(empty) $(empty)
 TESTBUILD ?= build/test-variant
 # Lookups that are built into it where their libraries are there.
-TEST_LOOKUPS := LOOKUP_LDAP=ldap LOOKUP_MYSQL=mariadb LOOKUP_PGSQL=libpq LOOKUP_REDIS=hiredis
+TEST_LOOKUPS := LOOKUP_LDAP=ldap LOOKUP_MYSQL=mariadb LOOKUP_PGSQL=libpq LOOKUP_REDIS=hiredis LOOKUP_LMDB=lmdb
 TEST_TRUSTED_CONFIG_LIST ?= $(abspath test)/trusted_configs
 testexim:
 	@$(MAKE) BUILD=$(TESTBUILD) EXIM_USER=eximtest EXIM_GROUP=eximtest CONFIGURE_OWNER=4001 CONFIGURE_GROUP=4002 \

@@ -20,6 +20,7 @@ const struct lookup_driver *const lookup_drivers[] = {
   &lookup_ldapdn,
   &lookup_ldapm,
 #endif
+  LOOKUP_LMDB_ROW
   &lookup_lsearch,
 #if CFG_LOOKUP_MYSQL
   &lookup_mysql,
@@ -48,7 +49,7 @@ const char *lookup_why_absent(struct str name) {
     const char *name, *why;
   } absent[] = {
     {"ibase", "Interbase is not supported"},   {"ldap", "built without LOOKUP_LDAP"}, {"ldapdn", "built without LOOKUP_LDAP"},
-    {"ldapm", "built without LOOKUP_LDAP"},        {"lmdb", "LMDB is not supported"},     {"mysql", "built without LOOKUP_MYSQL"},
+    {"ldapm", "built without LOOKUP_LDAP"},        {"lmdb", "built without LOOKUP_LMDB"}, {"mysql", "built without LOOKUP_MYSQL"},
     {"nis", "NIS is not supported"},           {"nis0", "NIS is not supported"},      {"nisplus", "NIS+ is not supported"},
     {"nmh", "NMH is not supported"},           {"oracle", "Oracle is not supported"}, {"pgsql", "built without LOOKUP_PGSQL"},
     {"psl", "public suffix lists are not supported"}, {"redis", "built without LOOKUP_REDIS"}, {"regdom", "public suffix lists are not supported"},

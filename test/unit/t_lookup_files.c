@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Lookups in indexed files: cdb, dbm and its kin, sqlite; open handles.  The files are made here: cdb by the format's description
+/* Lookups in indexed files: cdb, dbm and its kin, sqlite, lmdb; open handles.  The files are made here: cdb by the format's description
  * (https://cr.yp.to/cdb/cdb.txt), the others with their libraries.  Results as manual ch. 9.3, 9.21, 9.26 says and Debian's Exim 4.96 gives;
  * a statement that fails defers here, where that program takes it for "not found". */
 #include "unit.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <gdbm.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "buildconfig.h"
 #include "make_cdb.h"
 #include "policy/search.h"
+#if CFG_LOOKUP_LMDB
+#include <lmdb.h>
+#endif
 #if CFG_LOOKUP_SQLITE
 #include <sqlite3.h>
 #endif
@@ -57,6 +63,43 @@ static void make_sqlite(void) {
 }
 #endif
 
+#if CFG_LOOKUP_LMDB
+/* Records of name's database, written in one transaction. */
+struct record {
+  const char *key;
+  size_t kn;
+  const char *data;
+  size_t dn;
+};
+static void lmdb_write(const char *name, unsigned flags, const struct record *records, size_t n) {
+  MDB_env *env;
+  MDB_txn *txn;
+  MDB_dbi db;
+  assert_int_equal(mdb_env_create(&env), 0);
+  assert_int_equal(mdb_env_set_mapsize(env, 64 << 20), 0);
+  assert_int_equal(mdb_env_open(env, path_of(name), MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC, 0600), 0);
+  assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+  assert_int_equal(mdb_dbi_open(txn, NULL, MDB_CREATE | flags, &db), 0);
+  for (size_t i = 0; i < n; i++) {
+    MDB_val k = {records[i].kn, (void *)(uintptr_t)records[i].key}, v = {records[i].dn, (void *)(uintptr_t)records[i].data};
+    assert_int_equal(mdb_put(txn, db, &k, &v, 0), 0);
+  }
+  assert_int_equal(mdb_txn_commit(txn), 0);
+  mdb_env_close(env);
+}
+
+static void make_lmdb(void) {
+  static const struct record records[] = {{"one", 3, "first", 5},      {"two", 3, "", 0},         {"nul", 4, "with NUL in its key", 19}, {"cut", 3, "as far\0as here", 14},
+                                          {"*.b.c", 5, "partial", 7}, {"*", 1, "default", 7}, {"*@d", 3, "at d", 4}};
+  static const struct record twice[] = {{"k", 1, "b", 1}, {"k", 1, "a", 1}}, numbers[] = {{"abcd", 4, "x", 1}};
+  lmdb_write("l.mdb", 0, records, ARRAY_SIZE(records));
+  lmdb_write("twice.mdb", MDB_DUPSORT, twice, ARRAY_SIZE(twice));
+  lmdb_write("numbers.mdb", MDB_INTEGERKEY, numbers, 1);
+  lmdb_write("void.mdb", 0, NULL, 0);
+  write_file("empty.mdb", "", 0);
+}
+#endif
+
 static int setup(void **state) {
   (void)state;
   arena = arena_new("t_lookup_files");
@@ -68,13 +111,16 @@ static int setup(void **state) {
 #if CFG_LOOKUP_SQLITE
   make_sqlite();
 #endif
+#if CFG_LOOKUP_LMDB
+  make_lmdb();
+#endif
   write_file("short", "x", 1);
   return 0;
 }
 
 static int teardown(void **state) {
   (void)state;
-  static const char *const names[] = {"c.cdb", "d.db", "s.db", "short", "bad.cdb"};
+  static const char *const names[] = {"c.cdb", "d.db", "s.db", "short", "bad.cdb", "l.mdb", "twice.mdb", "numbers.mdb", "void.mdb", "empty.mdb"};
   lookup_tidy();
   for (size_t i = 0; i < ARRAY_SIZE(names); i++) (void)unlink(path_of(names[i]));
   for (int i = 0; i < 8; i++) (void)unlink(path_of(arena_printf(arena, "n%d", i)));
@@ -186,6 +232,81 @@ static void test_sqlite_locked(void **state) {
 #endif
 }
 
+#if CFG_LOOKUP_LMDB
+static void test_lmdb(void **state) {
+  (void)state;
+  const char *longest = arena_printf(arena, "%01000d", 0);
+  const struct row rows[] = {
+    {"lmdb", "l.mdb", "one", "first"},         {"lmdb", "l.mdb", "two", ""},           {"lmdb", "l.mdb", "ONE", NULL},
+    {"lmdb", "l.mdb", "three", NULL},          {"lmdb", "l.mdb", "nul", NULL},         {"lmdb", "l.mdb", "cut", "as far"},
+    {"lmdb*", "l.mdb", "three", "default"},    {"lmdb*@", "l.mdb", "x@d", "at d"},     {"partial-lmdb", "l.mdb", "x.b.c", "partial"},
+    {"lmdb", "l.mdb", "", NULL},               {"lmdb", "l.mdb", longest, NULL},       {"lmdb", "twice.mdb", "k", "a"},
+    {"lmdb", "void.mdb", "one", NULL},         {"lmdb", "numbers.mdb", "abcd", "?numbers.mdb for lmdb lookup: its keys are numbers"},
+    {"lmdb", "missing", "one", "?missing for lmdb lookup: No such file or directory"},
+    {"lmdb", "short", "one", "?short for lmdb lookup: MDB_INVALID"},
+    {"lmdb", "empty.mdb", "one", "?empty.mdb for lmdb lookup: it is empty"},
+    {"lmdb", "c.cdb", "one", "?c.cdb for lmdb lookup: MDB_INVALID"}, {"lmdb", ".", "one", "?for lmdb lookup: not a regular file"},
+  };
+  check_rows(rows, ARRAY_SIZE(rows));
+  /* What the administrator has written is clean; nothing is written beside it. */
+  assert_false(is_tainted(look("lmdb", "l.mdb", arena_strdup_t(arena, "one", TAINTED), OUTCOME_OK).data));
+  assert_int_equal(access(path_of("l.mdb-lock"), F_OK), -1);
+  DIR *d = opendir("/proc/self/fd"); /* commands that are run do not inherit it */
+  assert_non_null(d);
+  for (const struct dirent *e; (e = readdir(d));) {
+    char to[256];
+    ssize_t n = readlinkat(dirfd(d), e->d_name, to, sizeof to - 1);
+    if (n > 0 && (to[n] = 0, strstr(to, "l.mdb"))) assert_true(fcntl((int)strtol(e->d_name, NULL, 10), F_GETFD) & FD_CLOEXEC);
+  }
+  assert_int_equal(closedir(d), 0);
+}
+
+/* A database that is written to while it is open: new records are seen, also when the file has become much larger. */
+static void test_lmdb_grows(void **state) {
+  (void)state;
+  char *large = arena_alloc(arena, 8 << 20);
+  memset(large, 'x', 8 << 20);
+  const struct record more[] = {{"new", 3, "now", 3}}, last[] = {{"large", 5, large, (8 << 20) - 1}, {"last", 4, "behind it", 9}};
+  (void)look("lmdb,cache=no", "l.mdb", "new", OUTCOME_FAIL);
+  lmdb_write("l.mdb", 0, more, 1);
+  CHECK_STR("written later", look("lmdb,cache=no", "l.mdb", "new", OUTCOME_OK).data, "now");
+  lmdb_write("l.mdb", 0, last, 2);
+  CHECK_STR("in the larger one", look("lmdb,cache=no", "l.mdb", "last", OUTCOME_OK).data, "behind it");
+  assert_int_equal(strlen(look("lmdb,cache=no", "l.mdb", "large", OUTCOME_OK).data), (8 << 20) - 1);
+}
+
+/* Somebody writes all the time: a value is one of those written, never parts of two. */
+static void test_lmdb_written(void **state) {
+  (void)state;
+  enum { VALUE = 20000, WRITES = 300 };
+  char *value = arena_alloc(arena, VALUE);
+  memset(value, 'a', VALUE);
+  const struct record r = {"busy", 4, value, VALUE};
+  lmdb_write("l.mdb", 0, &r, 1);
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  for (int i = 0; pid == 0 && i < WRITES; i++) {
+    memset(value, 'a' + i % 26, VALUE);
+    lmdb_write("l.mdb", 0, &r, 1);
+  }
+  if (pid == 0) _exit(0);
+  int found = 0, status = 0;
+  while (waitpid(pid, &status, WNOHANG) == 0) {
+    struct expand_ctx x = expand_ctx_new(arena, &cfg);
+    struct lookup_type t;
+    struct lookup_result res = {0};
+    assert_null(lookup_parse_type(arena, STR("lmdb,cache=no"), &t));
+    enum outcome got = lookup_run(&x, &t, path_of("l.mdb"), "busy", &res);
+    if (got == OUTCOME_DEFER && strstr(res.error, "it changes all the time")) continue;
+    assert_int_equal(got, OUTCOME_OK);
+    assert_int_equal(strspn(res.data, (char[]){*res.data, 0}), VALUE);
+    found++;
+  }
+  assert_int_equal(status, 0);
+  assert_true(found > 0);
+}
+#endif
+
 static int open_descriptors(void) {
   DIR *d = opendir("/proc/self/fd");
   int n = 0;
@@ -226,6 +347,10 @@ static void test_absent(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_cdb_and_dbm), cmocka_unit_test(test_sqlite),
-                                     cmocka_unit_test(test_sqlite_locked), cmocka_unit_test(test_open_max), cmocka_unit_test(test_absent)};
+                                     cmocka_unit_test(test_sqlite_locked),
+#if CFG_LOOKUP_LMDB
+                                     cmocka_unit_test(test_lmdb), cmocka_unit_test(test_lmdb_grows), cmocka_unit_test(test_lmdb_written),
+#endif
+                                     cmocka_unit_test(test_open_max), cmocka_unit_test(test_absent)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
