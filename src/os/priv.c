@@ -111,7 +111,7 @@ static void identity_restore(void) {
 int priv_open_as(uid_t uid, gid_t gid, const char *path, int flags, mode_t mode) {
   int r = identity_take(uid, gid);
   if (r < 0) return r;
-  int fd = sys_open(path, flags | O_NOFOLLOW, mode);
+  int fd = sys_open(path, flags | O_NOCTTY, mode);
   identity_restore();
   return fd;
 }

@@ -25,7 +25,7 @@ bool priv_is_raised(void);
 uid_t priv_real_uid(void);
 gid_t priv_real_gid(void);
 
-/* Open path as that user (O_NOFOLLOW on the last component, O_CLOEXEC); fd or -errno. */
+/* Open path as that user (O_CLOEXEC, O_NOCTTY); fd or -errno.  Links are followed as far as that user may go, unless flags say O_NOFOLLOW. */
 MUST_CHECK int priv_open_as(uid_t uid, gid_t gid, const char *path, int flags, mode_t mode);
 /* access(2)/stat as that user: 0 or -errno; mode R_OK... or F_OK. */
 MUST_CHECK int priv_access_as(uid_t uid, gid_t gid, const char *path, int mode);

@@ -78,7 +78,9 @@ static int opens_as_a_user(void) {
   HOLDS(priv_open_as(OTHER_ID, OTHER_ID, scratch_path("user"), O_RDONLY, 0) == -EACCES);
   HOLDS(is_exim_now());
   HOLDS(priv_open_as(USER_ID, USER_ID, scratch_path("root"), O_RDONLY, 0) == -EACCES);
-  HOLDS(priv_open_as(USER_ID, USER_ID, scratch_path("link"), O_RDONLY, 0) == -ELOOP);
+  HOLDS(priv_open_as(USER_ID, USER_ID, scratch_path("link"), O_RDONLY, 0) >= 0);
+  HOLDS(priv_open_as(USER_ID, USER_ID, scratch_path("link"), O_RDONLY | O_NOFOLLOW, 0) == -ELOOP);
+  HOLDS(priv_open_as(OTHER_ID, OTHER_ID, scratch_path("link"), O_RDONLY, 0) == -EACCES);
   HOLDS(open(scratch_path("user"), O_RDONLY) < 0); /* exim itself may not */
   HOLDS(is_exim_now());
   return 0;
