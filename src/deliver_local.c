@@ -582,7 +582,6 @@ static void deliver_shadow(struct deliver_run *run, struct address *batch, const
     struct address *addr = originals.v[i];
     const char *why = c->result == OUTCOME_OK ? NULL : c->message ? c->message : c->basic_errno > 0 ? strerror(c->basic_errno) : "failed";
     addr->shadow_message = why ? arena_printf(run->a, " ST=%s (%s)", shadow->name, why) : arena_printf(run->a, " ST=%s", shadow->name);
-    if (c->return_output) IGNORE_RESULT(sys_unlink(c->return_output)); /* a file without a name harms nobody */
   }
 }
 

@@ -429,11 +429,19 @@ static void keep_output(struct pipe_job *j) {
   }
 }
 
+/* The command is there and cannot be run now: it is being written, its file system does not answer, the system is out of something. */
+static bool is_passing(int err) {
+  static const int passing[] = {EAGAIN, ENOMEM, EMFILE, ENFILE, ETXTBSY, EIO, ESTALE, ETIMEDOUT, ENOLINK};
+  for (size_t i = 0; i < ARRAY_SIZE(passing); i++)
+    if (err == passing[i]) return true;
+  return false;
+}
+
 static void exec_failed(struct pipe_job *j, int err) {
   if (j->ob->freeze_exec_fail) {
     set_result(j, OUTCOME_DEFER, 0, arena_printf(j->d->arena, "pipe process failed to exec \"%s\"", (const char *)j->argv.v[0]));
     freeze(j);
-  } else if (err == EAGAIN || err == ENOMEM || err == EMFILE || err == ENFILE) {
+  } else if (is_passing(err)) {
     set_result(j, OUTCOME_DEFER, err, arena_printf(j->d->arena, "Failed to create child process for %s transport: %s", j->d->transport->name,
                                                    strerror(err)));
   } else if (j->ob->ignore_status) {

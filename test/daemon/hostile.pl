@@ -43,4 +43,28 @@ ROUTER
     }
 });
 
+part('commands' => sub {
+    my ($lab) = @_;
+    my $busy = "$lab->{dir}/busy";
+    my $victim = "$lab->{dir}/spool/victim";
+    DaemonLab::spew($victim, 'x');
+    chown((getpwnam 'mail')[2, 3], $victim);
+    system('cp', '/bin/true', $busy) == 0 or die;
+    chmod 0755, $busy;
+    open my $writer, '>>', $busy or die;
+    $lab->write_configuration(routers => "busy:\n  driver = accept\n  local_parts = busy\n  transport = busy\n"
+          . "shadowed:\n  driver = accept\n  local_parts = shadowed\n  transport = shadowed\n",
+        transports => "busy:\n  driver = pipe\n  command = $busy\n  user = games\n"
+          . "shadowed:\n  driver = appendfile\n  file = $lab->{dir}/mail/shadowed\n  user = games\n  shadow_transport = shadow\n"
+          . "shadow:\n  driver = pipe\n  command = /bin/printf $victim\n  log_output\n  user = games\n");
+    $lab->exim("Subject: x\n\nx\n", '-odf', 'busy@local.test');
+    check('one that is being written is tried again', $lab->log('main') =~ /== busy\@local\.test .*Text file busy/, $lab->log('main'));
+    close $writer;
+    $lab->exim('', '-qff');
+    is('and runs later', delivered($lab, 'busy'), 1);
+    $lab->exim("Subject: x\n\nx\n", '-odf', 'shadowed@local.test');
+    check('the shadow has run', $lab->log('main') =~ /=> shadowed .* ST=shadow/, $lab->log('main'));
+    check('what it says is no name of a file to remove', -e $victim);
+});
+
 1;
