@@ -76,10 +76,22 @@ static void make_pid_file(struct master *m)
   if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN, "cannot write pid file %s: %s", m->pid_path, strerror(-rc));
 }
 
+/* A daemon that was started while this one was still ending has written its own number there. */
+static bool is_own_pid_file(const struct master *m)
+{
+  char text[32] = "";
+  uint64_t pid;
+  int fd = sys_open(m->pid_path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+  if (fd < 0) return false;
+  ssize_t n = sys_read(fd, text, sizeof(text) - 1);
+  int rc = sys_close(fd);
+  return rc == 0 && n > 0 && str_parse_u64(str_trim(str_n(text, (size_t)n)), &pid) && pid == (uint64_t)getpid();
+}
+
 static int unlink_pid_file(void *ctx)
 {
-  struct master *m = ctx;
-  return sys_unlink(m->pid_path);
+  const struct master *m = ctx;
+  return is_own_pid_file(m) ? sys_unlink(m->pid_path) : 0;
 }
 
 static void remove_pid_file(struct master *m)

@@ -67,4 +67,14 @@ part('commands' => sub {
     check('what it says is no name of a file to remove', -e $victim);
 });
 
+part('pid file' => sub {
+    my ($lab) = @_;
+    $lab->start;
+    my $path = "$lab->{dir}/spool/exim-daemon.pid";
+    check('written', $lab->wait_for(sub { DaemonLab::slurp($path) eq "$lab->{daemon}\n" }));
+    DaemonLab::spew($path, "1\n");
+    $lab->stop;
+    is('that of another daemon stays', DaemonLab::slurp($path), "1\n");
+});
+
 1;
