@@ -7,7 +7,11 @@
  *
  * Delivery processes (workers) are forked when there is more to do than there are idle ones, take notices one by one from a socket, and end after
  * WORKER_MAX_MESSAGES or an idle second: the fork is paid once for many messages, and nothing a message left behind lives long.  A worker
- * reports each finished id with one byte.  A worker that dies takes one id with it, which the next queue run finds. */
+ * reports each finished id with one byte.  A worker that dies takes one id with it, which the next queue run finds.
+ *
+ * MAX_WORKERS is what this machine is given to do at once.  Workers that wait for somebody else (a server that answers once in five minutes, a user's
+ * command that sleeps) do nothing here, and a score of them must not stop the mail of all others: when all are busy and finish fewer messages in a
+ * second than there are of them, MORE_WORKERS may be started each second, up to MAX_WORKERS_WAITING. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -29,7 +33,7 @@
 #include "verify_quota.h"
 
 enum {
-  MAX_WORKERS = 20, WORKER_MAX_MESSAGES = 200, WORKER_IDLE_MS = 1000, NOTIFY_WAIT_MS = 3000, MAX_PENDING = 100000, MAX_QUEUES = 1000,
+  MAX_WORKERS = 20, MAX_WORKERS_WAITING = 300, MORE_WORKERS = 5, PACE_MS = 1000, WORKER_MAX_MESSAGES = 200, WORKER_IDLE_MS = 1000, NOTIFY_WAIT_MS = 3000, MAX_PENDING = 100000, MAX_QUEUES = 1000,
   MAX_ASKED = 20, MAX_CHECKS = 20, MAX_ASKED_WAITING = 64, COUNT_IS_SLOW_MS = 20
 };
 
@@ -94,6 +98,9 @@ struct manager {
   size_t head, count;
   int work[2], done[2];        /* notices to the workers; a byte back for each */
   int workers, in_work;        /* processes; ids handed out and not reported yet */
+  int limit;                   /* on workers, now */
+  int finished;                /* messages since the pace was last looked at */
+  deadline_ms pace_until;      /* 0: nobody waits for a worker */
   struct run *running;
   int runs[RUN_KINDS];         /* how many of each kind are running */
   struct asked_run *asked_for; /* waiting to be started */
@@ -317,8 +324,22 @@ static void start_worker(struct manager *m) {
 
 static void read_reports(struct manager *m) {
   char byte;
-  while (recv(m->done[0], &byte, 1, MSG_DONTWAIT) == 1)
+  while (recv(m->done[0], &byte, 1, MSG_DONTWAIT) == 1) {
+    m->finished++;
     if (m->in_work > 0) m->in_work--;
+  }
+}
+
+/* Somebody waits and all workers are busy.  Is one more permitted? */
+static bool may_start_more(struct manager *m) {
+  if (m->workers < MAX_WORKERS) m->limit = MAX_WORKERS;
+  if (m->workers < m->limit) return true;
+  if (m->pace_until && !deadline_passed(m->pace_until)) return false;
+  bool was_watched = m->pace_until != 0, is_slow = m->finished < m->workers;
+  m->pace_until = deadline_in_ms(PACE_MS);
+  m->finished = 0;
+  if (was_watched && is_slow) m->limit = MIN(m->limit + MORE_WORKERS, MAX_WORKERS_WAITING);
+  return m->workers < m->limit;
 }
 
 static bool send_pending(const struct manager *m, const struct pending *p) {
@@ -334,10 +355,10 @@ static void hand_out(struct manager *m) {
   /* Without workers the socket alone says what is left: a worker that was killed may have had nothing, or have reported before. */
   if (m->workers == 0) m->in_work = has_data(m->work[1]) ? 1 : 0;
   /* ids that were handed out while the last worker was ending still lie in the socket */
-  if (m->in_work > m->workers && m->workers < MAX_WORKERS) start_worker(m);
+  if (m->in_work > m->workers && m->workers < m->limit) start_worker(m);
   while (m->count > 0) {
     if (m->in_work >= m->workers) {
-      if (m->workers >= MAX_WORKERS) return;
+      if (!may_start_more(m)) return;
       int before = m->workers;
       start_worker(m);
       if (m->workers == before) return;
@@ -347,6 +368,7 @@ static void hand_out(struct manager *m) {
     m->head = (m->head + 1) % MAX_PENDING;
     m->count--;
   }
+  m->pace_until = 0;
 }
 
 static void start_run(struct manager *m) {
@@ -379,7 +401,8 @@ static void start_asked(struct manager *m) {
 }
 
 static int wait_ms(const struct manager *m) {
-  bool stuck = (m->count > 0 && m->in_work == 0) || m->in_work > m->workers || (m->waiting > 0 && m->runs[RUN_ASKED] < MAX_ASKED); /* fork failed: try again soon */
+  bool stuck = (m->count > 0 && m->in_work == 0) || m->in_work > m->workers || (m->waiting > 0 && m->runs[RUN_ASKED] < MAX_ASKED) || /* fork failed: try again soon */
+               (m->pace_until && m->limit < MAX_WORKERS_WAITING);
   int ms = m->interval_sec > 0 ? deadline_poll_ms(m->next_run) : -1;
   return stuck && (ms < 0 || ms > 1000) ? 1000 : ms;
 }
@@ -395,7 +418,7 @@ static int max_runs_of(const struct config *cfg) {
 }
 
 void queue_manager(const struct config *cfg, int notify_fd, int interval_sec, const struct queue_run_opts *o, bool takes_questions) {
-  struct manager m = {.cfg = cfg, .notify_fd = notify_fd, .interval_sec = interval_sec, .run = o};
+  struct manager m = {.cfg = cfg, .notify_fd = notify_fd, .interval_sec = interval_sec, .run = o, .limit = MAX_WORKERS};
   sigset_t wait_mask;
   manager_signals(&wait_mask);
   prctl(PR_SET_PDEATHSIG, SIGTERM);

@@ -8,6 +8,26 @@ use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 
 sub delivered { my ($lab, $who) = @_; return scalar(() = $lab->log('main') =~ /=> \Q$who\E /g) }
 
+
+# ---- the queue manager's processes -----------------------------------------------------------------------------------
+
+part('deliveries that wait' => sub {
+    my ($lab) = @_;
+    $lab->start(routers => "slow:\n  driver = accept\n  local_parts = slow\n  transport = sleeper\n",
+        transports => "sleeper:\n  driver = pipe\n  command = /bin/sleep 25\n  user = games\n");
+    my $c = $lab->client;
+    $lab->say($c, 'EHLO client.test');
+    for (1 .. 22) {
+        $lab->say($c, 'MAIL FROM:<a@b.test>');
+        $lab->say($c, 'RCPT TO:<slow@local.test>');
+        $lab->say($c, 'DATA');
+        $lab->say($c, "Subject: x\r\n\r\nbody\r\n.");
+    }
+    $lab->send_message('a@b.test', 'box@local.test');
+    check('a user whose commands sleep does not stop the mail of others', $lab->log_has(qr/=> box /, 15), $lab->log('main'));
+    is('he had to wait for his own', delivered($lab, 'slow'), 0);
+});
+
 # ---- files of users --------------------------------------------------------------------------------------------------
 
 part('forward files' => sub {
