@@ -488,7 +488,8 @@ static void set_frozen(struct deliver_run *run) {
 
 static void finish_message(struct deliver_run *run) {
   struct message *m = run->m;
-  if (run->journal_failed) {
+  /* When all is done the removal of -H says as much as the journal would have, and it needs no room. */
+  if (run->journal_failed && !all_recipients_done(run)) {
     /* -J stays for the next attempt.  A new -H, when it can be had, saves what was delivered and could not be noted. */
     int rc = spool_rewrite(m, false);
     if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to rewrite the header file: %s", strerror(-rc));
@@ -571,9 +572,25 @@ void deliver_run_start_routing(struct deliver_run *run) {
   deliver_route_all(run);
 }
 
+/* What has been handed over and cannot be noted would be handed over again by each attempt until the disk has room.  The only address of a message
+ * needs no note: the message goes when it is delivered. */
+static void reserve_journal(struct deliver_run *run) {
+  enum { FOR_PARENTS = 4096 };
+  const struct address *const lists[] = {run->local, run->remote};
+  size_t bytes = FOR_PARENTS, count = 0;
+  for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+    for (const struct address *addr = lists[i]; addr; addr = addr->next, count++) bytes += strlen(addr->unique) + 1;
+  if (count == 0 || (count == 1 && !run->defer && !run->failed) || run->dont_deliver) return;
+  int rc = spool_journal_reserve(run->m, bytes);
+  if (rc == 0) return;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "no room for the journal: %s: no deliveries in this attempt", strerror(-rc));
+  run->journal_failed = true;
+}
+
 static void run_attempt(struct deliver_run *run) {
   deliver_run_start_routing(run);
   if (run->cfg->o.mua_wrapper && !deliver_mua_routed(run)) return;
+  reserve_journal(run);
   if (run->local && !run->o->turn) deliver_local_all(run);
   if (run->remote && !run->o->local_only) deliver_remote_all(run);
   while (run->remote) {

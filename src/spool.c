@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/rand.h"
@@ -392,6 +393,30 @@ int spool_journal(struct message *m, const char *const *unique, size_t count) {
   int c = sys_close(fd);
   if (r == 0) r = c;
   if (r == 0 && is_new) r = sync_input_dir(m->cfg, sub);
+  return r;
+}
+
+/* Far from full?  Then nothing need be reserved, which would cost each message a change of the file system. */
+static bool has_plenty(const struct message *m) {
+  enum { PLENTY_BYTES = 64 << 20, PLENTY_INODES = 1000 };
+  struct statvfs st;
+  return fstatvfs(m->data_fd, &st) == 0 && st.f_bavail > PLENTY_BYTES / st.f_frsize && (st.f_files == 0 || st.f_favail > PLENTY_INODES);
+}
+
+int spool_journal_reserve(struct message *m, size_t bytes) {
+  if (has_plenty(m)) return 0;
+  char sub = subdir_of(m->cfg, m->id, 'D');
+  struct path path = make_path(m->cfg, m->id, 'J', sub);
+  struct stat st;
+  bool is_new = access(path.s, F_OK) < 0;
+  int fd = sys_open(path.s, O_RDWR | O_CREAT | O_NOFOLLOW, 0640);
+  if (fd < 0) return fd;
+  int r = fstat(fd, &st) < 0 ? -errno : sys_allocate(fd, st.st_size, (off_t)bytes);
+  if (r == -EOPNOTSUPP) r = 0;
+  int c = sys_close(fd);
+  if (r == 0) r = c;
+  if (r == 0 && is_new) r = sync_input_dir(m->cfg, sub); /* spool_journal() syncs it for a new file only */
+  if (r < 0 && is_new) IGNORE_RESULT(unlink_if_there(path.s)); /* it is empty */
   return r;
 }
 

@@ -23,11 +23,11 @@
 
 enum call_id {
   C_OPEN, C_WRITE, C_READ, C_FSYNC, C_FDATASYNC, C_FSYNCDIR, C_RENAME, C_LINK, C_UNLINK, C_MKDIR, C_FTRUNCATE,
-  C_FCHOWN, C_FCHMOD, C_CLOSE, C_LOCK, C_FORK, C_PIPE, C_COUNT
+  C_FCHOWN, C_FCHMOD, C_CLOSE, C_LOCK, C_FORK, C_PIPE, C_ALLOCATE, C_COUNT
 };
 static const char *const call_names[C_COUNT] = {
   "open", "write", "read", "fsync", "fdatasync", "fsyncdir", "rename", "link", "unlink", "mkdir", "ftruncate",
-  "fchown", "fchmod", "close", "lock", "fork", "pipe"};
+  "fchown", "fchmod", "close", "lock", "fork", "pipe", "allocate"};
 
 enum { MAX_FORK_HOOKS = 8, ANY_CALL = C_COUNT, LARGE_BLOCK_BYTES = 128 * 1024 };
 
@@ -255,6 +255,7 @@ int sys_unlink(const char *path) { CALL(C_UNLINK, int, unlink(path)); }
 int sys_unlinkat(int dirfd, const char *path, int flags) { CALL(C_UNLINK, int, unlinkat(dirfd, path, flags)); }
 int sys_mkdir(const char *path, mode_t mode) { CALL(C_MKDIR, int, mkdir(path, mode)); }
 int sys_ftruncate(int fd, off_t len) { CALL(C_FTRUNCATE, int, ftruncate(fd, len)); }
+int sys_allocate(int fd, off_t at, off_t len) { CALL(C_ALLOCATE, int, fallocate(fd, FALLOC_FL_KEEP_SIZE, at, len)); }
 int sys_fchown(int fd, uid_t uid, gid_t gid) { CALL(C_FCHOWN, int, fchown(fd, uid, gid)); }
 int sys_fchmod(int fd, mode_t mode) { CALL(C_FCHMOD, int, fchmod(fd, mode)); }
 

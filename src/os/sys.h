@@ -52,6 +52,8 @@ MUST_CHECK int sys_mkdir(const char *path, mode_t mode);
 /* mkdir -p below an existing base directory; each created level gets mode and, when uid != -1, owner uid:gid. */
 MUST_CHECK int sys_mkdir_path(const char *base, const char *rel, mode_t mode, uid_t uid, gid_t gid);
 MUST_CHECK int sys_ftruncate(int fd, off_t len);
+/* Have room for these bytes kept on the disk; the file does not grow.  -EOPNOTSUPP where the file system cannot. */
+MUST_CHECK int sys_allocate(int fd, off_t at, off_t len);
 MUST_CHECK int sys_fchown(int fd, uid_t uid, gid_t gid);
 MUST_CHECK int sys_fchmod(int fd, mode_t mode);
 MUST_CHECK int sys_close(int fd);

@@ -97,4 +97,37 @@ part('pid file' => sub {
     is('that of another daemon stays', DaemonLab::slurp($path), "1\n");
 });
 
+# ---- a full disk -----------------------------------------------------------------------------------------------------
+
+part('full disk' => sub {
+    my ($lab) = @_;
+    my ($input, $note) = ("$lab->{dir}/spool/input", "$lab->{dir}/far");
+    my @mail = (getpwnam 'mail')[2, 3];
+    mkdir $input or die;
+    if (system('mount', '-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', $input) != 0) { print "no tmpfs: skipped\n"; return }
+    chown @mail, $input;
+    $lab->sink(2626, $note);
+    $lab->write_configuration;
+    my @ids;
+    for my $recipients (['one@far.test', 'box@local.test'], ['two@far.test']) {
+        $lab->exim("Subject: x\n\nx\n", '-odq', @$recipients);
+        $lab->log('main') =~ /.* (\S+) <= .*/s and push @ids, $1;
+    }
+    open my $filler, '>', "$input/filler" or die;
+    1 while syswrite $filler, 'x' x 4096;
+    close $filler;
+    $lab->exim('', '-M', $ids[0]) for 1 .. 3;
+    is('nothing that could not be noted was sent', scalar(() = DaemonLab::slurp($note) =~ /^RCPT TO:<one/mg) + delivered($lab, 'box'), 0);
+    $lab->exim('', '-M', $ids[1]);
+    is('what needs no note was sent once', scalar(() = DaemonLab::slurp($note) =~ /^RCPT TO:<two/mg), 1);
+    check('and is completed', $lab->log('main') =~ /=> two\@far\.test .*\n(.*\n)*?.* Completed/, $lab->log('main'));
+    unlink "$input/filler";
+    $lab->exim('', '-qff') for 1 .. 2;
+    is('all arrives once there is room', join(' ', scalar(() = DaemonLab::slurp($note) =~ /^RCPT TO:<(one|two)/mg), delivered($lab, 'box')), '2 1');
+    is('the queue is empty', $lab->exim('', '-bpc'), "0\n");
+    check('the panic log tells of it', $lab->log('panic') =~ /no room for the journal: No space left on device/, $lab->log('panic'));
+    $lab->{panic_ok} = 1;
+    system('umount', $input);
+});
+
 1;
