@@ -133,7 +133,12 @@ static enum route_pre pre_user(struct route_ctx *rc, const struct router *r, str
     /* A number is not a login name here. */
     if (ch_isdigit(addr->local_part[0]) && strspn(addr->local_part, "0123456789") == strlen(addr->local_part))
       return ROUTE_PRE_SKIP;
-    if (!route_find_user(x->a, addr->local_part, pw)) return ROUTE_PRE_SKIP;
+    enum outcome found = route_look_for_user(x->a, addr->local_part, pw);
+    if (found == OUTCOME_DEFER) {
+      addr->message = arena_printf(x->a, "login name \"%s\" cannot be looked for: %s", addr->local_part, strerror(errno));
+      return ROUTE_PRE_DEFER;
+    }
+    if (found != OUTCOME_OK) return ROUTE_PRE_SKIP;
     rc->pw = pw;
     addr->prop.localpart_data = x->match.local_part_data = pw->name;
     x->home = pw->dir;

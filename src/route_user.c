@@ -6,6 +6,7 @@
 #include "route_priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 
@@ -31,34 +32,63 @@ static bool parse_id(const char *s, uint32_t *ret) {
   return true;
 }
 
+static bool is_plain_trouble(int err) {
+  static const int reasons[] = {EMFILE, ENFILE, ENOMEM, EIO, EAGAIN, EINTR, ETIMEDOUT};
+  for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+    if (err == reasons[i]) return true;
+  return false;
+}
+
+/* Not "there is no such user": nobody could look; errno says why.  What a name service that is not there at all leaves in errno differs, and the manual
+ * (finduser_retries) knows it.  A source that could not be read is also hidden by the next one of nsswitch.conf, which does not know the name: so
+ * the first one is tried here. */
+static bool could_not_look(void) {
+  if (is_plain_trouble(errno)) return true;
+  int fd = sys_open("/etc/passwd", O_RDONLY, 0);
+  if (fd >= 0) (void)!sys_close(fd);
+  errno = fd < 0 ? -fd : 0;
+  return is_plain_trouble(errno);
+}
+
+static struct passwd *pw_ask(const char *name) {
+  errno = 0;
+  return getpwnam(name);
+}
+
+/* errno says why there is none. */
 static struct passwd *pw_find(const char *name) {
+  errno = 0;
   /* A name the account data base cannot hold is not asked for. */
   if (!*name || strlen(name) > 255 || strchr(name, ':') || strchr(name, '\n')) return NULL;
   if (lookups.max_name > 0 && strlen(name) > lookups.max_name) return NULL;
-  struct passwd *pw = getpwnam(name);
+  struct passwd *pw = pw_ask(name);
   for (int i = 0; !pw && i < lookups.retries; i++) {
     pause_ms(1000);
-    pw = getpwnam(name);
+    pw = pw_ask(name);
   }
   return pw;
 }
 
-bool route_find_user(struct arena *a, const char *name_or_number, struct passwd_entry *ret) {
+enum outcome route_look_for_user(struct arena *a, const char *name_or_number, struct passwd_entry *ret) {
   uint32_t id;
   bool is_number = parse_id(name_or_number, &id);
   struct passwd *pw = is_number ? getpwuid((uid_t)id) : pw_find(name_or_number);
-  if (!pw) {
-    if (!is_number) return false;
+  if (!pw && is_number) {
     *ret = (struct passwd_entry){.uid = (uid_t)id, .gid = (gid_t)-1};
-    return true;
+    return OUTCOME_OK;
   }
+  if (!pw) return could_not_look() ? OUTCOME_DEFER : OUTCOME_FAIL;
   *ret = (struct passwd_entry){.name = arena_strdup_t(a, pw->pw_name, UNTAINTED),
                                .dir = arena_strdup_t(a, pw->pw_dir, UNTAINTED),
                                .gecos = arena_strdup_t(a, pw->pw_gecos ? pw->pw_gecos : "", UNTAINTED),
                                .shell = arena_strdup_t(a, pw->pw_shell ? pw->pw_shell : "", UNTAINTED),
                                .uid = pw->pw_uid,
                                .gid = pw->pw_gid};
-  return true;
+  return OUTCOME_OK;
+}
+
+bool route_find_user(struct arena *a, const char *name_or_number, struct passwd_entry *ret) {
+  return route_look_for_user(a, name_or_number, ret) == OUTCOME_OK;
 }
 
 const char *route_exim_login(struct arena *a, const struct config *cfg) {

@@ -91,6 +91,8 @@ enum route_result route_get_user(struct route_ctx *rc, struct router *r, struct 
 /* finduser_retries: how often more a user or group is looked for, a second apart; max_username_length: no longer name is, 0 any. */
 void route_set_find_user(int retries, int64_t max_name);
 bool route_find_user(struct arena *a, const char *name_or_number, struct passwd_entry *ret);
+/* The same for who must know: OUTCOME_DEFER when the system could not look (out of descriptors, ...), with errno saying why. */
+enum outcome route_look_for_user(struct arena *a, const char *name_or_number, struct passwd_entry *ret);
 /* Name of the Exim user, "exim" when it has none: what messages made or received by the program itself name as their originator. */
 const char *route_exim_login(struct arena *a, const struct config *cfg);
 bool route_find_group(const char *name_or_number, gid_t *ret);

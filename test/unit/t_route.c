@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "message.h"
@@ -41,6 +42,7 @@ static const char config_text[] =
     "tap:\n driver = redirect\n local_parts = tapped\n unseen\n data = two, :blackhole:\n"
     "adds:\n driver = redirect\n local_parts = adds\n data = two\n headers_add = X-A: ${nosuch:x}\n"
     "split:\n driver = accept\n local_parts = unseen\n unseen\n transport = local\n"
+    "users:\n driver = accept\n domains = l.example\n check_local_user\n transport = local\n"
     "last:\n driver = accept\n domains = h.example : x.example\n local_parts = two : a : b : self : unseen : pass : tapped\n transport = local\n"
     "begin transports\n"
     "local:\n driver = appendfile\n file = /nonexistent/box\n user = nobody\n group = 65534\n";
@@ -159,7 +161,27 @@ static void test_modes(void **state) {
   arena_free(a);
 }
 
+/* A login name that nobody can look for now is no unknown one: that would bounce. */
+static void test_user_not_looked_for(void **state) {
+  (void)state;
+  struct arena *a = arena_new("test");
+  struct passwd_entry pw;
+  if (route_look_for_user(a, "games", &pw) != OUTCOME_OK) skip();
+  assert_int_equal(route_look_for_user(a, "no-such-user-here", &pw), OUTCOME_FAIL);
+  assert_string_equal(route(a, "no-such-user-here@l.example", "", VERIFY_NONE), "fail Unrouteable address");
+  struct rlimit before, none;
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+  none = (struct rlimit){3, before.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+  enum outcome found = route_look_for_user(a, "games", &pw);
+  const char *routed = route(a, "games@l.example", "", VERIFY_NONE);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+  assert_int_equal(found, OUTCOME_DEFER);
+  assert_string_equal(routed, "defer login name \"games\" cannot be looked for: Too many open files");
+  arena_free(a);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_modes)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_modes), cmocka_unit_test(test_user_not_looked_for)};
   return cmocka_run_group_tests(tests, setup, NULL);
 }
