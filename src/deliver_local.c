@@ -430,7 +430,7 @@ static bool is_too_early(struct deliver_run *run, struct address *addr, bool *re
   bool found = retry_get(db, run->a, local_retry_key(run, addr), &r);
   hints_close(db);
   time_t now = time_sec();
-  if (!found || now - r.stamp > run->cfg->o.retry_data_expire) return false;
+  if (!found || !retry_is_fresh(run->cfg, &r, now)) return false;
   *ret_has_record = true;
   if (run->o->forced || !run->o->in_queue_run || now >= r.next_try || r.expired) return false;
   return !retry_ultimate_address_timeout(&run->x, local_retry_key(run, addr) + 2, NULL, &r, now);

@@ -130,7 +130,7 @@ static struct address *collect(struct deliver_run *run, struct route_ctx *rc) {
 /* One record: key is cleared when there is none; true when it is not yet time. */
 static bool must_wait(struct deliver_run *run, struct hints_db *db, const char **key, const struct address *addr, time_t now) {
   struct hints_retry r;
-  if (!retry_get(db, run->a, *key, &r) || now - r.stamp > run->cfg->o.retry_data_expire) {
+  if (!retry_get(db, run->a, *key, &r) || !retry_is_fresh(run->cfg, &r, now)) {
     *key = NULL;
     return false;
   }

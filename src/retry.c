@@ -136,8 +136,9 @@ bool retry_ultimate_address_timeout(struct expand_ctx *x, const char *key, const
 
 /* --- hosts ------------------------------------------------------------------------------------------ */
 
-static bool record_is_fresh(const struct config *cfg, const struct hints_retry *r, time_t now) {
-  return now - r->stamp <= cfg->o.retry_data_expire;
+bool retry_is_fresh(const struct config *cfg, const struct hints_retry *r, time_t now) {
+  enum { CLOCK_SLACK_SEC = 60 }; /* two hosts on one spool */
+  return r->stamp <= now + CLOCK_SLACK_SEC && now - r->stamp <= cfg->o.retry_data_expire;
 }
 
 bool retry_check_host(struct expand_ctx *x, struct hints_db *db, const char *domain, struct host *h, int port, bool include_ip,
@@ -150,8 +151,8 @@ bool retry_check_host(struct expand_ctx *x, struct hints_db *db, const char *dom
   const char *key = retry_host_key_build(x->a, h, port, include_ip, interface);
   const char *mkey = arena_printf(x->a, "%s:%s", key, m ? m->id : "");
   struct hints_retry host, msg;
-  bool has_host = retry_get(db, x->a, key, &host) && record_is_fresh(x->cfg, &host, now);
-  bool has_msg = m && retry_get(db, x->a, mkey, &msg) && record_is_fresh(x->cfg, &msg, now);
+  bool has_host = retry_get(db, x->a, key, &host) && retry_is_fresh(x->cfg, &host, now);
+  bool has_msg = m && retry_get(db, x->a, mkey, &msg) && retry_is_fresh(x->cfg, &msg, now);
   bool forced = m && m->delivery_forced;
   bool expired = false;
   if (has_host) {
@@ -225,7 +226,7 @@ static bool write_item(struct retry_write *w, const struct address *addr, const 
   struct hints_retry r = {.first_failed = w->now, .last_try = w->now};
   struct hints_retry old;
   int64_t last_gap = 0;
-  if (retry_get(w->db, a, it->key, &old) && record_is_fresh(w->x->cfg, &old, w->now)) {
+  if (retry_get(w->db, a, it->key, &old) && retry_is_fresh(w->x->cfg, &old, w->now)) {
     r.first_failed = old.first_failed;
     last_gap = old.next_try - old.last_try;
   }

@@ -42,6 +42,8 @@ int64_t retry_next_interval(const struct retry_rule *rule, int64_t failing_sec, 
                             bool *ret_expired);
 /* Records for routing/delivery decisions. */
 MUST_CHECK bool retry_get(struct hints_db *db, struct arena *a, const char *key, struct hints_retry *ret);
+/* Does it count?  Not when it is older than retry_data_expire, nor when it was written while the clock was ahead: its times may lie years off. */
+bool retry_is_fresh(const struct config *cfg, const struct hints_retry *r, time_t now);
 
 /* wait-TRANSPORT database: message ids waiting for a host. */
 /* True: so many messages wait for one of the hosts now (250, 300, ...) that a connection should be made. */

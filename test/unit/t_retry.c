@@ -142,9 +142,26 @@ static void test_rule_not_to_be_had(void **state) {
   arena_free(a);
 }
 
+/* A clock that was ahead for a while must not keep mail waiting until that time comes. */
+static void test_records_of_another_time(void **state) {
+  (void)state;
+  static struct config cfg;
+  enum { NOW = 1700000000 };
+  cfg.o.retry_data_expire = 7 * D;
+  static const struct {
+    int64_t stamp;
+    bool is_fresh;
+  } rows[] = {{NOW, true}, {NOW - 7 * D, true}, {NOW - 7 * D - 1, false}, {NOW + 60, true}, {NOW + 61, false}, {NOW + 400 * D, false}, {0, false}};
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    const struct hints_retry r = {.stamp = rows[i].stamp};
+    if (retry_is_fresh(&cfg, &r, NOW) != rows[i].is_fresh) fail_msg("stamp %lld", (long long)rows[i].stamp);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_intervals), cmocka_unit_test(test_random_interval),
                                      cmocka_unit_test(test_empty_rule), cmocka_unit_test(test_errors),
-                                     cmocka_unit_test(test_host_keys), cmocka_unit_test(test_rule_not_to_be_had)};
+                                     cmocka_unit_test(test_host_keys), cmocka_unit_test(test_rule_not_to_be_had),
+                                     cmocka_unit_test(test_records_of_another_time)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
