@@ -155,12 +155,21 @@ static struct conn *conn_for_caller(struct run *r, int fd_in, int fd_out)
   return k;
 }
 
-/* -bs started by inetd: standard input is a TCP connection. */
-static void adopt_socket(struct conn *k)
+/* A connection says who is at its other end, and that counts as if the daemon had accepted it.  An ordinary user could bring one of his own making:
+ * from a high port of this host, or from a network namespace of his, where he may give himself any address. */
+static bool may_bring(const struct run *r, const struct net_end *local)
+{
+  enum { FIRST_FREE_PORT = 1024 };
+  return is_admin(r) || (local->port < FIRST_FREE_PORT && net_is_of_own_namespace(0));
+}
+
+/* -bs started by inetd: standard input is a TCP connection.  The refusal, or NULL. */
+static const char *adopt_socket(const struct run *r, struct conn *k)
 {
   struct net_end peer, local;
   char text[IP_TEXT_SIZE];
-  if (net_peer(0, &peer) < 0 || net_local(0, &local) < 0 || !peer.ip.family) return;
+  if (net_peer(0, &peer) < 0 || net_local(0, &local) < 0 || !peer.ip.family) return NULL;
+  if (!may_bring(r, &local)) return "Permission denied (unprivileged user, unprivileged port)";
   peer.ip = ip_unmap(peer.ip);
   local.ip = ip_unmap(local.ip);
   k->is_local_caller = false;
@@ -170,6 +179,7 @@ static void adopt_socket(struct conn *k)
   k->from.interface_address = arena_strdup(k->arena, ip_format(&local.ip, text));
   k->from.interface_port = local.port;
   origin_set_fullhost(k->arena, &k->from, log_selects(LS_INCOMING_PORT));
+  return NULL;
 }
 
 static struct smtp_opts smtp_opts_of(const struct run *r, enum smtp_mode mode)
@@ -182,7 +192,8 @@ static int do_smtp(struct run *r)
 {
   sys_role(SYS_ROLE_RECEPTION);
   struct conn *k = conn_for_caller(r, 0, 1);
-  if (r->c->action == CMD_SMTP) adopt_socket(k);
+  const char *refusal = r->c->action == CMD_SMTP ? adopt_socket(r, k) : NULL;
+  if (refusal) return refuse(refusal);
   if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
   if (k->is_local_caller && !k->from.host_address && !k->from.auth_id) k->from.auth_id = k->login;
   struct smtp_opts o = smtp_opts_of(r, r->c->action == CMD_SMTP ? SMTP_MODE_SESSION : SMTP_MODE_BATCH);
@@ -729,6 +740,8 @@ int main(int argc, char **argv)
     log_write(LS_ARGUMENTS, LOG_MAIN, "cwd=%s %d args:%s", getcwd(cwd, sizeof(cwd)) ? cwd : "", argc, b.p);
   }
   leave_initial_directory(&r);
+  /* From here on the user who called cannot stop or kill this process while it holds a lock that others wait for.  Who administers a daemon may. */
+  if (r.who.uid != 0 && c.action != CMD_DAEMON) priv_leave_caller();
   int status = dispatch(&r);
   fflush(stdout);
   return status;

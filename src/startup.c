@@ -49,8 +49,9 @@ void startup_process(void)
   /* Descriptors 0-2 must exist, or a later open would get one of their numbers. */
   for (int fd = 0; fd <= 2; fd++)
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) _exit(EXIT_FAILURE);
-  /* What an ordinary caller has left open stays here and in no process that outlives him.  A daemon that was told to start anew hands on its sockets. */
-  if (getuid() != geteuid() && !getenv("EXIM_LISTEN")) syscall(SYS_close_range, 3u, ~0u, 0u);
+  /* What an ordinary caller has left open stays here and in no process that outlives him.  Sockets of a daemon that was told to start anew are taken only
+   * when this start gained no rights (daemon_take_inherited); else they are bound again. */
+  if (getuid() != geteuid()) syscall(SYS_close_range, 3u, ~0u, 0u);
   signals_handle(SIGPIPE, SIG_IGN);
   signals_handle(SIGXFSZ, SIG_IGN); /* a caller's file size limit is an error of write, not a death in the middle of one */
   signals_handle(SIGALRM, SIG_DFL);

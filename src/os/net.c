@@ -109,6 +109,20 @@ static int end_of(int fd, int (*get)(int, struct sockaddr *, socklen_t *), struc
 int net_peer(int fd, struct net_end *ret) { return end_of(fd, getpeername, ret); }
 int net_local(int fd, struct net_end *ret) { return end_of(fd, getsockname, ret); }
 
+static bool namespace_of(int fd, uint64_t *ret) {
+  enum { NETNS_COOKIE = 71 }; /* SO_NETNS_COOKIE, Linux 5.14 */
+  socklen_t len = sizeof *ret;
+  return getsockopt(fd, SOL_SOCKET, NETNS_COOKIE, ret, &len) == 0 && len == sizeof *ret;
+}
+
+bool net_is_of_own_namespace(int fd) {
+  uint64_t of_fd, own;
+  int mine = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  bool are_known = mine >= 0 && namespace_of(fd, &of_fd) && namespace_of(mine, &own);
+  if (mine >= 0) (void)close(mine);
+  return !are_known || of_fd == own;
+}
+
 /* ---- connecting ----------------------------------------------------------------------------------------- */
 
 static int wait_connected(int fd, deadline_ms deadline) {

@@ -22,6 +22,8 @@ MUST_CHECK int net_accept(int fd, struct net_end *ret_peer);
 /* Names of the two ends of a connected socket; -ENOTSOCK / -ENOTCONN when it has none (pipes, inetd without a socket). */
 MUST_CHECK int net_peer(int fd, struct net_end *ret);
 MUST_CHECK int net_local(int fd, struct net_end *ret);
+/* Was this socket made in the network namespace of this process?  True also where the kernel does not tell. */
+bool net_is_of_own_namespace(int fd);
 
 /* LAZY: with a cookie the first write makes the SYN and travels in it. */
 enum net_tfo { NET_TFO_OFF, NET_TFO_COOKIE, NET_TFO_DATA, NET_TFO_LAZY };

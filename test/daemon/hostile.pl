@@ -130,4 +130,35 @@ part('full disk' => sub {
     system('umount', $input);
 });
 
+# ---- a connection of a user's own ------------------------------------------------------------------------------------
+
+part('-bs with a connection of a user' => sub {
+    my ($lab) = @_;
+    $lab->write_configuration(acl => "  accept message = from \$sender_host_address\n");
+    my $run = sub {
+        my ($port, $uid) = @_;
+        my $l = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1, ReuseAddr => 1) or die "listen: $!";
+        my $ours = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $l->sockport) or die "connect: $!";
+        my $theirs = $l->accept;
+        my $pid = fork // die;
+        if (!$pid) {
+            POSIX::dup2(fileno $theirs, 0);
+            POSIX::dup2(fileno $theirs, 1);
+            open STDERR, '>', "$lab->{dir}/err";
+            POSIX::setgid($uid);
+            POSIX::setuid($uid);
+            exec { $lab->{exim} } $lab->{exim}, '-C', "$lab->{dir}/conf", '-bs' or POSIX::_exit(127);
+        }
+        close $theirs;
+        my $greeting = <$ours> // '';
+        close $ours;
+        waitpid $pid, 0;
+        return $greeting =~ /^220/ ? 'taken' : DaemonLab::slurp("$lab->{dir}/err");
+    };
+    is('root, high port', $run->(0, 0), 'taken');
+    is('an ordinary user, high port', $run->(0, 65534), "exim: Permission denied (unprivileged user, unprivileged port)\n");
+    chmod 0755, $lab->{dir};
+    is('an ordinary user, low port', $run->(725, 65534), 'taken');
+    $lab->{panic_ok} = 1; # that user cannot write to the logs
+});
 1;

@@ -14,6 +14,7 @@
 #include "base/timeutil.h"
 #include "conn.h"
 #include "message.h"
+#include "os/priv.h"
 #include "policy/acl.h"
 #include "policy/expand/expand_vars_priv.h"
 #include "policy/match.h"
@@ -83,7 +84,7 @@ static const char *get_bounce_limit(struct expand_ctx *x, const struct var *v UN
 }
 static const char *get_caller_id(struct expand_ctx *x, const struct var *v) {
   if (x->conn) return exp_var_number(x, v->at ? (int64_t)x->conn->gid : (int64_t)x->conn->uid);
-  return exp_var_number(x, v->at ? (int64_t)getgid() : (int64_t)getuid());
+  return exp_var_number(x, v->at ? (int64_t)priv_real_gid() : (int64_t)priv_real_uid());
 }
 static const char *get_originator_id(struct expand_ctx *x, const struct var *v) {
   if (!x->msg) return get_caller_id(x, v);
