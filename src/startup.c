@@ -350,11 +350,12 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
   struct config *cfg = read_config(c, have_root);
   priv_init(cfg->exim_uid, cfg->exim_gid);
   purge_environment(a, cfg, &surprise);
-  bool surprise_counts = c->action == CMD_SUBMIT || c->action == CMD_SMTP || c->action == CMD_BATCH_SMTP || c->action == CMD_DAEMON ||
+  bool works_on_mail = c->action == CMD_SUBMIT || c->action == CMD_SMTP || c->action == CMD_BATCH_SMTP || c->action == CMD_DAEMON ||
                          c->action == CMD_QUEUE_RUN || c->action == CMD_MESSAGE;
   if (have_root) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   startup_logging(cfg, STARTUP_LOG_FILES);
-  if (surprise && surprise_counts)
+  if (works_on_mail && priv_is_limited_by_caller()) die("your limits on files (ulimit -f, -n) cannot be lifted here: nothing is done");
+  if (surprise && works_on_mail)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_MULTILINE, "Warning: purging the environment.\n Suggested action: use keep_environment.");
   if (cfg->o.process_log_path) process_info_init(cfg->o.process_log_path);
   host_init();

@@ -12,12 +12,13 @@
 
 #include "os/sys.h"
 
-enum { MIN_FILES = 1000 };
+enum { MIN_FILES = 1000, FEW_FILES = 64 };
 
 static struct {
   uid_t real_uid, exim_uid;
   gid_t real_gid, exim_gid;
   bool can_raise, raised;
+  bool is_limited; /* by the caller, and it could not be helped */
 } priv_state;
 
 static int priv_raise(void) {
@@ -48,7 +49,12 @@ static void lift_limits(void) {
     if (files.rlim_max < MIN_FILES) files.rlim_max = MIN_FILES;
     (void)setrlimit(RLIMIT_NOFILE, &files);
   }
+  /* Root of a container may lack the capability to go beyond hard limits. */
+  priv_state.is_limited = (getrlimit(RLIMIT_FSIZE, &some) == 0 && some.rlim_cur != RLIM_INFINITY) ||
+                          (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FEW_FILES);
 }
+
+bool priv_is_limited_by_caller(void) { return priv_state.is_limited; }
 
 void priv_limit_core(bool is_permitted) {
   struct rlimit core = {0, 0};

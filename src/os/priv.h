@@ -13,6 +13,9 @@
 
 /* Start up: remember who called us; when euid is 0 lift the caller's resource limits, switch euid/egid to exim, keep root as saved id.  When not root: nothing. */
 void priv_init(uid_t exim_uid, gid_t exim_gid);
+/* Has the caller of a set-uid program limits on the size of files or their number that could not be lifted?  Logs, hints and mailboxes of others would be
+ * cut at them. */
+bool priv_is_limited_by_caller(void);
 /* Give up root for ever: become uid:gid really. */
 MUST_CHECK int priv_drop_forever(uid_t uid, gid_t gid, const char *initgroups_name);
 /* Delivering for somebody else from here on: the real ids become those we work as, so that the user who called us cannot send this process

@@ -161,4 +161,54 @@ part('-bs with a connection of a user' => sub {
     is('an ordinary user, low port', $run->(725, 65534), 'taken');
     $lab->{panic_ok} = 1; # that user cannot write to the logs
 });
+
+# ---- callers of the set-uid program ----------------------------------------------------------------------------------
+
+# The program as it is installed, below an overlay that only this mount namespace sees; undef where that cannot be had.
+sub install_setuid {
+    my ($lab) = @_;
+    my ($path) = `$lab->{exim} -bV 2>&1` =~ m{non-existent configuration file\(s\): (/usr/\S+/configure)} or return;
+    my ($over, $target) = ("$lab->{dir}/over", $path =~ s{/configure$}{}r);
+    mkdir $over or die;
+    return if system('mount', '-t', 'tmpfs', 'tmpfs', $over) != 0;
+    mkdir "$over/$_" or die for qw(up work);
+    return if system("mount -t overlay overlay -o lowerdir=/usr,upperdir=$over/up,workdir=$over/work /usr 2>/dev/null") != 0;
+    system('mkdir', '-p', $target) == 0 && system('cp', $lab->{exim}, "$target/exim") == 0 && system('cp', "$lab->{dir}/conf", $path) == 0 or die;
+    chmod 04755, "$target/exim";
+    return "$target/exim";
+}
+
+# As the user games, in a shell.
+sub as_games {
+    my ($lab, $command) = @_;
+    my ($uid, $gid) = (getpwnam 'games')[2, 3];
+    my $pid = open(my $out, '-|') // die "fork: $!\n";
+    if (!$pid) {
+        open STDERR, '>&', \*STDOUT;
+        POSIX::setgid($gid);
+        POSIX::setuid($uid);
+        exec '/bin/sh', '-c', $command or POSIX::_exit(127);
+    }
+    local $/;
+    my $text = <$out> // '';
+    close $out;
+    return $text;
+}
+
+part('set-uid' => sub {
+    my ($lab) = @_;
+    $lab->write_configuration(main => "acl_not_smtp = slow\nadmin_groups =\n", acl => "  accept\nslow:\n  accept continue = \${run{/bin/sleep 2}}\n");
+    my $exim = install_setuid($lab);
+    if (!$exim) { print "no overlay: skipped\n"; return }
+    my $mail = 'printf "Subject: x\n\nbody\n"';
+    my $got = as_games($lab, "($mail | $exim -odf box\@local.test; echo end) & sleep 1; for p in \$(pgrep -u mail exim); do kill -STOP \$p && echo stopped; done; wait");
+    check('its caller cannot stop it', $got =~ /^end$/m && $got !~ /stopped/, $got);
+    is('the mail arrives', delivered($lab, 'box'), 1);
+    $got = as_games($lab, "ulimit -f 1; $mail | $exim -odf box\@local.test");
+    my $is_lifted = $got !~ /cannot be lifted/;
+    is('a limit on the size of files is lifted, or nothing is done', delivered($lab, 'box') . scalar(() = $lab->log('main') =~ / <= /g), $is_lifted ? '22' : '11');
+    is('nothing is left over', join(' ', glob "$lab->{dir}/spool/input/*"), '');
+    system('umount', '-l', $_) for '/usr', "$lab->{dir}/over";
+    $lab->{panic_ok} = 1;
+});
 1;
