@@ -188,6 +188,18 @@ static struct smtp_opts smtp_opts_of(const struct run *r, enum smtp_mode mode)
   return (struct smtp_opts){.mode = mode, .deliver_foreground = r->c->deliver_foreground, .queue_only = queue_only};
 }
 
+/* Who speaks SMTP on standard input: a user, or, when the caller is trusted, anybody.  Without -oMa there is no host that could have authenticated
+ * itself, and -oMaa means nothing. */
+static void name_smtp_user(const struct run *r, struct conn *k)
+{
+  struct origin *o = &k->from;
+  if (!k->is_local_caller || o->host_address) return;
+  o->auth_name = NULL;
+  if (k->is_trusted || !k->login) return;
+  o->auth_id = k->login;
+  o->auth_sender = arena_printf(k->arena, "%s@%s", k->login, r->cfg->qualify_domain);
+}
+
 static int do_smtp(struct run *r)
 {
   sys_role(SYS_ROLE_RECEPTION);
@@ -195,7 +207,7 @@ static int do_smtp(struct run *r)
   const char *refusal = r->c->action == CMD_SMTP ? adopt_socket(r, k) : NULL;
   if (refusal) return refuse(refusal);
   if (!apply_origin_options(r, k)) return refuse("bad address after -oMa or -oMi");
-  if (k->is_local_caller && !k->from.host_address && !k->from.auth_id) k->from.auth_id = k->login;
+  name_smtp_user(r, k);
   struct smtp_opts o = smtp_opts_of(r, r->c->action == CMD_SMTP ? SMTP_MODE_SESSION : SMTP_MODE_BATCH);
   if (o.mode == SMTP_MODE_BATCH && !receive_space_available(r->cfg, 0)) return refuse("insufficient disk space");
   k->from.tls.on_connect = o.mode == SMTP_MODE_SESSION &&

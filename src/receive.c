@@ -344,7 +344,7 @@ static struct receive_reply store(struct reception *r, const char *text) {
   m->acl_c = r->c->acl_c;
   for (size_t i = 0; (m->fake_reject || m->fake_defer) && i < m->recipient_count; i++)
     m->recipients[i].dsn_flags &= ~(unsigned)DSN_SUCCESS; /* the client was told that this fails */
-  m->is_local = !m->sender_set_untrusted && !r->c->from.host_address && r->c->sender_is_own;
+  m->is_local = r->c->sender_is_own || (r->c->is_local_caller && !r->c->is_trusted);
   receive_apply_acl_headers(r->x, m);
   if (!receive_make_received(r, true)) return spool_failed(r, "Received: header", -EINVAL);
   count_size(m);

@@ -305,8 +305,8 @@ static void set_sender(struct submission *s, const char *text) {
   if (!utf8_is_ascii(str_c(sender))) s->m->smtputf8 = true;
   s->m->recipients_are_rewritten = true; /* each when it is added */
   struct origin *f = &s->c->from;
-  if (s->c->sender_is_own && !f->host_address) {
-    if (!f->auth_sender) f->auth_sender = arena_strdup(s->c->arena, sender);
+  if (s->c->sender_is_own || (!s->c->is_trusted && s->c->is_local_caller)) {
+    if (!f->auth_sender) f->auth_sender = arena_strdup(s->c->arena, own_address(s));
   } else if (!f->host_address && f->auth_sender && s->r.from_line_sender) {
     f->auth_sender = NULL; /* a "From " line said otherwise */
   }
@@ -397,7 +397,7 @@ static void prepare(struct submission *s) {
     c->from.ident = c->login;
     origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   }
-  if (!c->from.auth_id && !c->from.host_address && c->login && !s->o->sender) c->from.auth_id = c->login;
+  if (!c->from.auth_id && (!s->o->sender || !c->is_trusted)) c->from.auth_id = c->login;
   set_sender(s, s->o->sender);
   for (size_t i = 0; i < s->o->recipient_count; i++)
     add_address_list(s, str_c(s->o->recipients[i]), s->o->extract_recipients && c->cfg->o.extract_addresses_remove_arguments);

@@ -60,7 +60,7 @@ void smtp_reset(struct smtp_session *s) {
   s->m->allow_unqualified_recipient = s->unqualified_recipient_ok;
   s->x.msg = s->m;
   s->transaction_line = s->line_number;
-  s->c->from.auth_sender = s->auth_sender_given; /* AUTH= was the transaction's */
+  s->c->from.auth_sender = NULL; /* AUTH= was the transaction's */
   s->last_rcpt_error = s->chunk_refusal = NULL;
   s->rcpt_errors_differ = s->recipients_max_exceeded = false;
   s->c->recipients_discarded = s->c->caseful_local_part = false;
@@ -415,7 +415,6 @@ static void session_start(struct smtp_session *s, struct conn *c, const struct s
   verify_fill_acl_env(&s->env);
   s->env.session = s;
   s->x.acl_env = &s->env;
-  s->auth_sender_given = c->from.auth_sender;
   s->timeout_sec = command_timeout(s);
   expand_set_hooks(&hooks);
   if (!c->command_names.a) c->command_names = vec_new(c->arena);
@@ -429,8 +428,10 @@ static void session_start(struct smtp_session *s, struct conn *c, const struct s
   s->via_inetd = s->is_socket && stream_fd(c->io) == 0;
   s->own_name = c->cfg->primary_hostname;
   s->helo_is_free = s->rset_is_free = s->starttls_is_free = s->auth_is_free = true;
-  if (!c->from.protocol) c->from.protocol = c->from.host_address ? "smtp" : c->is_batched ? "local-bsmtp" : "local-smtp";
+  if (!c->from.protocol) c->from.protocol = c->is_batched ? "local-bsmtp" : c->from.host_address ? "smtp" : "local-smtp";
+  const char *caller = c->from.auth_sender; /* the caller's own, or -oMas: for the ACL that sees the connection, no longer */
   smtp_reset(s);
+  c->from.auth_sender = caller;
 }
 
 static void batch_report(const struct smtp_session *s) {

@@ -31,7 +31,7 @@ static bool is_offerable(struct smtp_session *s, const struct auth_instance *i) 
   const char *r = expand_string(&s->x, condition);
   if (r) return !text_means_no(r);
   if (!s->x.forced_fail && !s->x.lookup_deferred)
-    log_write(LS_ALWAYS, LOG_MAIN, "failed to expand condition \"%s\" for %s authenticator: %s", condition, i->name, s->x.error);
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand condition \"%s\" for %s authenticator: %s", condition, i->name, s->x.error);
   return false;
 }
 
@@ -238,7 +238,7 @@ void smtp_auth_implicit(struct smtp_session *s) {
 void smtp_auth_forget(struct smtp_session *s, bool keep_offer) {
   struct origin *o = &s->c->from;
   o->auth_name = o->auth_pubname = o->auth_id = o->auth_sender = NULL;
-  s->auth_mail_condition = s->auth_sender_given = NULL;
+  s->auth_mail_condition = NULL;
   if (!keep_offer) {
     s->c->auth_advertised = false;
     s->auth_offered = NULL;
@@ -263,7 +263,7 @@ static bool mail_condition_holds(struct smtp_session *s) {
 bool smtp_auth_sender(struct smtp_session *s, const char *value) {
   struct origin *o = &s->c->from;
   const char *why = NULL;
-  o->auth_sender = s->auth_sender_given;
+  o->auth_sender = NULL;
   s->mailauth_message = NULL;
   if (!value || strcmp(value, "<>") == 0) return true;
   if (s->opt->acl_smtp_mailauth) {

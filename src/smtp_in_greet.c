@@ -154,7 +154,7 @@ bool smtp_in_greet(struct smtp_session *s) {
   if (!s->is_unlogged && (s->via_inetd || !s->is_socket)) /* the daemon has logged its connections already */
     log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s", smtp_connection_text(s));
   if (c->is_batched) {
-    s->unqualified_sender_ok = s->unqualified_recipient_ok = !s->c->no_qualify;
+    s->unqualified_sender_ok = s->unqualified_recipient_ok = !s->c->no_qualify && !c->from.host_address;
     s->helo_required = false;
     smtp_reset(s);
     return true;
@@ -163,6 +163,7 @@ bool smtp_in_greet(struct smtp_session *s) {
   s->m->allow_unqualified_sender = s->unqualified_sender_ok;
   s->m->allow_unqualified_recipient = s->unqualified_recipient_ok;
   if (!connect_acl(s, &banner, &code)) return false;
+  c->from.auth_sender = NULL; /* from here on it is what MAIL says */
   if (awaits_tls(s) && !find_banner(s, &banner)) return false;
   if (!smtp_start_tls_on_connect(s)) return false;
   if (!check_early_input(s)) return false; /* inside TLS when that was there from the start */

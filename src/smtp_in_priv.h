@@ -64,7 +64,6 @@ struct smtp_session {
   bool *auth_offered;          /* per authenticator: stood in the newest EHLO reply; NULL: none did yet */
   struct arena *auth_arena;    /* of the newest AUTH attempt */
   const char *mailauth_message;  /* of acl_smtp_mailauth: answers MAIL when no ACL of MAIL does */
-  const char *auth_sender_given; /* -oMas: what $authenticated_sender is without AUTH= */
   const char *auth_mail_condition; /* server_mail_auth_condition of the authenticator that succeeded */
   const char *shut_reply;      /* something is wrong here: the answer to all but QUIT, NULL none */
   bool tls_loss_is_logged;

@@ -280,6 +280,10 @@ static void end_for_hello(struct smtp_session *s) {
 static bool has_clear_text_behind(struct smtp_session *s) {
   struct str behind = stream_buffered(s->c->io);
   if (behind.n == 0 || is_hello_behind(s)) return false;
+  if (!s->is_socket) { /* a script on standard input (-bh, -bs): it does not wait for anything, and what follows is dropped */
+    (void)stream_discard_buffered(s->c->io);
+    return false;
+  }
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (input sent in clear text behind STARTTLS): rejected "
             "connection from %s input=\"%s\"", smtp_ident(s), log_escape(s->tmp, str_n(behind.p, MIN(behind.n, (size_t)128))));
   (void)stream_discard_buffered(s->c->io);
@@ -356,6 +360,7 @@ void smtp_do_starttls(struct smtp_session *s, struct str arg) {
     smtp_auth_implicit(s);
     return;
   }
+  if (rc == -ECONNRESET && !s->is_socket) error = "(gnutls_handshake): Error in the pull function."; /* as Exim has it of a script that ends */
   log_tls_error(s, error);
   end_failed_handshake(s, rc);
 }

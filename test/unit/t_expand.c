@@ -228,6 +228,8 @@ static void test_taint(void **state) {
     {"${map{$h_x-c:}{$item}}", true},
     {"${sg{$h_from:}{Joe}{x}}", true},
     {"${sg{abc}{b}{x}}", false},
+    {"${sg{$h_from:}{(?s)^.+}{x}}", false}, /* nothing of it is left */
+    {"${sg{$h_from:}{(?s)^(.+)}{\\$1}}", true},
   };
   (void)state;
   struct header_line lines[ARRAY_SIZE(headers)];

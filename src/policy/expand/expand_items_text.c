@@ -267,6 +267,11 @@ bool exp_item_prvscheck(struct parse *ps, struct strbuf *out) {
 
 /* ---- ${sg ---- */
 
+/* What is left of the subject; where nothing is, the result does not become tainted by it. */
+static void copy_rest(struct strbuf *out, struct str subject, size_t from, size_t to) {
+  if (to > from) strbuf_add(out, subject.p + from, to - from);
+}
+
 /* Perl's s///g: after an empty match a non-empty one is tried at the same place, else one byte is copied. */
 bool exp_item_sg(struct expand_ctx *x, struct strbuf *out, const char *const *args, int nargs UNUSED) {
   struct exp_saved sv;
@@ -281,7 +286,7 @@ bool exp_item_sg(struct expand_ctx *x, struct strbuf *out, const char *const *ar
       ok = x->error ? false : exp_fail(x, "regular expression error in \"%s\"", args[1]);
     } else if (rc == OUTCOME_OK) {
       const char *text;
-      strbuf_add(out, subject.p + copied, span[0] - copied);
+      copy_rest(out, subject, copied, span[0]);
       ok = exp_nested(x, args[2], &text);
       if (ok) strbuf_adds(out, text);
       copied = at = span[1];
@@ -294,6 +299,6 @@ bool exp_item_sg(struct expand_ctx *x, struct strbuf *out, const char *const *ar
     }
   }
   exp_restore(x, &sv);
-  if (ok) strbuf_add(out, subject.p + copied, subject.n - copied);
+  if (ok) copy_rest(out, subject, copied, subject.n);
   return ok;
 }
