@@ -415,6 +415,17 @@ static bool wants_warning(const struct address *addr) {
   return (addr->dsn_flags & DSN_DELAY) != 0;
 }
 
+/* delay_warning_condition, with $domain set when all the addresses have the same one. */
+static bool warnings_are_wanted(struct deliver_run *run) {
+  const char *cond = run->cfg->o.delay_warning_condition;
+  struct address shown = {.domain = run->defer->domain};
+  for (const struct address *addr = run->defer; addr; addr = addr->next)
+    if (!addr->domain || !shown.domain || strcmpic(addr->domain, shown.domain) != 0) shown.domain = NULL;
+  struct expand_ctx x = run->x;
+  x.addr = shown.domain ? &shown : NULL;
+  return !cond || !*cond || expand_condition_lax(&x, cond) != OUTCOME_FAIL;
+}
+
 static void send_warnings(struct deliver_run *run) {
   struct message *m = run->m;
   const char *list = run->cfg->o.delay_warning;
@@ -423,8 +434,7 @@ static void send_warnings(struct deliver_run *run) {
   int64_t due = warning_due(list, m->warning_count);
   if (due <= 0 || queued < due || run->journal_failed) return;
   struct expand_ctx *x = &run->x;
-  const char *cond = run->cfg->o.delay_warning_condition;
-  if (cond && *cond && expand_condition_lax(x, cond) == OUTCOME_FAIL) return;
+  if (!warnings_are_wanted(run)) return;
   struct address *mail = NULL, **tail = &mail;
   for (struct address *addr = run->defer; addr; addr = addr->next) {
     if (!*errors_target(run, addr) || addr->prop.ignore_error || !wants_warning(addr)) continue;

@@ -184,6 +184,7 @@ const char *deliver_log_deferred(struct arena *a, const struct message *m, const
     strbuf_addl(&b, " H=", addr->host_used->name, NULL);
     if (addr->host_used->address) strbuf_addl(&b, " [", addr->host_used->address, "]", NULL);
     if (log_selects(LS_OUTGOING_PORT) && addr->host_used->port > 0) strbuf_addf(&b, ":%d", addr->host_used->port);
+    if (addr->continued_connection) strbuf_addc(&b, '*');
     if (log_selects(LS_INCOMING_INTERFACE) && log_selects(LS_OUTGOING_INTERFACE) && addr->local_interface)
       strbuf_addl(&b, " I=", addr->local_interface, NULL);
   }

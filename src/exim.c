@@ -420,8 +420,7 @@ static int do_queue_run(struct run *r)
 {
   struct queue_run_opts o = r->c->run;
   o.dont_deliver = r->c->dont_deliver;
-  queue_run(r->cfg, &o);
-  return EXIT_SUCCESS;
+  return queue_run(r->cfg, &o) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int do_daemon(struct run *r)

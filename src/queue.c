@@ -45,6 +45,17 @@ static bool text_matches(struct expand_ctx *x, const char *text, const char *pat
   return strstric(text, pattern) != NULL;
 }
 
+/* A pattern of -Rr or -Sr with a mistake selects nothing: it is said once, instead of for each message or not at all. */
+static bool pattern_is_good(const struct config *cfg, const char *pattern, bool is_regex) {
+  if (!pattern || !is_regex) return true;
+  struct arena *a = arena_new("pattern");
+  struct expand_ctx x = expand_ctx_new(a, cfg);
+  bool is_good = regex_match(&x, pattern, true, STR(""), false) != OUTCOME_ERROR;
+  if (!is_good) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", x.error);
+  arena_free(a);
+  return is_good;
+}
+
 /* -R/-S and "first attempt only": needs a look into the message. */
 static bool is_selected(const struct config *cfg, const char *id, const struct queue_run_opts *o) {
   if (!o->match_sender && !o->match_recipient && !o->first_only) return true;
@@ -114,9 +125,10 @@ static void ramp_start(const struct config *cfg, struct ramp *r, const char *id,
   if (pid > 0) r->pids[r->n++] = pid;
 }
 
-/* The next of "5s/1h/...": 0 when it is empty or there is none. */
+/* The next of "5s/1h/": 0 when it is empty or there is none.  As in Exim a time counts when a slash ends it. */
 static int64_t next_age(struct str *ages) {
   int64_t sec = 0;
+  if (ages->n == 0 || !memchr(ages->p, '/', ages->n)) return 0;
   struct str item = str_cut(ages, '/');
   return item.n && time_parse_interval(item, false, &sec) ? sec : 0;
 }
@@ -152,13 +164,18 @@ static void one_pass(const struct config *cfg, const struct queue_run_opts *o, b
   arena_free(a);
 }
 
-void queue_run(const struct config *main_cfg, const struct queue_run_opts *o) {
+bool queue_run(const struct config *main_cfg, const struct queue_run_opts *o) {
   struct arena *a = arena_new("queue_run");
   const struct config *cfg = o->name ? config_for_queue(a, main_cfg, o->name) : main_cfg;
   const char *which = o->name && *o->name ? arena_printf(a, "'%s' ", o->name) : "";
   const char *flags = run_flags(a, o);
   int pid = (int)getpid();
   log_write(LS_QUEUE_RUN, LOG_MAIN, "Start %squeue run: pid=%d%s", which, pid, flags);
+  bool is_good = pattern_is_good(cfg, o->match_recipient, o->recipient_is_regex) && pattern_is_good(cfg, o->match_sender, o->sender_is_regex);
+  if (!is_good) {
+    arena_free(a);
+    return false;
+  }
   if (o->two_stage) one_pass(cfg, o, true);
   one_pass(cfg, o, false);
   if (!o->start_id && !o->match_sender && !o->match_recipient) {
@@ -168,4 +185,5 @@ void queue_run(const struct config *main_cfg, const struct queue_run_opts *o) {
   }
   log_write(LS_QUEUE_RUN, LOG_MAIN, "End %squeue run: pid=%d%s", which, pid, flags);
   arena_free(a);
+  return true;
 }

@@ -19,8 +19,9 @@ struct queue_run_opts {
   const char *name;    /* -qG */
   const char *ages;    /* -Tqt: what the messages count as having been here, one after the other, NULL as it is */
 };
-/* One run in this process: logs Start/End, delivers message by message (each in a forked child; one at a time as Exim's single runner). */
-void queue_run(const struct config *cfg, const struct queue_run_opts *o);
+/* One run in this process: logs Start/End, delivers message by message (each in a forked child; one at a time as Exim's single runner).
+ * False: a pattern of -R or -S cannot be compiled (logged); nothing was tried. */
+bool queue_run(const struct config *cfg, const struct queue_run_opts *o);
 
 /* Queue manager process: never returns.  notify_fd: datagrams of queue_notice.h; interval_sec 0: no periodic runs;
  * takes_questions: notifier_socket is opened. */

@@ -73,13 +73,6 @@ static bool show_copy(const struct config *cfg, const char *id) {
 
 /* ---- changing ----------------------------------------------------------------------------------------------------- */
 
-static void write_msglog(struct message *m, const char *text) {
-  int fd = spool_msglog(m);
-  if (fd < 0) return;
-  log_msglog(fd, "%s", text);
-  IGNORE_RESULT(sys_close(fd)); /* the message log is a convenience */
-}
-
 static bool save(struct message *m, const char *done_text) {
   int r = spool_rewrite(m, true);
   if (r < 0) {
@@ -266,10 +259,6 @@ bool queue_action(const struct config *cfg, const char *id, enum queue_action ac
   }
   log_set_message_id(id);
   bool ok = change(m, action, args, nargs, caller_login);
-  if (ok && (action == QUEUE_FREEZE || action == QUEUE_THAW)) {
-    const char *text = arena_printf(m->arena, "%s by %s", action == QUEUE_FREEZE ? "frozen" : "unfrozen", caller_login);
-    write_msglog(m, text);
-  }
   log_set_message_id(NULL);
   message_free(m);
   return ok;

@@ -377,7 +377,7 @@ static void start_run(struct manager *m) {
   pid_t pid = sys_fork("queue-runner");
   if (pid == 0) {
     child_starts(m);
-    queue_run(m->cfg, m->run);
+    (void)queue_run(m->cfg, m->run);
     _exit(0);
   }
   if (pid > 0) note_run(m, pid, RUN_PERIODIC);
@@ -390,7 +390,7 @@ static void start_asked(struct manager *m) {
     pid_t pid = sys_fork("queue-runner");
     if (pid == 0) {
       child_starts(m);
-      queue_run(m->cfg, &(struct queue_run_opts){.match_recipient = r.pattern});
+      (void)queue_run(m->cfg, &(struct queue_run_opts){.match_recipient = r.pattern});
       queue_serialize_end(m->cfg, r.key);
       _exit(0);
     }

@@ -82,7 +82,7 @@ static bool start(struct smtp_session *s, const struct etrn_job *j) {
   if (null >= 0) (void)dup2(null, 2);
   struct queue_run_opts o = {.match_recipient = j->match};
   sys_role(SYS_ROLE_DELIVERY);
-  queue_run(s->c->cfg, &o);
+  (void)queue_run(s->c->cfg, &o);
   queue_serialize_end(s->c->cfg, j->key);
   _exit(0);
 }

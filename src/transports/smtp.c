@@ -399,16 +399,21 @@ static bool retry_allows(struct smtp_job *job, struct host *h, int port, bool *r
   return h->status == HOST_USABLE || h->status == HOST_USABLE_UNKNOWN;
 }
 
-/* Recipients that this host deferred may try the next one; say why the first one did not serve. */
+/* Say why this host did not serve where it is not the last of the list, whether or not the next one is going to be tried. */
+static void log_deferred(const struct smtp_job *job) {
+  for (size_t i = 0; i < job->rcpt_count; i++) {
+    const struct smtp_rcpt *r = &job->rcpts[i];
+    const struct address *a = r->addr;
+    if (r->state == RCPT_DONE || !r->deferred_by_reply || !a->host_used) continue;
+    log_write(LS_ALWAYS, LOG_MAIN, "H=%s [%s] %s", a->host_used->name, a->host_used->address, a->message);
+  }
+}
+
+/* Recipients that this host deferred may try the next one. */
 static void reopen_deferred(struct smtp_job *job) {
   for (size_t i = 0; i < job->rcpt_count; i++) {
     struct smtp_rcpt *r = &job->rcpts[i];
     if (r->state == RCPT_DONE || !r->deferred_by_reply) continue;
-    const struct address *a = r->addr;
-    if (a->host_used) {
-      log_write(LS_ALWAYS, LOG_MAIN, "H=%s [%s] %s", a->host_used->name, a->host_used->address, a->message);
-      if (job->d->msglog_fd > 0) log_msglog(job->d->msglog_fd, "H=%s [%s] %s", a->host_used->name, a->host_used->address, a->message);
-    }
     r->deferred_by_reply = false;
     r->state = RCPT_PENDING;
   }
@@ -452,6 +457,7 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
     job->is_later_host = job->any_tried;
     job->any_tried = true;
     try_host(job, h, host_port);
+    if (h->next) log_deferred(job);
     if (job->d->cfg->harness_mode && any_pending(job)) pause_ms(HARNESS_PAUSE_MS); /* retry times there count on it */
   }
   if (h) job->any_left = true;

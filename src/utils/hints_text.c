@@ -63,10 +63,13 @@ const char *hints_time_text(struct arena *a, int64_t sec, bool utc) {
   return arena_printf(a, "%.2s-%.3s-%.4s %.8s", buf + 8, months + (month - 1) * 3, buf, buf + 11);
 }
 
+/* A server may have said a page; what comes behind this many characters is cut, as in Exim. */
+enum { RETRY_TEXT_SHOWN = 150 };
+
 static const char *retry_text(struct arena *a, const struct hints_args *args, const char *key, struct str record) {
   struct hints_retry r;
   if (!hints_get_retry(a, record, &r)) return "";
-  return arena_printf(a, "  %s %d %d %s\n%s  %s  %s %s\n", key, r.basic_errno, r.more_errno, log_escape(a, str_c(r.text ? r.text : "")),
+  return arena_printf(a, "  %s %d %d %.*s\n%s  %s  %s %s\n", key, r.basic_errno, r.more_errno, RETRY_TEXT_SHOWN, log_escape(a, str_c(r.text ? r.text : "")),
                       hints_time_text(a, r.first_failed, args->utc), hints_time_text(a, r.last_try, args->utc),
                       hints_time_text(a, r.next_try, args->utc), r.expired ? "*" : "");
 }

@@ -165,6 +165,9 @@ static void test_deferrals(void **state) {
   assert_string_equal(deliver_log_deferred(a, &m, g),
                       "g@grey.example R=dnslookup T=remote_smtp defer (-44) H=mx.grey.example [198.51.100.44]: SMTP error from remote "
                       "mail server after RCPT TO:<g@grey.example>: 451 4.7.1 greylisted");
+  g->continued_connection = true;
+  g->message = "busy";
+  assert_string_equal(deliver_log_deferred(a, &m, g), "g@grey.example R=dnslookup T=remote_smtp defer (-44) H=mx.grey.example [198.51.100.44]*: busy");
   struct address *b = routed("busy@hill.example", NULL, NULL);
   b->basic_errno = ERRNO_RRETRY;
   b->message = "retry time not reached";
