@@ -65,10 +65,13 @@ bool dns_list_parse(struct arena *a, struct str item, struct dns_list_item *ret)
   return true;
 }
 
-/* Does one address found agree with one of the list?  A mask asks for all its bits; negated, one of them is enough to agree. */
+static bool is_loopback_net(const char *address) { return strncmp(address, "127.", 4) == 0; }
+
+/* Does one address found agree with one of the list?  A mask asks for all its bits; negated, one of them is enough to agree.  It asks nothing
+ * of an address that no list should have: a list that was given up may answer with any. */
 static bool agrees(const struct dns_list_item *item, const char *found) {
   struct ip f, w;
-  if (!ip_parse(str_c(found), &f)) return false;
+  if (!ip_parse(str_c(found), &f) || (item->is_mask && !is_loopback_net(found))) return false;
   for (struct str list = str_c(item->addresses); list.n > 0;) {
     if (!ip_parse(str_trim(str_cut(&list, ',')), &w) || w.family != f.family) continue;
     if (!item->is_mask) {
@@ -84,8 +87,6 @@ static bool agrees(const struct dns_list_item *item, const char *found) {
   }
   return false;
 }
-
-static bool is_loopback_net(const char *address) { return strncmp(address, "127.", 4) == 0; }
 
 bool dns_list_accepts(const struct dns_list_item *item, const struct vec *found) {
   size_t good = 0;
@@ -179,6 +180,15 @@ static void narrate_refusal(struct expand_ctx *x, const struct dns_list_item *it
           item->is_mask ? "&" : "=", item->addresses);
 }
 
+/* Where all must agree the first that cannot has settled it. */
+static void log_discarded(const struct dns_list_item *item, const char *key, const struct vec *found) {
+  for (size_t i = 0; i < found->n; i++) {
+    if (is_loopback_net(found->v[i])) continue;
+    log_write(LS_ALWAYS, LOG_MAIN, "DNS list lookup for %s at %s returned %s; not in 127.0/8 and discarded", key, item->domain, (const char *)found->v[i]);
+    if (item->all) break;
+  }
+}
+
 /* prefix: the key as it stands in the DNS. */
 static enum outcome check_key(struct expand_ctx *x, const struct dns_list_item *item, const char *key, const char *prefix, enum unknown mode) {
   const char *query = arena_printf(x->a, "%s.%s", prefix, item->domain);
@@ -200,15 +210,13 @@ static enum outcome check_key(struct expand_ctx *x, const struct dns_list_item *
   case DNS_FAIL: {
     enum outcome o = deferred(query, mode);
     if (o == OUTCOME_OK) {
-      narrate(x, D_DNSBL, "=> that means %s is listed at %s", key, item->domain);
+      narrate(x, D_DNSBL, "=> that means %s is listed at %s", key, item->text_domain);
       set_variables(x, item, key, n);
     }
     return o;
   }
   }
-  for (size_t i = 0; i < (item->addresses ? 0 : n->found.n); i++)
-    if (!is_loopback_net(n->found.v[i]))
-      log_write(LS_ALWAYS, LOG_MAIN, "DNS list lookup for %s at %s returned %s; not in 127.0/8 and discarded", key, item->domain, (const char *)n->found.v[i]);
+  if (!item->addresses || item->is_mask) log_discarded(item, key, &n->found);
   if (!dns_list_accepts(item, &n->found)) {
     if (item->addresses) narrate_refusal(x, item);
     return OUTCOME_FAIL;

@@ -2,8 +2,7 @@
 /* The name of the calling host, and the check of its HELO argument.  Floor: drivers.  Manual ch. 10.14, 14 (host_lookup, helo_...).
  *
  * A name from a reverse lookup is believed only when its own addresses include the caller's.  All names are hostile; one with a
- * character no host name has is dropped.  Log lines: "no host name found for IP address ...", "no IP address found for host ...",
- * "... does not match any IP address for ...". */
+ * character no host name has is dropped.  Log line: "no host name found for IP address ...". */
 
 #include <netdb.h>
 #include <sys/socket.h>
@@ -80,11 +79,6 @@ static enum outcome find_names(struct expand_ctx *x, const struct ip *ip, struct
   return deferred ? OUTCOME_DEFER : OUTCOME_FAIL;
 }
 
-static const char *during(struct expand_ctx *x) {
-  const char *who = x->conn->from.fullhost;
-  return who ? arena_printf(x->a, " (during SMTP connection from %s)", who) : "";
-}
-
 /* Do the name's addresses include ours? */
 static enum outcome confirm(struct expand_ctx *x, const char *name, const struct ip *ip) {
   struct host h = {.name = name, .mx = -1}, *last;
@@ -96,8 +90,7 @@ static enum outcome confirm(struct expand_ctx *x, const char *name, const struct
   if (f == HOST_FIND_FAILED && !x->cfg->harness_mode) f = host_find_byname(x, &h, &o, NULL);
   if (f == HOST_FIND_AGAIN) return OUTCOME_DEFER;
   if (!h.address) {
-    narrate(x, D_HOST_LOOKUP, "no IP address found for host %s%s", name, during(x));
-    log_write(LS_HOST_LOOKUP_FAILED, LOG_MAIN, "no IP address found for host %s%s", name, during(x));
+    narrate(x, D_HOST_LOOKUP, "no IP addresses found for %s", name);
     return OUTCOME_FAIL;
   }
   narrate(x, D_HOST_LOOKUP, "checking addresses for %s", name);

@@ -36,6 +36,16 @@ struct scan_state;
 struct spf_state;
 struct dmarc_state;
 
+/* What verify = sender found for one address. */
+struct sender_check {
+  struct sender_check *next;
+  const char *address;
+  bool by_callout;               /* it answers nothing later */
+  bool is_reported;              /* the "sender verify fail" line was written and the details were sent */
+  int result;                    /* enum outcome */
+  const char *user, *log, *details, *failure;
+};
+
 struct message {
   struct arena *arena;
   const struct config *cfg;
@@ -111,11 +121,8 @@ struct message {
   bool freeze_no_tell;           /* control = freeze/no_tell */
   bool sender_is_rewritten;      /* the ordinary rewriting rules were applied to sender */
   bool recipients_are_rewritten; /* and to recipients */
-  bool sender_verify_done;       /* the texts below may answer the next verify = sender without a callout */
-  const char *sender_verify_address; /* verify = sender ran for this address, NULL: it did not; result and texts: */
-  int sender_verify_result;      /* enum outcome */
-  const char *sender_verify_user, *sender_verify_log, *sender_verify_details, *sender_verify_failure;
-  bool sender_verify_reported;   /* the "sender verify fail" line was written and the details were sent */
+  struct sender_check *sender_checks; /* the addresses that were verified as senders, the newest first */
+  struct sender_check *sender_check;  /* the one that verify = sender was about last, NULL: there was none */
 };
 
 /* When it came, for all that depends on how long it has been here. */

@@ -154,7 +154,7 @@ static enum route_result route_unrouteable(struct route_ctx *rc, struct router *
   addr->message = why_declined;
   addr->user_message = why_declined ? rc->why_declined_user : NULL;
   addr->basic_errno = 0;
-  if (last && last->o.cannot_route_message) {
+  if (!why_declined && last && last->o.cannot_route_message) {
     const char *s = expand_string(rc->x, last->o.cannot_route_message);
     if (s) addr->message = s;
     else if (!rc->x->forced_fail)
@@ -162,7 +162,7 @@ static enum route_result route_unrouteable(struct route_ctx *rc, struct router *
                 rc->x->error ? rc->x->error : "");
   }
   if (!addr->message) addr->message = "Unrouteable address";
-  if (!addr->user_message) addr->user_message = addr->message;
+  if (!why_declined) addr->user_message = addr->message;
   addr->pass_message = true;
   return ROUTE_FAIL;
 }
@@ -222,7 +222,9 @@ static enum route_step route_one(struct route_ctx *rc, struct router *r, struct 
     *ret_result = ROUTE_DEFER;
     return STEP_DONE;
   }
-  return more ? STEP_NEXT : STEP_STOP;
+  if (more) return STEP_NEXT;
+  narrate(rc->x, D_ROUTE, "\"more\" is false: skipping remaining routers");
+  return STEP_STOP;
 }
 
 /* How it ended, in the words users of -bh know. */

@@ -213,24 +213,25 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
  * details are given out. */
 static void explain_sender(struct smtp_session *s, enum acl_where where, int code) {
   struct message *m = s->m;
-  if (!m->sender_verify_address || m->sender_verify_result == OUTCOME_OK) return;
-  bool failed = m->sender_verify_result == OUTCOME_FAIL, first = !m->sender_verify_reported;
-  const char *log = m->sender_verify_log ? m->sender_verify_log : m->sender_verify_user;
-  m->sender_verify_reported = true;
+  struct sender_check *c = m->sender_check;
+  if (!c || c->result == OUTCOME_OK) return;
+  bool failed = c->result == OUTCOME_FAIL, first = !c->is_reported;
+  const char *log = c->log ? c->log : c->user;
+  c->is_reported = true;
   if (first && log_selects(LS_SENDER_VERIFY_FAIL)) {
     const char *line = arena_printf(s->tmp, "%s sender verify %s for <%s>%s%s", smtp_ident(s), failed ? "fail" : "defer",
-                                    m->sender_verify_address, log ? ": " : "", log ? log : "");
+                                    c->address, log ? ": " : "", log ? log : "");
     if (where == ACL_WHERE_DATA) receive_log_reject(m, LOG_MAIN | LOG_REJECT, line);
     else log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s", line);
   }
-  const char *user = m->sender_verify_details ? m->sender_verify_details : m->sender_verify_user;
-  bool with_head = failed && !m->sender_verify_details;
+  const char *user = c->details ? c->details : c->user;
+  bool with_head = failed && !c->details;
   if (!user && s->opt->smtp_return_error_details) user = log;
   if (!user || (failed && !first) || s->o->mode == SMTP_MODE_BATCH || s->c->no_multiline) return;
   if (!failed && !s->opt->smtp_return_error_details) return;
   struct strbuf b = strbuf_new(s->tmp);
   if (with_head) {
-    strbuf_addf(&b, "%d-Verification failed for <%s>", code, m->sender_verify_address);
+    strbuf_addf(&b, "%d-Verification failed for <%s>", code, c->address);
     put_reply_line(s, b.p, b.n);
   }
   struct str rest = str_c(user);

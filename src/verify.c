@@ -114,6 +114,8 @@ static enum outcome route_and_call(struct acl_env *env, struct expand_ctx *x, co
   if (result == OUTCOME_OK) return result;
   ret->log = text_or_empty((*ret_addr)->message);
   ret->user = (*ret_addr)->user_message;
+  /* Who sends to an address is told why it is none, who came from it only what was meant for others. */
+  if (!ret->user && result == OUTCOME_FAIL && options & VOPT_IS_RECIPIENT) ret->user = (*ret_addr)->message;
   ret->failure = result == OUTCOME_FAIL ? "route" : NULL;
   return result;
 }

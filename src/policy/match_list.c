@@ -228,6 +228,7 @@ static enum outcome check_named(struct list_run *r, const char *name, bool *ret_
 struct walk {
   bool include_unknown, ignore_unknown, include_defer, ignore_defer;
   bool last_negated;
+  bool file_negated; /* the file's name has a "!" before it */
   bool ended_in_trouble; /* by what could not be found out */
   const char *list; /* as narrated, quoted, or the option's name */
   bool quoted;
@@ -306,7 +307,8 @@ static int settle_trouble(const struct list_run *r, struct walk *w, enum outcome
   return OUTCOME_DEFER;
 }
 
-/* One plain item (also a line of a file).  GO_ON or the final outcome. */
+/* One plain item (also a line of a file).  GO_ON or the final outcome.  Of a line the narration says whether it was found, whatever a "!" of
+ * its own makes of that. */
 static int walk_item(struct list_run *r, struct walk *w, const char *shown, const char *item, bool negated, const char *file) {
   r->unknown = false;
   r->error = NULL;
@@ -316,7 +318,7 @@ static int walk_item(struct list_run *r, struct walk *w, const char *shown, cons
   else o = check_item(r, item);
   switch (o) {
   case OUTCOME_OK:
-    narrate_result(r, w, !negated, "matched", shown, file ? arena_printf(r->x->a, " in %s", file) : was_cached ? " - cached" : "");
+    narrate_result(r, w, !(file ? w->file_negated : negated), "matched", shown, file ? arena_printf(r->x->a, " in %s", file) : was_cached ? " - cached" : "");
     return negated ? OUTCOME_FAIL : OUTCOME_OK;
   case OUTCOME_FAIL: return r->unknown ? settle_trouble(r, w, OUTCOME_FAIL, shown) : GO_ON;
   case OUTCOME_DEFER: return settle_trouble(r, w, OUTCOME_DEFER, shown);
@@ -362,13 +364,15 @@ static int walk_file(struct list_run *r, struct walk *w, const char *file, bool 
   int rc = get_list_file(r, file, &f);
   if (rc != GO_ON) return rc;
   struct str subject = str_c(r->text);
+  w->file_negated = negated;
   for (size_t i = 0; i < f->count && rc == GO_ON; i++) {
     const struct list_line *line = &f->lines[i];
     w->last_negated = line->negated != negated;
     if (cannot_match(r, subject, line)) continue;
     rc = walk_item(r, w, line->text, line->item, w->last_negated, file);
+    bool was_found = !w->ended_in_trouble;
     w->ended_in_trouble = false;
-    if ((rc == OUTCOME_OK || rc == OUTCOME_FAIL) && !r->value) r->value = line->item; /* a line found in a file is a value even for addresses */
+    if ((rc == OUTCOME_OK || rc == OUTCOME_FAIL) && was_found && !r->value) r->value = line->item; /* a line found in a file is a value even for addresses */
   }
   if (r->value) r->value = arena_strdup(r->x->a, r->value); /* it may be a line of the file */
   list_file_done(f);

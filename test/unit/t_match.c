@@ -58,6 +58,7 @@ static int setup(void **state) {
   named(LIST_HOST, "net", "10.0.0.0/8 : 192.168.1.1");
   (void)file("neg", "!a.b.c\n*.b.c\n");
   (void)file("hosts", "# x\n9.9.9.9\n1.2.3.0/24 # net\n");
+  (void)file("unknown", "*.example\n");
   (void)file("locals", "not#comment # but this is\n#all\n other\n");
   (void)file("f", "one: first\ntwo second\n*@dom: domdef\n*: star\n");
   (void)file("w", "*.b.c: star bc\nx y\n.c: dotc\n");
@@ -69,7 +70,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
   (void)state;
-  static const char *const names[] = {"neg", "hosts", "locals", "f", "w", "bd", "net", "ip"};
+  static const char *const names[] = {"neg", "hosts", "unknown", "locals", "f", "w", "bd", "net", "ip"};
   for (size_t i = 0; i < ARRAY_SIZE(names); i++) (void)unlink(arena_printf(arena, "%s/%s", dir, names[i]));
   (void)rmdir(dir);
   lookup_tidy();
@@ -226,6 +227,7 @@ static void test_hosts(void **state) {
       {"1.2.3.4", "1.2.3.4 : *.example", ""},
       {"1.2.3.4", "+ignore_unknown : *.example : 1.2.3.4", ""},
       {"1.2.3.4", "+include_unknown : *.example", ""},
+      {"1.2.3.4", "+include_unknown : @F/unknown", ""}, /* no line was found: it is no value */
       {"1.2.3.4", "!*.example", NULL},
       {"1.2.3.4", "lsearch;@F/f", NULL},
       {"1.2.3.4", "testdb;x", "x"},

@@ -64,6 +64,7 @@ struct acl_run {
   const struct acl_stmt *stmt;
   const char *message, *log_message; /* raw text of the modifiers of this statement */
   const char *user_text, *log_text;  /* from conditions */
+  const char *warn_header, *warn_text; /* what a warn statement adds to the message, and to the log */
   bool log_is_user;                  /* the log text is the user's, for want of one: a log_message replaces it */
   bool endpass_seen, nested_drop;
 };

@@ -139,7 +139,9 @@ static const char *expand_message(struct acl_run *r, const char *raw, const char
   return NULL;
 }
 
-static void apply_messages(struct acl_run *r, enum acl_verb verb, enum outcome conds) {
+/* What the statement's messages come to.  They are part of its conditions: what their expansion looks up is narrated before the verdict. */
+static void expand_messages(struct acl_run *r, enum acl_verb verb, enum outcome conds) {
+  r->warn_header = r->warn_text = NULL;
   if (!message_applies(r, verb, conds)) return;
   const char *own_log = r->log_text, *underlying = own_log ? own_log : r->user_text;
   if (r->message || r->user_text) r->x->acl_verify_message = r->user_text;
@@ -150,14 +152,14 @@ static void apply_messages(struct acl_run *r, enum acl_verb verb, enum outcome c
               "lines here: message ignored", acl_where_name(r->where));
   } else if (r->message) {
     const char *s = expand_message(r, r->message, "message");
-    if (s && warn) acl_add_header_text(r, s);
+    if (warn) r->warn_header = s;
     else if (s) r->user_text = s;
   }
   if (r->log_message) {
     if (own_log) r->x->acl_verify_message = own_log;
     const char *s = expand_message(r, r->log_message, "log_message");
     bool says_more = underlying && !r->log_is_user && s && strcmp(s, underlying) != 0;
-    if (s && warn) acl_log_warning(r, s);
+    if (warn) r->warn_text = s;
     else if (s) r->log_text = says_more ? arena_printf(r->x->a, "%s: %s", s, underlying) : s;
   }
   if (!r->log_text && !warn) r->log_text = underlying ? underlying : r->user_text;
@@ -239,6 +241,7 @@ static enum outcome run_conditions(struct acl_run *r, const struct acl_stmt *s) 
   r->message = r->log_message = r->user_text = r->log_text = NULL;
   r->endpass_seen = r->nested_drop = r->log_is_user = false;
   for (const struct acl_cond *c = s->conds; c && o == OUTCOME_OK; c = c->next) o = run_cond(r, c);
+  expand_messages(r, s->verb, o);
   narrate(r->x, D_ACL, "%s: condition test %s in %s", acl_verb_names[s->verb], condition_word(o), r->label);
   return o;
 }
@@ -312,7 +315,8 @@ static enum outcome run_statements(struct acl_run *r, const struct acl *acl) {
       if (!r->log_text) r->log_text = r->user_text;
       return o;
     }
-    apply_messages(r, s->verb, o);
+    if (r->warn_header) acl_add_header_text(r, r->warn_header);
+    if (r->warn_text) acl_log_warning(r, r->warn_text);
     if (decide(r, s, o, &result) == STEP_DONE) return result;
   }
   narrate(r->x, D_ACL, "end of %s: implicit DENY", r->label); /* what the last condition said stays the reason */

@@ -47,17 +47,35 @@ static enum outcome address_check(struct acl_run *r, const char *address, const 
 
 static const char *keep(struct message *m, const char *text) { return text ? arena_strdup(m->arena, text) : NULL; }
 
+static struct sender_check *find_sender_check(const struct message *m, const char *address) {
+  struct sender_check *c = m->sender_checks;
+  while (c && strcmp(c->address, address) != 0) c = c->next;
+  return c;
+}
+
+/* What is known of an address without having asked its host; NULL: nothing. */
+static struct sender_check *known_sender(const struct message *m, const char *address) {
+  struct sender_check *c = find_sender_check(m, address);
+  return c && !c->by_callout ? c : NULL;
+}
+
 /* What a refusal will tell the client and the log about the sender; without a callout it also serves the next time. */
 static void remember_sender(struct message *m, const char *address, enum outcome o, const struct verify_opts *opts,
                             const struct verify_report *v) {
-  m->sender_verify_done = address == m->sender && !v->by_callout;
-  m->sender_verify_address = address == m->sender ? m->sender : keep(m, address);
-  m->sender_verify_result = o;
-  m->sender_verify_user = keep(m, v->user);
-  m->sender_verify_log = keep(m, v->log);
-  m->sender_verify_details = keep(m, v->details);
-  m->sender_verify_failure = v->failure;
-  m->sender_verify_reported = opts->no_details;
+  struct sender_check *c = find_sender_check(m, address);
+  if (!c) {
+    c = ARENA_NEW(m->arena, struct sender_check);
+    *c = (struct sender_check){.address = keep(m, address), .next = m->sender_checks};
+    m->sender_checks = c;
+  }
+  c->by_callout = v->by_callout;
+  c->result = o;
+  c->user = keep(m, v->user);
+  c->log = keep(m, v->log);
+  c->details = keep(m, v->details);
+  c->failure = v->failure;
+  c->is_reported = opts->no_details;
+  m->sender_check = c;
 }
 
 static enum outcome sender_failed(struct acl_run *r, enum outcome o, const struct verify_report *v) {
@@ -84,15 +102,16 @@ static enum outcome verify_sender(struct acl_run *r, const char *arg, const char
     rewrite_message_sender(r->x);
     address = m->sender;
   }
-  if (!*address) return OUTCOME_OK;
   struct verify_report v = {.user = NULL};
   enum outcome o;
-  if (address == m->sender && m->sender_verify_done && !opts.callout) {
+  struct sender_check *known = opts.callout ? NULL : known_sender(m, address);
+  if (known) {
     narrate(r->x, D_ACL, "using cached sender verify result");
-    o = (enum outcome)m->sender_verify_result;
-    v = (struct verify_report){.user = m->sender_verify_user, .log = m->sender_verify_log, .failure = m->sender_verify_failure};
+    m->sender_check = known;
+    o = (enum outcome)known->result;
+    v = (struct verify_report){.user = known->user, .log = known->log, .failure = known->failure};
   } else {
-    o = address_check(r, address, &opts, &v);
+    o = *address ? address_check(r, address, &opts, &v) : OUTCOME_OK;
     if (o == OUTCOME_OK || o == OUTCOME_FAIL || o == OUTCOME_DEFER) remember_sender(m, address, o, &opts, &v);
   }
   r->x->sender_verify_failure = v.failure;
@@ -139,8 +158,8 @@ static enum outcome header_names_ascii(struct acl_run *r) {
   return OUTCOME_OK;
 }
 
-/* Call fn for each address of a header line (item: as it stands there) until it returns true.  *ret_bad (may be NULL): what is wrong with
- * the first that is none. */
+/* Call fn for each address of a header line (item: as it stands there, with what there is of a group; address: NULL if it is none) until it
+ * returns true.  ret_bad: NULL, or what is wrong with the first that is none, which is the last looked at then. */
 static bool each_address(struct acl_run *r, const struct header_line *h,
                          bool (*fn)(struct acl_run *r, const char *address, struct str item, void *ctx), void *ctx,
                          const char **ret_bad) {
@@ -150,11 +169,12 @@ static bool each_address(struct acl_run *r, const struct header_line *h,
   while ((value = str_ltrim(value)).n > 0) {
     size_t n = rfc5322_find_address_end(value);
     size_t domain;
-    struct str item = str_trim(rfc5322_strip_group(str_n(value.p, MIN(n, value.n))));
+    bool ends_group = n < value.n && value.p[n] == ';';
+    struct str whole = str_trim(str_n(value.p, MIN(n + ends_group, value.n))), item = str_trim(rfc5322_strip_group(whole));
     const char *error = NULL, *address = item.n ? rfc5322_extract_address(r->x->a, item, o, &domain, &error) : NULL;
-    if (address && *address && fn(r, address, item, ctx)) return true;
-    if (item.n && !address && ret_bad && !*ret_bad) *ret_bad = arena_printf(r->x->a, "%s in \"%.*s\"", error ? error : "", STR_FMT(item));
-    if (n >= value.n) break;
+    if (whole.n && fn(r, address, whole, ctx)) return true;
+    if (item.n && !address && ret_bad) *ret_bad = arena_printf(r->x->a, "%s in \"%.*s\"", error ? error : "", STR_FMT(item));
+    if (n >= value.n || (ret_bad && *ret_bad)) break;
     value = str_n(value.p + n + 1, value.n - n - 1);
   }
   return false;
@@ -165,7 +185,7 @@ static bool same_address(struct acl_run *r, const char *address, struct str item
   (void)item;
   struct { const char *want; bool caseless; } *w = ctx;
   struct str l1, d1, l2, d2;
-  if (!addr_split(address, &l1, &d1) || !addr_split(w->want, &l2, &d2)) return false;
+  if (!address || !addr_split(address, &l1, &d1) || !addr_split(w->want, &l2, &d2)) return false;
   return str_eqic(d1, d2) && (w->caseless ? str_eqic(l1, l2) : str_eq(l1, l2));
 }
 
@@ -193,11 +213,13 @@ static bool sender_verifies(struct acl_run *r, const char *address, struct str i
   struct sender_search *s = ctx;
   const struct message *m = r->x->msg;
   struct verify_report v = {.user = NULL};
-  narrate_flat(r->x, D_ACL, "verifying %s: header address %.*s", s->name, STR_FMT(item));
+  const struct sender_check *known = s->opts.callout || !m->sender ? NULL : known_sender(m, m->sender);
   enum outcome o;
-  if (m->sender_verify_done && !s->opts.callout && m->sender && str_eq_c(item, m->sender)) {
+  narrate_flat(r->x, D_ACL, "verifying %s: header address %.*s", s->name, STR_FMT(item));
+  if (!address || !*address) return false;
+  if (known && str_eq_c(item, m->sender)) {
     narrate_flat(r->x, D_ACL, "previously checked as envelope sender");
-    o = (enum outcome)m->sender_verify_result;
+    o = (enum outcome)known->result;
   } else {
     o = r->env->verify_address(r->env, r->x, address, &s->opts, &v);
     r->x->sender_verify_failure = v.failure;
