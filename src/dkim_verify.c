@@ -164,7 +164,7 @@ static void judge(struct dkim_result *r, enum dkim_status status, enum dkim_reas
   r->reason = reason;
 }
 
-static void check_with_key(struct expand_ctx *x, const struct dkim_state *s, struct dkim_result *r) {
+static void check_with_key(struct expand_ctx *x, struct dkim_state *s, struct dkim_result *r) {
   const struct dkim_signature *sig = &r->sig;
   struct dkim_sum sum;
   const char *error;
@@ -174,14 +174,14 @@ static void check_with_key(struct expand_ctx *x, const struct dkim_state *s, str
   bool speaks = !r->key.no_subdomains || !sig->identity || dkim_identity_fits(sig->identity, sig->domain, true);
   if (c == DKIM_CHECK_BAD_KEY) {
     log_write(LS_ALWAYS, LOG_MAIN, "DKIM: d=%s s=%s [failed key import]", sig->domain, sig->selector);
-    log_write(LS_ALWAYS, LOG_MAIN, "DKIM: validation error: %s", error);
+    s->check_error = error;
     judge(r, DKIM_INVALID, DKIM_WHY_KEY_DATA);
   } else if (!allowed || !speaks) {
     judge(r, DKIM_FAIL, DKIM_WHY_NOTHING);
   } else if (c == DKIM_CHECK_SHORT_KEY) {
     judge(r, DKIM_FAIL, DKIM_WHY_KEY_SHORT);
   } else if (c == DKIM_CHECK_WRONG) {
-    log_write(LS_ALWAYS, LOG_MAIN, "DKIM: validation error: %s", error);
+    s->check_error = error;
     judge(r, DKIM_FAIL, DKIM_WHY_SIGNATURE);
   } else {
     judge(r, DKIM_PASS, DKIM_WHY_NOTHING);
@@ -192,7 +192,7 @@ bool dkim_body_matches(const struct dkim_body *b, const struct dkim_signature *s
   return !b->is_short && b->sum.n > 0 && str_eq(sig->body_hash, str_n((const char *)b->sum.p, b->sum.n));
 }
 
-static void verify_one(struct expand_ctx *x, const struct dkim_state *s, struct dkim_result *r) {
+static void verify_one(struct expand_ctx *x, struct dkim_state *s, struct dkim_result *r) {
   if (r->sig.fault != DKIM_SIG_OK) {
     judge(r, DKIM_INVALID, r->sig.fault == DKIM_SIG_VERSION ? DKIM_WHY_VERSION : DKIM_WHY_TAG);
     return;
@@ -245,9 +245,11 @@ void dkim_verify_finish(struct expand_ctx *x) {
     log_write(LS_ALWAYS, LOG_MAIN, "DKIM: Error during validation, disabling signature verification: %s", s->error);
     return;
   }
-  for (size_t i = 0; i < s->count; i++) {
+  bool any_good = false;
+  for (size_t i = 0; i < s->count && !(any_good && x->cfg->o.dkim_verify_minimal); i++) {
     verify_one(x, s, &s->sigs[i]);
-    if (s->sigs[i].status == DKIM_PASS && x->cfg->o.dkim_verify_minimal) break;
+    any_good |= s->sigs[i].status == DKIM_PASS;
   }
+  if (s->check_error && !any_good) log_write(LS_ALWAYS, LOG_MAIN, "DKIM: validation error: %s", s->check_error);
   name_signers(x, s);
 }

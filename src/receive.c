@@ -417,9 +417,11 @@ static struct receive_reply receive_run(struct reception *r) {
   if (!receive_make_received(r, false)) return spool_failed(r, "Received: header", -EINVAL);
   count_received(r);
   if (!receive_check_dkim(r, &reply)) return end_without(r, reply.result, reply.smtp_text, reply.drop);
-  if (!receive_check_mime(r, &reply)) return end_without(r, reply.result, reply.smtp_text, reply.drop);
+  /* What one ACL has discarded the next ones are not asked about. */
+  if (!m->discarded_by && !receive_check_mime(r, &reply)) return end_without(r, reply.result, reply.smtp_text, reply.drop);
+  if (m->discarded_by) m->prdr_requested = false;
   if (!smtp_run_prdr(r, &reply, &prdr_text)) return end_without(r, reply.result, reply.smtp_text, false);
-  if (!final_acl(r, &reply, &text)) return reply;
+  if (!m->discarded_by && !final_acl(r, &reply, &text)) return reply;
   scan_unspool(r->x);
   return store(r, prdr_text ? prdr_text : text);
 }

@@ -2,7 +2,7 @@
 /* What happens with verified signatures: a run of acl_smtp_dkim for each that a signer of dkim_verify_signers has made.
  *
  * Floor: flows.  Domains and identities come from the message.  Without the ACL, or with an empty list, all signatures are logged and count; with
- * it, those that it was run for.  Manual 58.3. */
+ * it, those that it was run for: a "discard" is the last run.  Manual 58.3. */
 #include "receive_dkim.h"
 
 #include "dkim_verify.h"
@@ -11,7 +11,7 @@
 
 static void report(struct reception *r, struct dkim_result *s) {
   if (!s->sig.domain) return;
-  s->is_reported = true;
+  s->report_number = ++r->m->dkim->reports;
   if (log_selects(LS_DKIM_VERBOSE)) log_write(LS_ALWAYS, LOG_MAIN, "%s", dkim_log_text(r->x->a, s));
 }
 
@@ -47,7 +47,7 @@ static bool is_of(const struct dkim_result *s, const char *signer) {
 static bool run_for_signer(struct reception *r, const char *signer, struct receive_reply *ret) {
   struct dkim_state *s = r->m->dkim;
   bool any = false;
-  for (size_t i = 0; i < s->count; i++) {
+  for (size_t i = 0; i < s->count && !r->m->discarded_by; i++) {
     if (!is_of(&s->sigs[i], signer)) continue;
     any = true;
     if (s->sigs[i].status == DKIM_NONE) continue; /* dkim_verify_minimal: it was not looked at */
@@ -60,7 +60,7 @@ static bool run_for_all(struct reception *r, const char *list, struct receive_re
   struct tree seen = {0};
   const char *item;
   int sep = -':';
-  while ((item = list_next(r->x->a, &list, &sep))) {
+  while (!r->m->discarded_by && (item = list_next(r->x->a, &list, &sep))) {
     bool is_new;
     tree_insert(&seen, r->x->a, item, &is_new);
     if (is_new && *item && !run_for_signer(r, arena_strdup(r->m->arena, item), ret)) return false;

@@ -115,18 +115,18 @@ static const char *arrival_fields(struct reception *r) {
   else if (m->spf && log_selects(LS_SPF) && m->spf->result == SPF_PASS) strbuf_adds(&b, " SPF");
   receive_log_add_tls(&b, &c->from.tls);
   add_auth(&b, &c->from);
-  if (log_selects(LS_PROXY) && c->proxy && c->proxy->local_address) strbuf_addf(&b, " PRX=%s", c->proxy->local_address);
   if (m->prdr_requested) strbuf_adds(&b, " PRDR");
+  if (log_selects(LS_PROXY) && c->proxy && c->proxy->local_address) strbuf_addf(&b, " PRX=%s", c->proxy->local_address);
   if (m->used_chunking) strbuf_adds(&b, " K");
   strbuf_addf(&b, " S=%lld", (long long)m->message_size);
   if (log_selects(LS_8BITMIME)) strbuf_addf(&b, " M8S=%d", m->body_type);
-  if (log_selects(LS_RECEIVE_TIME)) add_receive_time(&b, m);
-  if (m->queue_name && *m->queue_name) strbuf_addf(&b, " Q=%s", m->queue_name);
-  const char *signed_by = log_selects(LS_DKIM) ? dkim_passed_domains(m->arena, m->dkim) : NULL;
+  const char *signed_by = log_selects(LS_DKIM) ? dkim_passed_domain(m->dkim) : NULL;
   if (signed_by) strbuf_addf(&b, " DKIM=%s", signed_by);
   if (log_selects(LS_DKIM) && m->arc && strcmp(m->arc->state, "pass") == 0) strbuf_adds(&b, " ARC");
   if (m->dmarc && log_selects(LS_DMARC_VERBOSE)) strbuf_addl(&b, " DMARC=", dmarc_status_names[m->dmarc->status], NULL);
   else if (m->dmarc && log_selects(LS_DMARC) && m->dmarc->status == DMARC_ACCEPT) strbuf_adds(&b, " DMARC");
+  if (log_selects(LS_RECEIVE_TIME)) add_receive_time(&b, m);
+  if (m->queue_name && *m->queue_name) strbuf_addf(&b, " Q=%s", m->queue_name);
   if (m->message_id_header) {
     if (m->message_id_made ? log_selects(LS_MSG_ID_CREATED) : log_selects(LS_MSG_ID))
       strbuf_addf(&b, " id%s=%s", m->message_id_made ? "*" : "", m->message_id_header);

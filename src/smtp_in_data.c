@@ -481,10 +481,6 @@ static bool predata_acl(struct smtp_session *s, struct acl_result *ret) {
   if (s->o->mode == SMTP_MODE_BATCH) return true;
   *ret = smtp_run_acl(s, ACL_WHERE_PREDATA, NULL, s->opt->acl_smtp_predata, OUTCOME_OK);
   if (ret->outcome == OUTCOME_OK) return true;
-  if (ret->outcome == OUTCOME_DISCARD) {
-    s->m->discarded = true;
-    return true;
-  }
   smtp_acl_failed(s, ACL_WHERE_PREDATA, ret, "DATA");
   return false;
 }

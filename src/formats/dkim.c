@@ -136,22 +136,23 @@ bool dkim_identity_fits(const char *identity, const char *domain, bool exactly) 
   return !exactly && of.p[of.n - d.n - 1] == '.' && str_endsic(of, d);
 }
 
-/* False: no tag list, or no known algorithm.  is_arc: i= is the number of the set. */
+/* False: no known algorithm, or more tags than anybody needs.  is_arc: i= is the number of the set. */
 static bool parse_tags(struct arena *a, struct str header, bool is_arc, struct dkim_signature *s, struct str *ret_version) {
   struct str rest = header, name, value;
   enum dkim_tag t;
   int count = 0;
   (void)str_cut(&rest, ':');
-  while ((t = dkim_tag_next(&rest, &name, &value)) == DKIM_TAG_OK) {
+  while ((t = dkim_tag_next(&rest, &name, &value)) != DKIM_TAG_END) {
     if (++count > DKIM_MAX_TAGS) return false;
-    if (str_eq(name, STR("bh"))) s->body_hash = decode(a, value);
+    if (t == DKIM_TAG_BAD) s->fault = DKIM_SIG_TAG;
+    else if (str_eq(name, STR("bh"))) s->body_hash = decode(a, value);
     else if (is_arc && str_eq(name, STR("cv"))) s->cv = value;
     else if (is_arc && str_eq(name, STR("i"))) {
       if (!str_parse_int(value, &s->instance)) s->fault = DKIM_SIG_TAG;
     } else if (name.n == 1 && !take_tag(a, name.p[0], value, s, ret_version)) return false;
   }
   if (s->header_names && dkim_count_names(s->header_names) > DKIM_MAX_NAMES) s->fault = DKIM_SIG_TAG;
-  return t != DKIM_TAG_BAD && s->algorithm.n > 0;
+  return s->algorithm.n > 0;
 }
 
 bool dkim_parse_arc(struct arena *a, struct str header, bool is_seal, struct dkim_signature *ret) {

@@ -56,14 +56,14 @@ const char *dkim_log_text(struct arena *a, const struct dkim_result *r) {
   return b.p;
 }
 
-const char *dkim_passed_domains(struct arena *a, const struct dkim_state *s) {
-  struct strbuf b = strbuf_new(a);
+const char *dkim_passed_domain(const struct dkim_state *s) {
+  const struct dkim_result *newest = NULL;
   for (size_t i = 0; s && i < s->count; i++) {
     const struct dkim_result *r = &s->sigs[i];
-    if (!r->is_reported || strcmp(dkim_status_text(r), "pass") != 0 || dkim_list_has(b.p, str_c(r->sig.domain))) continue;
-    strbuf_addl(&b, b.n ? ":" : "", r->sig.domain, NULL);
+    if (r->report_number == 0 || strcmp(dkim_status_text(r), "pass") != 0) continue;
+    if (!newest || r->report_number > newest->report_number) newest = r;
   }
-  return b.n ? b.p : NULL;
+  return newest ? newest->sig.domain : NULL;
 }
 
 /* ---- ${authresults ---- */
@@ -142,18 +142,28 @@ static const struct {
   {"key_notes", key_notes, NULL}, {"key_srvtype", key_service, "*"}, {"key_testing", key_testing, "0"}, {"selector", sig_selector, NULL},
 };
 
+/* What an ACL sees of the signature before, when the signer it runs for has made none. */
+static bool outlives_run(const char *name) {
+  return strcmp(name, "domain") == 0 || strcmp(name, "selector") == 0 || strcmp(name, "key_length") == 0;
+}
+
+static const char *signature_variable(struct expand_ctx *x, const struct dkim_state *s, size_t i) {
+  bool is_known = s && s->shown && (!s->in_acl || s->cur || outlives_run(sig_variables[i].name));
+  return is_known ? sig_variables[i].get(x, s->shown) : sig_variables[i].none;
+}
+
 const char *dkim_variable(struct expand_ctx *x, const char *name) {
   const struct dkim_state *s = x->msg ? x->msg->dkim : NULL;
   /* The transport signs: $dkim_domain and $dkim_selector are its own. */
   if (strcmp(name, "domain") == 0 && x->dkim_domain) return x->dkim_domain;
   if (strcmp(name, "selector") == 0 && x->dkim_selector) return x->dkim_selector;
   for (size_t i = 0; i < ARRAY_SIZE(sig_variables); i++)
-    if (strcmp(name, sig_variables[i].name) == 0) return s && s->shown ? sig_variables[i].get(x, s->shown) : sig_variables[i].none;
+    if (strcmp(name, sig_variables[i].name) == 0) return signature_variable(x, s, i);
   if (!s) return NULL;
   if (strcmp(name, "cur_signer") == 0) return s->cur_signer;
   if (strcmp(name, "signers") == 0) return s->signers;
   if (strcmp(name, "verify_signers") == 0) return s->verify_signers;
-  if (strcmp(name, "verify_reason") == 0) return s->in_acl && s->cur ? dkim_reason_text(s->cur) : s->reason;
+  if (strcmp(name, "verify_reason") == 0) return !s->in_acl ? s->reason : s->cur ? dkim_reason_text(s->cur) : "";
   if (strcmp(name, "verify_status") == 0) return !s->in_acl ? s->status_list : s->cur ? dkim_status_text(s->cur) : "none";
   return NULL;
 }

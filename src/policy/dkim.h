@@ -32,7 +32,7 @@ struct dkim_result {
   enum dkim_status status;
   enum dkim_reason reason;
   const char *status_set, *reason_set; /* by an ACL, NULL not */
-  bool is_reported;        /* the "DKIM: d=" line was written and it counts for DKIM= */
+  int report_number;       /* its "DKIM: d=" line was the first, the second...; 0: none yet, and it does not count for DKIM= */
 };
 
 struct dkim_state {
@@ -51,6 +51,8 @@ struct dkim_state {
   struct dkim_result *cur; /* its signature, NULL none */
   struct dkim_result *shown; /* the newest signature that an ACL has seen: what variables show when there is no other */
   bool in_acl;
+  int reports;             /* "DKIM: d=" lines so far */
+  const char *check_error; /* what the newest signature failed with, in the words of the library; NULL none */
   struct arc_chain *arc;   /* the ARC sets of the message (policy/arc.h), NULL none */
 };
 
@@ -60,8 +62,8 @@ const char *dkim_status_text(const struct dkim_result *r);
 const char *dkim_reason_text(const struct dkim_result *r);
 /* The text behind "DKIM: d=...", without id: all of the line. */
 const char *dkim_log_text(struct arena *a, const struct dkim_result *r);
-/* Domains of signatures that passed and were reported, "a:b"; NULL none. */
-const char *dkim_passed_domains(struct arena *a, const struct dkim_state *s);
+/* Domain of the signature that passed and was reported last; NULL none. */
+const char *dkim_passed_domain(const struct dkim_state *s);
 /* Set by an ACL: name without "dkim_verify_". */
 void dkim_set_by_acl(struct expand_ctx *x, const char *name, const char *value);
 /* End all digests.  NULL allowed. */

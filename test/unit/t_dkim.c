@@ -117,7 +117,7 @@ static void signatures(void **state) {
     int want; /* fault, -1: to be ignored */
   } rows[] = {
     {"DKIM-Signature: v=1; a=rsa-sha1; d=a; s=b; h=c; b=ZGVm", DKIM_SIG_OK},
-    {"DKIM-Signature: v=1; a=ed25519-sha256; d=a; s=b; h=c; b=ZGVm;;", -1},
+    {"DKIM-Signature: v=1; a=ed25519-sha256; d=a; s=b; h=c; b=ZGVm;;", DKIM_SIG_TAG},
     {"DKIM-Signature: v=2; a=rsa-sha1; d=a; s=b; h=c; b=ZGVm", DKIM_SIG_VERSION},
     {"DKIM-Signature: a=rsa-sha1; d=a; s=b; h=c; b=ZGVm", DKIM_SIG_TAG},
     {"DKIM-Signature: v=1; a=rsa-sha1; s=b; h=c; b=ZGVm", DKIM_SIG_TAG},
@@ -132,7 +132,9 @@ static void signatures(void **state) {
     {"DKIM-Signature: v=1; a=rsa-sha1; d=test.ex; s=b; h=c; b=ZGVm; l=99999999999999999999999", DKIM_SIG_TAG},
     {"DKIM-Signature: v=1; a=rsa-md5; d=a; s=b; h=c; b=ZGVm", -1},
     {"DKIM-Signature: v=1; d=a; s=b; h=c; b=ZGVm", -1},
-    {"DKIM-Signature: v=1; foo; a=rsa-sha1; d=a; s=b; h=c; b=ZGVm", -1},
+    {"DKIM-Signature: v=1; foo; a=rsa-sha1; d=a; s=b; h=c; b=ZGVm", DKIM_SIG_TAG},
+    {"DKIM-Signature: v=1; a=rsa-sha1; d=a; s=b; h=c; b=ZGVm; =1", DKIM_SIG_TAG},
+    {"DKIM-Signature: v=1; a=rsa-sha1; d=a; s=b;; h=c; b=ZGVm", DKIM_SIG_TAG},
     {"DKIM-Signature:", -1},
     {"", -1},
   };

@@ -18,7 +18,7 @@ enum { ACL_MAX_NESTING = 20 };
 #define ACL_HAVE_DATA_BITS (ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_BIT(MIME) | ACL_BIT(DKIM) | ACL_BIT(NOTSMTP))
 
 /* Where there is something to discard. */
-#define ACL_DISCARD_BITS (ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_HAVE_DATA_BITS)
+#define ACL_DISCARD_BITS (ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_HAVE_DATA_BITS)
 
 struct acl_run;
 struct acl_cond;

@@ -440,7 +440,8 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
   } else {
     res.outcome = acl_run_text(&r, str_dup(x->a, str_ltrim(str_c(text))));
     if (res.outcome == OUTCOME_DISCARD && where != ACL_WHERE_UNKNOWN && !(1u << where & ACL_DISCARD_BITS)) {
-      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "\"discard\" verb not allowed in %s ACL", acl_where_name(where));
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "\"discard\" verb not allowed in %s ACL",
+                where == ACL_WHERE_PREDATA ? "PREDATA" : acl_where_name(where));
       res.outcome = OUTCOME_ERROR;
     }
     res.user_message = where == ACL_WHERE_UNKNOWN ? r.user_text : acl_split_message(x->a, r.user_text); /* ${acl: no reply */
