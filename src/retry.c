@@ -137,8 +137,7 @@ bool retry_ultimate_address_timeout(struct expand_ctx *x, const char *key, const
 /* --- hosts ------------------------------------------------------------------------------------------ */
 
 bool retry_is_fresh(const struct config *cfg, const struct hints_retry *r, time_t now) {
-  enum { CLOCK_SLACK_SEC = 60 }; /* two hosts on one spool */
-  return r->stamp <= now + CLOCK_SLACK_SEC && now - r->stamp <= cfg->o.retry_data_expire;
+  return !time_is_ahead(r->stamp, now) && now - r->stamp <= cfg->o.retry_data_expire;
 }
 
 bool retry_check_host(struct expand_ctx *x, struct hints_db *db, const char *domain, struct host *h, int port, bool include_ip,

@@ -17,6 +17,9 @@ typedef int64_t deadline_ms;
 
 struct timeval time_now(void);
 time_t time_sec(void);
+/* Of a stamp in a record: it lies so far ahead that the clock must have been wrong when it was written (hosts that share a spool may differ a little).
+ * What it says must not hold until that time comes. */
+static inline bool time_is_ahead(int64_t stamp, int64_t now) { return stamp - now > 60; }
 int64_t time_mono_ms(void);
 /* Deadline timeout_sec from now; <= 0 means never. */
 deadline_ms deadline_in_sec(int64_t timeout_sec);

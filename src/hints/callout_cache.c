@@ -14,7 +14,7 @@ const char *callout_cache_key(struct arena *a, const char *address, const char *
 }
 
 static bool is_too_old(int64_t stamp, int result, int64_t now, int64_t positive_sec, int64_t negative_sec) {
-  return now - stamp > (result == CALLOUT_ACCEPT ? positive_sec : negative_sec);
+  return time_is_ahead(stamp, now) || now - stamp > (result == CALLOUT_ACCEPT ? positive_sec : negative_sec);
 }
 
 struct hints_callout callout_cache_still_good(struct hints_callout r, int64_t now, int64_t positive_sec, int64_t negative_sec) {

@@ -251,7 +251,7 @@ static bool compute(struct expand_ctx *x, const struct request *q, const char *k
   struct hints_ratelimit r = {0};
   struct str bytes;
   struct timeval now = time_now();
-  bool found = hints_get(db, x->a, key, &bytes) && hints_get_ratelimit(x->a, bytes, &r);
+  bool found = hints_get(db, x->a, key, &bytes) && hints_get_ratelimit(x->a, bytes, &r) && !time_is_ahead(r.stamp, now.tv_sec);
   double count = q->count;
   uint8_t *bits = NULL;
   narrate(x, D_ACL, found ? "ratelimit found key in database" : "ratelimit creating new rate data block");
