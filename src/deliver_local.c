@@ -312,6 +312,7 @@ static bool find_directories(struct deliver_run *run, struct delivery *d) {
 struct child_work {
   struct delivery *d;
   int fd;
+  pid_t parent;
 };
 
 static void deliver_each(struct delivery *d) {
@@ -332,6 +333,7 @@ static int child_main(void *ctx) {
   struct child_work *w = ctx;
   const char *cwd = w->d->cwd;
   priv_limit_core(w->d->transport->permits_core);
+  w->d->parent = w->parent;
   lookup_forget(); /* a file that is expanded here is the user's (autoreply): it learns nothing that the user may not read */
   if (chdir(cwd) < 0) transport_set_results(w->d->addrs, OUTCOME_DEFER, errno, arena_printf(w->d->arena, "failed to chdir to %s", cwd));
   else deliver_each(w->d);
@@ -365,7 +367,7 @@ static void run_child(struct deliver_run *run, struct delivery *d, const struct 
     transport_set_results(d->addrs, OUTCOME_DEFER, -rc, "unable to create a pipe for local delivery");
     return;
   }
-  struct child_work w = {.d = d, .fd = fds[1]};
+  struct child_work w = {.d = d, .fd = fds[1], .parent = getpid()};
   transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, NULL);
   pid_t pid = priv_run_as(as->uid, as->gid, as->initgroups, false, "local delivery", child_main, &w);
   (void)!sys_close(fds[1]);

@@ -50,6 +50,7 @@ struct delivery {
   struct address *addrs;
   struct expand_ctx *x;        /* addr = leader */
   const char *return_path;     /* sender to use */
+  pid_t parent;                /* local: who waits for our answer and holds the message; 0: nobody */
   uid_t uid;                   /* local: we already run as this user */
   gid_t gid;
   const char *home, *cwd;
@@ -144,5 +145,7 @@ void transports_preload(const struct config *c);
 void transport_set_results(struct address *addrs, enum outcome result, int basic_errno, const char *message);
 /* Defer them because of a mistake in the configuration. */
 void transport_set_misconfigured(struct address *addrs, int basic_errno, const char *message);
+/* Has the process that waits for the answer died meanwhile?  Then nobody holds the message any more, and what is delivered now will be delivered again. */
+bool transport_is_orphaned(const struct delivery *d);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "os/sys.h"
 #include "policy/match.h"
@@ -417,6 +418,8 @@ bool transport_deliver(struct delivery *d) {
     if (a->result == OUTCOME_DEFER) a->is_misconfigured = true;
   return done;
 }
+
+bool transport_is_orphaned(const struct delivery *d) { return d->parent > 0 && getppid() != d->parent; }
 
 void transport_set_misconfigured(struct address *addrs, int basic_errno, const char *message) {
   transport_set_results(addrs, OUTCOME_DEFER, basic_errno, message);

@@ -276,6 +276,7 @@ static void append_open_file(struct append_job *j, enum opened how) {
   struct stat before;
   int64_t bytes = 0;
   int r = fstat(j->fd, &before) < 0 ? -errno : 0;
+  if (r == 0 && transport_is_orphaned(j->d)) r = -EOWNERDEAD; /* waiting for the locks may have taken long */
   if (r == 0) append_note_file_size(j, before.st_size);
   const char *full = r == 0 ? append_over_quota(j) : NULL;
   if (full) {

@@ -440,13 +440,28 @@ static void test_shown_strings(void **state) {
   }
 }
 
+/* Who waited for a lock while its parent was killed delivers nothing: a queue run will. */
+static void test_orphan(void **state) {
+  (void)state;
+  struct fixture f;
+  start(&f, "x\n");
+  option(&f, "file", path_in(&f, "box"));
+  put_file(&f, "box", "old\n", 0600);
+  f.d.parent = getpid();
+  deliver(&f, OUTCOME_DEFER, NULL);
+  assert_string_equal(get_file(&f, "box"), "old\n");
+  f.d.parent = getppid();
+  deliver(&f, OUTCOME_OK, NULL);
+  stop(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_shown_strings),
     cmocka_unit_test(test_new_and_append),  cmocka_unit_test(test_removed_under_lock), cmocka_unit_test(test_checks),          cmocka_unit_test(test_locks),
     cmocka_unit_test(test_create_file),     cmocka_unit_test(test_taint),           cmocka_unit_test(test_maildir),
     cmocka_unit_test(test_plain_directory), cmocka_unit_test(test_write_failure_restores),
-    cmocka_unit_test(test_mbx),             cmocka_unit_test(test_mbx_lock),        cmocka_unit_test(test_comsat),
+    cmocka_unit_test(test_mbx),             cmocka_unit_test(test_mbx_lock),        cmocka_unit_test(test_comsat), cmocka_unit_test(test_orphan),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
