@@ -12,6 +12,7 @@
 #include "base/rand.h"
 #include "buildconfig.h"
 #include "deliver.h"
+#include "formats/rfc5322.h"
 #include "message_body.h"
 #include "os/log.h"
 #include "os/sys.h"
@@ -124,6 +125,7 @@ bool report_close(struct report *r) {
   } else {
     spool_abandon(r->m);
   }
+  bool foreground = r->old->deliver_foreground;
   char id[MSGID_SIZE];
   memcpy(id, r->m->id, sizeof(id));
   if (ok) receive_log_arrival(&rec);
@@ -131,7 +133,7 @@ bool report_close(struct report *r) {
   const struct config *cfg = config_default_queue(r->old->cfg);
   message_free(r->m); /* gives up the lock, so that the delivery can have it */
   log_set_message_id(r->old->id);
-  if (ok && at_once) deliver_start_internal(cfg, id);
+  if (ok && at_once) deliver_start_internal(cfg, id, foreground);
   return ok;
 }
 
@@ -147,9 +149,9 @@ static const char *id_list(struct arena *a, const struct message *m, const char 
 static void from_header(struct report *r) {
   struct arena *a = r->a;
   const struct config *cfg = r->old->cfg;
-  const char *from = expand_option(r->x, "dsn_from", cfg->o.dsn_from);
+  const char *from = expand_string(r->x, cfg->o.dsn_from);
   if (!from) {
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand dsn_from: %s", r->x->error ? r->x->error : "");
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Failed to expand dsn_from (using default): %s", r->x->error ? r->x->error : "");
     from = arena_printf(a, "Mail Delivery System <Mailer-Daemon@%s>", cfg->qualify_domain);
   }
   const char *line = arena_printf(a, "From: %s\n", report_one_line(a, from));
@@ -160,10 +162,17 @@ static void to_header(struct report *r) {
   message_add_header(r->m, 'T', arena_printf(r->a, "To: %s\n", r->to), strlen(r->to) + 5);
 }
 
-/* NULL: the message has no id. */
+static bool was_sent_again(const struct message *m) {
+  bool resent = false;
+  for (struct header_line *h = m->headers; h && !resent; h = h->next)
+    if (h->type != '*') (void)header_type_of(str_n(h->text, h->n), &resent);
+  return resent;
+}
+
+/* NULL: the message has no id.  That of a message sent again is the one of its Resent- lines. */
 static const char *references_line(struct report *r) {
   struct arena *a = r->a;
-  const char *refs = id_list(a, r->old, "References"), *id = id_list(a, r->old, "Message-ID");
+  const char *refs = id_list(a, r->old, "References"), *id = id_list(a, r->old, was_sent_again(r->old) ? "Resent-Message-ID" : "Message-ID");
   if (!refs) refs = id_list(a, r->old, "In-Reply-To");
   return id ? arena_printf(a, "References: %s%s%s\n", refs ? refs : "", refs ? " " : "", id) : NULL;
 }
@@ -199,17 +208,21 @@ static void last_headers(struct report *r) {
   strbuf_addf(&r->body, "--%s\nContent-type: text/plain; charset=us-ascii\n\n", r->boundary);
 }
 
-static void first_headers(struct report *r) {
-  const struct config *cfg = r->old->cfg;
+/* errors_reply_to.  In bounces it comes before the others, in warnings behind From:, in plain letters not at all, as in Exim. */
+static void reply_to_header(struct report *r) {
+  const char *to = r->old->cfg->o.errors_reply_to;
+  if (to && !message_find_header(r->m, "Reply-To", NULL)) message_add_header(r->m, 'R', arena_printf(r->a, "Reply-To: %s\n", to), strlen(to) + 11);
+}
+
+static void first_headers(struct report *r, bool is_letter) {
   report_header(r, "Auto-Submitted: auto-replied\n");
   from_header(r);
-  if (cfg->o.errors_reply_to)
-    message_add_header(r->m, 'R', arena_printf(r->a, "Reply-To: %s\n", cfg->o.errors_reply_to), strlen(cfg->o.errors_reply_to) + 11);
+  if (!is_letter) reply_to_header(r);
   to_header(r);
 }
 
 static void common_headers(struct report *r, const char *subject) {
-  first_headers(r);
+  first_headers(r, false);
   report_type_headers(r);
   if (r->items[0]) report_add_template_headers(r, r->items[0]);
   else report_header(r, arena_printf(r->a, "Subject: %s\n", report_one_line(r->a, subject)));
@@ -217,7 +230,7 @@ static void common_headers(struct report *r, const char *subject) {
 }
 
 void report_plain_headers(struct report *r, const char *subject, bool references_in_body) {
-  first_headers(r);
+  first_headers(r, true);
   const char *references = references_line(r);
   if (references && references_in_body) strbuf_adds(&r->body, references);
   else if (references) report_header(r, references);
@@ -461,9 +474,11 @@ static void failed_recipients_header(struct report *r, const struct address *fai
     const char *t = report_one_line(r->a, is_pseudo(p) ? maker_text(p) : p->address);
     strbuf_addl(&b, b.n ? ",\n  " : "X-Failed-Recipients: ", t, NULL);
   }
-  if (b.n == 0) return;
-  strbuf_addc(&b, '\n');
-  report_header(r, b.p);
+  if (b.n > 0) {
+    strbuf_addc(&b, '\n');
+    report_header(r, b.p);
+  }
+  reply_to_header(r);
 }
 
 /* Those with output: batch by batch, the last one first. */

@@ -267,7 +267,7 @@ static enum frozen_action check_frozen(struct message *m, const struct deliver_o
     return FROZEN_CANCEL;
   }
   if (o->thaw) why = "Unfrozen by forced delivery";
-  else if (m->sender && !*m->sender && mo->ignore_bounce_errors_after > 0 && age >= mo->ignore_bounce_errors_after)
+  else if (m->sender && !*m->sender && age >= mo->ignore_bounce_errors_after)
     why = "Unfrozen by errmsg timer";
   else if (mo->auto_thaw > 0 && now > m->frozen_at + mo->auto_thaw && !m->manual_thaw) why = "Unfrozen by auto-thaw";
   if (o->give_up) return FROZEN_GO_ON;
@@ -322,20 +322,24 @@ static struct address *take_group(struct deliver_run *run, struct address **list
 }
 
 static void send_bounces(struct deliver_run *run) {
-  struct address *list = run->failed, *mail = NULL, **tail = &mail;
+  struct address *list = run->failed, *mail = NULL, **tail = &mail, *kept = NULL;
   run->failed = NULL;
   for (struct address *addr = list, *next; addr; addr = next) {
     next = addr->next;
     addr->next = NULL;
     const char *target = errors_target(run, addr);
     if (addr->prop.ignore_error) ignored(run, addr, "");
+    else if (!*target) list_push(&kept, addr); /* NOTIFY= speaks of reports, and there would be none */
     else if (addr->dsn_flags != 0 && (addr->dsn_flags & DSN_FAILURE) == 0)
       ignored(run, addr, ": RFC 3461 DSN, failure notify not requested");
-    else if (!*target) undeliverable_bounce(run, addr);
     else {
       *tail = addr;
       tail = &addr->next;
     }
+  }
+  for (struct address *addr = kept, *next; addr; addr = next) { /* whoever is told of them reads the last one first */
+    next = addr->next;
+    undeliverable_bounce(run, addr);
   }
   deliver_flush_journal(run);
   while (mail) {
@@ -423,7 +427,10 @@ static bool warnings_are_wanted(struct deliver_run *run) {
     if (!addr->domain || !shown.domain || strcmpic(addr->domain, shown.domain) != 0) shown.domain = NULL;
   struct expand_ctx x = run->x;
   x.addr = shown.domain ? &shown : NULL;
-  return !cond || !*cond || expand_condition_lax(&x, cond) != OUTCOME_FAIL;
+  enum outcome wanted = cond && *cond ? expand_condition_lax(&x, cond) : OUTCOME_OK;
+  if (wanted != OUTCOME_OK && wanted != OUTCOME_FAIL && !x.forced_fail)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand condition \"%s\" for delay_warning option: %s", cond, x.error ? x.error : "");
+  return wanted == OUTCOME_OK;
 }
 
 static void send_warnings(struct deliver_run *run) {
@@ -621,6 +628,7 @@ bool deliver_run_init(struct deliver_run *run, const struct config *cfg, struct 
   run->expanded = vec_new(m->arena);
   run->dont_deliver = o->dont_deliver || m->dont_deliver;
   m->delivery_forced = o->forced;
+  m->deliver_foreground = o->foreground;
   run->x.queue_running = o->in_queue_run;
   if (o->turn) run->x.atrn = o->turn->connection->turn;
   switch (check_frozen(m, o)) {
@@ -709,10 +717,11 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
   return result;
 }
 
-void deliver_start_internal(const struct config *cfg, const char *id) {
-  static const struct deliver_opts plain;
-  if (cfg->o.queue_only) return; /* the next queue run has it */
-  if (cfg->harness_mode) {
+void deliver_start_internal(const struct config *cfg, const char *id, bool foreground) {
+  struct deliver_opts plain = {.foreground = foreground};
+  bool overrides = foreground && cfg->o.queue_only_override;
+  if (cfg->o.queue_only && !overrides) return; /* the next queue run has it */
+  if (cfg->harness_mode || foreground) {
     (void)deliver_message(cfg, id, &plain);
     return;
   }

@@ -23,6 +23,7 @@ struct deliver_opts {
   bool hold_smtp;       /* remote addresses are routed and wait for a queue run */
   bool first_pass;      /* -qq: remote addresses are routed and noted as waiting for their hosts, not sent */
   bool dont_deliver;    /* -N */
+  bool foreground;      /* -odi: what is made on the way (bounces, replies) is delivered before the end, too */
   int64_t assumed_age_sec; /* harness: -Tqt */
   const char *selector_sender, *selector_recipient; /* -S, -R (queue.c filters) */
   bool remote_only;     /* by a process without root: not attempted at all unless every recipient is routed to a remote transport */
@@ -68,6 +69,6 @@ void bounce_tell_frozen(struct message *m, struct expand_ctx *x, const struct fr
 /* syntax_errors_to of a redirect router: text is the body. */
 void bounce_syntax_errors(struct message *m, struct expand_ctx *x, const char *to, const char *text);
 /* Start the delivery of a message made inside this process (bounce, autoreply). */
-void deliver_start_internal(const struct config *cfg, const char *id);
+void deliver_start_internal(const struct config *cfg, const char *id, bool foreground);
 
 #endif

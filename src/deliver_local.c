@@ -179,7 +179,7 @@ static bool check_size(struct deliver_run *run, struct delivery *d) {
   int64_t limit;
   if (!expand_int(&run->x, t->o.message_size_limit, &limit) || limit < 0) {
     const char *why = run->x.error ? run->x.error : "not a number";
-    const char *what = strncmp(why, "invalid integer", 15) == 0 || strncmp(why, "not a number", 12) == 0 ? "invalid" : "failed to expand";
+    const char *what = strncmp(why, "invalid integer", 15) == 0 || strncmp(why, "not a number", 12) == 0 || strncmp(why, "integer expected", 16) == 0 ? "invalid" : "failed to expand";
     return refuse(d, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(run->a, "%s message_size_limit in %s transport: %s", what, t->name, why));
   }
   if (limit == 0 || run->m->message_size <= limit) return true;

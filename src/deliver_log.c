@@ -15,7 +15,8 @@ static bool router_logs_as_local(const struct router *r) {
 }
 
 static void add_local_part(struct strbuf *b, const struct address *addr) {
-  if (addr->transport && addr->transport->o.rcpt_include_affixes)
+  const struct transport *t = addr->transport;
+  if (t && t->o.rcpt_include_affixes && (t->names_recipients || !t->driver->is_local))
     strbuf_addl(b, addr->prefix ? addr->prefix : "", addr->local_part, addr->suffix ? addr->suffix : "", NULL);
   else
     strbuf_adds(b, addr->local_part);

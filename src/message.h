@@ -110,6 +110,7 @@ struct message {
   struct vec raw_recipients;     /* const char *, the same for recipients; empty: recipients */
   enum { CUTTHROUGH_OFF, CUTTHROUGH_SPOOL, CUTTHROUGH_PASS } cutthrough; /* control = cutthrough_delivery: what a temporary answer leads to */
   bool cutthrough_own_sender;    /* /sender=transport: MAIL as the transport's return_path says */
+  bool deliver_foreground;       /* somebody waits for its delivery (-odi): that of reports about it, too */
   bool message_id_made;          /* Message-Id: was added here (id*= in the log) */
   struct scan_state *scan;       /* content scanning (policy/scan.h); NULL: nothing scanned yet */
   struct dkim_state *dkim;       /* its signatures (policy/dkim.h); NULL: not looked at */

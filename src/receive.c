@@ -547,6 +547,7 @@ void receive_start_delivery(struct conn *c, const struct message *m, bool foregr
   o.hold_smtp = o.hold_smtp || queue_file_says(&m->cfg->o, c->arena, true);
   if (foreground) {
     const char *id = arena_strdup(c->arena, m->id);
+    o.foreground = true;
     c->mua_failed = deliver_message(m->cfg, id, &o) == DELIVER_MUA_FAILED;
     cutthrough_cancel(c); /* unless it was used */
     return;

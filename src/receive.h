@@ -61,7 +61,7 @@ struct submit_opts {
   const char *full_name;         /* -F */
   enum { ERRORS_SENDER, ERRORS_STDERR } error_handling;
   int error_exit;
-  bool delivery_none, delivery_foreground, queue_only; /* -odq, -odf/-odi */
+  bool delivery_none, delivery_foreground, queue_only; /* -odq, -odf/-odi; queue_only counts the option of that name, unless -od overrides it */
   const char *bounce_of;         /* internal submissions */
   bool is_bounce_machine;
   int fd;

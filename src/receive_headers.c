@@ -60,6 +60,7 @@ static void note_header(struct reception *r, struct header_line *h) {
   const struct main_options *o = &r->c->cfg->o;
   bool resent;
   h->type = header_type_of(str_n(h->text, h->n), &resent);
+  if (resent && !r->saw_resent) r->m->message_id_header = NULL; /* sent again, it goes by the id of the sending */
   r->saw_resent |= resent;
   if (!header_split(str_n(h->text, h->n), &name, &value)) return;
   if (str_eqic(name, STR("received"))) r->m->received_count++;
@@ -68,7 +69,7 @@ static void note_header(struct reception *r, struct header_line *h) {
       (o->delivery_date_remove && str_eqic(name, STR("delivery-date"))) ||
       (r->extract_recipients && h->type == 'B'))
     h->type = '*';
-  if (h->type == 'I' && !resent && !r->m->message_id_header) {
+  if (h->type == 'I' && resent == r->saw_resent && !r->m->message_id_header) {
     const char *error, *id = rfc5322_extract_address(r->m->arena, value, (struct addr_opts){.allow_domain_literal = true}, NULL, &error);
     if (id && *id) r->m->message_id_header = id;
   }

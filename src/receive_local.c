@@ -458,8 +458,7 @@ static int run(struct submission *s) {
   stream_close(l->io);
   if (s->r.kept_body_fd >= 0 && sys_close(s->r.kept_body_fd) < 0) errno = 0; /* only read from */
   if (reply.result != RECEIVE_ACCEPTED) return status;
-  bool queue = s->o->queue_only || s->o->delivery_none || s->m->queue_only_policy ||
-               (s->c->cfg->o.queue_only && !s->o->delivery_foreground);
+  bool queue = s->o->queue_only || s->o->delivery_none || s->m->queue_only_policy;
   if (s->m->queue_only_policy || s->m->hold_smtp) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: queued by ACL");
   double load;
   if (!queue && receive_load_is_high(s->c, &load)) {

@@ -11,7 +11,7 @@ enum smtp_mode { SMTP_MODE_SESSION, SMTP_MODE_BATCH /* -bS */, SMTP_MODE_CHECK /
 struct smtp_opts {
   enum smtp_mode mode;
   bool deliver_foreground;  /* -odi/-odf */
-  bool queue_only;          /* -odq, smtp_accept_queue */
+  bool queue_only;          /* -odq, smtp_accept_queue; the option of that name, unless -od overrides it */
   const char *queue_reason; /* text of "no immediate delivery: REASON" */
 };
 

@@ -342,7 +342,6 @@ static bool must_queue(struct smtp_session *s, const char **ret_reason) {
     *ret_reason = "queued by ACL";
     return true;
   }
-  if (o->queue_only && !s->o->deliver_foreground) return true;
   if (!s->c->is_batched && o->smtp_accept_queue_per_connection > 0 &&
       s->c->messages_received > o->smtp_accept_queue_per_connection) {
     *ret_reason = arena_printf(s->tmp, "more than %d messages received in one connection",

@@ -30,6 +30,7 @@ struct transport {
   struct opt_block *ob_block;
   struct rewrite_rule *rewrite_rules; /* headers_rewrite, parsed */
   bool permits_core;                  /* local: the process of the delivery may leave a core file */
+  bool names_recipients;              /* to what takes the message (LMTP, BSMTP): the log shows them as named there */
   struct conf_pos pos;
 };
 

@@ -31,7 +31,7 @@ static const char **command(struct delivery *d) {
   for (const struct macro *m = cfg->macros; m; m = m->next) count += may_pass(cfg, m);
   const char **argv = ARENA_NEW_N(d->arena, const char *, count);
   for (; n < ARRAY_SIZE(fixed); n++) argv[n] = fixed[n];
-  if (cfg->harness_mode) argv[n++] = "-odi"; /* log lines in a fixed order */
+  if (cfg->harness_mode || d->msg->deliver_foreground) argv[n++] = "-odi"; /* in the harness: log lines in a fixed order */
   if (strcmp(cfg->file, build_info()->configure_file) != 0) {
     argv[n++] = "-C";
     argv[n++] = cfg->file;

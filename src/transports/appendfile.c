@@ -38,6 +38,7 @@ static const char *appendfile_init(struct arena *a, struct config *c, struct tra
   struct appendfile_opts *ob = t->ob;
   (void)c;
   append_mbx_default_locks(ob, t->ob_block);
+  t->names_recipients = ob->use_bsmtp;
   if (ob->file && ob->directory)
     return "only one of \"file\" or \"directory\" can be specified";
   if (ob->file && !ob->use_lockfile && !ob->use_fcntl_lock && !ob->use_flock_lock && !ob->use_mbx_lock)
@@ -247,7 +248,7 @@ static bool choose_path(struct append_job *j) {
   }
   if (!accept_path(j, path)) return false;
   for (struct address *a = d->addrs; a; a = a->next)
-    if (a->is_file && a->address[0] != '/') a->file_used = path;
+    if (a->is_file && (text || a->address[0] != '/')) a->file_used = path;
   j->format = ob->mailstore_format && is_directory ? APPEND_MAILSTORE : ob->maildir_format ? APPEND_MAILDIR : is_directory ? APPEND_FILE : APPEND_MBOX;
   return true;
 }

@@ -80,6 +80,8 @@ static int put_text(const struct append_job *j, int fd, const char *what, const 
   struct delivery *d = j->d;
   if (!text || !*text) return 0;
   const char *s = expand_string(d->x, text);
+  size_t n = s ? strlen(s) : 0;
+  if (n > 0 && s[n - 1] != '\n') s = arena_printf(d->arena, "%s\n", s);
   if (s) return sys_write_all(fd, s, strlen(s));
   if (d->x->forced_fail) return 0;
   d->write_fault = (struct write_fault){.basic_errno = ERRNO_UNKNOWNERROR, .is_complete = true,

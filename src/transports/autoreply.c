@@ -69,11 +69,28 @@ static bool option_text(struct reply_job *j, const char *name, const char *optio
   return false;
 }
 
-/* A byte that would begin a header line of its own, or that cannot be printed; 0: there is none. */
-static int bad_byte(const char *s) {
+/* A byte that would begin a header line of its own, or that does not count as printing; 0: there is none.  What a filter says may have bytes of
+ * 128 and above. */
+static int bad_byte(const struct reply_job *j, const char *s) {
+  bool takes_top_bit = j->d->addrs->reply || j->d->cfg->o.print_topbitchars;
   for (const char *p = s; *p; p++)
-    if (*p == '\n' ? !ch_isblank(p[1]) : ch_iscntrl(*p) && *p != '\t') return *p;
+    if (*p == '\n' ? !ch_isblank(p[1]) : *p >= 128 ? !takes_top_bit : ch_iscntrl(*p) && *p != '\t') return *p;
   return 0;
+}
+
+/* option NULL: the text is a filter's, and what says whose. */
+static bool check_header(struct reply_job *j, const char *what, const char *option, const char *value) {
+  int bad = value ? bad_byte(j, value) : 0;
+  if (!bad) return true;
+  const char *text = option ? arena_printf(j->d->arena, "Expansion of \"%s\"", option) : arena_printf(j->d->arena, "The %s text of the filter", what);
+  transport_set_results(j->d->addrs, OUTCOME_FAIL, 0,
+                        arena_printf(j->d->arena, "%s in %s transport contains non-printing character %d", text, j->d->transport->name, bad));
+  for (struct address *a = j->d->addrs; a; a = a->next) a->user_message = ""; /* the sender has no part in it */
+  return false;
+}
+
+static bool header_text(struct reply_job *j, const char *name, const char *option, const char **ret) {
+  return option_text(j, name, option, ret) && check_header(j, NULL, option, *ret);
 }
 
 /* All texts of the message; the options are looked at only when no filter has said anything. */
@@ -84,9 +101,9 @@ static bool take_texts(struct reply_job *j) {
     j->r = *j->d->addrs->reply;
     return true;
   }
-  bool ok = option_text(j, name, ob->to, &j->r.to) && option_text(j, name, ob->cc, &j->r.cc) && option_text(j, name, ob->bcc, &j->r.bcc) &&
-            option_text(j, name, ob->from, &j->r.from) && option_text(j, name, ob->reply_to, &j->r.reply_to) &&
-            option_text(j, name, ob->subject, &j->r.subject) && option_text(j, name, ob->headers, &j->r.headers) &&
+  bool ok = header_text(j, name, ob->from, &j->r.from) && header_text(j, name, ob->reply_to, &j->r.reply_to) &&
+            header_text(j, name, ob->to, &j->r.to) && header_text(j, name, ob->cc, &j->r.cc) && header_text(j, name, ob->bcc, &j->r.bcc) &&
+            header_text(j, name, ob->subject, &j->r.subject) && option_text(j, name, ob->headers, &j->r.headers) &&
             option_text(j, name, ob->text, &j->r.text) && option_text(j, name, ob->file, &j->r.file) &&
             option_text(j, name, ob->log, &j->r.logfile) && option_text(j, name, ob->once, &j->r.oncelog) &&
             option_text(j, name, ob->once_repeat, &repeat);
@@ -96,17 +113,9 @@ static bool take_texts(struct reply_job *j) {
   return ok;
 }
 
-static bool add_header(struct reply_job *j, const char *name, const char *option, const char *value) {
-  int bad = value ? bad_byte(value) : 0;
+static bool add_header(struct reply_job *j, const char *name, const char *value) {
   if (!value || !*value) return true;
-  if (bad) {
-    const char *what = j->d->addrs->reply || !option ? arena_printf(j->d->arena, "The %s text of the filter", name)
-                                                     : arena_printf(j->d->arena, "Expansion of \"%s\"", option);
-    transport_set_results(j->d->addrs, OUTCOME_FAIL, 0,
-                          arena_printf(j->d->arena, "%s in %s transport contains non-printing character %d", what, j->d->transport->name, bad));
-    for (struct address *a = j->d->addrs; a; a = a->next) a->user_message = ""; /* the sender has no part in it */
-    return false;
-  }
+  if (j->d->addrs->reply && !check_header(j, name, NULL, value)) return false;
   strbuf_addl(&j->text, name, ": ", value, "\n", NULL);
   return true;
 }
@@ -208,10 +217,9 @@ static bool add_body(struct reply_job *j) {
 }
 
 static bool build_reply(struct reply_job *j) {
-  const struct autoreply_opts *ob = j->ob;
-  if (!add_header(j, "From", ob->from, j->r.from) || !add_header(j, "Reply-To", ob->reply_to, j->r.reply_to) ||
-      !add_header(j, "To", ob->to, j->r.to) || !add_header(j, "Cc", ob->cc, j->r.cc) || !add_header(j, "Bcc", ob->bcc, j->r.bcc) ||
-      !add_header(j, "Subject", ob->subject, j->r.subject))
+  if (!add_header(j, "From", j->r.from) || !add_header(j, "Reply-To", j->r.reply_to) ||
+      !add_header(j, "To", j->r.to) || !add_header(j, "Cc", j->r.cc) || !add_header(j, "Bcc", j->r.bcc) ||
+      !add_header(j, "Subject", j->r.subject))
     return false;
   if (!j->r.is_notification) {
     add_references(j);

@@ -48,6 +48,7 @@ static const char *lmtp_init(struct arena *a, struct config *c, struct transport
   if ((ob->command != NULL) == (ob->socket != NULL))
     return arena_printf(a, "one (and only one) of command or socket must be set for the %s transport", t->name);
   if (ob->timeout <= 0) return arena_printf(a, "timeout value is zero for %s transport", t->name);
+  t->names_recipients = true;
   return NULL;
 }
 

@@ -58,6 +58,7 @@ static const char *pipe_init(struct arena *a, struct config *c, struct transport
     return arena_printf(a, "both log_output and log_fail_output are set for %s transport", t->name);
   if (ob->timeout <= 0) return arena_printf(a, "timeout value is zero for %s transport", t->name);
   t->permits_core = ob->permit_coredump;
+  t->names_recipients = ob->use_bsmtp;
   /* Stuffed dots take the place of check_string; the rest is for -bP. */
   if (ob->use_bsmtp) {
     ob->check_string = ".";
@@ -137,8 +138,8 @@ static bool shell_command(struct pipe_job *j, const char *command, bool expand) 
   const char *text = expand ? expand_string(j->d->x, command) : command;
   j->d->x->recipients_for_shell = false;
   if (!text)
-    return set_result(j, OUTCOME_DEFER, ERRNO_EXPANDFAIL, arena_printf(j->d->arena, "Expansion of command \"%s\" in %s transport failed: %s",
-                                                                       command, j->d->transport->name, j->d->x->error));
+    return misconfigured(j, arena_printf(j->d->arena, "Expansion of command \"%s\" in %s transport failed: %s", command, j->d->transport->name,
+                                         j->d->x->error));
   if (expand_taint_refused(j->d->x, text, arena_printf(j->d->arena, "command for %s transport", j->d->transport->name)))
     return misconfigured(j, j->d->x->error);
   vec_push(&j->argv, arena_strdup(j->d->arena, "/bin/sh"));
@@ -237,7 +238,7 @@ static bool build_environment(struct pipe_job *j, struct vec *env) {
   put_env(a, env, "PATH", path ? path : "");
   put_env(a, env, "RECIPIENT", owner->address);
   put_env(a, env, "QUALIFY_DOMAIN", d->cfg->qualify_domain);
-  put_env(a, env, "SENDER", d->return_path ? d->return_path : "");
+  put_env(a, env, "SENDER", d->msg->sender ? d->msg->sender : "");
   put_env(a, env, "SHELL", "/bin/sh");
   if (addr->host_list) put_env(a, env, "HOST", addr->host_list->name);
   put_env(a, env, "TZ", getenv("TZ"));
@@ -379,6 +380,13 @@ static bool is_temporary(struct pipe_job *j, int code) {
   return false;
 }
 
+/* Who is to have what the command says, NULL: nobody, so that it counts for nothing. */
+static const char *output_reader(const struct pipe_job *j) {
+  const struct delivery *d = j->d;
+  const char *reader = d->addrs->prop.errors_address ? d->addrs->prop.errors_address : d->msg->sender;
+  return reader && *reader ? reader : NULL;
+}
+
 static void judge_code(struct pipe_job *j, int code) {
   struct arena *a = j->d->arena;
   struct strbuf b = strbuf_new(a);
@@ -386,7 +394,7 @@ static void judge_code(struct pipe_job *j, int code) {
   for (size_t i = 0; i < ARRAY_SIZE(exit_meanings); i++)
     if (exit_meanings[i].code == code) strbuf_addf(&b, " (could mean %s)", exit_meanings[i].text);
   strbuf_addl(&b, " from command: ", (const char *)j->argv.v[0], NULL); /* arguments may be secrets */
-  bool is_report = j->ob->return_output && j->output.n > 0; /* what it says is the reason to fail */
+  bool is_report = j->ob->return_output && j->output.n > 0 && output_reader(j); /* what it says is the reason to fail */
   bool temporary = !is_report && is_temporary(j, code);
   set_result(j, temporary ? OUTCOME_DEFER : OUTCOME_FAIL, temporary ? 0 : ERRNO_PIPEFAIL, b.p);
   for (struct address *addr = j->d->addrs; addr; addr = addr->next)
@@ -416,8 +424,7 @@ static void keep_output(struct pipe_job *j) {
   struct delivery *d = j->d;
   const struct pipe_opts *ob = j->ob;
   enum outcome result = d->addrs->result;
-  const char *reader = d->addrs->prop.errors_address ? d->addrs->prop.errors_address : d->msg->sender;
-  bool wanted = (ob->return_output || ob->return_fail_output) && reader && *reader;
+  bool wanted = (ob->return_output || ob->return_fail_output) && output_reader(j);
   bool logged = ob->log_output || (ob->log_fail_output && result == OUTCOME_FAIL) || (ob->log_defer_output && result == OUTCOME_DEFER);
   if (!j->output.n || (!wanted && !logged)) return;
   for (size_t i = 0; i < j->output.n; i++)

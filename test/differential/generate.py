@@ -116,7 +116,7 @@ def appendfile(r, n):
         if kind == "dir":
             maybe(r, o, .3, "directory_file = f-$local_part", "directory_file = a/b", "directory_file = ${bad")
         maybe(r, o, .15, "quota = 1K", "quota = 500K", "quota = 20K\n  quota_warn_threshold = 1K", "quota_filecount = 1\n  quota = 1M", "quota = 10K\n  quota_is_inclusive = false")
-        maybe(r, o, .05, "quota_directory = @DIR@/mail", "quota_size_regex = S=(\\\\d+)")
+        maybe(r, o, .05, "quota_directory = @DIR@/mail\n  quota = 1M", "quota_size_regex = S=(\\\\d+)")
         maybe(r, o, .06, "directory_mode = 0750")
     maybe(r, o, .05, "quota = ${bad", "quota = abc", "quota = 1K\n  quota_no_check")
     maybe(r, o, .05, "quota_warn_message = \"To: warn@src.test\\nSubject: own\\n\\nown text\\n\"")
@@ -127,7 +127,7 @@ def appendfile(r, n):
 def pipe(r, n):
     o = ["driver = pipe"]
     o.append("command = " + r.choice([
-        "@DIR@/catch $local_part", "@DIR@/catch $local_part", "@DIR@/catch \"$local_part a\" '$domain'", "@DIR@/catch $pipe_addresses", "@DIR@/say 0 hello", "@DIR@/say 1 failed",
+        "@DIR@/catch $local_part_data", "@DIR@/catch $local_part_data", "@DIR@/catch \"$local_part_data a\" '$domain'", "@DIR@/catch $pipe_addresses", "@DIR@/say 0 hello", "@DIR@/say 1 failed",
         "@DIR@/say 75 later", "@DIR@/say 69", "@DIR@/say 127 none", "/nonexistent/cmd", "/bin/true", "/bin/false", "say 0 rel", "@DIR@/say ${if eq{a}{a}{3}} \"x y\"",
         "@DIR@/slow", "@DIR@/killed", "${bad", "@DIR@/catch ${lc:$sender_address} x\"y z\"", "@DIR@/say 0 a\\\\b \"c\\\\d\"", ":x"]))
     if r.random() < .15:
@@ -175,15 +175,15 @@ def main_options(r):
     maybe(r, o, .12, "bounce_message_file = @DIR@/bmf", "bounce_message_file = /nonexistent", "bounce_message_text = some text\\nmore")
     maybe(r, o, .1, "warn_message_file = @DIR@/wmf", "warn_message_file = /nonexistent")
     maybe(r, o, .1, "bounce_sender_authentication = a@b.test")
-    maybe(r, o, .25, "delay_warning = 0s", "delay_warning = 1s", "delay_warning =", "delay_warning = 1h:2h")
+    maybe(r, o, .25, "delay_warning = 0s", "delay_warning =", "delay_warning = 1h:2h")
     maybe(r, o, .1, "delay_warning_condition = yes", "delay_warning_condition = ${if eq{$h_precedence:}{bulk}{no}{yes}}", "delay_warning_condition = ${bad")
     maybe(r, o, .1, "errors_copy = *@* copy@src.test", "errors_copy = *@src.test x@src.test,y@src.test : * z@src.test")
     maybe(r, o, .1, "errors_reply_to = er@src.test")
     maybe(r, o, .1, "dsn_from = Own <own@$qualify_domain>", "dsn_from = ${bad")
     maybe(r, o, .15, "ignore_bounce_errors_after = 0s", "ignore_bounce_errors_after = 1d")
-    maybe(r, o, .1, "auto_thaw = 1s", "auto_thaw = 0s")
+    maybe(r, o, .1, "auto_thaw = 1d", "auto_thaw = 0s")
     maybe(r, o, .1, "freeze_tell = ft@src.test", "freeze_tell = a@src.test,b@src.test")
-    maybe(r, o, .1, "timeout_frozen_after = 0s", "timeout_frozen_after = 1s")
+    maybe(r, o, .1, "timeout_frozen_after = 0s", "timeout_frozen_after = 1d")
     maybe(r, o, .15, "log_selector = +all -pid -millisec -delivery_size -smtp_mailauth -deliver_time -queue_time -queue_time_overall -receive_time -queue_time_exclusive",
           "log_selector = +received_recipients +return_path_on_delivery +sender_on_delivery +subject", "log_selector = +address_rewrite +all_parents +arguments",
           "log_selector = -delivery_size -queue_run")
@@ -201,11 +201,11 @@ def deliveries(r):
     for i in range(1, n + 1):
         extra = []
         maybe(r, extra, .1, "headers_add = X-Router: r%d" % i)
-        maybe(r, extra, .1, "errors_to = err@src.test", "errors_to =", "errors_to = <>")
+        maybe(r, extra, .1, "errors_to = err@src.test", "errors_to =")
         maybe(r, extra, .3, "local_part_suffix = -*\n  local_part_suffix_optional")
         maybe(r, extra, .05, "unseen")
         maybe(r, extra, .05, "initgroups", "transport_home_directory = @DIR@/mail", "dsn_lasthop", "retry_use_local_part = false")
-        routers.append("r%d:\n  driver = accept\n  domains = d.test\n  local_parts = ^t%d\n  transport = t%d\n" % (i, i, i) + "".join("  %s\n" % x for x in extra))
+        routers.append("r%d:\n  driver = accept\n  domains = d.test\n  local_parts = t%d : t%da : T%d\n  transport = t%d\n" % (i, i, i, i, i) + "".join("  %s\n" % x for x in extra))
         maker = r.choice([appendfile, appendfile, pipe, pipe, autoreply])
         o = maker(r, i)
         generic(r, o)
@@ -220,7 +220,7 @@ def deliveries(r):
             seen.add(key)
             out.append("  " + x.strip())
         trans.append("t%d:\n  user = Debian-exim\n" % i + "\n".join(out) + "\n")
-    retry = r.choice(["* * F,1h,1m", "", "* * F,1s,1s", "*@d.test quota F,1h,1m\n* * F,1h,1h", "d.test * F,2h,1m; G,1d,1h,2"])
+    retry = r.choice(["* * F,1h,1m", "", "* * F,2d,3h", "*@d.test quota F,1h,1m\n* * F,1h,1h", "d.test * F,2h,1m; G,1d,1h,2"])
     conf = CONF % ("\n".join(main), "".join(routers), "".join(trans), retry)
     files["bmf"] = r.choice(["Subject: own bounce\n\n****\nfirst $h_subject:\n****\nsecond\n****\nthird\n****\nfourth\n****\n", "\n", "Subject: x\n****\ntext\n",
                              "Subject: ${bad\n****\nto: $bounce_recipient\n****\n"])
@@ -241,7 +241,9 @@ def deliveries(r):
             ret, ntf = "", [""] * len(rcpts)
             if r.random() < .5:
                 ret = r.choice(["", " RET=HDRS", " RET=FULL", " ENVID=abc+2Bdef", " BODY=8BITMIME", " SIZE=100"])
-                ntf = [r.choice(["", " NOTIFY=NEVER", " NOTIFY=SUCCESS", " NOTIFY=FAILURE,DELAY", " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;o@src.test"]) for _ in rcpts]
+                # without FAILURE only where there is no RET=: 4.96 reports failures all the same when it is there (RFC 3461 section 4.1: only FAILURE asks for that)
+                silent = [] if "RET=" in ret else [" NOTIFY=NEVER", " NOTIFY=SUCCESS"]
+                ntf = [r.choice(silent + ["", " NOTIFY=FAILURE,DELAY", " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;o@src.test"]) for _ in rcpts]
             nl = "\r\n" if mode == "bs" else "\n"
             txt = ["EHLO client.test" if mode == "bs" else "HELO client.test", "MAIL FROM:<%s>%s" % (sender, ret)]
             txt += ["RCPT TO:<%s>%s" % x for x in zip(rcpts, ntf)] + ["DATA"] + body.rstrip("\n").split("\n") + [".", "QUIT", ""]
@@ -259,7 +261,9 @@ qualify_domain = q.test
 spool_directory = @DIR@/spool
 log_file_path = @DIR@/log/%%slog
 exim_path = @EXIM@
-keep_environment = LD_LIBRARY_PATH
+exim_user = Debian-exim
+exim_group = Debian-exim
+keep_environment =
 timezone = UTC
 queue_only
 queue_run_in_order
@@ -393,7 +397,181 @@ def sieve(r):
     return CONF % ("", "", "", ""), {"filter": text}, [(args, message(r, "t1@d.test" if r.random() < .7 else None))]
 
 
-KINDS = {"deliver": deliveries, "filter": filters, "sieve": sieve}
+# ---- routing and delivery together: lists of addresses, affixes, filters, hosts that take or refuse, LMTP, retry
+
+LOCAL = ["ok1", "ok2", "ok3", "perm1", "temp1", "data1", "drop1"]  # by what the server of run says to them
+LISTS = ["ok1@far.test, ok2@far.test", "ok1@far.test", "perm1@far.test, ok2@far.test", "temp1@far.test", "ok1, ok3", "box1", "|@DIR@/catch $local_part_data", "|@DIR@/say 1 no", "@DIR@/mail/pf", "@DIR@/mail/pd/", ":blackhole:",
+         ":fail: nobody here", ":defer: not now", "box1, box2, box1", "r1-x", "\\box1", "src1@src.test, box1", "$local_part@far.test", "$local_part@one.far.test, $local_part@two.far.test", "ok1@far.test, |@DIR@/say 75 later",
+         ":include:@DIR@/incl", "box1,,box2", "bad@@addr, box1", "postmaster@src.test", "@DIR@/mail/pf, @DIR@/mail/pg, |/bin/true", "BOX1@D.TEST, box1@d.test", "ok2@far.test, \"a b\"@far.test", "box1@d.test, ok1@far.test, box2@d.test"]
+FILTERS = ["deliver ok1@far.test", "unseen deliver ok1@far.test", "save @DIR@/mail/ff", "unseen save @DIR@/mail/fd/", "pipe \\\"@DIR@/catch x $local_part_data\\\"", "deliver box1 errors_to fe@src.test", "if $h_subject: contains plain then save @DIR@/mail/sub endif",
+           "vacation to src1@src.test text gone", "mail to src1@src.test subject \\\"fil $local_part\\\" text \\\"a b\\\"", "seen finish", "headers add \\\"X-Filter: yes\\\"", "fail text \\\"filter says no\\\"", "freeze text held", "logfile @DIR@/mail/flog\\nlogwrite \\\"by filter\\\"",
+           "if error_message then save @DIR@/mail/err endif", "noerror deliver perm1@far.test", "unseen pipe /bin/false", "deliver temp1@far.test", "if first_delivery then deliver ok2@far.test endif", "deliver box1 headers_add \\\"X-D: 1\\\" headers_remove subject"]
+
+
+def redirect_options(r, o):
+    o.append("data = " + (r.choice(LISTS) if r.random() < .7 else '"#Exim filter\\n%s"' % "\\n".join(r.choice(FILTERS) for _ in range(r.randint(1, 3)))))
+    if "Exim filter" in o[-1]:
+        o.append("allow_filter\n  user = Debian-exim")
+    else:
+        maybe(r, o, .5, "user = Debian-exim")
+    o += ["file_transport = afile", "pipe_transport = apipe", "directory_transport = adir", "reply_transport = areply", "allow_fail", "allow_defer"]
+    if r.random() < .2:
+        o.append("one_time")
+    else:
+        maybe(r, o, .12, "unseen")
+    maybe(r, o, .12, "check_ancestor", "repeat_use = false", "check_ancestor = false")
+    maybe(r, o, .1, "skip_syntax_errors", "skip_syntax_errors\n  syntax_errors_to = src9@src.test", "skip_syntax_errors\n  syntax_errors_to = src9@src.test\n  syntax_errors_text = list is bad")
+    maybe(r, o, .08, "forbid_file", "forbid_pipe", "forbid_blackhole", "forbid_include", "hide_child_in_errmsg", "qualify_preserve_domain", "forbid_filter_reply")
+    maybe(r, o, .05, "rewrite = false", "qualify_domain = far.test")
+
+
+def router_options(r, o):
+    maybe(r, o, .25, "local_part_prefix = pre-\n  local_part_prefix_optional", "local_part_prefix = *-", "local_part_prefix = own- : pre-*-\n  local_part_prefix_optional")
+    maybe(r, o, .25, "local_part_suffix = -suf\n  local_part_suffix_optional", "local_part_suffix = +*\n  local_part_suffix_optional", "local_part_suffix = -*")
+    maybe(r, o, .2, "headers_add = X-Router: $local_part", "headers_add = X-R: 1\\nX-S: 2", "headers_add = ${if eq{$domain}{d.test}{X-T: d}}", "headers_add = X-R: a\n  headers_add = X-Q: $sender_address")
+    maybe(r, o, .15, "headers_remove = subject", "headers_remove = x-one : date", "headers_remove = ${if eq{$local_part}{box1}{subject}}")
+    maybe(r, o, .2, "errors_to = err@src.test", "errors_to =", "errors_to = ${if eq{$local_part}{box1}{e1@src.test}fail}", "errors_to = ok1@far.test", "errors_to = $local_part-owner@src.test", "errors_to = ${bad", "errors_to = nobody@none.test")
+    maybe(r, o, .06, "disable_logging", "caseful_local_part", "retry_use_local_part", "log_as_local", "dsn_lasthop", "address_data = $local_part", "transport_home_directory = @DIR@/mail", "router_home_directory = @DIR@/mail/home", "cannot_route_message = no route for $local_part",
+          "redirect_router = far", "redirect_router = box", "more = false", "self = send")
+
+
+def remote(r, o):
+    o.append("hosts_override\n  port = 2525\n  allow_localhost\n  hosts_try_fastopen =\n  dnssec_request_domains =\n  hosts = " + r.choice(["127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.2 : 127.0.0.1", "127.0.0.3 : 127.0.0.1", "127.0.0.3", "127.0.0.4", "127.0.0.5 : 127.0.0.1", "127.0.0.6",
+                                                                                      "127.0.0.2", "127.0.0.4 : 127.0.0.6"]))
+    maybe(r, o, .15, "protocol = lmtp")
+    maybe(r, o, .25, "return_path = rp@src.test", "return_path = ${if eq{$local_part}{ok1}{x@src.test}{y@src.test}}", "return_path = ${local_part}-bounce@src.test", "return_path = ${if eq{a}{b}{c}fail}", "return_path = <>", "return_path = \"\"")
+    maybe(r, o, .3, "rcpt_include_affixes")
+    maybe(r, o, .15, "max_rcpt = 1", "max_rcpt = 2")
+    maybe(r, o, .1, "multi_domain = false", "connection_max_messages = 1", "retry_include_ip_address = false", "delay_after_cutoff = false", "hosts_avoid_pipelining = *")
+    maybe(r, o, .1, "fallback_hosts = 127.0.0.1", "fallback_hosts = 127.0.0.6")
+    maybe(r, o, .1, "headers_add = X-To: $local_part", "headers_add = X-Env: $return_path", "headers_remove = subject : x-one", "headers_rewrite = *@src.test $1@new.test f")
+    maybe(r, o, .12, "transport_filter = /bin/sed s/one/ONE/", "transport_filter = /bin/false", "transport_filter = /nonexist", "transport_filter = /bin/cat", "return_path_add\n  envelope_to_add\n  delivery_date_add")
+    maybe(r, o, .06, "shadow_transport = shadow", "dsn_dummy", "authenticated_sender = auth@src.test", "helo_data = own.test", "hosts_nopass_tls =", "size_addition = -1", "command_timeout = 5s", "message_size_limit = 1K")
+    if "dsn_dummy" in o:
+        o.remove("dsn_dummy")
+
+
+def local_lmtp(r, o):
+    o[0] = "driver = lmtp"
+    o.append("socket = @BASE@/lmtp" if r.random() < .8 else "command = @DIR@/say 0 220 hi")
+    o.append("timeout = 3s")
+    maybe(r, o, .5, "batch_max = 10", "batch_max = 2", "batch_max = 10\n  batch_id = $domain")
+    maybe(r, o, .2, "ignore_quota")
+    generic(r, o)
+
+
+def local_box(r, o):
+    r.choice([lambda: o.append("driver = appendfile\n  file = @DIR@/mail/box-$local_part_data"), lambda: o.append("driver = appendfile\n  file = @DIR@/mail/boxes"),
+              lambda: o.append("driver = pipe\n  command = @DIR@/catch $pipe_addresses"), lambda: o.append("driver = pipe\n  command = @DIR@/catch $local_part_prefix $local_part_suffix")])()
+    batch(r, o)
+    maybe(r, o, .2, "use_bsmtp")
+    generic(r, o)
+    maybe(r, o, .2, "batch_max = 10")
+
+
+def block(name, lines):
+    """A driver's block; an option that comes twice stays as it came first."""
+    seen, out = set(), []
+    for x in "\n".join(lines).split("\n"):
+        key = x.strip().split(" =")[0].split(" ")[0]
+        if x.strip() and (key not in seen or key in ("headers_add", "headers_remove")):
+            out.append("  " + x.strip() + "\n")
+        seen.add(key)
+    return name + ":\n" + "".join(out)
+
+
+def routing(r):
+    main, routers, trans = main_options(r), [], []
+    main += ["remote_max_parallel = 1", "smtp_connect_backlog = 5"]
+    maybe(r, main, .15, "system_filter = @DIR@/sysfilter\nsystem_filter_user = Debian-exim\nsystem_filter_file_transport = afile\nsystem_filter_pipe_transport = apipe\nsystem_filter_reply_transport = areply\nsystem_filter_directory_transport = adir")
+    maybe(r, main, .15, "hold_domains = far.test", "queue_domains = far.test", "queue_smtp_domains = *.far.test", "retry_interval_max = 1h", "local_part_dummy")
+    main = [x for x in main if "dummy" not in x]
+    names = ["al%d" % i for i in range(1, r.randint(1, 3) + 1)]
+    for n in names:
+        o = ["driver = redirect", "domains = d.test", "local_parts = %s" % r.choice(["r1", "r2", "^r", "r1 : r2 : r1x", "r1 : box1"])]
+        redirect_options(r, o)
+        router_options(r, o)
+        if "one_time" in o:  # manual 22.7: neither headers_add nor headers_remove nor unseen with it; 4.96 takes the first two
+            o = [x for x in o if not x.startswith("headers_")]
+        routers.append(block(n, o))
+    box, far = ["driver = accept", "domains = d.test", "local_parts = box1 : box2"], ["driver = accept", "domains = *.test : ! d.test : ! src.test : ! none.test"]
+    far[1] = "domains = ! d.test : ! src.test : ! none.test : ! q.test : ! diff.test : *"
+    for o, t in ((box, "tbox"), (far, "tfar")):
+        router_options(r, o)
+        maybe(r, o, .06, "unseen")
+        o.append("transport = " + t)
+    routers += [block("box", box), block("far", far)]
+    o = []
+    if r.random() < .2:
+        o.append("driver = lmtp")
+        local_lmtp(r, o)
+    else:
+        local_box(r, o)
+    trans.append(block("tbox", ["user = Debian-exim"] + o))
+    o = ["driver = smtp"]
+    remote(r, o)
+    trans.append(block("tfar", o))
+    for name, o in (("afile", ["driver = appendfile"]), ("adir", ["driver = appendfile", r.choice(["maildir_format", "", "mailstore_format"])]), ("apipe", ["driver = pipe", "timeout = 2s"]), ("areply", ["driver = autoreply"])):
+        if name == "apipe":
+            maybe(r, o, .3, "return_output", "ignore_status", "log_output", "return_fail_output", "temp_errors = 1")
+        if name == "afile":
+            batch(r, o)
+        if r.random() < .3:
+            generic(r, o)
+        trans.append(block(name, ["user = Debian-exim"] + o))
+    retry = r.choice(["* * F,1h,1m", "* * F,1h,1m", "", "* * F,2d,3h", "far.test rcpt_4xx F,1h,1m\n* * F,1h,1h", "ok1@far.test * F,2h,1m\nfar.test * G,1d,1h,2", "127.0.0.3 refused F,1m,1m\n* * F,1h,1m", "^temp * F,1h,1h\n* * F,1m,1h",
+                      "* data_4xx F,1m,1m\n* * F,1d,2h", "*.far.test * F,1d,1m\n* * F,1h,1m"])
+    conf = CONF % ("\n".join(main), "".join(routers), "".join(trans), retry)
+    pre = ["", "", "", "pre-", "own-", "pre-x-", "z-"]
+    suf = ["", "", "", "-suf", "+tag", "-q"]
+    files = {"incl": "box2\nok3@far.test\n", "bmf": "Subject: own\n\n****\nf\n", "wmf": "\n", "note": "note\n",
+             "sysfilter": "# Exim filter\n" + "".join(r.choice(FILTERS).replace('\\"', '"').replace("\\n", "\n") + "\n" for _ in range(r.randint(1, 2)))}
+    steps = []
+    for _ in range(r.randint(1, 3)):
+        rcpts = []
+        for _ in range(r.randint(1, 4)):
+            k = r.random()
+            rcpts.append(r.choice(pre) + r.choice(["r1", "r2", "box1", "box2", "r1x"]) + r.choice(suf) + "@d.test" if k < .65 else r.choice(LOCAL) + "@" + r.choice(["far.test", "far.test", "one.far.test", "two.far.test"]) if k < .95 else "none@none.test")
+        args = ["-f", r.choice(FROM) or "<>"] + r.choice([[], ["-odi"], ["-odb"]][:2]) + rcpts
+        steps.append((args, message(r)))
+    after = [["-qf"]] + r.choice([[["-q"]], [["-qf"]], [["-qff"]], [["-q"], ["-qff"]], [["-R", "far.test"]], [["-qfl"], ["-qf"]]])
+    return conf, files, steps + [(a, "") for a in after] + [(["-bp"], "")]
+
+
+# ---- what is easily overlooked: one case, the same for all seeds
+
+def points(_):
+    trans = {
+        "say": "driver = pipe\n  command = @DIR@/say 75 later\n  return_output",
+        "env": "driver = pipe\n  command = @DIR@/catch x",
+        "away": "driver = autoreply\n  to = $sender_address\n  subject = away\n  text = later",
+        "umlaut": "driver = autoreply\n  to = $sender_address\n  subject = caf\u00e9\n  text = later",
+        "bsmtp": "driver = appendfile\n  file = @DIR@/mail/bsmtp\n  use_bsmtp\n  rcpt_include_affixes",
+        "plain": "driver = appendfile\n  file = @DIR@/mail/plain\n  rcpt_include_affixes",
+        "store": "driver = appendfile\n  directory = @DIR@/mail/store\n  mailstore_format\n  mailstore_prefix = before\n  mailstore_suffix = after",
+        "shell": "driver = pipe\n  command = ${bad\n  use_shell",
+        "long": "driver = appendfile\n  file = @DIR@/mail/long\n  message_size_limit = x",
+    }
+    blocks = "".join("%s:\n  user = Debian-exim\n  %s\n" % x for x in trans.items())
+    routers = ("parts:\n  driver = accept\n  domains = d.test\n  local_parts = %s\n  local_part_suffix = -*\n  local_part_suffix_optional\n  transport = $local_part_data\n"
+               "  errors_to = ${if eq{$local_part}{env}{err@src.test}fail}\n" % " : ".join(trans) +
+               "filed:\n  driver = redirect\n  domains = d.test\n  local_parts = filed\n  data = @DIR@/mail/other\n  file_transport = plain\n  user = Debian-exim\n")
+    main = "errors_reply_to = er@src.test\nfreeze_tell = ft@src.test"
+    plain = "Subject: plain\n\nbody\n"
+
+    def session(sender, *rcpts):
+        return "EHLO client.test\r\nMAIL FROM:<%s>\r\n%sDATA\r\nSubject: x\r\n\r\nx\r\n.\r\nQUIT\r\n" % (sender, "".join("RCPT TO:%s\r\n" % x for x in rcpts))
+    steps = [(["-odi", "-f", "sender@src.test", "say@d.test", "env@d.test"], plain), (["-odi", "-f", "<>", "say@d.test"], plain), (["-odi", "-f", "sender@src.test", "umlaut@d.test"], plain),
+             (["-odi", "-f", "sender@src.test", "away@d.test"], plain), (["-odi", "-f", "sender@src.test", "bsmtp-x@d.test", "plain-x@d.test", "store@d.test", "filed@d.test"], plain),
+             (["-odi", "-f", "sender@src.test", "shell@d.test", "long@d.test"], plain),
+             (["-odi", "-f", "sender@src.test", "u1@d.test"], "Message-Id: <first@src.test>\nResent-From: a@src.test\nResent-Message-Id: <second@src.test>\n\nx\n"),
+             (["-odi", "-f", "sender@src.test", "u1@d.test"], "Message-Id: <first@src.test>\nResent-From: a@src.test\n\nx\n"),
+             (["-odi", "-bs"], session("", "<u1@d.test> NOTIFY=NEVER")), (["-odi", "-bs"], session("sender@src.test", "<u1@d.test> NOTIFY=NEVER")),
+             (["-odi", "-bs"], session("", "<u1@d.test>", "<u2@d.test>", "<u3@d.test>")), (["-qf"], ""), (["-bp"], "")]
+    return CONF % (main, routers, blocks, "* * F,1d,1h"), {}, steps
+
+
+KINDS = {"deliver": deliveries, "points": points, "route": routing, "filter": filters, "sieve": sieve}
 
 
 def generate(kind, seed):
