@@ -287,6 +287,7 @@ static void ignored(struct deliver_run *run, struct address *addr, const char *w
   const char *text = deliver_log_address(run->a, addr, false), *parent = addr->parent ? addr->parent->address : NULL;
   /* An ancestor is told here even where it is spelled the same. */
   if (parent && strcmp(text, addr->address) == 0) text = arena_printf(run->a, "%s <%s>", text, parent);
+  if (addr->is_file && strncmp(text, ADDRESS_SAVE, sizeof ADDRESS_SAVE - 1) == 0) text += sizeof ADDRESS_SAVE - 1;
   log_write(LS_ALWAYS, LOG_MAIN, "%s: error ignored%s", text, why);
   deliver_mark_done(run, addr);
 }
@@ -538,7 +539,7 @@ static void finish_message(struct deliver_run *run) {
 }
 
 static void log_timeout(struct deliver_run *run, struct address *addr) {
-  const char *text = addr->address;
+  const char *text = addr->is_file ? address_file_name(addr) : addr->address;
   if (addr->parent) text = arena_printf(run->a, "%s <%s>", text, addr->parent->address);
   log_write(LS_ALWAYS, LOG_MAIN, "** %s: retry timeout exceeded", text);
   if (is_forgotten(run, addr)) deliver_raise_failed(run, addr); /* as Exim: else the bounce is the event */

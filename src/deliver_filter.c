@@ -122,6 +122,7 @@ static struct address *new_address(struct deliver_run *run, struct address **par
   }
   const char *text = act->text;
   if (act->kind == ACTION_PIPE && *text != '|') text = arena_printf(run->a, "|%s", text);
+  if (act->kind == ACTION_SAVE && *text != '/') text = arena_printf(run->a, ADDRESS_SAVE "%s", text); /* the transport may make it whole */
   if (act->kind == ACTION_MAIL) text = filter_reply_name(run->a, act->mail[MAIL_TO]);
   struct address *addr = address_pseudo_child(run->a, *parent, text);
   addr->uid_set = addr->gid_set = filter_user(run, &addr->uid, &addr->gid);
@@ -129,13 +130,6 @@ static struct address *new_address(struct deliver_run *run, struct address **par
   filter_fill_address(run->a, act, addr);
   choose_transport(run, addr);
   return addr;
-}
-
-/* A save needs an absolute name: there is no home directory to put in front. */
-static const char *check_actions(struct deliver_run *run, const struct filter_result *r) {
-  for (const struct filter_action *act = r->actions; act; act = act->next)
-    if (act->kind == ACTION_SAVE && *act->text != '/') return arena_printf(run->a, "\"%s\" is not an absolute path", act->text);
-  return NULL;
 }
 
 static void add_addresses(struct deliver_run *run, const struct filter_result *r) {
@@ -225,7 +219,6 @@ enum system_filter deliver_system_filter(struct deliver_run *run) {
   run->x.return_path = run->m->sender;
   const char *error = run_filter(run, &r);
   run->x.return_path = NULL;
-  if (!error) error = check_actions(run, &r);
   if (error) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Error in system filter: %s", error);
     return SYSTEM_FILTER_BROKEN;

@@ -705,6 +705,24 @@ static void leave_initial_directory(struct run *r)
     DEBUG(D_V) debug_printf("chdir: %s\n", strerror(errno));
 }
 
+/* +arguments; not of calls that only ask something. */
+static void log_arguments(const struct run *r, int argc, char **argv)
+{
+  char cwd[1024];
+  switch (r->c->action) {
+  case CMD_VERSION: case CMD_PRINT: case CMD_EXPAND: case CMD_TEST_ADDRESS: case CMD_VERIFY_RECIPIENT: case CMD_VERIFY_SENDER:
+  case CMD_TEST_RETRY: case CMD_TEST_REWRITE: case CMD_TEST_FILTER: case CMD_HOST_CHECK: return;
+  default: break;
+  }
+  if (!log_selects(LS_ARGUMENTS)) return;
+  struct strbuf b = strbuf_new(r->a);
+  for (int i = 0; i < argc; i++) {
+    bool quote = !argv[i][0] || strpbrk(argv[i], " \t\n\"'");
+    strbuf_addf(&b, quote ? " \"%s\"" : " %s", argv[i]);
+  }
+  log_write(LS_ALWAYS, LOG_MAIN, "cwd=%s %d args:%s", getcwd(cwd, sizeof(cwd)) ? cwd : "", argc, b.p);
+}
+
 int main(int argc, char **argv)
 {
   struct run r = {.a = arena_new("proc"), .argv = argv};
@@ -741,15 +759,7 @@ int main(int argc, char **argv)
     log_write(LS_ALWAYS, LOG_MAIN, "%s", c.log_line);
     if (!c.action_set && !c.args.n) return EXIT_SUCCESS;
   }
-  if (log_selects(LS_ARGUMENTS) && c.action != CMD_VERSION && c.action != CMD_PRINT && c.action != CMD_EXPAND) {
-    struct strbuf b = strbuf_new(r.a);
-    char cwd[1024];
-    for (int i = 0; i < argc; i++) {
-      bool quote = !argv[i][0] || strpbrk(argv[i], " \t\n\"'");
-      strbuf_addf(&b, quote ? " \"%s\"" : " %s", argv[i]);
-    }
-    log_write(LS_ARGUMENTS, LOG_MAIN, "cwd=%s %d args:%s", getcwd(cwd, sizeof(cwd)) ? cwd : "", argc, b.p);
-  }
+  log_arguments(&r, argc, argv);
   leave_initial_directory(&r);
   /* From here on the user who called cannot stop or kill this process while it holds a lock that others wait for.  Who administers a daemon may. */
   if (r.who.uid != 0 && c.action != CMD_DAEMON) priv_leave_caller();

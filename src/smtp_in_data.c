@@ -519,8 +519,8 @@ void smtp_do_bdat(struct smtp_session *s, struct str arg) {
     return;
   }
   if (s->chunks || !s->c->chunking_advertised) {
-    if (!skip_bytes(s, size) && !s->drop) return; /* whoever announced too much still gets the answer */
     smtp_synprot_error(s, false, 503, s->chunks ? "only RSET accepted now" : "BDAT command used when CHUNKING not advertised");
+    if (!s->done) (void)skip_bytes(s, size); /* the answer is on its way while the chunk may still be waited for */
     return;
   }
   if (!have_recipients(s, "BDAT") || recipients_over(s)) {

@@ -275,7 +275,8 @@ static void print_routed(struct expand_ctx *x, struct address *addr, struct veri
 }
 
 static void print_pseudo(const struct address *addr, const struct verify_seen *seen) {
-  printf("%s -> %s%s", addr->parent ? addr->parent->address : "", addr->is_reply ? "mail " : "", addr->address + addr->is_reply);
+  const char *text = addr->is_file ? address_file_name(addr) : addr->address + addr->is_reply;
+  printf("%s -> %s%s", addr->parent ? addr->parent->address : "", addr->is_reply ? "mail " : "", text);
   if (addr->basic_errno == ERRNO_FORBIDPIPE || addr->basic_errno == ERRNO_FORBIDFILE || addr->basic_errno == ERRNO_FORBIDREPLY)
     printf(" *** forbidden ***\n");
   else if (addr->transport) printf("\n  transport = %s\n", addr->transport->name);

@@ -95,10 +95,9 @@ static const char *read_quoted(struct reader *r) {
   return b.p;
 }
 
-/* The next word, "" at the end.  in_condition: brackets are words. NULL: error. */
-static const char *read_word(struct reader *r, bool in_condition) {
+/* The next word as it stands, quotes included, "" at the end.  in_condition: brackets are words.  NULL: error. */
+static const char *read_bare(struct reader *r, bool in_condition) {
   skip_white(r);
-  if (r->p < r->end && *r->p == '"') return read_quoted(r);
   const char *from = r->p;
   if (in_condition && r->p < r->end && (*r->p == '(' || *r->p == ')')) r->p++;
   else
@@ -112,14 +111,23 @@ static const char *read_word(struct reader *r, bool in_condition) {
   return word;
 }
 
+/* The next word, which may be quoted. */
+static const char *read_word(struct reader *r, bool in_condition) {
+  skip_white(r);
+  return r->p < r->end && *r->p == '"' ? read_quoted(r) : read_bare(r, in_condition);
+}
+
 /* A keyword that need not be there: true and consumed when it is. */
-static bool take_keyword(struct reader *r, const char *keyword) {
+static bool take_keyword_in(struct reader *r, const char *keyword, bool any_case) {
   size_t n = strlen(keyword);
-  if ((size_t)(r->end - r->p) < n || memcmp(r->p, keyword, n) != 0 || (r->p + n < r->end && !ch_isspace(r->p[n]))) return false;
+  if ((size_t)(r->end - r->p) < n || (any_case ? strncmpic(r->p, keyword, n) : memcmp(r->p, keyword, n)) != 0 ||
+      (r->p + n < r->end && !ch_isspace(r->p[n]))) return false;
   r->p += n;
   skip_white(r);
   return true;
 }
+
+static bool take_keyword(struct reader *r, const char *keyword) { return take_keyword_in(r, keyword, false); }
 
 /* ---- conditions ---- */
 
@@ -153,27 +161,32 @@ static bool find_binary(const char *word, enum filter_test *ret_test, bool *ret_
   return false;
 }
 
-/* LEFT [is|does [not]] TEST RIGHT; left was read. */
+/* LEFT [is|does [not]] TEST RIGHT; left was read.  These words stand without quotes, the first two in any case; an "is" that is itself the test
+ * heeds case when it begins with a capital letter. */
 static bool read_binary(struct reader *r, struct filter_cond *c, const char *left) {
   c->left = left;
-  const char *word = read_word(r, true);
+  const char *word = read_bare(r, true);
   if (!word) return false;
-  bool is_is = strcmp(word, "is") == 0;
-  if (is_is || strcmp(word, "does") == 0) {
-    bool more = false;
-    if (take_keyword(r, "not")) c->negated = more = true;
+  bool is_is = strcmpic(word, "is") == 0, is_found = false;
+  if (is_is || strcmpic(word, "does") == 0) {
+    c->negated = take_keyword_in(r, "not", true);
     const char *at = r->p;
     int line = r->line;
-    const char *next = is_is && !more && (r->p < r->end && *r->p == '"') ? "" : read_word(r, true);
+    const char *next = read_bare(r, true);
     if (!next) return false;
-    if (!is_is || find_binary(next, &c->test, &c->caseful)) {
-      word = next;
-    } else { /* "is" itself was the test, and this is what it compares with */
+    is_found = find_binary(next, &c->test, &c->caseful);
+    if (!is_is) word = next;
+    if (is_is && !is_found) { /* it was itself the test, and this is what it compares with */
       r->p = at;
       r->line = line;
+      c->test = TEST_IS;
+      c->caseful = ch_isupper(*word);
+      is_found = true;
     }
+  } else {
+    is_found = find_binary(word, &c->test, &c->caseful);
   }
-  if (!find_binary(word, &c->test, &c->caseful)) return fail(r, "unrecognized condition word \"%s\" near line %d of filter file", word, r->line);
+  if (!is_found) return fail(r, "unrecognized condition word \"%s\" near line %d of filter file", word, r->line);
   c->right = read_word(r, true);
   return c->right != NULL;
 }

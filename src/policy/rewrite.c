@@ -87,13 +87,12 @@ static const char *place_name(unsigned flag) {
 }
 
 static bool rule_matches(struct expand_ctx *x, const struct rewrite_rule *r, const char *address) {
-  struct match_opts o = {.allow_named = true, .want_captures = true};
+  struct match_opts o = {.allow_named = true, .want_captures = true, .single_item = true};
   if (r->flags & REWRITE_SMTP) {
     const char *pattern = expand_string(x, r->pattern);
     return pattern && regex_match(x, pattern, true, str_c(address), true) == OUTCOME_OK;
   }
-  /* As a list of one item: a separator that occurs in no pattern keeps it one. */
-  if (match_list(x, LIST_ADDRESS, address, arena_printf(x->a, "<\x7f %s", r->pattern), &o) != OUTCOME_OK) return false;
+  if (match_list(x, LIST_ADDRESS, address, r->pattern, &o) != OUTCOME_OK) return false;
   x->s.captures[0] = address;
   if (x->s.ncaptures == 0) x->s.ncaptures = 1;
   return true;

@@ -131,10 +131,10 @@ static bool message_applies(const struct acl_run *r, enum acl_verb verb, enum ou
   return false;
 }
 
-static const char *expand_message(struct acl_run *r, const char *raw, const char *what) {
+static const char *expand_message(struct acl_run *r, const char *raw) {
   const char *s = expand_string(r->x, raw);
   if (s || r->x->forced_fail) return s && *s ? s : NULL;
-  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand ACL %s \"%s\": %s", what, raw,
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand ACL message \"%s\": %s", raw,
             r->x->error ? r->x->error : "");
   return NULL;
 }
@@ -151,13 +151,13 @@ static void expand_messages(struct acl_run *r, enum acl_verb verb, enum outcome 
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "ACL \"warn\" with \"message\" setting found in a non-message (%s) ACL: cannot specify header "
               "lines here: message ignored", acl_where_name(r->where));
   } else if (r->message) {
-    const char *s = expand_message(r, r->message, "message");
+    const char *s = expand_message(r, r->message);
     if (warn) r->warn_header = s;
     else if (s) r->user_text = s;
   }
   if (r->log_message) {
     if (own_log) r->x->acl_verify_message = own_log;
-    const char *s = expand_message(r, r->log_message, "log_message");
+    const char *s = expand_message(r, r->log_message);
     bool says_more = underlying && !r->log_is_user && s && strcmp(s, underlying) != 0;
     if (warn) r->warn_text = s;
     else if (s) r->log_text = says_more ? arena_printf(r->x->a, "%s: %s", s, underlying) : s;
