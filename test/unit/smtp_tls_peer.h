@@ -13,11 +13,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "os/log.h"
-#include "os/stream.h"
 #include "os/tls.h"
-#include "policy/readconf.h"
-#include "smtp_in.h"
+#include "smtp_session.h"
 #include "tls_certs.h"
 
 static struct cert ca, good, second, client_cert;
@@ -77,21 +74,12 @@ static int drop_all(void **state) {
 }
 
 static struct config *read_config(const char *extra) {
-  static const struct config *kept[4096]; /* a configuration lives as long as the process */
-  static size_t count;
+  static unsigned count;
   char name[32];
-  snprintf(name, sizeof name, "conf%zu", count);
-  FILE *f = fopen(scratch_path(name), "we");
-  assert_non_null(f);
-  fprintf(f, conf_text, scratch_dir, extra);
-  assert_int_equal(fclose(f), 0);
-  struct readconf_opts o = {.files = scratch_path(name)};
-  const char *error = NULL;
-  struct config *cfg = readconf_read(&o, &error);
-  if (!cfg) fail_msg("%s", error);
-  assert_true(count < ARRAY_SIZE(kept));
-  kept[count++] = cfg;
-  log_init(&(struct log_settings){.file_path = cfg->log_file_path, .exim_uid = geteuid(), .exim_gid = getegid()});
+  snprintf(name, sizeof name, "conf%u", count++);
+  struct config *cfg = session_config(name, conf_text, scratch_dir, extra);
+  assert_non_null(cfg);
+  session_log(cfg);
   log_selector_set(cfg->log_selector);
   return cfg;
 }

@@ -10,11 +10,7 @@
 
 #include "auth.h"
 #include "formats/codecs.h"
-#include "os/log.h"
-#include "os/stream.h"
-#include "policy/readconf.h"
-#include "scratch.h"
-#include "smtp_in.h"
+#include "smtp_session.h"
 
 static struct config *cfg;
 
@@ -72,26 +68,17 @@ static const char gsasl_conf_text[] =
   ".endif\n";
 
 static struct config *read_config(const char *name, const char *text) {
-  const char *error = NULL;
-  struct readconf_opts o = {.files = scratch_path(name)};
-  FILE *f = fopen(o.files, "w");
-  if (!f) return NULL;
-  fprintf(f, "spool_directory = %s\nlog_file_path = %s/%%slog\n", scratch_dir, scratch_dir);
-  fputs(text, f);
-  fclose(f);
-  struct config *c = readconf_read(&o, &error);
-  if (!c) fprintf(stderr, "%s\n", error);
-  return c;
+  return session_config(name, "spool_directory = %s\nlog_file_path = %s/%%slog\n%s", scratch_dir, scratch_dir, text);
 }
 
 static int setup(void **state) {
   if (scratch_setup(state) < 0) return -1;
   gsasl_cfg = read_config("gsasl.conf", gsasl_conf_text);
   cfg = read_config("conf", conf_text);
-  if (!gsasl_cfg) return -1;
-  log_init(&(struct log_settings){.file_path = cfg ? cfg->log_file_path : NULL, .exim_uid = geteuid(), .exim_gid = getegid()});
-  if (cfg) log_selector_set(cfg->log_selector);
-  return cfg ? 0 : -1;
+  if (!gsasl_cfg || !cfg) return -1;
+  session_log(cfg);
+  log_selector_set(cfg->log_selector);
+  return 0;
 }
 
 static int teardown(void **state) {
@@ -110,18 +97,8 @@ static const char *dialogue(struct arena *a, const char *text) {
     if (*p == '|') strbuf_adds(&in, "\r\n");
     else strbuf_addc(&in, *p);
   }
-  struct conn *c = ARENA_NEW(a, struct conn);
-  c->arena = a;
-  c->cfg = cfg;
   size_t end = in.n;
-  c->io = stream_new_memory(a, strbuf_str(&in), &end, 1);
-  c->from.host_address = "192.0.2.1";
-  struct smtp_opts o = {.mode = SMTP_MODE_SESSION, .queue_only = true};
-  (void)smtp_session_run(c, &o);
-  struct str out = stream_memory_output(c->io);
-  const char *result = arena_strndup(a, out.p, out.n);
-  stream_close(c->io);
-  return result;
+  return session_run(a, cfg, strbuf_str(&in), &end, 1);
 }
 
 /* Replies behind the EHLO, joined by '|'. */

@@ -9,12 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "os/log.h"
 #include "os/net.h"
-#include "os/stream.h"
-#include "policy/readconf.h"
-#include "scratch.h"
-#include "smtp_in.h"
+#include "smtp_session.h"
 
 #ifdef EXPERIMENTAL_PIPE_CONNECT
 
@@ -78,18 +74,11 @@ static const char conf_text[] =
   "check_spool_space = 0\ncheck_spool_inodes = 0\n%s%s%sbegin acl\nno:\n  deny\nlater:\n  defer\ngo:\n  drop\nslow:\n  accept delay = 1s\n";
 
 static struct config *configure(const struct row *r, const char *dir) {
-  static const struct config *kept[256]; /* a configuration lives as long as the process */
-  static size_t count;
-  const char *conf = r->conf ? r->conf : "", *path = scratch_path("conf"), *error = NULL;
-  FILE *f = fopen(path, "w");
-  assert_non_null(f);
-  fprintf(f, conf_text, dir, dir, strstr(conf, "pipelining_connect_keywords") ? "" : "pipelining_connect_keywords = PIPECONNECT\n",
-          strstr(conf, "tls_advertise_hosts") ? "" : "tls_advertise_hosts =\n", conf);
-  fclose(f);
-  struct readconf_opts o = {.files = path};
-  struct config *cfg = readconf_read(&o, &error);
-  if (!cfg) fail_msg("%s: %s", r->rule, error);
-  kept[count++ % ARRAY_SIZE(kept)] = cfg;
+  const char *conf = r->conf ? r->conf : "";
+  struct config *cfg = session_config("conf", conf_text, dir, dir,
+                                      strstr(conf, "pipelining_connect_keywords") ? "" : "pipelining_connect_keywords = PIPECONNECT\n",
+                                      strstr(conf, "tls_advertise_hosts") ? "" : "tls_advertise_hosts =\n", conf);
+  if (!cfg) fail_msg("%s: the configuration cannot be read", r->rule);
   return cfg;
 }
 
@@ -100,7 +89,7 @@ static void serve(int fd, struct config *cfg) {
   c->cfg = cfg;
   c->from.host_address = "192.0.2.1";
   c->from.host_port = 4321;
-  log_init(&(struct log_settings){.file_path = cfg->log_file_path, .exim_uid = geteuid(), .exim_gid = getegid()});
+  session_log(cfg);
   uint64_t selected;
   const char *error;
   if (!log_selector_parse(a, "+pipelining", &selected, &error)) _exit(1);

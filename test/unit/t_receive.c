@@ -14,11 +14,7 @@
 #include <unistd.h>
 
 #include "formats/spool_file.h"
-#include "os/log.h"
-#include "os/stream.h"
-#include "policy/readconf.h"
-#include "scratch.h"
-#include "smtp_in.h"
+#include "smtp_session.h"
 
 static const char conf_text[] =
   "primary_hostname = mx.test.ex\n"
@@ -39,22 +35,8 @@ static const char conf_text[] =
   "  accept condition = ${if match{$h_subject:}{lookup}{${lookup{x}lsearch{%s/nothere}}}{1}}\n"
   "  deny\n";
 
-/* A configuration lives as long as the process. */
-static const struct config *kept[16];
-static size_t kept_count;
-
 static struct config *read_config(const char *name, const char *spool, const char *extra) {
-  const char *path = scratch_path(name);
-  FILE *f = fopen(path, "w");
-  if (!f) return NULL;
-  fprintf(f, conf_text, spool, scratch_path(""), extra, scratch_path(""));
-  fclose(f);
-  struct readconf_opts o = {.files = path};
-  const char *error = NULL;
-  struct config *cfg = readconf_read(&o, &error);
-  if (!cfg) fprintf(stderr, "%s\n", error);
-  else if (kept_count < ARRAY_SIZE(kept)) kept[kept_count++] = cfg;
-  return cfg;
+  return session_config(name, conf_text, spool, scratch_dir, extra, scratch_dir);
 }
 
 static struct config *default_config;
@@ -63,29 +45,13 @@ static int setup(void **state) {
   if (scratch_setup(state) != 0) return -1;
   default_config = read_config("conf", scratch_path(""), "");
   if (!default_config) return -1;
-  log_init(&(struct log_settings){.file_path = default_config->log_file_path, .exim_uid = geteuid(), .exim_gid = getegid()});
+  session_log(default_config);
   return 0;
 }
 
 static int teardown(void **state) {
   log_close();
   return scratch_teardown(state);
-}
-
-/* The server's side of a session: its output. */
-static const char *session(struct arena *a, const struct config *cfg, struct str input, const size_t *cuts, size_t ncuts) {
-  struct conn *c = ARENA_NEW(a, struct conn);
-  c->arena = a;
-  c->cfg = cfg;
-  c->io = stream_new_memory(a, input, cuts, ncuts);
-  c->from.host_address = "192.0.2.1";
-  c->login = "mail";
-  struct smtp_opts o = {.mode = SMTP_MODE_SESSION, .queue_only = true};
-  (void)smtp_session_run(c, &o);
-  struct str out = stream_memory_output(c->io);
-  const char *text = arena_strndup(a, out.p, out.n);
-  stream_close(c->io);
-  return text;
 }
 
 #define ENVELOPE "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@test.ex>\r\n"
@@ -176,8 +142,8 @@ static void line_ends(void **state) {
     struct str in = dialogue(a, rows[i].in, 0);
     size_t *cuts = ARENA_NEW_N(a, size_t, in.n);
     for (size_t k = 0; k < in.n; k++) cuts[k] = k + 1;
-    CHECK_STR("whole", spooled(a, session(a, default_config, in, NULL, 0)), rows[i].want);
-    CHECK_STR("byte by byte", spooled(a, session(a, default_config, in, cuts, in.n)), rows[i].want);
+    CHECK_STR("whole", spooled(a, session_run(a, default_config, in, NULL, 0)), rows[i].want);
+    CHECK_STR("byte by byte", spooled(a, session_run(a, default_config, in, cuts, in.n)), rows[i].want);
     arena_free(a);
   }
 }
@@ -196,7 +162,7 @@ static void chunks(void **state) {
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
     for (size_t chunk = 1; chunk <= rows[i].in.n; chunk++) {
       struct arena *a = arena_new("test");
-      CHECK_STR("chunks", spooled(a, session(a, default_config, dialogue(a, rows[i].in, chunk), NULL, 0)), rows[i].want);
+      CHECK_STR("chunks", spooled(a, session_run(a, default_config, dialogue(a, rows[i].in, chunk), NULL, 0)), rows[i].want);
       arena_free(a);
     }
 }
@@ -224,12 +190,12 @@ static void wire_form(void **state) {
       struct str in = dialogue(a, rows[i].in, chunk);
       size_t *cuts = ARENA_NEW_N(a, size_t, in.n);
       for (size_t k = 0; k < in.n; k++) cuts[k] = k + 1;
-      CHECK_STR("wire", spooled(a, session(a, cfg, in, NULL, 0)), rows[i].want);
-      CHECK_STR("byte by byte", spooled(a, session(a, cfg, in, cuts, in.n)), rows[i].want);
+      CHECK_STR("wire", spooled(a, session_run(a, cfg, in, NULL, 0)), rows[i].want);
+      CHECK_STR("byte by byte", spooled(a, session_run(a, cfg, in, cuts, in.n)), rows[i].want);
       arena_free(a);
     }
   struct arena *a = arena_new("test");
-  CHECK_STR("DATA", spooled(a, session(a, cfg, dialogue(a, str_c("A: b\r\n\r\nx\r\n..\r\n.\r\n"), 0), NULL, 0)), "A: b/|x/./");
+  CHECK_STR("DATA", spooled(a, session_run(a, cfg, dialogue(a, str_c("A: b\r\n\r\nx\r\n..\r\n.\r\n"), 0), NULL, 0)), "A: b/|x/./");
   arena_free(a);
 }
 
@@ -249,7 +215,7 @@ static void wire_form_large(void **state) {
       strbuf_adds(&text, k % 500 == 499 ? "bare\nline\rend\r\n" : "a line of text that comes again and again\r\n");
       strbuf_adds(&want, k % 500 == 499 ? "bare~/line~/end~/" : "a line of text that comes again and again~/");
     }
-    assert_string_equal(spooled(a, session(a, cfg, dialogue(a, strbuf_str(&text), 50000), NULL, 0)), want.p);
+    assert_string_equal(spooled(a, session_run(a, cfg, dialogue(a, strbuf_str(&text), 50000), NULL, 0)), want.p);
     arena_free(a);
   }
 }
@@ -263,11 +229,11 @@ static void cut_short(void **state) {
     struct str in = dialogue(a, content, chunk);
     size_t last = in.n - 6; /* QUIT */
     for (size_t n = sizeof(ENVELOPE) - 1; n < last; n++) {
-      const char *out = session(a, default_config, str_n(in.p, n), NULL, 0);
+      const char *out = session_run(a, default_config, str_n(in.p, n), NULL, 0);
       CHECK_STR("cut", spooled(a, out), "not accepted");
       CHECK_STR("cut", last_code_before_quit(a, out), "421");
     }
-    assert_string_not_equal(spooled(a, session(a, default_config, str_n(in.p, last), NULL, 0)), "not accepted");
+    assert_string_not_equal(spooled(a, session_run(a, default_config, str_n(in.p, last), NULL, 0)), "not accepted");
     arena_free(a);
   }
 }
@@ -300,11 +266,11 @@ static void limits(void **state) {
       strbuf_adds(&text, "\r\n");
       if (!bdat) strbuf_adds(&text, ".\r\n");
       struct str one = dialogue(a, strbuf_str(&text), bdat ? 1000 : 0);
-      CHECK_STR("limit", last_code_before_quit(a, session(a, cfg, one, NULL, 0)), rows[i].want);
+      CHECK_STR("limit", last_code_before_quit(a, session_run(a, cfg, one, NULL, 0)), rows[i].want);
       strbuf_add(&in, one.p, one.n - 6); /* without QUIT */
       strbuf_adds(&in, "RSET\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@test.ex>\r\nDATA\r\nB: c\r\n\r\nnext\r\n.\r\nQUIT\r\n");
       const char *last = "";
-      for (const char *p = session(a, cfg, strbuf_str(&in), NULL, 0); (p = strstr(p, "250 OK id=")); p++) last = p;
+      for (const char *p = session_run(a, cfg, strbuf_str(&in), NULL, 0); (p = strstr(p, "250 OK id=")); p++) last = p;
       CHECK_STR("next", spooled(a, last), "B: c/|next/");
       arena_free(a);
     }
@@ -318,7 +284,7 @@ static int session_with_small_disk(const struct config *cfg, struct str in, rlim
     log_init(&(struct log_settings){.file_path = "/dev/null", .exim_uid = geteuid(), .exim_gid = getegid()});
     signal(SIGXFSZ, SIG_IGN);
     if (setrlimit(RLIMIT_FSIZE, &(struct rlimit){bytes, bytes}) != 0) _exit(1);
-    const char *code = last_code_before_quit(a, session(a, cfg, in, NULL, 0));
+    const char *code = last_code_before_quit(a, session_run(a, cfg, in, NULL, 0));
     _exit(code[0] == '4' ? 4 : code[0] == '5' ? 5 : code[0] == '2' ? 2 : 1);
   }
   int status = -1;
@@ -361,9 +327,9 @@ static void spool_errors(void **state) {
   close(fd);
   struct config *blocked = read_config("blocked.conf", scratch_path("blocked"), "");
   assert_non_null(blocked);
-  CHECK_STR("no directory", last_code_before_quit(a, session(a, blocked, in, NULL, 0)), "451");
+  CHECK_STR("no directory", last_code_before_quit(a, session_run(a, blocked, in, NULL, 0)), "451");
   CHECK_STR("lookup that defers",
-            last_code_before_quit(a, session(a, default_config, dialogue(a, str_c("Subject: lookup\r\n\r\n.\r\n"), 0), NULL, 0)), "451");
+            last_code_before_quit(a, session_run(a, default_config, dialogue(a, str_c("Subject: lookup\r\n\r\n.\r\n"), 0), NULL, 0)), "451");
   arena_free(a);
 }
 

@@ -13,17 +13,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "os/log.h"
-#include "os/stream.h"
 #include "os/sys.h"
-#include "policy/readconf.h"
-#include "smtp_in.h"
+#include "smtp_session.h"
 #include "smuggle_pairs.h"
 
 /* cfg: a whole input is one segment; slow_cfg: without synchronisation checks, for dialogues (a memory stream has no clock); auth_cfg: the same, where
  * AUTH and STARTTLS are offered, and refused. */
 static struct {
-  char dir[64];
   struct config *cfg, *slow_cfg, *auth_cfg;
 } env;
 
@@ -93,64 +89,21 @@ static const char conf_text[] =
   "  server_condition = false\n"
   ".endif\n";
 
-/* A configuration lives as long as the process. */
-static const struct config *kept[16];
-static size_t kept_count;
-
-static struct config *read_config(const char *name, const char *extra) {
-  char path[128];
-  snprintf(path, sizeof(path), "%s/%s", env.dir, name);
-  FILE *f = fopen(path, "w");
-  if (!f) return NULL;
-  fprintf(f, conf_text, env.dir, env.dir, extra);
-  fclose(f);
-  struct readconf_opts o = {.files = path};
-  const char *error = NULL;
-  struct config *cfg = readconf_read(&o, &error);
-  if (!cfg) fprintf(stderr, "%s\n", error);
-  else if (kept_count < ARRAY_SIZE(kept)) kept[kept_count++] = cfg;
-  return cfg;
-}
+static struct config *read_config(const char *name, const char *extra) { return session_config(name, conf_text, scratch_dir, scratch_dir, extra); }
 
 static int setup(void **state) {
-  (void)state;
-  snprintf(env.dir, sizeof(env.dir), "/tmp/t_smtp_in.XXXXXX");
-  if (!mkdtemp(env.dir)) return -1;
+  if (scratch_setup(state) != 0) return -1;
   env.cfg = read_config("conf", "");
   env.slow_cfg = read_config("slow", "smtp_enforce_sync = false\n");
   env.auth_cfg = read_config("auth", "smtp_enforce_sync = false\nWITH_AUTH = yes\n");
   if (!env.cfg || !env.slow_cfg || !env.auth_cfg) return -1;
-  log_init(&(struct log_settings){.file_path = env.cfg->log_file_path, .exim_uid = geteuid(), .exim_gid = getegid()});
+  session_log(env.cfg);
   return 0;
 }
 
 static int teardown(void **state) {
-  (void)state;
   log_close();
-  const char *argv[] = {"/bin/rm", "-rf", env.dir, NULL};
-  pid_t pid = fork();
-  if (pid == 0) {
-    execv(argv[0], (char *const *)(uintptr_t)argv);
-    _exit(1);
-  }
-  if (pid > 0) (void)waitpid(pid, NULL, 0);
-  return 0;
-}
-
-/* Run a session over input cut at the given places; the output in a. */
-static const char *session(struct arena *a, const struct config *cfg, struct str input, const size_t *cuts, size_t ncuts) {
-  struct conn *c = ARENA_NEW(a, struct conn);
-  c->arena = a;
-  c->cfg = cfg;
-  c->io = stream_new_memory(a, input, cuts, ncuts);
-  c->from.host_address = "192.0.2.1";
-  c->from.host_port = 4321;
-  struct smtp_opts o = {.mode = SMTP_MODE_SESSION, .queue_only = true};
-  (void)smtp_session_run(c, &o);
-  struct str out = stream_memory_output(c->io);
-  const char *text = arena_strndup(a, out.p, out.n);
-  stream_close(c->io);
-  return text;
+  return scratch_teardown(state);
 }
 
 /* Line by line: each piece of the input (ended by '|') comes when the replies to the one before were taken. */
@@ -165,21 +118,10 @@ static const char *dialogue_with(struct arena *a, const struct config *cfg, cons
       strbuf_addc(&in, *p);
     }
   }
-  return session(a, cfg, strbuf_str(&in), cuts, n);
+  return session_run(a, cfg, strbuf_str(&in), cuts, n);
 }
 
 static const char *dialogue(struct arena *a, const char *text) { return dialogue_with(a, env.slow_cfg, text); }
-
-/* Codes of the final lines of the replies: "220 250 ...". */
-static const char *codes(struct arena *a, const char *out) {
-  struct strbuf b = strbuf_new(a);
-  struct str rest = str_c(out);
-  while (rest.n > 0) {
-    struct str line = str_cut(&rest, '\n');
-    if (line.n >= 4 && line.p[3] == ' ') strbuf_addf(&b, "%s%.3s", b.n ? " " : "", line.p);
-  }
-  return b.p;
-}
 
 static void verbs_by_state(void **state) {
   (void)state;
@@ -221,7 +163,7 @@ static void verbs_by_state(void **state) {
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
     struct arena *a = arena_new("test");
-    const char *out = dialogue(a, rows[i].in), *got = codes(a, out);
+    const char *out = dialogue(a, rows[i].in), *got = session_codes(a, out);
     if (strcmp(got, rows[i].want) != 0) print_error("%s\n%s\n", rows[i].in, out);
     assert_string_equal(got, rows[i].want);
     arena_free(a);
@@ -263,7 +205,7 @@ static void after_rejection(void **state) {
     for (size_t j = 0; j < ARRAY_SIZE(then); j++) {
       struct arena *a = arena_new("test");
       const char *in = arena_printf(a, "EHLO x|%s%s", rows[i].in, then[j].in), *out = dialogue_with(a, env.auth_cfg, in);
-      const char *got = codes(a, out), *want = arena_printf(a, "220 250 %s %s", rows[i].want, then[j].want);
+      const char *got = session_codes(a, out), *want = arena_printf(a, "220 250 %s %s", rows[i].want, then[j].want);
       if (strcmp(got, want) != 0) print_error("%s\n%s\n", in, out);
       assert_string_equal(got, want);
       arena_free(a);
@@ -292,7 +234,7 @@ static void command_characters(void **state) {
     size_t *cuts = ARENA_NEW_N(a, size_t, rows[i].in.n), n = 0;
     for (size_t k = 0; k < rows[i].in.n; k++)
       if (rows[i].in.p[k] == '\n') cuts[n++] = k + 1;
-    const char *out = session(a, env.slow_cfg, rows[i].in, cuts, n), *got = codes(a, out);
+    const char *out = session_run(a, env.slow_cfg, rows[i].in, cuts, n), *got = session_codes(a, out);
     if (strcmp(got, rows[i].want) != 0) print_error("row %zu\n%s\n", i, out);
     assert_string_equal(got, rows[i].want);
     arena_free(a);
@@ -322,7 +264,7 @@ static void synchronisation(void **state) {
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
     struct arena *a = arena_new("test");
-    const char *out = session(a, env.cfg, str_c(rows[i].in), NULL, 0), *got = codes(a, out);
+    const char *out = session_run(a, env.cfg, str_c(rows[i].in), NULL, 0), *got = session_codes(a, out);
     const char *want = early_talk ? rows[i].want : "554"; /* before the greeting */
     if (strncmp(got, want, strlen(want)) != 0) print_error("%s\n%s\n", rows[i].in, out);
     assert_int_equal(strncmp(got, want, strlen(want)), 0);
@@ -377,7 +319,7 @@ static struct pair_input pair_session(struct arena *a, size_t i, size_t j, size_
 /* What a cut at one more place gives; the cuts that make it a dialogue stay. */
 static const char *pair_codes(struct arena *a, const struct pair_input *p, size_t cut) {
   size_t cuts[] = {8, p->content, cut, p->end};
-  return codes(a, session(a, env.slow_cfg, strbuf_str(&p->in), cuts, 4));
+  return session_codes(a, session_run(a, env.slow_cfg, strbuf_str(&p->in), cuts, 4));
 }
 
 /* SMG-1, SMG-2: all pairs, cut at each byte, at all bytes, and across the edge of the read buffer (over TLS records: t_smtp_in_hostile_tls). */
@@ -402,7 +344,7 @@ static void end_of_data(void **state) {
       }
       size_t *all = ARENA_NEW_N(a, size_t, p.in.n);
       for (size_t k = 0; k < p.in.n; k++) all[k] = k + 1;
-      CHECK_STR("byte by byte", codes(a, session(a, env.slow_cfg, strbuf_str(&p.in), all, p.in.n)), whole);
+      CHECK_STR("byte by byte", session_codes(a, session_run(a, env.slow_cfg, strbuf_str(&p.in), all, p.in.n)), whole);
       enum { READ_BUFFER = 16384 };
       for (size_t before = 0; before < 8; before++) {
         struct pair_input e = pair_session(a, i, j, READ_BUFFER - (p.x - p.content) - before);
@@ -437,7 +379,7 @@ static void disconnected(void **state) {
     size_t whole = strlen(rows[i].text) - rows[i].accepted_from;
     for (size_t n = 0; n <= strlen(rows[i].text); n++) {
       struct arena *a = arena_new("test");
-      const char *out = session(a, env.slow_cfg, str_n(rows[i].text, n), &n, 1);
+      const char *out = session_run(a, env.slow_cfg, str_n(rows[i].text, n), &n, 1);
       unsigned got = count_text(out, "250 OK id=") + count_text(out, "chunk, total"), said = count_text(out, "250 OK id=");
       if (said != (n >= whole)) fail_msg("row %zu, %zu bytes: %u accepted (%u)\n%s", i, n, said, got, out);
       arena_free(a);

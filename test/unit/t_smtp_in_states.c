@@ -5,13 +5,7 @@
  * command (it knows neither XCLIENT nor WELLKNOWN). */
 #include "unit.h"
 
-#include <stdio.h>
-
-#include "os/log.h"
-#include "os/stream.h"
-#include "policy/readconf.h"
-#include "scratch.h"
-#include "smtp_in.h"
+#include "smtp_session.h"
 
 static struct config *cfg;
 
@@ -44,18 +38,9 @@ static const char conf_text[] =
 
 static int setup(void **state) {
   if (scratch_setup(state) < 0) return -1;
-  FILE *f = fopen(scratch_path("conf"), "we");
-  if (!f) return -1;
-  fprintf(f, conf_text, scratch_dir, scratch_dir);
-  fclose(f);
-  struct readconf_opts o = {.files = scratch_path("conf")};
-  const char *error = NULL;
-  cfg = readconf_read(&o, &error);
-  if (!cfg) {
-    fprintf(stderr, "%s\n", error);
-    return -1;
-  }
-  log_init(&(struct log_settings){.file_path = cfg->log_file_path, .exim_uid = geteuid(), .exim_gid = getegid()});
+  cfg = session_config("conf", conf_text, scratch_dir, scratch_dir);
+  if (!cfg) return -1;
+  session_log(cfg);
   return 0;
 }
 
@@ -66,26 +51,13 @@ static int teardown(void **state) {
 
 /* A dialogue, each line sent when the replies so far were taken; the codes of the last two replies in front of what QUIT got. */
 static const char *codes(struct arena *a, const char *const *lines, size_t n) {
-  struct strbuf in = strbuf_new(a), out = strbuf_new(a);
+  struct strbuf in = strbuf_new(a);
   size_t *cuts = ARENA_NEW_N(a, size_t, n);
   for (size_t i = 0; i < n; i++) {
     strbuf_addl(&in, lines[i], "\r\n", NULL);
     cuts[i] = in.n;
   }
-  struct conn *c = ARENA_NEW(a, struct conn);
-  c->arena = a;
-  c->cfg = cfg;
-  c->io = stream_new_memory(a, strbuf_str(&in), cuts, n);
-  c->from.host_address = "192.0.2.1";
-  c->from.host_port = 4321;
-  (void)smtp_session_run(c, &(struct smtp_opts){.mode = SMTP_MODE_SESSION, .queue_only = true});
-  struct str rest = stream_memory_output(c->io);
-  while (rest.n > 0) {
-    struct str line = str_cut(&rest, '\n');
-    if (line.n >= 4 && line.p[3] == ' ') strbuf_addf(&out, "%s%.3s", out.n ? " " : "", line.p);
-  }
-  stream_close(c->io);
-  return out.p;
+  return session_codes(a, session_run(a, cfg, strbuf_str(&in), cuts, n));
 }
 
 #define HELLO "EHLO x"
