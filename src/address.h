@@ -28,10 +28,9 @@ struct host {
   int group;                 /* of a written list: between "+" items */
   bool is_shuffled;
   enum { HOST_USABLE_UNKNOWN, HOST_USABLE, HOST_UNUSABLE, HOST_UNUSABLE_EXPIRED } status;
-  enum { HOST_WHY_UNKNOWN, HOST_WHY_RETRY, HOST_WHY_DEFERRED, HOST_WHY_IGNORED, HOST_WHY_FAILED } why;
+  enum { HOST_WHY_UNKNOWN, HOST_WHY_RETRY, HOST_WHY_DEFERRED, HOST_WHY_FAILED } why;
   bool dnssec;
   bool dnssec_used;
-  bool secure_name;
   /* What an SRV record's service says of TLS: as the transport has it; from the first byte; the same, or else STARTTLS on the ordinary port; that. */
   enum { HOST_TLS_AS_SET, HOST_TLS_ON_CONNECT, HOST_TLS_ON_CONNECT_FIRST, HOST_TLS_BY_STARTTLS } tls;
   time_t last_try;
@@ -120,10 +119,9 @@ struct address {
   const char *user_message;       /* for the sender of the message, when different */
   enum { SPECIAL_NONE, SPECIAL_FREEZE, SPECIAL_FAIL, SPECIAL_WARN } special_action;
   int delivery_usec;              /* DT= */
-  struct timeval delivery_start, delivery_time;
   const char *smtp_greeting, *helo_response; /* DSN info */
   const char *confirmation;       /* text for C= */
-  bool is_verify_only, timedout, retry_updated, continued_connection;
+  bool is_verify_only, timedout, continued_connection;
   bool pipelining_used, early_pipe_used, chunking_used, prdr_used, new_transaction /* the first of an SMTP transaction */, tfo_used, tfo_data_used;
   const char *auth_name, *auth_id, *auth_sndr; /* client authentication for A= */
   const char *protocol_steps;     /* PS=: a letter for each EHLO (e), HELO (h), STARTTLS (s), AUTH (a) of the connection */
@@ -147,10 +145,9 @@ struct address {
   bool no_more_routers;           /* continues behind an unseen router that was the last */
   bool is_one_time;               /* made by a one_time redirection */
   struct retry_item *retries;     /* to be written by the delivering process: see retry.h */
-  void *host_config;
 };
 
-/* Negative errno-like codes: see the log table of defer codes; shown as "defer (-44)". */
+/* Reasons beside those of errno, with Exim's numbers: log lines show "defer (-44)", and retry records keep them. */
 enum {
   ERRNO_UNKNOWNERROR = -1, ERRNO_USERSLASH = -2, ERRNO_EXISTRACE = -3, ERRNO_NOTREGULAR = -4, ERRNO_NOTDIRECTORY = -5,
   ERRNO_BADUGID = -6, ERRNO_BADMODE = -7, ERRNO_INODECHANGED = -8, ERRNO_LOCKFAILED = -9, ERRNO_BADADDRESS2 = -10,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ATRN, the customer's side: exim -atrn HOST DOMAINS.  Floor: flows.  RFC 2645; README.md. */
+/* ATRN, the customer's side: exim -atrn HOST DOMAINS.  Floor: flows.  RFC 2645; doc/atrn.txt. */
 #ifndef ATRN_FETCH_H
 #define ATRN_FETCH_H
 

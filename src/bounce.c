@@ -249,7 +249,7 @@ static const char *top_text(const struct address *addr) {
 static const char *maker_text(const struct address *addr) { return addr->parent ? addr->parent->address : top_text(addr); }
 
 /* "  address" or what stands for it, and where it came from.  False: the reason must not be shown. */
-bool report_add_name(struct strbuf *b, const struct address *addr, const char *indent) {
+static bool report_add_name(struct strbuf *b, const struct address *addr, const char *indent) {
   const char *parent = addr->parent || addr->onetime_parent ? top_text(addr) : NULL;
   if (addr->hide_child && parent) {
     strbuf_addf(b, "an undisclosed address\n%s(generated from %s)", indent, parent);

@@ -30,8 +30,6 @@ void report_header(struct report *r, const char *text);
 void report_plain_headers(struct report *r, const char *subject, bool references_in_body);
 /* A value without line ends (arena). */
 const char *report_one_line(struct arena *a, const char *s);
-/* The address and what it was generated from; false: the reason of its failure must not be shown. */
-bool report_add_name(struct strbuf *b, const struct address *addr, const char *indent);
 
 /* bounce_text.c: fill r->items from a file; what cannot be had is logged and stays as usual. */
 void report_read_template(struct report *r, const char *option, const char *file, size_t count);

@@ -6,7 +6,7 @@
 #include "cmdline.h"
 #include "conn.h"
 
-/* user: the caller, for rights and for the default addresses.  sender: -f or NULL.  Exit status. */
+/* c: the caller, for rights and for the default addresses.  sender: -f or NULL.  Exit status. */
 int cmd_test_filter(struct conn *c, const struct cmdline *cmd, const char *sender);
 
 #endif

@@ -70,7 +70,7 @@ struct origin {
   struct tls_info tls;
 };
 
-/* What the extension set and the controls allow in this session. */
+/* One peer: where it is, what was offered to it and what controls allow it, counters, and what ACLs keep for the whole connection. */
 struct conn {
   struct arena *arena;
   const struct config *cfg;
@@ -85,7 +85,7 @@ struct conn {
   bool is_local_caller;          /* no TCP peer (-bs from a login, -bm) */
   bool host_checking;            /* -bh */
   bool host_checking_callout;    /* -bhc */
-  bool helo_seen, esmtp, helo_data_ok;
+  bool helo_seen, esmtp;
   bool auth_advertised, tls_advertised, dsn_advertised, smtputf8_advertised, chunking_advertised, prdr_advertised,
       pipelining_advertised, pipe_connect_advertised;
   bool wellknown_advertised;
@@ -102,7 +102,6 @@ struct conn {
   bool recipients_discarded;
   bool allow_auth_unadvertised;
   bool caseful_local_part;
-  bool tls_ok_for_helo_required;
   unsigned rcpt_count_session;
   int messages_received;         /* on this connection */
   unsigned load_looks;           /* harness: looks at the load average */
@@ -112,7 +111,6 @@ struct conn {
   const char *smtp_command;      /* the command being handled, whole line */
   const char *smtp_command_argument;
   struct tree acl_c;             /* connection ACL variables; data const char * value; val unused */
-  const char *acl_where_message;
   bool log_reject_target_set;    /* log_reject_target = in the ACL that ran last */
   unsigned log_reject_target;    /* LOG_* bits, 0 nowhere */
   unsigned command_serial;       /* counts SMTP commands */

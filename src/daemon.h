@@ -13,7 +13,6 @@ struct daemon_opts {
   struct queue_run_opts run;
   const char *listen_override;  /* -oX */
   const char *pid_file;         /* -oP */
-  bool pid_file_excl;           /* -oPX */
   bool no_notifier;             /* -oY */
   char *const *argv;            /* for re-exec on HUP */
   bool deliver_foreground, queue_only;

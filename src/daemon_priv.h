@@ -64,6 +64,7 @@ bool daemon_signer_is_missing(const struct daemon_signer *s);
 /* See whether it is there, start another when it is time.  False: nobody would answer now. */
 bool daemon_signer_tend(struct daemon_signer *s, const struct config *cfg);
 
+/* ---- daemon_accept.c ---- */
 /* Why a child ended, for the panic log; NULL when it ended in order. */
 const char *daemon_crash_text(struct arena *a, int status);
 

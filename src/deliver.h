@@ -25,7 +25,6 @@ struct deliver_opts {
   bool dont_deliver;    /* -N */
   bool foreground;      /* -odi: what is made on the way (bounces, replies) is delivered before the end, too */
   int64_t assumed_age_sec; /* harness: -Tqt */
-  const char *selector_sender, *selector_recipient; /* -S, -R (queue.c filters) */
   bool remote_only;     /* by a process without root: not attempted at all unless every recipient is routed to a remote transport */
   const struct deliver_turn *turn; /* over a connection that ATRN turned round, only what its other end may have; NULL none */
   struct smtp_probe **held; /* a connection that is open for this message (cutthrough.h), NULL none */
@@ -49,7 +48,6 @@ struct expand_ctx;
 struct address;
 enum outcome deliver_check_quota(struct expand_ctx *x, struct address *addr, int64_t size);
 
-/* Route and print (-bt) or verify (-bv, -bvs): see verify.h. */
 /* Send a bounce for failed addresses, which all share one errors address / a warning for delayed ones: bounce.c.  The new message is on the spool
  * (synced) when this returns true; it is delivered inline in harness mode, else by the queue manager or a child. */
 struct address;

@@ -26,7 +26,8 @@ static void *option_at(const struct transport *t, const char *name, const struct
   return *ret ? (char *)b->base + (*ret)->offset : NULL;
 }
 
-int64_t deliver_transport_int(const struct transport *t, const char *name, int64_t fallback) {
+/* An integer or boolean option of a transport's driver by name ("max_rcpt"); fallback when it has none. */
+static int64_t deliver_transport_int(const struct transport *t, const char *name, int64_t fallback) {
   const struct option *o;
   const void *p = option_at(t, name, &o);
   if (!p) return fallback;
@@ -82,7 +83,8 @@ static bool block_mentions(const struct opt_block *b, const char *name) {
   return false;
 }
 
-bool deliver_transport_mentions(const struct transport *t, const char *name) {
+/* Does any option of the transport mention $name or ${name? */
+static bool deliver_transport_mentions(const struct transport *t, const char *name) {
   return block_mentions(t->block, name) || block_mentions(t->ob_block, name);
 }
 

@@ -68,13 +68,9 @@ void deliver_not_started(struct deliver_run *run, struct address *addr);
 /* What both kinds need before a transport runs; false: the result of all addresses of the batch is set. */
 bool deliver_prepare(struct deliver_run *run, struct delivery *d);
 struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport *t, struct address *addrs);
-/* An integer or boolean option of a transport's driver by name ("max_rcpt"); fallback when it has none. */
-int64_t deliver_transport_int(const struct transport *t, const char *name, int64_t fallback);
 /* An expanded boolean of the driver, NULL when it has none of that name. */
 const struct opt_bool_exp *deliver_transport_bool_exp(const struct transport *t, const char *name);
 const char *deliver_transport_str(const struct transport *t, const char *name);
-/* Does any option of the transport mention $name or ${name? */
-bool deliver_transport_mentions(const struct transport *t, const char *name);
 /* May b join a batch led by l, as far as properties and destination go? */
 bool deliver_same_batch(const struct address *l, const struct address *b, bool is_remote);
 

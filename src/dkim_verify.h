@@ -15,7 +15,7 @@ void dkim_verify_body(struct dkim_state *s, const void *p, size_t n);
 /* Look up keys, check.  Sets $dkim_signers.  Logs keys that cannot be used, and why verification was given up. */
 void dkim_verify_finish(struct expand_ctx *x);
 
-/* ---- shared with arc_verify.c ---- */
+/* ---- for arc_verify.c, too ---- */
 
 /* A digest of the body for this signature, a new one when no other wants the same. */
 struct dkim_body *dkim_body_for(struct dkim_state *s, const struct dkim_signature *sig);

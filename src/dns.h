@@ -16,7 +16,7 @@ struct dns_query_opts {
 };
 
 /* Ask (or answer from the per-process cache) and follow CNAMEs over several queries.  On success ret is in x->a (tainted) and *ret_final (may be NULL)
- * the canonical name.  A loop or a malformed answer without usable records is DNS_AGAIN / DNS_FAIL as the answer table of the design says. */
+ * the canonical name.  A loop or a malformed answer without usable records is DNS_AGAIN / DNS_FAIL, as the table in doc/limits.txt says. */
 enum dns_status dns_lookup(struct expand_ctx *x, const char *name, int type, const struct dns_query_opts *o,
                            struct dns_answer *ret, const char **ret_final);
 bool dns_is_secure(struct expand_ctx *x, const struct dns_answer *a);

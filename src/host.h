@@ -20,7 +20,6 @@ struct host_find_opts {
   const char *srv_fail_domains, *mx_fail_domains;
   const char *ignore_target_hosts;  /* host list or NULL */
   const char *dnssec_request_domains, *dnssec_require_domains;
-  bool sort_by_rand;
   bool for_router;                  /* narrate the lists by the names of the router's options */
   bool keep_useless;                /* -bt: hosts of MX or SRV records without an address stay beside those with one, as HOST_UNUSABLE */
   bool dnssec_decided, dnssec_wanted, dnssec_required; /* set inside a search: what the lists said about its domain */

@@ -74,8 +74,7 @@ struct message {
   int64_t message_size;          /* headers + body */
   int64_t body_size;
   int64_t body_linecount, body_zerocount, max_received_linelength, message_linecount;
-  bool body_8bit;                /* BODY= as given: 0,7,8 in body_type */
-  int body_type;
+  int body_type;                 /* BODY= as given: 0 (not), 7, 8 */
   bool spool_wireformat;
 
   bool deliver_firsttime, frozen, manual_thaw, local_error_message, allow_unqualified_recipient,

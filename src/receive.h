@@ -7,7 +7,7 @@
 #include "policy/acl.h"
 
 /* Where body bytes come from.  next: up to 16 KiB of body in spool form (LF line ends, dots removed) or 0 at the end of the message; <0: enum below. */
-enum { BODY_EOF_EARLY = -1, BODY_TIMEOUT = -2, BODY_IO = -3, BODY_TOO_LONG_LINE = -4, BODY_PROTOCOL = -5, BODY_ABORTED = -6 /* the client gave the message up; it has its answer */ };
+enum { BODY_EOF_EARLY = -1, BODY_TIMEOUT = -2, BODY_IO = -3, BODY_PROTOCOL = -4, BODY_ABORTED = -5 /* the client gave the message up; it has its answer */ };
 struct body_source {
   ssize_t (*next)(struct body_source *s, const char **ret_p);
   /* Read and throw away the rest after an error, so that no body byte is ever taken for a command. */
@@ -51,7 +51,6 @@ bool receive_space_available(const struct config *cfg, int64_t message_bytes);
 /* message_size_limit as it is now.  False: x->error; *ret_what: how the log line begins. */
 bool receive_size_limit(struct expand_ctx *x, int64_t *ret, const char **ret_what);
 
-/* -bm, -t and friends: read a message from fd 0.  Exit status for the process. */
 struct submit_opts {
   const char *const *recipients;
   size_t recipient_count;
@@ -61,7 +60,7 @@ struct submit_opts {
   const char *full_name;         /* -F */
   enum { ERRORS_SENDER, ERRORS_STDERR } error_handling;
   int error_exit;
-  bool delivery_none, delivery_foreground, queue_only; /* -odq, -odf/-odi; queue_only counts the option of that name, unless -od overrides it */
+  bool delivery_foreground, queue_only; /* -odf/-odi; -odq, or the option of that name, unless -od overrides it */
   const char *bounce_of;         /* internal submissions */
   bool is_bounce_machine;
   int fd;
@@ -69,11 +68,12 @@ struct submit_opts {
   void (*examine)(void *ctx, struct message *m, struct expand_ctx *x, const char *from_line_sender, bool had_headers);
   void *examine_ctx;
 };
+/* -bm, -t and friends: read a message from o->fd.  Exit status for the process. */
 int receive_submission(struct conn *c, const struct submit_opts *o);
 
-/* Hand an accepted message to delivery as asked (-odi foreground, -odq not, else queue manager or a forked child). */
 /* queue_only_load: is the load too high for deliveries now? */
 bool receive_load_is_high(struct conn *c, double *ret_load);
+/* Hand an accepted message to delivery as asked (-odi foreground, -odq not, else queue manager or a forked child). */
 void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only);
 
 #endif

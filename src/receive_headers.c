@@ -24,7 +24,8 @@ static bool refill(struct reception *r) {
   return n > 0;
 }
 
-bool receive_get_line(struct reception *r, struct strbuf *b, size_t max_bytes) {
+/* One line (without the line end) from the source into b; false at the end of the message (b may hold a last part). */
+static bool receive_get_line(struct reception *r, struct strbuf *b, size_t max_bytes) {
   while (refill(r)) {
     size_t n = str_index(r->rest, '\n');
     bool whole = n < r->rest.n;
@@ -166,7 +167,8 @@ bool receive_read_headers(struct reception *r) {
 
 /* ---- adding lines ---- */
 
-struct header_line *receive_add_header(struct message *m, char type, const char *fmt, ...) {
+/* Append a header line. */
+PRINTF(3, 4) static struct header_line *receive_add_header(struct message *m, char type, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   const char *text = arena_vprintf(m->arena, fmt, ap);

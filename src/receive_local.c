@@ -183,8 +183,7 @@ static bool mail_sender(struct submission *s, const char *subject, const char *w
     const char *id = log_message_id(); /* a message whose headers never ended is nobody's */
     struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true, .bounce_of = id ? s->m->id : NULL,
                             .error_handling = ERRORS_SENDER, .fd = fd, .queue_only = s->o->queue_only && !s->o->delivery_foreground,
-                            .delivery_foreground = s->o->delivery_foreground,
-                            .delivery_none = s->o->delivery_none};
+                            .delivery_foreground = s->o->delivery_foreground};
     struct conn caller = *s->c;
     become_exim(s->c);
     status = receive_submission(s->c, &o);
@@ -458,7 +457,7 @@ static int run(struct submission *s) {
   stream_close(l->io);
   if (s->r.kept_body_fd >= 0 && sys_close(s->r.kept_body_fd) < 0) errno = 0; /* only read from */
   if (reply.result != RECEIVE_ACCEPTED) return status;
-  bool queue = s->o->queue_only || s->o->delivery_none || s->m->queue_only_policy;
+  bool queue = s->o->queue_only || s->m->queue_only_policy;
   if (s->m->queue_only_policy || s->m->hold_smtp) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: queued by ACL");
   double load;
   if (!queue && receive_load_is_high(s->c, &load)) {

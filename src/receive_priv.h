@@ -19,7 +19,7 @@ struct reception {
   struct str rest;           /* bytes got from the source and not used yet */
   bool at_end;
   int64_t size_limit, body_read, header_bytes, header_lines; /* headers: with the empty line behind them */
-  int64_t line_len, zero_count;
+  int64_t line_len;
   bool in_body;
   bool saw_resent, blank_line_added;
   bool accepted_from_line;   /* a UUCP From line may stand at the start */
@@ -42,15 +42,12 @@ struct receive_reply receive_run_reception(struct reception *r);
 /* receive_headers.c */
 /* Read up to the end of the header section.  False: r->source_error or r->reply says why. */
 bool receive_read_headers(struct reception *r);
-/* One line (without the line end) from the source into b; false at the end of the message (b may hold a last part). */
-bool receive_get_line(struct reception *r, struct strbuf *b, size_t max_bytes);
 /* Qualify and rewrite addresses in header lines, add what local submissions lack. */
 void receive_fix_headers(struct reception *r);
 /* Make or refresh (time stamp) the Received: line at the front. */
 bool receive_make_received(struct reception *r, bool refresh);
 /* Put lines added by ACLs in their places and mark those that were removed. */
 void receive_apply_acl_headers(struct expand_ctx *x, struct message *m);
-struct header_line *receive_add_header(struct message *m, char type, const char *fmt, ...) PRINTF(3, 4);
 
 /* smtp_in_prdr.c */
 /* The replies for each recipient, when the client asked for them; refused recipients are taken off.  False: nobody is left, *ret is the

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Retry rules and retry/wait hints.  Floor: drivers (flows and transports use it).  Manual ch. 32, surface/hintsdb. */
+/* Retry rules and retry/wait hints.  Floor: drivers (flows and transports use it).  Manual ch. 32, doc/hints-formats.txt. */
 #ifndef RETRY_H
 #define RETRY_H
 

@@ -14,7 +14,8 @@
 #include "policy/narrate.h"
 #include "transport.h"
 
-void route_set_context(struct route_ctx *rc, struct router *r, struct address *addr) {
+/* What expansions see while this router works on addr. */
+static void route_set_context(struct route_ctx *rc, struct router *r, struct address *addr) {
   struct expand_ctx *x = rc->x;
   x->addr = addr;
   x->router = r;
@@ -28,7 +29,8 @@ void route_set_context(struct route_ctx *rc, struct router *r, struct address *a
   x->forced_fail = x->lookup_deferred = false;
 }
 
-enum route_result route_bool(struct route_ctx *rc, struct router *r, struct address *addr, const char *name,
+/* A boolean option that may be expanded; *ret untouched on DEFER. */
+static enum route_result route_bool(struct route_ctx *rc, struct router *r, struct address *addr, const char *name,
                              const struct opt_bool_exp *o, bool *ret) {
   if (!o->expand) {
     *ret = o->value;

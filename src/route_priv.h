@@ -7,18 +7,13 @@
 
 enum route_pre { ROUTE_PRE_OK, ROUTE_PRE_SKIP, ROUTE_PRE_DEFER };
 
-/* Preconditions in the manual's order (ch. 3.12); on DEFER addr->message says why. */
 /* Length of the prefix (suffix) of s that the pattern takes, -1 none; *ret_wild: bytes its asterisk took. */
 int route_prefix_match(const char *pattern, struct str s, size_t *ret_wild);
 int route_suffix_match(const char *pattern, struct str s, size_t *ret_wild);
+/* Preconditions in the manual's order (ch. 3.12); on DEFER addr->message says why. */
 enum route_pre route_preconditions(struct route_ctx *rc, struct router *r, struct address *addr);
 /* set = and address_data =.  OK, DECLINE (forced failure of address_data), DEFER. */
 enum route_result route_set_variables(struct route_ctx *rc, struct router *r, struct address *addr);
-/* A boolean option that may be expanded; *ret untouched on DEFER. */
-enum route_result route_bool(struct route_ctx *rc, struct router *r, struct address *addr, const char *name,
-                             const struct opt_bool_exp *o, bool *ret);
-/* What expansions see while this router works on addr. */
-void route_set_context(struct route_ctx *rc, struct router *r, struct address *addr);
 /* translate_ip_address, on the hosts of addr.  OK or DEFER. */
 enum route_result route_translate_hosts(struct route_ctx *rc, struct router *r, struct address *addr);
 /* File test of require_files for a user: walks the path's permission bits.  1 there, 0 not there, -errno. */

@@ -57,7 +57,6 @@ struct router_driver {
   const struct option *options;
   size_t option_count;
   size_t ob_size;
-  bool is_yes_no_router;     /* returns only yes/no without making lists (skipped in verify-only cases) */
   /* After the options are read; returns NULL or an error text (arena). */
   const char *(*init)(struct arena *a, struct config *c, struct router *r);
   enum route_result (*route)(struct route_ctx *rc, struct router *r, struct address *addr);

@@ -64,9 +64,6 @@ struct scan_conn {
 };
 /* "/path", "host port" or "host port-port".  0 or -errno with *ret_error; $callout_address is set.  Without a port in spec: default_port. */
 MUST_CHECK int scan_connect(struct expand_ctx *x, const char *spec, struct scan_conn *c, const char **ret_error);
-/* A host and ports; *ret_error "failed to connect to any address for HOST: why". */
-MUST_CHECK int scan_connect_tcp(struct expand_ctx *x, const char *host, int port, int last_port, struct scan_conn *c, const char **ret_error);
-MUST_CHECK int scan_connect_unix(struct expand_ctx *x, const char *path, struct scan_conn *c, const char **ret_error);
 /* One of several servers: a host and its ports, or the path of a socket. */
 struct scan_server {
   const char *host;

@@ -128,7 +128,8 @@ static void note_address(struct expand_ctx *x, const char *address) {
   if (!x->callout_address || strcmp(x->callout_address, address) != 0) x->callout_address = arena_strdup(keep, address);
 }
 
-int scan_connect_unix(struct expand_ctx *x, const char *path, struct scan_conn *c, const char **ret_error) {
+/* A host and ports; *ret_error "failed to connect to any address for HOST: why". */
+static int scan_connect_unix(struct expand_ctx *x, const char *path, struct scan_conn *c, const char **ret_error) {
   note_address(x, path);
   c->at = c->n = 0;
   c->fd = net_connect_unix(path, c->deadline);
@@ -157,7 +158,8 @@ static void find_addresses(struct expand_ctx *x, const char *host, struct vec *i
   else (void)host_hook_resolve(x, str_dup(x->a, h), ips);
 }
 
-int scan_connect_tcp(struct expand_ctx *x, const char *host, int port, int last_port, struct scan_conn *c, const char **ret_error) {
+/* A host and ports; *ret_error "failed to connect to any address for HOST: why". */
+static int scan_connect_tcp(struct expand_ctx *x, const char *host, int port, int last_port, struct scan_conn *c, const char **ret_error) {
   struct vec ips = vec_new(x->a);
   int rc = -EHOSTUNREACH;
   c->at = c->n = 0;

@@ -217,7 +217,6 @@ static void do_helo(struct smtp_session *s, struct str arg) { smtp_do_helo(s, ar
 
 enum {
   CMD_NONMAIL = 1,      /* counts against smtp_accept_max_nonmail */
-  CMD_NEEDS_HELO = 2,
   CMD_IN_BATCH = 4,
   CMD_WHEN_BROKEN = 8,  /* allowed after an interrupted chunked message */
   CMD_BATCH_NOOP = 16   /* these do nothing in a batch (manual 5, -bS) */

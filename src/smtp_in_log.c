@@ -2,7 +2,7 @@
 /* Replies, and the log lines of the SMTP server: refusals, errors, lost connections, ends.
  *
  * Floor: flows.  Everything a client sent is hostile; the log service escapes it.  Reply text from ACLs may hold
- * newlines and becomes a multi-line reply; a bare CR in it is dropped.  Manual ch. 53, surface of log lines. */
+ * newlines and becomes a multi-line reply; a bare CR in it is dropped.  Manual ch. 53. */
 #include <stdio.h>
 
 #include "policy/event.h"

@@ -132,9 +132,9 @@ struct smtp_ratelimit {
 /* "threshold,delay,factor,maximum".  Pure. */
 MUST_CHECK bool smtp_parse_ratelimit(struct str text, struct smtp_ratelimit *ret);
 /* Seconds to wait before the count-th command.  Pure. */
+double smtp_ratelimit_delay(const struct smtp_ratelimit *r, int64_t count);
 /* Wait that long, or until the peer is gone. */
 void smtp_nap(struct smtp_session *s, double sec);
-double smtp_ratelimit_delay(const struct smtp_ratelimit *r, int64_t count);
 /* Wait as smtp_ratelimit_mail or _rcpt (name, option) ask for this host. */
 void smtp_slow_down(struct smtp_session *s, const char *name, const char *option, int64_t count);
 
@@ -152,11 +152,11 @@ void smtp_do_bdat(struct smtp_session *s, struct str arg);
 void smtp_do_vrfy(struct smtp_session *s, struct str arg);
 void smtp_do_expn(struct smtp_session *s, struct str arg);
 void smtp_do_etrn(struct smtp_session *s, struct str arg);
-/* ---- smtp_in_atrn.c ---- */
 void smtp_do_atrn(struct smtp_session *s, struct str arg);
 /* Is ATRN offered to this client now?  Noted in the session. */
 bool smtp_advertise_atrn(struct smtp_session *s);
-enum outcome smtp_atrn_domains(struct acl_env *env, struct expand_ctx *x, const char *list, const char **ret_log); /* for the ACL */
+/* The ACL condition atrn_domains. */
+enum outcome smtp_atrn_domains(struct acl_env *env, struct expand_ctx *x, const char *list, const char **ret_log);
 void smtp_do_wellknown(struct smtp_session *s, struct str arg);
 void smtp_do_xclient(struct smtp_session *s, struct str arg);
 void smtp_advertise_xclient(struct smtp_session *s, struct strbuf *b);

@@ -70,7 +70,8 @@ static void warn_of_dh(const char *name) {
       log_write(LS_ALWAYS, LOG_MAIN | (i < 2 ? LOG_PANIC : 0), "WARNING: deprecated Diffie-Hellman parameter '%s' used", weak[i]);
 }
 
-const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct tls_params *ret) {
+/* The main options of TLS, expanded in x, as parameters of the library (strings in x->a).  NULL or a text for the log. */
+static const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct tls_params *ret) {
   const struct main_options *o = &x->cfg->o;
   struct expansion e = {.x = x};
   *ret = (struct tls_params){

@@ -7,8 +7,6 @@
 #include "os/tls_signer.h"
 #include "policy/expand.h"
 
-/* The main options of TLS, expanded in x, as parameters of the library (strings in x->a).  NULL or a text for the log. */
-const char *smtp_tls_params(struct expand_ctx *x, enum tls_verify verify, struct tls_params *ret);
 /* The daemon's process that forks sessions: make the credentials that are the same for all, or look whether their files changed.  Nothing
  * happens when the options depend on the client; failures show in the sessions.  signer: who has the keys, NULL nobody else. */
 void smtp_tls_preload(const struct config *cfg, const struct tls_signer *signer);

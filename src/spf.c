@@ -12,7 +12,7 @@
 #include "policy/config.h"
 #include "policy/match.h"
 
-enum { CHECK_SEC = 20, PTR_NAMES_MAX = 32 };
+enum { CHECK_SEC = 20 };
 
 /* ---- the DNS ---- */
 

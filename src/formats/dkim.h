@@ -100,10 +100,6 @@ struct dkim_folder {
   struct strbuf b;
   size_t column;
 };
-/* Add blank (true: one in front, or a fold instead), intro (in one piece) and payload (kept in one piece when a line can hold it). */
-void dkim_fold(struct dkim_folder *f, bool blank, const char *intro, const char *payload);
-/* A list with colons. */
-void dkim_fold_list(struct dkim_folder *f, const char *intro, const char *list);
 
 /* Which header lines h= means: for each name of the colon list, from the last line of that name upwards (RFC 6376 section 5.4.2).
  * lines: count of them, whole lines.  ret: index of the line for the i-th name, -1 there is none (more); room for as many as dkim_count_names(). */

@@ -28,7 +28,8 @@ static void put_anywhere(struct dkim_folder *f, const char *p, size_t n) {
   }
 }
 
-void dkim_fold(struct dkim_folder *f, bool blank, const char *intro, const char *payload) {
+/* Add blank (true: one in front, or a fold instead), intro (in one piece) and payload (kept in one piece when a line can hold it). */
+static void dkim_fold(struct dkim_folder *f, bool blank, const char *intro, const char *payload) {
   size_t intro_n = strlen(intro), rest = strlen(payload), whole = intro_n + rest;
   if (rest > 0 && 1 + whole <= DKIM_LINE_MAX && f->column + blank + whole > DKIM_LINE_MAX) {
     fold_line(f);
@@ -41,7 +42,8 @@ void dkim_fold(struct dkim_folder *f, bool blank, const char *intro, const char 
   put_anywhere(f, payload, rest);
 }
 
-void dkim_fold_list(struct dkim_folder *f, const char *intro, const char *list) {
+/* A list with colons. */
+static void dkim_fold_list(struct dkim_folder *f, const char *intro, const char *list) {
   bool first = true;
   for (struct str rest = str_c(list); first || rest.n > 0; first = false) {
     struct str name = str_cut(&rest, ':');

@@ -74,7 +74,8 @@ enum scanner_verdict scanner_fprot6d_line(struct str line, struct str *ret_name)
   return SCANNER_FOUND;
 }
 
-bool scanner_parse_score(struct str s, int64_t *ret) {
+/* "-12.345" in thousandths, cut behind three digits; false: not a number, or too large. */
+static bool scanner_parse_score(struct str s, int64_t *ret) {
   struct str t = str_trim(s);
   bool negative = t.n > 0 && t.p[0] == '-';
   struct str frac = negative ? behind(t, 1) : t, whole = str_cut(&frac, '.');

@@ -32,7 +32,5 @@ struct scanner_spam {
   struct str report;      /* what follows */
 };
 MUST_CHECK bool scanner_spam_reply(struct str answer, bool is_rspamd, struct scanner_spam *ret);
-/* "-12.345" in thousandths, cut behind three digits; false: not a number, or too large. */
-MUST_CHECK bool scanner_parse_score(struct str s, int64_t *ret);
 
 #endif

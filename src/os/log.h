@@ -4,7 +4,7 @@
  * One process-wide service (its state is on the list of allowed writable globals).  A line is written with one write(2) to a file opened
  * O_APPEND as the exim user with O_NOFOLLOW; %s in the path is main/reject/panic, %D (and %M) the date stamp; "syslog" may stand
  * in the list.  Lines are cut at 8 KiB minus room for the stamp.  Unprintable bytes but the tab are written as backslash escapes (\n, \ooo).
- * The stamp, [pid] and the current message id are put in front here; the builders of line types (log_lines.h and the flows) give the rest. */
+ * The stamp, [pid] and the current message id are put in front here; the builders of line types, on the floors above, give the rest. */
 #ifndef OS_LOG_H
 #define OS_LOG_H
 
@@ -20,8 +20,6 @@ enum {
   LOG_REJECT = 2,
   LOG_PANIC = 4,
   LOG_DIE = 8,      /* with LOG_PANIC: exit(1) after writing */
-  LOG_SENDER = 16,  /* reject log: add Envelope-from */
-  LOG_RECIPS = 32,  /* reject log: add Envelope-to lines */
   LOG_QUIET = 64,   /* with LOG_PANIC: no copy on stderr */
   LOG_MULTILINE = 128 /* newlines in the text stay: only for texts made here, such as configuration errors */
 };

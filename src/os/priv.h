@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Root, in three calls.  Floor: os.
+/* Root, in three calls, and a fourth for the daemon's start.  Floor: os.
  *
  * Implementation 1 (in-process): a process that may need root keeps it only as saved uid and works with euid exim;
  * the three calls raise it for their own duration.  No expansion, lookup or parser ever runs with euid 0 (priv_is_raised()
@@ -25,6 +25,7 @@ void priv_leave_caller(void);
 void priv_limit_core(bool is_permitted);
 bool priv_can_raise(void);
 bool priv_is_raised(void);
+/* Who started the program. */
 uid_t priv_real_uid(void);
 gid_t priv_real_gid(void);
 

@@ -397,7 +397,6 @@ void stream_putf(struct stream *s, const char *fmt, ...) {
 }
 
 size_t stream_unsent(const struct stream *s) { return s->out.end - s->out.start; }
-struct str stream_unsent_bytes(const struct stream *s) { return str_n(s->out.p + s->out.start, stream_unsent(s)); }
 void stream_drop_unsent(struct stream *s, size_t n) {
   INVARIANT(n <= stream_unsent(s));
   s->out.start += n;

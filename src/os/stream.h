@@ -85,9 +85,8 @@ bool stream_peer_gone(struct stream *s);
 void stream_put(struct stream *s, const void *p, size_t n);
 void stream_puts(struct stream *s, const char *text);
 void stream_putf(struct stream *s, const char *fmt, ...) PRINTF(2, 3);
+/* Bytes of output that wait to be sent; forget the first n of them. */
 size_t stream_unsent(const struct stream *s);
-/* Take back the queued output unsent (for a first flight that rides in the SYN); slice valid until the next put. */
-struct str stream_unsent_bytes(const struct stream *s);
 void stream_drop_unsent(struct stream *s, size_t n);
 /* Write everything queued; STREAM_OK or sticky error/timeout.  While the socket does not take more, input is read into the buffer
  * (duplex), so that two pipelining peers cannot block each other. */

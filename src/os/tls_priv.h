@@ -74,6 +74,7 @@ const char *tls_pem(struct arena *a, const gnutls_datum_t *der, enum taint t);
 /* Fill the descriptive fields of the result. */
 void tls_describe(gnutls_session_t g, struct arena *a, const struct tls_params *p, struct tls_result *ret);
 
+/* ---- tls_creds.c ---- */
 /* One item of a colon list ("<x " changes the separator, a doubled one stands for itself); false at the end.  *pos starts as the list. */
 bool tls_list_next(struct arena *a, const char **pos, int *sep, const char **ret_item);
 

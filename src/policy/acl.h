@@ -58,7 +58,6 @@ struct acl_result {
   enum outcome outcome;
   const char *user_message;  /* may start with an SMTP code */
   const char *log_message;
-  int code_override;         /* reserved */
 };
 
 /* Parse the acl section's statements of one ACL (lines come joined and macro-free from readconf).  next_line gives the next logical line or NULL.

@@ -32,26 +32,6 @@ struct router *config_router(const struct config *c, const char *name)
   return r;
 }
 
-static bool user_in_list(const char *list, uid_t uid)
-{
-  struct str rest = str_c(list);
-  while (rest.n) {
-    struct str item = str_trim(str_cut(&rest, ':'));
-    char name[128];
-    uid_t got;
-    if (!item.n || item.n >= sizeof(name)) continue;
-    memcpy(name, item.p, item.n);
-    name[item.n] = 0;
-    if (opt_find_user(name, &got, NULL) && got == uid) return true;
-  }
-  return false;
-}
-
-bool config_user_is_never(const struct config *c, uid_t uid)
-{
-  return user_in_list(build_info()->fixed_never_users, uid) || user_in_list(c->o.never_users, uid);
-}
-
 const struct config *config_default_queue(const struct config *c) { return c->default_queue ? c->default_queue : c; }
 
 const struct config *config_for_queue(struct arena *a, const struct config *c, const char *queue_name) {

@@ -126,7 +126,5 @@ const struct named_list *config_named_list(const struct config *c, enum list_kin
 const struct acl *config_acl(const struct config *c, const char *name);
 struct transport *config_transport(const struct config *c, const char *name);
 struct router *config_router(const struct config *c, const char *name);
-/* Is uid in never_users or FIXED_NEVER_USERS? */
-bool config_user_is_never(const struct config *c, uid_t uid);
 
 #endif

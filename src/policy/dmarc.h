@@ -6,7 +6,7 @@
 
 #include "formats/dmarc.h"
 
-enum dmarc_status { DMARC_ACCEPT, DMARC_NONE, DMARC_QUARANTINE, DMARC_REJECT, DMARC_NORECORD, DMARC_NOFROM, DMARC_TEMPERROR, DMARC_OFF, DMARC_STATUS_COUNT };
+enum dmarc_status { DMARC_ACCEPT, DMARC_NONE, DMARC_QUARANTINE, DMARC_REJECT, DMARC_NORECORD, DMARC_NOFROM, DMARC_TEMPERROR, DMARC_OFF };
 extern const char *const dmarc_status_names[];
 
 struct dmarc_state {

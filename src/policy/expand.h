@@ -30,7 +30,6 @@ struct expand_scope {
   const char *item;       /* $item in list items */
   const char *acl_args[ACL_MAX_ARGS];
   int acl_narg;
-  const char *runrc_text;
   int runrc;
 };
 

@@ -81,9 +81,8 @@ enum {
   OPT_REP_CON = 8,
   OPT_REP_STR = 16,
   OPT_REP_LIST = 32,
-  OPT_SECRET = 64,     /* value not shown to non-admins */
   OPT_ALIAS = 128,     /* old name of another option: same field; not shown by -bP all */
-  OPT_NOSHOW = 256,
+  OPT_NOSHOW = 256,    /* not shown by -bP */
   OPT_REP_SEMI = 512   /* repeatable, joined with ";" (set) */
 };
 

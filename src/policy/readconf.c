@@ -190,7 +190,7 @@ static void acl_unread_line(struct acl_reader *ar)
   rc_unread_line(ar->ctx);
 }
 
-bool rc_read_acls(struct readconf *r)
+static bool rc_read_acls(struct readconf *r)
 {
   struct acl_reader ar = {.next_line = acl_next_line, .unread_line = acl_unread_line, .ctx = r};
   const char *line;

@@ -32,7 +32,5 @@ const char *readconf_replace_macros(struct config *c, struct arena *a, const cha
 bool readconf_macro_is_whitelisted(const struct macro *m);
 /* An error name of a retry rule (-brt): basic_errno and more_errno of *ret.  NULL ok, else error text. */
 const char *readconf_retry_error(struct arena *a, const char *name, struct retry_rule *ret);
-/* Predefined macros (_HAVE_, _DRIVER_, _OPT_, _LOG_, _EXP_ ...), linked list in the arena. */
-struct macro *readconf_builtin_macros(struct arena *a);
 
 #endif

@@ -134,7 +134,8 @@ static const char resume_decode[] =
   ": 0x14 : 0x15 : 0x16 :session resumed: 0x18 :session resumed unasked: 0x1A :session resumed unasked: 0x1C :session resumed"
   ": 0x1E :session resumed, also new ticket";
 
-struct macro *readconf_builtin_macros(struct arena *a)
+/* Predefined macros (_HAVE_, _DRIVER_, _OPT_, _LOG_, _EXP_ ...), linked list in the arena. */
+static struct macro *readconf_builtin_macros(struct arena *a)
 {
   struct builtin_list l = {.a = a};
   l.tail = &l.first;

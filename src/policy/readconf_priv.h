@@ -78,7 +78,6 @@ bool rc_read_transports(struct readconf *r);
 bool rc_read_auths(struct readconf *r);
 bool rc_read_retry(struct readconf *r);
 bool rc_read_rewrite(struct readconf *r);
-bool rc_read_acls(struct readconf *r);
 /* After the last line (readconf_finish.c). */
 bool rc_finish_main(struct readconf *r);
 bool rc_finish_drivers(struct readconf *r);

@@ -2,7 +2,7 @@
 /* The retry and rewrite sections.  Floor: policy.  Manual ch. 31, 32.
  *
  * A retry error name becomes the pair (basic_errno, more_errno) that a delivery leaves in its addresses; the numbers of Exim's own conditions are
- * those of the retry hints database, where they are an interface (surface of hintsdb). */
+ * those of the retry hints database, where they are an interface (doc/hints-formats.txt). */
 #include <errno.h>
 
 #include "address.h"

@@ -102,7 +102,6 @@ const char *append_parse_quota(const char *text, int64_t *ret_value, bool *ret_n
 bool append_parse_sizefile(struct str text, const char *head, struct append_usage *ret, int *ret_entries);
 /* In the parent: expand the limits. */
 enum outcome append_setup(struct delivery *d, const char **ret_error);
-bool append_has_quota(const struct append_job *j);
 /* Fill j->usage from a directory (before anything is created there) or from the size of an open file. */
 void append_count_usage(struct append_job *j);
 void append_note_file_size(struct append_job *j, int64_t bytes);

@@ -261,7 +261,7 @@ static const char *quota_directory(const struct append_job *j) {
   return slash && slash > j->path ? arena_strndup(j->d->arena, j->path, (size_t)(slash - j->path)) : j->path;
 }
 
-bool append_has_quota(const struct append_job *j) {
+static bool append_has_quota(const struct append_job *j) {
   return j->limits && (j->limits->bytes > 0 || j->limits->files > 0 || j->limits->warn_bytes > 0);
 }
 

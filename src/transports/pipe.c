@@ -44,7 +44,6 @@ struct pipe_job {
   deadline_ms deadline;
   struct strbuf output;
   bool overdone, timed_out;
-  int write_error;        /* -errno of the command's stdin, EPIPE excluded */
 };
 
 static const char *pipe_init(struct arena *a, struct config *c, struct transport *t) {

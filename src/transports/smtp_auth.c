@@ -117,6 +117,9 @@ static void take_success(struct smtp_attempt *s, const struct auth_instance *i) 
   s->auth_id = id && *id ? arena_strdup(s->a, id) : NULL;
 }
 
+/* Refused for a reason of its own, or because the promise is gone, or what came behind it went wrong with it (F20). */
+static bool smtp_auth_is_doubtful(const struct smtp_attempt *s) { return s->early_auth && ((s->early && !s->promise_stands) || s->group_in_flight); }
+
 /* Run one authenticator.  The variables are the exchange's own. */
 static enum auth_status try_one(struct smtp_attempt *s, const struct auth_instance *i) {
   struct auth_client c = {.i = i, .x = s->d->x, .speak = speak, .ctx = s};
@@ -209,9 +212,6 @@ bool smtp_auth_put_in_flight(struct smtp_attempt *s, uint16_t offered, bool *ret
   if (*ret_more) s->auth_name = i->name; /* for AUTH= of the MAIL behind it */
   return true;
 }
-
-/* Refused for a reason of its own, or because the promise is gone, or what came behind it went wrong with it (F20). */
-bool smtp_auth_is_doubtful(const struct smtp_attempt *s) { return s->early_auth && ((s->early && !s->promise_stands) || s->group_in_flight); }
 
 /* The reply to an early AUTH.  True: go on as *ret says. */
 static bool finish_early(struct smtp_attempt *s, enum auth_status *ret) {

@@ -27,7 +27,7 @@ static int read_stalls(struct smtp_attempt *s, int64_t *ret_stamp) {
   return found ? r.count : 0;
 }
 
-bool smtp_fastopen_is_suspended(struct smtp_attempt *s) {
+static bool smtp_fastopen_is_suspended(struct smtp_attempt *s) {
   int64_t stamp, now = time_sec(), pause = PAUSE_SEC, most = s->d->cfg->o.retry_data_expire;
   s->fast_stalls = read_stalls(s, &stamp);
   if (s->fast_stalls == 0) return false;

@@ -233,7 +233,6 @@ const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect);
 /* --- smtp_fastopen.c --- */
 /* How to connect to the host now. */
 enum net_tfo smtp_fastopen_mode(struct smtp_attempt *s);
-bool smtp_fastopen_is_suspended(struct smtp_attempt *s);
 /* The attempt has ended: note a stall, or that there was none. */
 void smtp_fastopen_judge(struct smtp_attempt *s);
 
@@ -267,7 +266,6 @@ const struct auth_instance *smtp_auth_first(struct smtp_attempt *s, uint16_t off
 /* Send the first line of the first authenticator among the offered ones (bits of the record) behind an EHLO that has no reply yet.
  * False: nothing was sent.  *ret_more: commands may stand behind it. */
 bool smtp_auth_put_in_flight(struct smtp_attempt *s, uint16_t offered, bool *ret_more);
-bool smtp_auth_is_doubtful(const struct smtp_attempt *s);
 /* What MAIL of the message now to be sent says behind the address: s->auth_mail_param.  False: s->fail. */
 MUST_CHECK bool smtp_auth_prepare_mail(struct smtp_attempt *s);
 void smtp_auth_set_facts(const struct smtp_attempt *s, struct address *a);
@@ -375,12 +373,13 @@ void smtp_put_next_in_flight(struct smtp_attempt *s);
 /* The replies to an envelope that was written ahead are here.  True: it is to be sent again, alone, because something in it was refused. */
 bool smtp_next_is_asked_again(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n);
 
-/* --- smtp.c --- */
+/* --- smtp_job.c --- */
 struct smtp_job *smtp_job_new(struct delivery *d);
 /* Options that decide for the whole job.  False: *ret_error. */
 MUST_CHECK bool smtp_job_options(struct smtp_job *job, const char **ret_error);
 /* The option interface: the first address of the host's family, NULL: any. */
 MUST_CHECK bool smtp_job_interface(struct smtp_job *job, const struct host *h, const char **ret_interface, const char **ret_error);
+/* --- smtp.c --- */
 /* All groups of the message.  in_flight: the first n recipients, up to at, have been written.  True: the connection can take another message. */
 bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_flight);
 /* RSET.  False: the server is still in the middle of a transaction, or gone. */
@@ -446,8 +445,6 @@ MUST_CHECK bool smtp_send_content(struct smtp_attempt *s, struct smtp_rcpt *firs
 
 /* --- smtp_result.c --- */
 enum smtp_error_class { SMTP_ERROR_HOST, SMTP_ERROR_MESSAGE, SMTP_ERROR_RECIPIENT };
-/* A row of the table of error classes (manual ch. 49 "Errors in outgoing SMTP"). */
-enum smtp_error_class smtp_classify(const struct smtp_failure *f);
 /* Text for logs and bounces; *ret_errno and *ret_more as recorded with the address. */
 const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more);
 /* Record s->fail in the pending recipients, write the log line of the host and the retry items. */
@@ -460,10 +457,7 @@ bool smtp_reopen_excess(struct smtp_attempt *s);
 void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char *confirmation);
 /* Retry records that this attempt has shown to be out of date. */
 void smtp_clear_retry(struct smtp_attempt *s);
-/* A line about the host: text, and what errno (0 none) says. */
-void smtp_log_host(struct smtp_attempt *s, const char *text, int err);
 /* "H=NAME [ADDRESS]" as log lines show it, with the port when that is selected. */
 const char *smtp_host_shown(struct smtp_attempt *s);
-void smtp_set_facts(struct smtp_attempt *s, struct address *a);
 
 #endif

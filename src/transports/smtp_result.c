@@ -39,7 +39,8 @@ static const struct {
   {TROUBLE_NONE, AT_ANY, SMTP_ERROR_HOST},
 };
 
-enum smtp_error_class smtp_classify(const struct smtp_failure *f) {
+/* A row of the table of error classes (manual ch. 49 "Errors in outgoing SMTP"). */
+static enum smtp_error_class smtp_classify(const struct smtp_failure *f) {
   for (size_t i = 0; i < ARRAY_SIZE(classes) - 1; i++)
     if (classes[i].trouble == f->trouble && (classes[i].at == AT_ANY || classes[i].at == (int)f->at)) return classes[i].class;
   return SMTP_ERROR_HOST;
@@ -116,14 +117,15 @@ const char *smtp_host_shown(struct smtp_attempt *s) {
   return arena_printf(s->a, "H=%s [%s]%s", s->host->name, s->host->address, port);
 }
 
-void smtp_log_host(struct smtp_attempt *s, const char *text, int err) {
+/* A line about the host: text, and what errno (0 none) says. */
+static void smtp_log_host(struct smtp_attempt *s, const char *text, int err) {
   const char *why = err > 0 ? strerror(err) : err == ERRNO_EVENT ? "Event requests alternate response" : "";
   const char *line = arena_printf(s->a, "%s%s%s%s%s", smtp_host_shown(s), text ? ": " : "", text ? text : "", *why ? (text ? ": " : " ") : "", why);
   log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
   if (s->d->msglog_fd > 0) log_msglog(s->d->msglog_fd, "%s", line);
 }
 
-void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
+static void smtp_set_facts(struct smtp_attempt *s, struct address *a) {
   a->host_used = s->host;
   if (s->host->port <= 0 && s->port > 0) { /* the port option chose it: what is logged names it */
     struct host *h = ARENA_NEW(s->a, struct host);

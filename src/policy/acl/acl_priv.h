@@ -95,14 +95,14 @@ void acl_log_warning(struct acl_run *r, const char *text);
 enum outcome acl_mod_control(struct acl_run *r, const struct acl_cond *c, const char *arg);
 /* Configuration-time check of a constant control argument: error text or NULL. */
 const char *acl_control_refusal(struct arena *a, const char *arg);
-/* The same for verify: arc and quota checks are refused when the configuration is read, not when a client waits. */
-const char *acl_verify_refusal(struct arena *a, const char *arg);
 
 /* acl_verify_opts.c */
 /* Options behind the word; whole: the argument of verify, for error texts.  An error text or NULL. */
 const char *acl_parse_verify_opts(struct arena *a, const char *whole, struct str options, struct verify_opts *ret);
 
 /* acl_verify.c */
+/* As acl_control_refusal() for verify: arc and quota checks are refused when the configuration is read, not when a client waits. */
+const char *acl_verify_refusal(struct arena *a, const char *arg);
 enum outcome acl_cond_verify(struct acl_run *r, const struct acl_cond *c, const char *arg);
 
 #endif

@@ -158,7 +158,8 @@ static int64_t eval_or(struct eval *e) {
   return v;
 }
 
-const char *exp_eval(const char *text, bool decimal, int64_t *ret, size_t *ret_pos) {
+/* Arithmetic: NULL on success, else the reason; *ret_pos: how far the text was understood. */
+static const char *exp_eval(const char *text, bool decimal, int64_t *ret, size_t *ret_pos) {
   struct eval e = {.s = text, .decimal = decimal};
   int64_t v = eval_or(&e);
   if (!e.error && *e.s) e.error = "expecting operator";

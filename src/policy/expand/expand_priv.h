@@ -125,8 +125,6 @@ exp_op_fn exp_op_base32, exp_op_base32d, exp_op_base62, exp_op_base62d, exp_op_b
 exp_op_fn exp_op_address, exp_op_addresses, exp_op_quote_local_part, exp_op_mask, exp_op_reverse_ip, exp_op_ipv6,
   exp_op_utf8_domain, exp_op_utf8_localpart;
 
-/* Arithmetic: NULL on success, else the reason; *ret_pos: how far the text was understood. */
-const char *exp_eval(const char *text, bool decimal, int64_t *ret, size_t *ret_pos);
 
 /* Conditions (without the enclosing ${if).  Evaluates unless ps->skip; *ret is then not touched. */
 MUST_CHECK bool exp_condition(struct parse *ps, bool *ret);
