@@ -7,18 +7,18 @@
 #include "conn.h"
 #include "os/log.h"
 
-/* The HELO name when it says something new: not equal to the verified name, nor to the bracketed address. */
-static const char *helo_to_show(const struct origin *o) {
-  if (!o->helo_name || !*o->helo_name) return NULL;
-  if (o->host_name && strcmpic(o->helo_name, o->host_name) == 0) return NULL;
-  return o->helo_name;
-}
-
 static bool is_own_literal(const struct origin *o, const char *helo) {
   if (*helo != '[') return false;
   helo += strncmpic(helo + 1, "IPv6:", 5) == 0 ? 6 : 1;
   size_t n = strlen(helo), an = strlen(o->host_address);
   return n == an + 1 && helo[an] == ']' && strncmpic(helo, o->host_address, an) == 0;
+}
+
+/* The HELO name when it says something new: not equal to the verified name, nor beside one to the bracketed address. */
+static const char *helo_to_show(const struct origin *o) {
+  if (!o->helo_name || !*o->helo_name) return NULL;
+  if (o->host_name && (strcmpic(o->helo_name, o->host_name) == 0 || is_own_literal(o, o->helo_name))) return NULL;
+  return o->helo_name;
 }
 
 static void add_rcv_details(struct strbuf *b, const struct origin *o, const char *helo, bool open) {
