@@ -237,7 +237,7 @@ static enum outcome ask(struct spam_job *j, const char *addresses) {
   scan_close(&j->c);
   if (!ok) return OUTCOME_DEFER;
   if (scanner_spam_reply(str_c(answer), s->is_rspamd, &r)) return take_result(j, &r);
-  complain_panic("cannot parse spamd output");
+  complain_panic(arena_printf(j->x->a, "cannot parse spamd %s output", j->x->callout_address));
   return OUTCOME_DEFER;
 }
 
