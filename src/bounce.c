@@ -131,9 +131,10 @@ bool report_close(struct report *r) {
   if (ok) receive_log_arrival(&rec);
   if (ok && !at_once) log_write(LS_DELAY_DELIVERY, LOG_MAIN, "no immediate delivery: queued by ACL");
   const struct config *cfg = config_default_queue(r->old->cfg);
+  bool holds_smtp = r->old->in_first_pass;
   message_free(r->m); /* gives up the lock, so that the delivery can have it */
   log_set_message_id(r->old->id);
-  if (ok && at_once) deliver_start_internal(cfg, id, foreground);
+  if (ok && at_once) deliver_start_internal(cfg, id, foreground, holds_smtp);
   return ok;
 }
 
@@ -278,7 +279,7 @@ static void add_reason_lines(struct strbuf *b, const char *text, const char *lea
   enum { REPLY_LINE_MAX = 255 };
   strbuf_addl(b, "    ", lead, NULL);
   size_t start = b->n, end;
-  bool may_break = from_host;
+  bool may_break = from_host && !str_starts(str_c(text), STR("LMTP"));
   for (const char *p = text; *p; p++) {
     if ((end = line_end(p)) > 0) {
       p += end - 1;

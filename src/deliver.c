@@ -614,7 +614,7 @@ static void run_attempt(struct deliver_run *run) {
   while (run->remote) {
     struct address *addr = run->remote;
     run->remote = addr->next;
-    addr->message = "remote deliveries are not wanted in this run";
+    addr->message = "remote deliveries suppressed";
     addr->basic_errno = ERRNO_LOCAL_ONLY;
     addr->result = OUTCOME_DEFER;
     deliver_one_result(run, addr, true, false);
@@ -630,6 +630,7 @@ bool deliver_run_init(struct deliver_run *run, const struct config *cfg, struct 
   run->dont_deliver = o->dont_deliver || m->dont_deliver;
   m->delivery_forced = o->forced;
   m->deliver_foreground = o->foreground;
+  m->in_first_pass = o->first_pass;
   run->x.queue_running = o->in_queue_run;
   if (o->turn) run->x.atrn = o->turn->connection->turn;
   switch (check_frozen(m, o)) {
@@ -718,18 +719,18 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
   return result;
 }
 
-void deliver_start_internal(const struct config *cfg, const char *id, bool foreground) {
-  struct deliver_opts plain = {.foreground = foreground};
+void deliver_start_internal(const struct config *cfg, const char *id, bool foreground, bool hold_smtp) {
+  const struct deliver_opts o = {.foreground = foreground, .hold_smtp = hold_smtp};
   bool overrides = foreground && cfg->o.queue_only_override;
   if (cfg->o.queue_only && !overrides) return; /* the next queue run has it */
   if (cfg->harness_mode || foreground) {
-    (void)deliver_message(cfg, id, &plain);
+    (void)deliver_message(cfg, id, &o);
     return;
   }
-  if (queue_notify(queue_get_notify_fd(), &(struct queue_notice){.id = id, .queue = cfg->queue_name})) return;
+  if (queue_notify(queue_get_notify_fd(), &(struct queue_notice){.id = id, .queue = cfg->queue_name, .hold_smtp = hold_smtp})) return;
   pid_t pid = sys_fork("delivery");
   if (pid == 0) {
-    (void)deliver_message(cfg, id, &plain);
+    (void)deliver_message(cfg, id, &o);
     _exit(0);
   }
   /* No process to be had: the next queue run finds the message. */

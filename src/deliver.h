@@ -67,6 +67,6 @@ void bounce_tell_frozen(struct message *m, struct expand_ctx *x, const struct fr
 /* syntax_errors_to of a redirect router: text is the body. */
 void bounce_syntax_errors(struct message *m, struct expand_ctx *x, const char *to, const char *text);
 /* Start the delivery of a message made inside this process (bounce, autoreply). */
-void deliver_start_internal(const struct config *cfg, const char *id, bool foreground);
+void deliver_start_internal(const struct config *cfg, const char *id, bool foreground, bool hold_smtp);
 
 #endif

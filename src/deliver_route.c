@@ -152,6 +152,10 @@ static struct address *check_retry_times(struct deliver_run *run, struct address
     if (db) {
       wait = must_wait(run, db, &addr->domain_retry_key, addr, now);
       wait = must_wait(run, db, &addr->address_retry_key, addr, now) || wait;
+      if (!addr->address_retry_key && strcmp(addr->cc_local_part, addr->lc_local_part) != 0) {
+        addr->address_retry_key = arena_printf(run->a, "R:%s@%s", addr->lc_local_part, addr->domain);
+        wait = must_wait(run, db, &addr->address_retry_key, addr, now) || wait;
+      }
       wait = must_wait(run, db, &sender_key, addr, now) || wait;
     } else {
       addr->domain_retry_key = addr->address_retry_key = NULL;
@@ -184,7 +188,8 @@ static bool uses_local_part(const struct router *r) {
 
 static void retry_after_routing(struct deliver_run *run, struct address *addr, enum route_result res) {
   if (res == ROUTE_DEFER) {
-    const char *key = uses_local_part(addr->router) ? arena_printf(run->a, "R:%s@%s", addr->cc_local_part, addr->domain)
+    bool caseful = addr->router && addr->router->o.caseful_local_part;
+    const char *key = uses_local_part(addr->router) ? arena_printf(run->a, "R:%s@%s", caseful ? addr->cc_local_part : addr->lc_local_part, addr->domain)
                                                     : arena_printf(run->a, "R:%s", addr->domain);
     retry_add_item(run->a, addr, key, addr->message, 0);
     return;

@@ -80,7 +80,7 @@ struct message {
   bool deliver_firsttime, frozen, manual_thaw, local_error_message, allow_unqualified_recipient,
       allow_unqualified_sender, is_local, dont_deliver, smtputf8, utf8_downcvt, utf8_optdowncvt, queue_only_policy, used_chunking,
       prdr_requested, submission_mode, suppress_local_fixups, sender_name_forced, fake_reject, fake_defer,
-      discarded, delivery_forced /* -M, -qf: retry times are ignored */, hold_smtp /* control = queue/first_pass_route */, no_mbox_unspool, is_put_off /* the next host has seen it and did not take it: a queue run tries again */, active_local_from_check, local_sender_retain;
+      discarded, delivery_forced /* -M, -qf: retry times are ignored */, in_first_pass /* -qq: nothing is sent to hosts now, nor are reports */, hold_smtp /* control = queue/first_pass_route */, no_mbox_unspool, is_put_off /* the next host has seen it and did not take it: a queue run tries again */, active_local_from_check, local_sender_retain;
   time_t frozen_at;
   int64_t assumed_age_sec;       /* harness: how long it has been here, 0: as the clock says */
   const char *frozen_reason;
