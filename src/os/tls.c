@@ -331,6 +331,9 @@ static void ask_client_certificate(struct tls_session *t, enum tls_verify verify
     [TLS_VERIFY_NONE] = GNUTLS_CERT_IGNORE, [TLS_VERIFY_TRY] = GNUTLS_CERT_REQUEST, [TLS_VERIFY_REQUIRE] = GNUTLS_CERT_REQUIRE};
   t->verify = verify;
   gnutls_certificate_server_set_request(t->g, request[verify]);
+  /* Of a directory, which may hold very many, the names are not told (manual ch. 43): a client then sends what it has. */
+  const struct tls_creds *c = t->sni_creds ? t->sni_creds : t->creds;
+  gnutls_certificate_send_x509_rdn_sequence(t->g, c && tls_creds_trust_is_directory(c));
 }
 
 /* Other parameters for the name the client gave. */

@@ -24,6 +24,7 @@ struct tls_creds {
   gnutls_priority_t priority;
   gnutls_dh_params_t dh;
   bool has_ocsp;
+  bool trust_is_directory;
   time_t use_until;              /* self-signed; 0 for ever */
   unsigned refs, age;
   bool is_dropped;               /* out of the cache, freed with the last reference */
@@ -167,7 +168,8 @@ static const char *add_trust(struct tls_creds *c, struct arena *a, const struct 
     if (stat(from, &st) < 0)
       return arena_printf_t(a, UNTAINTED, "could not stat '%s' (tls_verify_certificates): %s", from, strerror(errno));
     watch(c, from);
-    rc = S_ISDIR(st.st_mode) ? gnutls_certificate_set_x509_trust_dir(c->cred, from, GNUTLS_X509_FMT_PEM)
+    c->trust_is_directory = S_ISDIR(st.st_mode);
+    rc = c->trust_is_directory ? gnutls_certificate_set_x509_trust_dir(c->cred, from, GNUTLS_X509_FMT_PEM)
                              : gnutls_certificate_set_x509_trust_file(c->cred, from, GNUTLS_X509_FMT_PEM);
   }
   if (rc < 0) return tls_error_text(a, what, rc);
@@ -359,6 +361,7 @@ const char *tls_preload_warning(struct arena *a, const struct tls_params *p) {
 gnutls_certificate_credentials_t tls_creds_handle(const struct tls_creds *c) { return c->cred; }
 gnutls_priority_t tls_creds_priority(const struct tls_creds *c) { return c->priority; }
 bool tls_creds_has_ocsp(const struct tls_creds *c) { return c->has_ocsp; }
+bool tls_creds_trust_is_directory(const struct tls_creds *c) { return c->trust_is_directory; }
 const char *tls_creds_signer_failure(const struct tls_creds *c) { return c ? c->signer_failure : NULL; }
 
 const char *tls_check_ciphers(struct arena *a, const char *ciphers) {

@@ -21,6 +21,7 @@ void tls_creds_release(struct tls_creds *c);
 gnutls_certificate_credentials_t tls_creds_handle(const struct tls_creds *c);
 gnutls_priority_t tls_creds_priority(const struct tls_creds *c);
 bool tls_creds_has_ocsp(const struct tls_creds *c);
+bool tls_creds_trust_is_directory(const struct tls_creds *c);
 /* Why the private key did not do its part, for the log; NULL: it did.  c may be NULL. */
 const char *tls_creds_signer_failure(const struct tls_creds *c);
 
