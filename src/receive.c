@@ -539,7 +539,7 @@ static void start_in_background(struct conn *c, const struct message *m, struct 
   fork_delivery(c, m, o);
 }
 
-enum { HARNESS_PAUSE_MS = 100 }; /* what the delivery logs comes before what the session logs next */
+enum { HARNESS_PAUSE_MS = 200 }; /* what the delivery logs comes before what the session logs next */
 
 void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only) {
   struct deliver_opts o = {.hold_smtp = m->hold_smtp || c->hold_smtp, .held = c->held ? &c->held : NULL};
