@@ -3,10 +3,12 @@
  *
  * Floor: flows.  Off unless rfc1413_query_timeout is set; then hosts in rfc1413_hosts are asked before anything else.  Nobody waits longer than that time for
  * the whole call, and whatever goes wrong means no answer.  The reply is foreign text, kept printable and short.  RFC 1413; manual ch. 14. */
+#include <errno.h>
 #include <unistd.h>
 
 #include "formats/ident.h"
 #include "os/debug.h"
+#include "os/log.h"
 #include "os/net.h"
 #include "policy/narrate.h"
 #include "smtp_in_priv.h"
@@ -33,6 +35,7 @@ static const char *ask(struct smtp_session *s, const struct net_end *to, const s
   size_t sent;
   int fd = net_connect(to, &opts, deadline, &sent);
   if (fd < 0) {
+    if (fd == -ETIMEDOUT) log_write(LS_IDENT_TIMEOUT, LOG_MAIN, "ident connection to %s timed out", o->host_address);
     narrate(&s->x, D_IDENT, "ident connection to %s failed: %s", o->host_address, strerror(-fd));
     return NULL;
   }

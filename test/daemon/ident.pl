@@ -50,4 +50,13 @@ part('ident' => sub {
     $lab->say($other, 'MAIL FROM:<a@b.test>');
     is('others are not asked', $lab->say($other, 'RCPT TO:<box@local.test>'), '250 ident=<>');
 });
+
+part('ident that nobody takes' => sub {
+    my ($lab) = @_;
+    my $full = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "listen: $!\n";
+    my @waiting = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $full->sockport, Blocking => 0) } 1 .. 4; # no room for another
+    $lab->start(main => "rfc1413_query_timeout = 1s\nrfc1413_hosts = 127.0.0.1\nrfc1413_port = " . $full->sockport . "\nlog_selector = +ident_timeout\n");
+    is('the session goes on', $lab->say($lab->client, 'EHLO x') =~ /^250/ ? 'yes' : 'no', 'yes');
+    check('+ident_timeout', $lab->log_has(qr/ident connection to 127\.0\.0\.1 timed out\n/), $lab->log('main'));
+});
 1;
