@@ -24,6 +24,7 @@
 #include "deliver.h"
 #include "hints/hints.h"
 #include "os/daemon_notify.h"
+#include "os/fd_message.h"
 #include "os/log.h"
 #include "os/sys.h"
 #include "policy/config.h"
@@ -226,29 +227,13 @@ static void start_check(struct manager *m, const struct queue_notice *n, int ans
   if (pid > 0) note_run(m, pid, RUN_CHECK);
 }
 
-/* One datagram, and the descriptor that came with it: -1 none. */
-static ssize_t receive_notice(const struct manager *m, char *buf, size_t size, int *ret_fd) {
-  union {
-    struct cmsghdr head;
-    char room[CMSG_SPACE(sizeof(int))];
-  } control;
-  struct iovec part = {buf, size};
-  struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  ssize_t got = recvmsg(m->notify_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  const struct cmsghdr *c = got > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
-  *ret_fd = -1;
-  if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-    memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
-  return got;
-}
-
 static void read_notifications(struct manager *m) {
   char buf[QUEUE_NOTICE_MAX];
   struct queue_notice n;
   ssize_t got;
   int fd;
-  while ((got = receive_notice(m, buf, sizeof buf, &fd)) > 0) {
-    if (queue_notice_read(str_n(buf, (size_t)got), &n)) {
+  while ((got = fd_message_receive(m->notify_fd, buf, sizeof buf, &fd, MSG_DONTWAIT)) > 0 || fd >= 0) {
+    if (got > 0 && queue_notice_read(str_n(buf, (size_t)got), &n)) {
       if (n.kind == QUEUE_NOTICE_RUN) push_asked(m, &n);
       else if (n.kind == QUEUE_NOTICE_QUOTA) start_check(m, &n, fd);
       else push_pending(m, &n);

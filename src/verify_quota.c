@@ -19,6 +19,7 @@
 #include "hints/hints.h"
 #include "message.h"
 #include "os/debug.h"
+#include "os/fd_message.h"
 #include "os/priv.h"
 #include "os/sys.h"
 #include "policy/narrate.h"
@@ -61,15 +62,8 @@ static void write_cache(struct expand_ctx *x, const struct address *addr, int re
 
 static bool send_question(int fd, const char *address, int64_t size, int answer_fd) {
   char buf[QUEUE_NOTICE_MAX];
-  struct iovec part = {buf, queue_notice_write(buf, &(struct queue_notice){.kind = QUEUE_NOTICE_QUOTA, .address = address, .size = size})};
-  union {
-    struct cmsghdr head;
-    char room[CMSG_SPACE(sizeof(int))];
-  } control = {.room = {0}};
-  struct msghdr msg = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  control.head = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-  memcpy(CMSG_DATA(&control.head), &answer_fd, sizeof(int));
-  return part.iov_len > 0 && sendmsg(fd, &msg, MSG_NOSIGNAL) > 0;
+  size_t n = queue_notice_write(buf, &(struct queue_notice){.kind = QUEUE_NOTICE_QUOTA, .address = address, .size = size});
+  return n > 0 && fd_message_send(fd, buf, n, answer_fd, 0) == 0;
 }
 
 static enum outcome ask_manager(struct expand_ctx *x, const char *address, int64_t size, struct verify_report *ret) {

@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "base/timeutil.h"
+#include "os/process_use.h"
 #include "os/sys.h"
 
 unsigned debug_selector;
@@ -100,6 +101,7 @@ static void line_to_file(const char *text, bool is_start) {
 }
 
 void debug_log_start(const struct debug_log_opts *o) {
+  process_use_up(); /* debugging goes on until the process ends */
   if (log_file.fd >= 0) debug_log_stop(false);
   log_file.fd = o->fd;
   snprintf(log_file.path, sizeof log_file.path, "%s", o->path);

@@ -19,6 +19,7 @@
 
 #include "base/arena.h"
 #include "base/strbuf.h"
+#include "os/process_use.h"
 #include "os/signals.h"
 
 enum call_id {
@@ -337,9 +338,11 @@ pid_t sys_fork(const char *name) {
   if (pid < 0) return -errno;
   if (pid == 0) {
     sys_state.depth++;
+    process_use_begin();
     for (int i = 0; i < sys_state.fork_hook_count; i++) sys_state.fork_hooks[i]();
     return 0;
   }
+  process_use_up(); /* the child may outlast what it was started for */
   call_leave(C_FORK);
   return pid;
 }

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "os/fd_message.h"
 #include "os/signals.h"
 #include "os/tls_priv.h"
 #include "os/tls_signer_msg.h"
@@ -63,22 +64,8 @@ int tls_signer_sockets(int ret[2]) {
 /* ---- asking -------------------------------------------------------------------------------------------------- */
 
 static int send_request(int fd, const char *bytes, size_t n, int answer_fd) {
-  union {
-    struct cmsghdr head;
-    char space[CMSG_SPACE(sizeof(int))];
-  } control = {0};
-  struct iovec part = {.iov_base = (char *)(uintptr_t)bytes, .iov_len = n};
-  struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
-  struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  memcpy(CMSG_DATA(c), &answer_fd, sizeof(int));
-  ssize_t sent;
-  do sent = sendmsg(fd, &m, MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
-  if (sent < 0) return errno == EAGAIN ? -ETIMEDOUT : -errno;
-  return sent == (ssize_t)n ? 0 : -EMSGSIZE;
+  int rc = fd_message_send(fd, bytes, n, answer_fd, 0);
+  return rc == -EAGAIN ? -ETIMEDOUT : rc;
 }
 
 static bool is_dead(pid_t child) {

@@ -83,5 +83,7 @@ enum outcome regex_match_from(struct expand_ctx *x, const char *pattern, bool ca
                               bool nonempty_here, bool set_captures, size_t ret_span[2]);
 /* Is a host "local" in the sense of @ / self= ? */
 bool match_is_local_ip(struct expand_ctx *x, const char *ip);
+/* Look at the interfaces again when it matters the next time. */
+void match_forget_interfaces(void);
 
 #endif

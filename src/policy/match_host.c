@@ -28,6 +28,12 @@ static const struct vec *interface_addresses(bool want_ipv6) {
   return &interfaces.addresses;
 }
 
+void match_forget_interfaces(void) {
+  arena_free(interfaces.arena);
+  interfaces.arena = NULL;
+  interfaces.are_known = false;
+}
+
 static bool in_ip_list(struct expand_ctx *x, const struct ip *ip, const char *list, bool *ret_wildcard) {
   const char *item;
   int sep = 0;

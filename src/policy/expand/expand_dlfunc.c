@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 
 #include "os/log.h"
+#include "os/process_use.h"
 
 /* What a function returns; other values are errors and logged. */
 enum { DL_OK = 0, DL_FAIL = 2, DL_FAIL_FORCED = 4 };
@@ -44,6 +45,7 @@ bool exp_item_dlfunc(struct expand_ctx *x, struct strbuf *out, const char *const
     argv[i - 2] = (unsigned char *)arena_strdup(x->a, args[i]);
     tainted |= is_tainted(args[i]);
   }
+  process_use_up(); /* foreign code keeps what it likes */
   int rc = function(&yield, nargs - 2, argv);
   const char *text = yield ? (const char *)yield : "";
   if (rc == DL_OK) {

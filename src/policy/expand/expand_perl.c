@@ -11,6 +11,7 @@
 #if CFG_EXIM_PERL
 #include "os/debug.h"
 #include "os/log.h"
+#include "os/process_use.h"
 #include "policy/expand/perl_interpreter.h"
 
 struct perl_call {
@@ -52,6 +53,7 @@ bool exp_item_perl(struct expand_ctx *x, struct strbuf *out, const char *const *
   if (!expand_perl_start(x->a, x->cfg, &error)) return exp_fail(x, "%s", error);
   struct perl_call call = {.x = x};
   for (int i = 1; i < nargs; i++) call.tainted |= is_tainted(args[i]);
+  process_use_up(); /* its variables stay */
   enum perl_result result = perl_interpreter_call(args[0], nargs - 1, args + 1, &call, &text);
   if (result == PERL_UNDEF) return exp_fail_forced(x, "Perl subroutine \"%s\" returned undef to force failure", args[0]);
   if (result == PERL_DIED) return exp_fail(x, "%s", arena_strdup_t(x->a, text, call.tainted ? TAINTED : UNTAINTED));
