@@ -96,6 +96,9 @@ struct session_process {
 /* In the new process: serve the connection fd, and others that come.  Does not return. */
 NORETURN void daemon_session(const struct session_process *p, const struct session_job *first, int fd);
 
+/* Between two connections: what one client's session has found out is not another's. */
+void daemon_session_forget(void);
+
 /* ---- daemon_table.c: the session processes, as the acceptor sees them ---- */
 
 enum { SESSION_IDLE_MS = 10000, SESSION_IDLE_LOOK_MS = 2000 };

@@ -107,8 +107,7 @@ static int serve(const struct session_process *p, const struct session_job *job,
   return status;
 }
 
-/* What one client's session has found out is not another's. */
-static void forget(void) {
+void daemon_session_forget(void) {
   lookup_tidy();
   list_file_forget();
   dns_cache_clear();
@@ -128,10 +127,11 @@ static int wait_for_next(int next_fd, struct session_job *ret) {
 void daemon_session(const struct session_process *p, const struct session_job *first, int fd) {
   struct session_job job = *first;
   leave_acceptor(p);
+  if (p->next_fd >= 0) arena_wipe_released(); /* passwords, above all */
   for (int64_t served = 1; fd >= 0; served++) {
     int status = serve(p, &job, fd);
     if (status || served >= p->cfg->o.smtp_connections_per_process || process_is_used_up()) _exit(status ? EXIT_FAILURE : EXIT_SUCCESS);
-    forget();
+    daemon_session_forget();
     fd = wait_for_next(p->next_fd, &job);
   }
   _exit(EXIT_SUCCESS);

@@ -4,6 +4,7 @@
  * Floor: flows.  Texts from outside are escaped by the log service or here (subject).  Manual ch. 53 "Reception lines". */
 #include "base/buildinfo.h"
 #include "formats/codecs.h"
+#include "os/sys.h"
 #include "os/tls.h"
 #include "pipe_connect.h"
 #include "policy/arc.h"
@@ -152,4 +153,5 @@ void receive_log_arrival(struct reception *r) {
   int fd = spool_msglog(m);
   if (fd < 0) return;
   log_msglog(fd, "Received from %s\n", fields);
+  (void)!sys_close(fd);
 }

@@ -206,6 +206,10 @@ void arena_wipe_released(void) {
   range.wipes = true;
 }
 
+bool arena_is_wiping(void) {
+  return range.wipes;
+}
+
 static void wipe(void *p, size_t n) {
   if (range.wipes) {
     UNPOISON(p, n);

@@ -43,9 +43,10 @@ struct arena_mark arena_mark(const struct arena *a);
 /* Give back everything handed out since the mark (both twins). */
 void arena_release(struct arena *a, struct arena_mark mark);
 /* From now on memory that is given back is overwritten with ARENA_WIPED: what still looks at it goes wrong where it is, not later
- * (option debug_store). */
+ * (option debug_store), and who gets into this process later finds nothing of what it did before. */
 enum { ARENA_WIPED = 0xf0 };
 void arena_wipe_released(void);
+bool arena_is_wiping(void);
 /* Bytes handed out and still live, both twins: for memory tests. */
 size_t arena_used_bytes(const struct arena *a);
 

@@ -112,12 +112,14 @@ struct str stream_memory_output(struct stream *s) {
 }
 
 static void buffer_free(struct buffer *b) {
+  if (b->p && arena_is_wiping()) memset(b->p, ARENA_WIPED, b->cap);
   free(b->p);
   *b = (struct buffer){0};
 }
 
 void stream_close(struct stream *s) {
   if (s->layer.close) s->layer.close(s->layer.self);
+  s->layer.close = NULL;
   buffer_free(&s->in);
   buffer_free(&s->out);
   if (s->own) {

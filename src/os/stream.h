@@ -44,7 +44,7 @@ struct stream_layer {
 /* fd_out may equal fd_in (socket) or differ (stdin/stdout).  The descriptors are owned by the stream from now on
  * when own is true.  They may be blocking or not; waiting is done with poll. */
 struct stream *stream_new(struct arena *a, int fd_in, int fd_out, bool own);
-/* Close (after stream_flush by the caller if wanted). */
+/* Close (after stream_flush by the caller if wanted); the second time nothing happens. */
 void stream_close(struct stream *s);
 int stream_fd(const struct stream *s);
 int stream_errno(const struct stream *s);

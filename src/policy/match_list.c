@@ -103,6 +103,7 @@ void match_cache_clear(void) {
   arena_free(cache.arena);
   cache.arena = NULL;
   cache.results = (struct tree){0};
+  cache.subject_number = 0;
 }
 
 static const char *cache_subject(const struct list_run *r) {
