@@ -37,7 +37,7 @@ sub tls_visit {
         ($found) = $text =~ m{^252 (\d+)/}m;
     }
     my $n = $found ? () = glob("/proc/$found/fd/*") : 0;
-    syswrite $c->{in}, "QUIT\n";
+    syswrite $c->{in}, "quit\n"; # Q is for the client itself
     while (IO::Select->new($c->{io})->can_read(5)) { sysread $c->{io}, $text, 65536, length $text or last }
     leave_tls($lab, $c);
     return { pid => $found // '', descriptors => $n };
@@ -147,6 +147,7 @@ part('mail through processes that are used again' => sub {
     push @{ $held{ $_->{pid} } }, $_->{descriptors} for @tls;
     check('that keep no descriptors', !grep({ my @d = @$_; $d[-1] > $d[0] } values %held), join ' ', map { "@$_" } values %held);
     check('and one after a broken handshake', ($lab->send_message('y@far.test', 'box@local.test') // '') =~ /^250 OK id=/);
+    check('all of it arrives', $lab->wait_for(sub { 32 == (() = $lab->log('main') =~ / Completed$/mg) }));
 });
 
 part('what ends a process before its time' => sub {
