@@ -32,11 +32,11 @@ static const char *read_text(struct report *r, const char *option, const char *f
     else log_write(LS_ALWAYS, dest, "%s %s: '%s'\n\n", option, trouble, log_escape(r->a, str_c(name)));
     return NULL;
   }
-  int fd = sys_open(name, O_RDONLY | O_NONBLOCK, 0);
+  int fd = sys_open_file(name);
   int rc = fd < 0 ? fd : sys_read_file(fd, r->a, TEMPLATE_MAX_BYTES, &text, &n);
   if (fd >= 0) (void)!sys_close(fd);
   if (rc == 0) return text;
-  complain(option, name, strerror(-rc));
+  complain(option, name, sys_open_file_error(rc));
   return NULL;
 }
 

@@ -11,12 +11,15 @@
 #include <sys/stat.h>
 
 #include "lookups/lookups_priv.h"
+#include "os/sys.h"
 #include "policy/match.h"
 
 static enum outcome dbm_open_file(struct expand_ctx *x, const char *file, void **ret_handle, const char **ret_error) {
-  GDBM_FILE f = gdbm_open(file, 0, GDBM_READER | GDBM_NOLOCK | GDBM_CLOEXEC, 0, NULL);
+  int fd = sys_open_file(file);
+  GDBM_FILE f = fd < 0 ? NULL : gdbm_fd_open(fd, file, 0, GDBM_READER | GDBM_NOLOCK | GDBM_CLOEXEC | GDBM_CLOERROR, NULL);
   if (!f) {
-    *ret_error = arena_printf(x->a, "failed to open %s as a %s file: %s", file, "gdbm", errno ? strerror(errno) : gdbm_strerror(gdbm_errno));
+    const char *why = fd < 0 ? sys_open_file_error(fd) : errno ? strerror(errno) : gdbm_strerror(gdbm_errno);
+    *ret_error = arena_printf(x->a, "failed to open %s as a %s file: %s", file, "gdbm", why);
     return OUTCOME_ERROR;
   }
   *ret_handle = f;

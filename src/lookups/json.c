@@ -10,10 +10,11 @@
 #include "buildconfig.h"
 #include "lookups/lookups_priv.h"
 #include "os/library.h"
+#include "os/sys.h"
 #include "policy/match.h"
 
 #define CALLS(F) \
-  F(json_load_file) F(json_delete) F(json_array_get) F(json_object_get) F(json_string_value) F(json_dumps)
+  F(json_loadfd) F(json_delete) F(json_array_get) F(json_object_get) F(json_string_value) F(json_dumps)
 static struct {
   CALLS(LIBRARY_MEMBER)
 } lib;
@@ -28,7 +29,13 @@ static enum outcome json_open(struct expand_ctx *x, const char *file, void **ret
     *ret_error = arena_printf(x->a, "the JSON library cannot be used: %s", why);
     return OUTCOME_ERROR;
   }
-  json_t *top = lib.json_load_file(file, JSON_DECODE_ANY, &error);
+  int fd = sys_open_file(file);
+  if (fd < 0) {
+    *ret_error = arena_printf(x->a, "failed to open %s for json search: unable to open %s: %s", file, file, sys_open_file_error(fd));
+    return OUTCOME_ERROR;
+  }
+  json_t *top = lib.json_loadfd(fd, JSON_DECODE_ANY, &error);
+  (void)!sys_close(fd); /* only read */
   if (!top) {
     *ret_error = arena_printf(x->a, "failed to open %s for json search: %s", file, arena_strdup_t(x->a, error.text, UNTAINTED));
     return OUTCOME_ERROR;

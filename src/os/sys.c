@@ -14,6 +14,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -185,6 +187,17 @@ int sys_open(const char *path, int flags, mode_t mode) { CALL(C_OPEN, int, open(
 int sys_openat(int dirfd, const char *path, int flags, mode_t mode) {
   CALL(C_OPEN, int, openat(dirfd, path, flags | O_CLOEXEC, mode));
 }
+
+int sys_open_file(const char *path) {
+  struct stat st;
+  int fd = sys_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+  if (fd < 0) return fd;
+  if (fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)))) return fd;
+  (void)!sys_close(fd); /* only read: nothing can be lost */
+  return -ENXIO;
+}
+
+const char *sys_open_file_error(int rc) { return rc == -ENXIO ? "not a regular file" : strerror(-rc); }
 
 int sys_write_all(int fd, const void *buf, size_t n) {
   struct iovec one = {(void *)(uintptr_t)buf, n};

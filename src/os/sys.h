@@ -29,6 +29,11 @@ void sys_role(enum sys_role role);
 
 MUST_CHECK int sys_open(const char *path, int flags, mode_t mode);
 MUST_CHECK int sys_openat(int dirfd, const char *path, int flags, mode_t mode);
+/* Open for reading what should be a regular file, whoever wrote its name: never waits, as opening a FIFO without a writer would.  /dev/null and
+ * directories are let through (reading the latter is an error).  -ENXIO: something else (a FIFO, a socket, a device). */
+MUST_CHECK int sys_open_file(const char *path);
+/* What such an error is called: strerror, but "not a regular file" for -ENXIO. */
+const char *sys_open_file_error(int rc);
 /* Write everything (loops over short writes); 0 or -errno. */
 MUST_CHECK int sys_write_all(int fd, const void *buf, size_t n);
 MUST_CHECK int sys_writev_all(int fd, struct iovec *iov, int iovcnt);

@@ -70,7 +70,7 @@ static int read_file(const char *path, bool comments_anywhere, struct kept_file 
   struct stat st;
   char *p;
   size_t n;
-  int fd = sys_open(path, O_RDONLY, 0);
+  int fd = sys_open_file(path);
   if (fd < 0) return fd;
   struct arena *a = arena_new("list file"), *raw = arena_new("list file as read");
   int rc = fstat(fd, &st) < 0 ? -errno : sys_read_file_t(fd, raw, FILE_BYTES_MAX, UNTAINTED, &p, &n);

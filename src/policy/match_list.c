@@ -11,6 +11,7 @@
 #include "formats/rfc5322.h"
 #include "os/debug.h"
 #include "os/log.h"
+#include "os/sys.h"
 #include "policy/list_file.h"
 #include "policy/match_priv.h"
 #include "policy/narrate.h"
@@ -339,7 +340,7 @@ static int get_list_file(struct list_run *r, const char *file, const struct list
   }
   int rc = list_file_get(file, r->kind, ret);
   if (rc == 0) return GO_ON;
-  r->error = x->error = arena_printf(x->a, "failed to open %s when checking \"%s\": %s", file, r->list, strerror(-rc));
+  r->error = x->error = arena_printf(x->a, "failed to open %s when checking \"%s\": %s", file, r->list, sys_open_file_error(rc));
   log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", x->error);
   return OUTCOME_DEFER;
 }

@@ -292,12 +292,12 @@ static enum route_result item_include(struct redirect_run *run, const struct red
   char *p = NULL;
   size_t n = 0;
   int rc = fstat(fd, &st) < 0 ? -errno : 0;
-  if (rc == 0 && !S_ISREG(st.st_mode)) rc = -EINVAL;
+  if (rc == 0 && !S_ISREG(st.st_mode)) rc = -ENXIO;
   bool is_big = rc == 0 && st.st_size > CFG_MAX_INCLUDE_SIZE;
   if (rc == 0 && !is_big) rc = sys_read_file(fd, a, REDIRECT_FILE_MAX_BYTES, &p, &n);
   (void)!sys_close(fd);
   if (is_big) return list_error(run, arena_printf(a, "included file %s is too big (max %d)", path, CFG_MAX_INCLUDE_SIZE));
-  if (rc < 0) return list_error(run, arena_printf(a, "failed to read included file %s: %s", path, strerror(-rc)));
+  if (rc < 0) return list_error(run, arena_printf(a, "failed to read included file %s: %s", path, sys_open_file_error(rc)));
   if (run->is_file || run->rc->pw) {
     res = check_file(run, &st, path);
     if (res != ROUTE_OK) return res;

@@ -85,7 +85,7 @@ static bool make_maildir(struct append_job *j) {
   const char *re = j->ob->maildirfolder_create_regex;
   if (!re || regex_match(j->d->x, re, false, str_c(j->path), false) != OUTCOME_OK) return true;
   const char *mark = arena_printf(j->d->arena, "%s/maildirfolder", j->path);
-  int fd = sys_open(mark, O_CREAT | O_WRONLY | O_NOFOLLOW, 0600), r = fd < 0 ? fd : sys_close(fd);
+  int fd = sys_open(mark, O_CREAT | O_WRONLY | O_NOFOLLOW | O_NONBLOCK, 0600), r = fd < 0 ? fd : sys_close(fd);
   if (r < 0) append_defer(j, -r, "failed to create %s", mark);
   return r == 0;
 }

@@ -200,7 +200,7 @@ static bool read_sizefile(struct append_job *j, const char *path, struct append_
   size_t n;
   int entries;
   struct stat st;
-  int fd = sys_open(path, O_RDONLY | O_NOFOLLOW, 0);
+  int fd = sys_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0); /* the user may have put a FIFO there */
   if (fd < 0) return false;
   bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size < SIZEFILE_MAX_BYTES &&
             sys_read_file(fd, j->d->arena, SIZEFILE_MAX_BYTES, &p, &n) == 0 &&
@@ -244,7 +244,7 @@ static bool count_maildir(struct append_job *j, const char *dir, struct append_u
 
 void append_note_size(struct append_job *j, int64_t bytes) {
   if (!j->sizefile) return;
-  int fd = sys_open(j->sizefile, O_WRONLY | O_APPEND | O_NOFOLLOW, 0);
+  int fd = sys_open(j->sizefile, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0);
   if (fd < 0) return;
   const char *line = arena_printf(j->d->arena, "%" PRId64 " 1\n", bytes);
   int r = sys_write_all(fd, line, strlen(line)), c = sys_close(fd);

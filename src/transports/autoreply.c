@@ -176,9 +176,9 @@ static bool add_file(struct reply_job *j) {
   if (!name || !*name) return true;
   if (!d->addrs->reply && is_tainted(name))
     return refuse_errno(j, EACCES, "Tainted '%s' (file for %s transport) not permitted", name, d->transport->name);
-  int fd = sys_open(name, O_RDONLY | O_NONBLOCK, 0); /* a FIFO has no writer to wait for */
+  int fd = sys_open_file(name);
   if (fd < 0 && j->ob->file_optional) return true;
-  if (fd < 0) return refuse_errno(j, -fd, "Failed to open file %s when sending message from %s transport: %s", name, d->transport->name, strerror(-fd));
+  if (fd < 0) return refuse_errno(j, -fd, "Failed to open file %s when sending message from %s transport: %s", name, d->transport->name, sys_open_file_error(fd));
   int r = sys_read_file(fd, d->arena, 4u << 20, &data, &n);
   (void)!sys_close(fd);
   if (r < 0) return refuse_errno(j, -r, "Failed to read file %s when sending message from %s transport: %s", name, d->transport->name, strerror(-r));

@@ -31,7 +31,7 @@ static bool load_key(struct smtp_attempt *s, struct expand_ctx *x, const char *t
       complain("", x->error);
       return false;
     }
-    int fd = sys_open(text, O_RDONLY, 0), r = fd < 0 ? fd : sys_read_file_t(fd, s->a, KEY_FILE_MAX, UNTAINTED, &p, &n);
+    int fd = sys_open_file(text), r = fd < 0 ? fd : sys_read_file_t(fd, s->a, KEY_FILE_MAX, UNTAINTED, &p, &n);
     if (fd >= 0) close(fd);
     if (r < 0) {
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "unable to open file for reading: %s", text);

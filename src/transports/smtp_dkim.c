@@ -69,7 +69,7 @@ static bool read_key_file(struct signing *g, const char *path, struct str *ret) 
   char *p;
   size_t n;
   if (expand_taint_refused(g->x, path, "DKIM key file")) return complain("", g->x->error);
-  int fd = sys_open(path, O_RDONLY, 0);
+  int fd = sys_open_file(path);
   int r = fd < 0 ? fd : sys_read_file_t(fd, g->a, KEY_FILE_MAX, UNTAINTED, &p, &n);
   if (fd >= 0) close(fd);
   if (r < 0) {

@@ -250,6 +250,30 @@ static void read_file_of_a_pipe(void **state) {
   arena_free(a);
 }
 
+/* Opening what is no file answers at once, whether somebody is at the other end or not. */
+static void open_file_takes_files(void **state) {
+  (void)state;
+  scratch_empty();
+  int fd = sys_open(scratch_path("file"), O_WRONLY | O_CREAT, 0600);
+  assert_true(fd >= 0 && sys_close(fd) == 0);
+  assert_int_equal(mkfifo(scratch_path("fifo"), 0600), 0);
+  const struct {
+    const char *path;
+    int want; /* 0: a descriptor */
+  } rows[] = {{scratch_path("file"), 0}, {"/dev/null", 0}, {scratch_path("none"), -ENOENT}, {scratch_path("fifo"), -ENXIO}, {"/dev/zero", -ENXIO}};
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    fd = sys_open_file(rows[i].path);
+    CHECK_INT(rows[i].path, fd < 0 ? fd : 0, rows[i].want);
+    if (fd >= 0) assert_int_equal(sys_close(fd), 0);
+  }
+  int writer = sys_open(scratch_path("fifo"), O_RDWR, 0);
+  assert_true(writer >= 0);
+  assert_int_equal(sys_open_file(scratch_path("fifo")), -ENXIO);
+  assert_int_equal(sys_close(writer), 0);
+  assert_string_equal(sys_open_file_error(-ENXIO), "not a regular file");
+  assert_string_equal(sys_open_file_error(-ENOENT), strerror(ENOENT));
+}
+
 static void writev_writes_all_pieces(void **state) {
   (void)state;
   scratch_empty();
@@ -349,7 +373,7 @@ int main(void) {
     cmocka_unit_test(faults_hit_the_nth_call), cmocka_unit_test(a_role_has_its_own_count),
     cmocka_unit_test(a_depth_picks_the_generation), cmocka_unit_test(deaths_come_before_or_after_the_call),
     cmocka_unit_test(failures_are_clean), cmocka_unit_test(calls_are_counted_and_traced),
-    cmocka_unit_test(read_file_keeps_its_limit), cmocka_unit_test(read_file_of_a_pipe),
+    cmocka_unit_test(read_file_keeps_its_limit), cmocka_unit_test(read_file_of_a_pipe), cmocka_unit_test(open_file_takes_files),
     cmocka_unit_test(writev_writes_all_pieces), cmocka_unit_test(mkdir_path_makes_each_level),
     cmocka_unit_test(locks_keep_others_out)};
   return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

@@ -73,14 +73,14 @@ static const char *next_text_line(struct acl_reader *r, struct conf_pos *ret_pos
 static const char *read_acl_file(struct arena *a, const char *path, const char **ret_error) {
   char *text = NULL;
   size_t n = 0;
-  int fd = sys_open(path, O_RDONLY, 0), rc = fd;
+  int fd = sys_open_file(path), rc = fd;
   if (fd >= 0) {
     rc = sys_read_file(fd, a, 1 << 20, &text, &n);
     if (sys_close(fd) < 0) rc = rc < 0 ? rc : 0; /* read only: nothing can be lost */
   }
   /* An absolute path from the configuration: its text is the administrator's, like the configuration itself. */
   if (rc >= 0) return arena_untaint_copy(a, text, n);
-  *ret_error = arena_printf(a, "failed to open ACL file \"%s\": %s", path, strerror(-rc));
+  *ret_error = arena_printf(a, "failed to open ACL file \"%s\": %s", path, sys_open_file_error(rc));
   return NULL;
 }
 

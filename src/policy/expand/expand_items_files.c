@@ -122,8 +122,8 @@ bool exp_item_readfile(struct expand_ctx *x, struct strbuf *out, const char *con
   size_t n;
   if (x->forbid.readfile) return exp_fail(x, "file insertions are not permitted");
   if (expand_taint_refused(x, args[0], "file read")) return false;
-  int fd = sys_open(args[0], O_RDONLY, 0);
-  if (fd < 0) return exp_fail(x, "failed to open %s: %s", args[0], strerror(-fd));
+  int fd = sys_open_file(args[0]); /* a user's filter may have named it */
+  if (fd < 0) return exp_fail(x, "failed to open %s: %s", args[0], sys_open_file_error(fd));
   int rc = sys_read_file(fd, x->a, MAX_INPUT_BYTES, &data, &n);
   close_read(fd);
   if (rc < 0) return exp_fail(x, "failed to read %s: %s", args[0], strerror(-rc));
