@@ -590,7 +590,7 @@ void deliver_run_start_routing(struct deliver_run *run) {
   deliver_route_all(run);
 }
 
-/* What has been handed over and cannot be noted would be handed over again by each attempt until the disk has room.  The only address of a message
+/* What has been handed over and cannot be noted would be handed over again by each attempt until that is mended.  The only address of a message
  * needs no note: the message goes when it is delivered. */
 static void reserve_journal(struct deliver_run *run) {
   enum { FOR_PARENTS = 4096 };
@@ -601,7 +601,8 @@ static void reserve_journal(struct deliver_run *run) {
   if (count == 0 || (count == 1 && !run->defer && !run->failed) || run->dont_deliver) return;
   int rc = spool_journal_reserve(run->m, bytes);
   if (rc == 0) return;
-  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "no room for the journal: %s: no deliveries in this attempt", strerror(-rc));
+  bool is_full = rc == -ENOSPC || rc == -EDQUOT;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s the journal: %s: no deliveries in this attempt", is_full ? "no room for" : "failed to open", strerror(-rc));
   run->journal_failed = true;
 }
 

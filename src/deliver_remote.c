@@ -111,10 +111,7 @@ static struct address *extra_take_batch(struct deliver_run *run, const struct tr
 
 static void extra_close(struct extra *e) {
   deliver_run_finish(&e->run);
-  struct message *m = e->run.m;
-  /* The lock goes now; the memory stays, the caller still holds pointers into it. */
-  if (m->data_fd >= 0) (void)!sys_close(m->data_fd);
-  m->data_fd = -1;
+  message_close_files(e->run.m); /* the lock goes now; the memory stays, the caller still holds pointers into it */
   log_set_message_id(*e->outer_id ? e->outer_id : NULL);
 }
 

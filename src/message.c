@@ -14,7 +14,7 @@ struct message *message_new(const struct config *cfg) {
   struct message *m = ARENA_NEW(a, struct message);
   m->arena = a;
   m->cfg = cfg;
-  m->data_fd = -1;
+  m->data_fd = m->journal_fd = m->journal_dir_fd = -1;
   m->queue_name = cfg && cfg->queue_name ? cfg->queue_name : "";
   m->headers_tail = &m->headers;
   m->removed_headers = vec_new(a);
@@ -22,10 +22,15 @@ struct message *message_new(const struct config *cfg) {
   return m;
 }
 
+void message_close_files(struct message *m) {
+  sys_drop(&m->data_fd);
+  sys_drop(&m->journal_fd);
+  sys_drop(&m->journal_dir_fd);
+}
+
 void message_free(struct message *m) {
   if (!m) return;
-  /* The file was synced or is thrown away: an error of close says nothing new. */
-  if (m->data_fd >= 0 && sys_close(m->data_fd) < 0) m->data_fd = -1;
+  message_close_files(m);
   dkim_state_free(m->dkim);
   arena_free(m->arena);
 }

@@ -70,6 +70,7 @@ struct message {
   struct header_line *received_header;
 
   int data_fd;                   /* -D file, locked; -1 none */
+  int journal_fd, journal_dir_fd; /* -J file, open for appending (spool_journal_reserve), and its directory while that is to be synced; -1 none */
   off_t data_start;              /* offset of the body in it (behind the id line) */
   int64_t message_size;          /* headers + body */
   int64_t body_size;
@@ -132,8 +133,10 @@ static inline time_t message_arrival(const struct message *m, time_t now) {
 
 /* data_fd is -1; all else zero. */
 struct message *message_new(const struct config *cfg);
-/* Close data_fd and free everything.  NULL allowed. */
+/* Close the descriptors and free everything.  NULL allowed. */
 void message_free(struct message *m);
+/* Only the descriptors, with the lock of -D.  What was written is synced or thrown away: an error of close says nothing new. */
+void message_close_files(struct message *m);
 /* Add a recipient (copied into the arena). */
 struct recipient *message_add_recipient(struct message *m, const char *address);
 /* Append a header line; text must end in \n. */

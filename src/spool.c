@@ -129,12 +129,16 @@ static int make_area(const struct config *cfg, const char *area, char subdir) {
   return sys_mkdir_path(cfg->spool_directory, rel, 0750, cfg->exim_uid, cfg->exim_gid);
 }
 
-static int sync_input_dir(const struct config *cfg, char subdir) {
-  if (cfg->o.disable_fsync) return 0;
+static int open_input_dir(const struct config *cfg, char subdir) {
   char path[SPOOL_DIR_MAX];
   char sub[3] = {subdir ? '/' : '\0', subdir, '\0'};
   snprintf(path, sizeof path, "%s/%s%s", queue_directory(cfg).s, area_name(cfg, "input"), sub);
-  int fd = sys_open(path, O_RDONLY | O_DIRECTORY, 0);
+  return sys_open(path, O_RDONLY | O_DIRECTORY, 0);
+}
+
+static int sync_input_dir(const struct config *cfg, char subdir) {
+  if (cfg->o.disable_fsync) return 0;
+  int fd = open_input_dir(cfg, subdir);
   if (fd < 0) return fd;
   int r = sys_fsync_dir(fd);
   int c = sys_close(fd);
@@ -375,24 +379,38 @@ static int cut_torn_line(int fd) {
   return end == st.st_size ? 0 : sys_ftruncate(fd, end);
 }
 
+/* Everything that noting a delivery needs is opened here: behind a delivery there may be no descriptor left. */
+static int journal_open(struct message *m) {
+  if (m->journal_fd >= 0) return 0;
+  char sub = subdir_of(m->cfg, m->id, 'D');
+  struct path path = make_path(m->cfg, m->id, 'J', sub);
+  bool is_new = access(path.s, F_OK) < 0;
+  int fd = sys_open(path.s, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW, 0640), dir = -1;
+  if (fd < 0) return fd;
+  int r = is_new && !m->cfg->o.disable_fsync ? dir = open_input_dir(m->cfg, sub) : 0;
+  if (r < 0) {
+    sys_drop(&fd);
+    if (is_new) IGNORE_RESULT(unlink_if_there(path.s)); /* it is empty */
+    return r;
+  }
+  m->journal_fd = fd;
+  m->journal_dir_fd = dir;
+  return 0;
+}
+
 int spool_journal(struct message *m, const char *const *unique, size_t count) {
   if (count == 0) return 0;
-  char sub = subdir_of(m->cfg, m->id, 'D');
   struct strbuf b = strbuf_new(m->arena);
   for (size_t i = 0; i < count; i++) {
     INVARIANT(!strpbrk(unique[i], "\r\n"));
     strbuf_addl(&b, unique[i], "\n", NULL);
   }
-  struct path path = make_path(m->cfg, m->id, 'J', sub);
-  bool is_new = access(path.s, F_OK) < 0;
-  int fd = sys_open(path.s, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW, 0640);
-  if (fd < 0) return fd;
-  int r = is_new ? 0 : cut_torn_line(fd);
-  if (r == 0) r = sys_write_all(fd, b.p, b.n);
-  if (r == 0 && !m->cfg->o.disable_fsync) r = sys_fdatasync(fd);
-  int c = sys_close(fd);
-  if (r == 0) r = c;
-  if (r == 0 && is_new) r = sync_input_dir(m->cfg, sub);
+  int r = journal_open(m);
+  if (r == 0) r = cut_torn_line(m->journal_fd); /* of another process, too */
+  if (r == 0) r = sys_write_all(m->journal_fd, b.p, b.n);
+  if (r == 0 && !m->cfg->o.disable_fsync) r = sys_fdatasync(m->journal_fd);
+  if (r == 0 && m->journal_dir_fd >= 0) r = sys_fsync_dir(m->journal_dir_fd);
+  sys_drop(&m->journal_dir_fd);
   return r;
 }
 
@@ -404,20 +422,11 @@ static bool has_plenty(const struct message *m) {
 }
 
 int spool_journal_reserve(struct message *m, size_t bytes) {
-  if (has_plenty(m)) return 0;
-  char sub = subdir_of(m->cfg, m->id, 'D');
-  struct path path = make_path(m->cfg, m->id, 'J', sub);
   struct stat st;
-  bool is_new = access(path.s, F_OK) < 0;
-  int fd = sys_open(path.s, O_RDWR | O_CREAT | O_NOFOLLOW, 0640);
-  if (fd < 0) return fd;
-  int r = fstat(fd, &st) < 0 ? -errno : sys_allocate(fd, st.st_size, (off_t)bytes);
-  if (r == -EOPNOTSUPP) r = 0;
-  int c = sys_close(fd);
-  if (r == 0) r = c;
-  if (r == 0 && is_new) r = sync_input_dir(m->cfg, sub); /* spool_journal() syncs it for a new file only */
-  if (r < 0 && is_new) IGNORE_RESULT(unlink_if_there(path.s)); /* it is empty */
-  return r;
+  int r = journal_open(m);
+  if (r < 0 || has_plenty(m)) return r;
+  r = fstat(m->journal_fd, &st) < 0 ? -errno : sys_allocate(m->journal_fd, st.st_size, (off_t)bytes);
+  return r == -EOPNOTSUPP ? 0 : r;
 }
 
 int spool_rewrite(struct message *m, bool remove_journal) {
@@ -427,8 +436,10 @@ int spool_rewrite(struct message *m, bool remove_journal) {
   int r = write_synced_file(m->cfg, tmp.s, strbuf_str(&b), -1);
   if (r == 0) r = sys_rename(tmp.s, final.s);
   if (r == 0) r = sync_input_dir(m->cfg, sub);
-  if (r == 0 && remove_journal) r = unlink_if_there(make_path(m->cfg, m->id, 'J', sub).s);
-  return r;
+  if (r < 0 || !remove_journal) return r;
+  sys_drop(&m->journal_fd); /* what is noted from now on belongs in a new one */
+  sys_drop(&m->journal_dir_fd);
+  return unlink_if_there(make_path(m->cfg, m->id, 'J', sub).s);
 }
 
 /* A finished message's log: removed, or kept in msglog.OLD when the administrator wants that. */

@@ -33,8 +33,8 @@ enum spool_open_result spool_peek(const struct config *cfg, const char *id, stru
 MUST_CHECK int spool_rewrite(struct message *m, bool remove_journal);
 /* D4: append addresses (unique forms) to -J with one write and one sync. */
 MUST_CHECK int spool_journal(struct message *m, const char *const *unique, size_t count);
-/* Before D4: will so many bytes find room in the journal?  Where the disk is nearly full they are reserved, so that what has been handed over can be
- * noted.  0, or -ENOSPC and the like. */
+/* Before D4: have the journal open, as there may be no descriptor left later; and will so many bytes find room in it?  Where the disk is nearly full they
+ * are reserved.  So what has been handed over can be noted.  0, or -EMFILE, -ENOSPC and the like. */
 MUST_CHECK int spool_journal_reserve(struct message *m, size_t bytes);
 /* D8: remove all files of a finished message: -H, -D, msglog, -J last. */
 MUST_CHECK int spool_remove(struct message *m);

@@ -281,6 +281,11 @@ int sys_close(int fd) {
   return fault < 0 ? fault : r;
 }
 
+void sys_drop(int *fd) {
+  if (*fd >= 0) (void)!sys_close(*fd);
+  *fd = -1;
+}
+
 static int make_one_dir(const char *path, mode_t mode, uid_t uid, gid_t gid) {
   int r = sys_mkdir(path, mode);
   if (r == -EEXIST) return 0;

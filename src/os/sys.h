@@ -62,6 +62,8 @@ MUST_CHECK int sys_allocate(int fd, off_t at, off_t len);
 MUST_CHECK int sys_fchown(int fd, uid_t uid, gid_t gid);
 MUST_CHECK int sys_fchmod(int fd, mode_t mode);
 MUST_CHECK int sys_close(int fd);
+/* Close what is only read, or synced already, so that an error would say nothing new; *fd is -1 then.  -1: nothing to do. */
+void sys_drop(int *fd);
 /* fcntl record lock on [start, start+len); type F_RDLCK/F_WRLCK/F_UNLCK; -EAGAIN when held by someone else and !wait. */
 MUST_CHECK int sys_lock(int fd, short type, off_t start, off_t len, bool wait);
 /* Lock with a deadline: polls every 50 ms. */

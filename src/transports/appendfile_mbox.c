@@ -291,10 +291,9 @@ static void append_open_file(struct append_job *j, enum opened how) {
   int64_t written = r == 0 && fstat(j->fd, &after) == 0 ? after.st_size - before.st_size : 0;
   if (r == 0 && how == OPENED_NEW) r = append_sync_parent(j->d->arena, j->path);
   if (r < 0) undo(j, &before);
-  int c = sys_close(j->fd);
-  j->fd = -1;
-  if (r < 0 || c < 0) {
-    append_write_failed(j, r < 0 ? r : c, j->path);
+  sys_drop(&j->fd); /* it is synced: what close says cannot be undone any more, and the message would come twice */
+  if (r < 0) {
+    append_write_failed(j, r, j->path);
     return;
   }
   transport_set_results(j->d->addrs, OUTCOME_OK, 0, NULL);
