@@ -165,7 +165,7 @@ static int expand_with_message(const struct expansion *e)
     return EXIT_FAILURE;
   }
   struct submit_opts o = {.extract_recipients = e->c->extract_recipients, .dot_ends = !e->c->ignore_dots, .fd = fd, .sender = e->c->sender ? e->sender : NULL,
-                          .examine = examine, .examine_ctx = (void *)(uintptr_t)e};
+                          .error_handling = ERRORS_STDERR, .examine = examine, .examine_ctx = (void *)(uintptr_t)e};
   sys_role(SYS_ROLE_RECEPTION);
   int status = receive_submission(e->k, &o);
   return sys_close(fd) < 0 ? EXIT_FAILURE : status;
