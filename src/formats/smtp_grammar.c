@@ -65,6 +65,12 @@ bool smtp_next_param(struct str *rest, struct str *ret_key, struct str *ret_valu
   return true;
 }
 
+/* What stands right behind the '>' belongs to the path, and spoils it. */
+static size_t glued_len(struct str arg, size_t at) {
+  while (at < arg.n && !ch_isspace(arg.p[at])) at++;
+  return at;
+}
+
 size_t smtp_path_len(struct str arg) {
   bool in_quotes = false, in_angles = arg.n > 0 && arg.p[0] == '<';
   int depth = 0;
@@ -79,7 +85,7 @@ size_t smtp_path_len(struct str arg) {
     } else if (in_angles && c == '<') {
       depth++;
     } else if (in_angles && c == '>') {
-      if (--depth <= 0) return i + 1;
+      if (--depth <= 0) return glued_len(arg, i + 1);
     } else if (!in_angles && ch_isspace(c)) {
       return i;
     }

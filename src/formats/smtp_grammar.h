@@ -21,7 +21,7 @@ const char *smtp_verb_name(enum smtp_verb v);
 /* Parameters of MAIL/RCPT/BDAT: KEY[=value], space separated, taken from the end of the argument as RFC 5321 orders them.
  * Call repeatedly on the rest after the address; false at the end or on a malformed one (*ret_error then). */
 bool smtp_next_param(struct str *rest, struct str *ret_key, struct str *ret_value, bool *ret_has_value);
-/* Length of the address path at the start of a MAIL/RCPT argument: "<...>" with quoted strings, or up to the first blank. */
+/* Length of the address path at the start of a MAIL/RCPT argument: "<...>" with quoted strings and what is glued to it, or up to the first blank. */
 size_t smtp_path_len(struct str arg);
 
 /* "SIZE [LAST]" of BDAT; false when malformed or over 2^62. */

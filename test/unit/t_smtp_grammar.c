@@ -49,7 +49,7 @@ static void paths(void **state) {
     size_t n;
   } rows[] = {
     {"<a@b> SIZE=1", 5}, {"<>", 2}, {"<\"x> y\"@b> Q", 10}, {"a@b SIZE=1", 3}, {"<a@b", 4}, {"", 0},
-    {"<a\\>@b> x", 7}, {"<<a@b>> x", 7},
+    {"<a\\>@b> x", 7}, {"<<a@b>> x", 7}, {"<a@b>SIZE=1 BODY=7BIT", 11}, {"<>SIZE=1", 8}, {"<a@b>\tX", 5},
   };
   for (size_t i = 0; i < ARRAY_SIZE(rows); i++) assert_int_equal(smtp_path_len(str_c(rows[i].arg)), rows[i].n);
 }
