@@ -122,6 +122,7 @@ struct address {
   const char *smtp_greeting, *helo_response; /* DSN info */
   const char *confirmation;       /* text for C= */
   bool is_verify_only, timedout, continued_connection;
+  bool hosts_left;                /* hosts_max_try kept some from being tried: it is not timed out */
   bool pipelining_used, early_pipe_used, chunking_used, prdr_used, new_transaction /* the first of an SMTP transaction */, tfo_used, tfo_data_used;
   const char *auth_name, *auth_id, *auth_sndr; /* client authentication for A= */
   const char *protocol_steps;     /* PS=: a letter for each EHLO (e), HELO (h), STARTTLS (s), AUTH (a) of the connection */

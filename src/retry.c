@@ -153,15 +153,13 @@ bool retry_check_host(struct expand_ctx *x, struct hints_db *db, const char *dom
   bool has_host = retry_get(db, x->a, key, &host) && retry_is_fresh(x->cfg, &host, now);
   bool has_msg = m && retry_get(db, x->a, mkey, &msg) && retry_is_fresh(x->cfg, &msg, now);
   bool forced = m && m->delivery_forced;
-  bool expired = false;
   if (has_host) {
     *ret_host_key = key;
     h->last_try = host.last_try;
     /* A host past its cutoff has its own times, however old the message is (manual 32.11, "Long-term failures"). */
     bool too_old = !host.expired && retry_ultimate_address_timeout(x, h->name, domain, &host, now);
-    expired = host.expired || too_old;
     if (!forced && now < host.next_try && !too_old) {
-      h->status = expired ? HOST_UNUSABLE_EXPIRED : HOST_UNUSABLE;
+      h->status = host.expired ? HOST_UNUSABLE_EXPIRED : HOST_UNUSABLE;
       h->why = HOST_WHY_RETRY;
     }
   }
@@ -173,7 +171,13 @@ bool retry_check_host(struct expand_ctx *x, struct hints_db *db, const char *dom
       h->why = HOST_WHY_RETRY;
     }
   }
-  return expired;
+  return has_host && host.expired;
+}
+
+bool retry_outlived(struct expand_ctx *x, const struct host *h) {
+  const struct retry_rule *rule = retry_find_rule(x, h->name, NULL, 0, 0);
+  time_t now = time_sec();
+  return !rule || !rule->steps || (x->msg && now - message_arrival(x->msg, now) > rule_cutoff(rule));
 }
 
 /* --- updating --------------------------------------------------------------------------------------- */
@@ -279,7 +283,7 @@ static void update_deferred(struct retry_write *w, struct address **defer, struc
       items++;
       if (write_item(w, addr, it)) over++;
     }
-    if (items == 0 || over < items) {
+    if (items == 0 || over < items || addr->hosts_left) {
       link = &addr->next;
       continue;
     }

@@ -24,10 +24,12 @@ struct retry_item {
 const char *retry_host_key_build(struct arena *a, const struct host *h, int port, bool include_ip, const char *interface);
 void retry_add_item(struct arena *a, struct address *addr, const char *key, const char *message, unsigned flags);
 
-/* May this host be tried now?  Sets h->status/why; returns true when the host's final cutoff has passed ("retry timeout exceeded" material in that host).
- * *ret_host_key, *ret_message_key: keys that have records (for deletion on success), NULL none. */
+/* May this host be tried now?  Sets h->status/why; returns true when its record says that its final cutoff has passed.
+ * *ret_host_key, *ret_message_key: keys that have records (for deletion on success), NULL none.  db NULL: there are none. */
 bool retry_check_host(struct expand_ctx *x, struct hints_db *db, const char *domain, struct host *h, int port, bool include_ip,
                       const char *interface, const struct message *m, const char **ret_host_key, const char **ret_message_key);
+/* Is the message older than all that the rule for this host, by its name and for no particular error, grants?  So when there is no such rule. */
+bool retry_outlived(struct expand_ctx *x, const struct host *h);
 /* The rule for a key and error, or NULL. */
 const struct retry_rule *retry_find_rule(struct expand_ctx *x, const char *key, const char *alternate, int basic_errno, int more_errno);
 /* Has the address been failing for longer than the rule's ultimate cutoff? */

@@ -388,12 +388,9 @@ static bool retry_allows(struct smtp_job *job, struct host *h, int port, bool *r
   struct delivery *d = job->d;
   if (!prepare_host(job, h)) return false;
   struct hints_db *db = hints_open(d->cfg->spool_directory, "retry", false);
-  job->host_key = job->message_key = NULL;
-  *ret_expired = false;
-  if (!db) return true;
   *ret_expired = retry_check_host(d->x, db, d->addrs->domain, h, port, job->include_ip, job->interface, d->msg, &job->host_key,
                                   &job->message_key);
-  hints_close(db);
+  if (db) hints_close(db);
   if (h->status == HOST_UNUSABLE_EXPIRED) job->any_expired = true;
   if (h->status == HOST_UNUSABLE) job->any_retry_skip = true;
   return h->status == HOST_USABLE || h->status == HOST_USABLE_UNKNOWN;
@@ -424,6 +421,12 @@ static bool is_due_once_more(const struct smtp_job *job, const struct host *h) {
   return h->status == HOST_UNUSABLE_EXPIRED && h->last_try < job->d->msg->received_time.tv_sec;
 }
 
+/* All hosts are to be considered before an address times out (manual 30.5). */
+static void note_left(struct smtp_job *job) {
+  job->any_left = true;
+  for (size_t i = 0; i < job->rcpt_count; i++) job->rcpts[i].addr->hosts_left = true;
+}
+
 static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) {
   const char *error = NULL;
   int port = default_port(job, &error);
@@ -444,13 +447,16 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
     }
     if (counted >= job->ob->hosts_max_try) {
       struct host *up = higher_mx(h);
-      if (!up && !expired) break;
+      if (!up && !expired) {
+        note_left(job);
+        break;
+      }
       if (up) h = up;
       if (!h->address && !look_up_host(job, h)) continue;
       if (up && !retry_allows(job, h, h->port ? h->port : port, &expired)) continue;
       host_port = h->port ? h->port : port;
-    } else if (!expired) {
-      counted++;
+    } else if (!expired && h->next && !retry_outlived(job->d->x, h)) {
+      counted++; /* manual 30.5; of the last one it does not matter */
     }
     tried++;
     if (job->any_tried) reopen_deferred(job);
