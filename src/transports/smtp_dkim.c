@@ -46,36 +46,37 @@ struct signing {
   bool in_body;
   size_t line_len;
   bool has_long_line;
+  const char *why;                 /* there is no signature, for the log; NULL */
 };
+
+static bool complain(struct signing *g, const char *text) {
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", text);
+  g->why = text;
+  return false;
+}
+
+static bool cannot_sign(struct signing *g, const char *text, const char *detail) {
+  return complain(g, arena_printf(g->a, "DKIM: %s%s", text, detail));
+}
 
 /* ---- the options ---- */
 
 static bool is_off(const char *text) { return !*text || strcmp(text, "0") == 0 || strcmp(text, "false") == 0; }
 
-/* False: it cannot be expanded, which is logged.  *ret NULL: a forced failure. */
+/* False: it cannot be expanded, which is logged; a forced failure is no exception, an empty result says "no signature". */
 static bool expand_opt(struct signing *g, const char *name, const char *text, const char **ret) {
   *ret = text ? expand_string(g->x, text) : "";
-  if (*ret || g->x->forced_fail) return true;
-  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand %s: %s", name, g->x->error ? g->x->error : "");
-  return false;
-}
-
-static bool complain(const char *text, const char *detail) {
-  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "DKIM: %s%s", text, detail);
-  return false;
+  return *ret || complain(g, arena_printf(g->a, "failed to expand %s: %s", name, g->x->error ? g->x->error : ""));
 }
 
 static bool read_key_file(struct signing *g, const char *path, struct str *ret) {
   char *p;
   size_t n;
-  if (expand_taint_refused(g->x, path, "DKIM key file")) return complain("", g->x->error);
+  if (expand_taint_refused(g->x, path, "DKIM key file")) return cannot_sign(g, "", g->x->error);
   int fd = sys_open_file(path);
   int r = fd < 0 ? fd : sys_read_file_t(fd, g->a, KEY_FILE_MAX, UNTAINTED, &p, &n);
   if (fd >= 0) close(fd);
-  if (r < 0) {
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "unable to open file for reading: %s", path);
-    return false;
-  }
+  if (r < 0) return complain(g, arena_printf(g->a, "unable to open file for reading: %s", path));
   *ret = str_n(p, n);
   return true;
 }
@@ -84,19 +85,19 @@ static bool read_key_file(struct signing *g, const char *path, struct str *ret) 
 static bool load_key(struct signing *g, struct signer *k, bool *ret_off) {
   const char *text, *error;
   if (!expand_opt(g, "dkim_private_key", g->s->ob->dkim_private_key, &text)) return false;
-  *ret_off = !text || is_off(text);
+  *ret_off = is_off(text);
   if (*ret_off) return true;
   struct str pem = str_c(text);
   if (*text == '/' && !read_key_file(g, text, &pem)) return false;
-  if (!dkim_key_load(pem, &k->key, &error)) return complain("signing failed: private key: ", error);
+  if (!dkim_key_load(pem, &k->key, &error)) return cannot_sign(g, "signing failed: private key: ", error);
   return true;
 }
 
 static bool take_canon(struct signing *g, struct signer *k) {
   const char *text;
   if (!expand_opt(g, "dkim_canon", g->s->ob->dkim_canon, &text)) return false;
-  k->relaxed = !text || strcmp(text, "simple") != 0;
-  if (text && *text && k->relaxed && strcmp(text, "relaxed") != 0)
+  k->relaxed = strcmp(text, "simple") != 0;
+  if (*text && k->relaxed && strcmp(text, "relaxed") != 0)
     log_write(LS_ALWAYS, LOG_MAIN, "DKIM: unknown canonicalization method '%s', defaulting to 'relaxed'.", text);
   return true;
 }
@@ -104,11 +105,8 @@ static bool take_canon(struct signing *g, struct signer *k) {
 static bool take_hash(struct signing *g, struct signer *k) {
   const char *text;
   if (!expand_opt(g, "dkim_hash", g->s->ob->dkim_hash, &text)) return false;
-  int hash = dkim_find_hash(str_c(text ? text : "sha256"));
-  if (hash < 0) {
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "DKIM: unrecognised hashname '%s'", text);
-    return false;
-  }
+  int hash = dkim_find_hash(str_c(text));
+  if (hash < 0) return cannot_sign(g, arena_printf(g->a, "unrecognised hashname '%s'", text), "");
   /* Ed25519 is defined with SHA-256 alone, RFC 8463 section 3. */
   k->hash = k->key.keytype == DKIM_KEY_ED25519 ? DKIM_SHA256 : (enum dkim_hash)hash;
   return true;
@@ -119,8 +117,8 @@ static bool take_lifetime(struct signing *g, struct signer *k) {
   uint64_t n;
   k->lifetime = -1;
   if (!expand_opt(g, "dkim_timestamps", g->s->ob->dkim_timestamps, &text)) return false;
-  if (!text || !*text) return true;
-  if (!str_parse_u64(str_trim(str_c(text)), &n) || n > INT32_MAX) return complain("dkim_timestamps is no number of seconds: ", text);
+  if (!*text) return true;
+  if (!str_parse_u64(str_trim(str_c(text)), &n) || n > INT32_MAX) return cannot_sign(g, "dkim_timestamps is no number of seconds: ", text);
   k->lifetime = (int64_t)n;
   return true;
 }
@@ -129,9 +127,9 @@ static bool take_options(struct signing *g, struct signer *k) {
   const struct smtp_opts *ob = g->s->ob;
   if (!take_canon(g, k) || !take_hash(g, k) || !take_lifetime(g, k)) return false;
   if (!expand_opt(g, "dkim_identity", ob->dkim_identity, &k->identity)) return false;
-  if (k->identity && !*k->identity) k->identity = NULL;
+  if (!*k->identity) k->identity = NULL;
   if (!expand_opt(g, "dkim_sign_headers", ob->dkim_sign_headers, &k->names)) return false;
-  if (!k->names || !*k->names) k->names = DKIM_SIGN_HEADERS;
+  if (!*k->names) k->names = DKIM_SIGN_HEADERS;
   return true;
 }
 
@@ -146,7 +144,7 @@ static void forget(struct signing *g) {
 /* $dkim_domain and $dkim_selector are set. */
 static bool add_signer(struct signing *g, const char *domain, const char *selector) {
   bool off;
-  if (g->count == SIGNATURES_MAX) return complain("signing failed: too many signatures", "");
+  if (g->count == SIGNATURES_MAX) return cannot_sign(g, "signing failed: too many signatures", "");
   struct signer *k = ARENA_NEW(g->a, struct signer);
   g->signers[g->count++] = k;
   k->domain = domain;
@@ -170,7 +168,7 @@ static bool add_domain(struct signing *g, const char *domain) {
   g->x->dkim_domain = domain;
   g->x->dkim_selector = NULL;
   if (!expand_opt(g, "dkim_selector", g->s->ob->dkim_selector, &list)) return false;
-  while (list && (item = list_next(g->a, &list, &sep))) {
+  while ((item = list_next(g->a, &list, &sep))) {
     bool is_new;
     if (!*item) continue;
     tree_insert(&seen, g->a, item, &is_new);
@@ -187,7 +185,7 @@ static bool find_signers(struct signing *g) {
   int sep = 0;
   struct tree seen = {0};
   if (!expand_opt(g, "dkim_domain", g->s->ob->dkim_domain, &list)) return false;
-  while (list && (item = list_next(g->a, &list, &sep))) {
+  while ((item = list_next(g->a, &list, &sep))) {
     const char *domain = str_dup_lower(g->a, str_trim(str_c(item)));
     bool is_new;
     if (!*domain) continue;
@@ -276,10 +274,10 @@ static bool sign(struct signing *g, struct signer *k, const struct str *lines, s
     spec.created = time_now().tv_sec;
     spec.expires = spec.created + k->lifetime;
   }
-  if (!*spec.names) return complain("signing failed: no header line to sign", "");
+  if (!*spec.names) return cannot_sign(g, "signing failed: no header line to sign", "");
   sum_headers(g, k, &spec, lines, count, &sum);
   spec.data = dkim_key_sign(g->a, &k->key, k->hash, &sum, &error);
-  if (!spec.data) return complain("signing failed: ", error);
+  if (!spec.data) return cannot_sign(g, "signing failed: ", error);
   strbuf_adds(out, dkim_make_header(g->a, &spec));
   return true;
 }
@@ -287,7 +285,7 @@ static bool sign(struct signing *g, struct signer *k, const struct str *lines, s
 static bool sign_all(struct signing *g, struct strbuf *out) {
   size_t count;
   struct str *lines = split_lines(g, &count);
-  if (g->has_long_line) return complain("signing failed: ", "LONG_LINE");
+  if (g->has_long_line) return cannot_sign(g, "signing failed: ", "LONG_LINE");
   for (size_t i = 0; i < g->count; i++)
     if (!sign(g, g->signers[i], lines, count, out)) return false;
   return true;
@@ -329,7 +327,8 @@ static int judge_failure(struct signing *g) {
   bool cannot_tell = !strict && !g->x->forced_fail;
   if (!cannot_tell && (!strict || (strcmp(strict, "1") != 0 && strcmp(strict, "true") != 0))) return 0;
   log_write(LS_ALWAYS, LOG_MAIN, "DKIM: message could not be signed, and dkim_strict is set. Deferring message delivery.");
-  g->s->d->write_fault = (struct write_fault){.basic_errno = EACCES, .text = "DKIM: message could not be signed", .tail = "", .is_complete = true};
+  const char *text = arena_printf(g->a, "smtp send to %s [%s] failed: %s", g->s->host->name, g->s->host->address, g->why ? g->why : "no signature");
+  g->s->d->write_fault = (struct write_fault){.basic_errno = EACCES, .text = text, .tail = "", .is_complete = true};
   return -EPROTO;
 }
 
@@ -347,7 +346,7 @@ static void seal(struct signing *g, struct strbuf *made) {
   struct strbuf all = strbuf_new(g->a), out = strbuf_new(g->a);
   size_t count;
   if (g->has_long_line) {
-    if (g->count == 0) (void)complain("signing failed: ", "LONG_LINE");
+    if (g->count == 0) (void)cannot_sign(g, "signing failed: ", "LONG_LINE");
     log_write(LS_ALWAYS, LOG_MAIN, "ARC: bad message body-hash");
     return;
   }
