@@ -17,6 +17,7 @@
 #include "formats/rfc5322.h"
 #include "message.h"
 #include "os/debug.h"
+#include "os/log.h"
 #include "os/net.h"
 #include "os/priv.h"
 #include "os/sys.h"
@@ -26,6 +27,7 @@
 #include "policy/rewrite.h"
 #include "receive.h"
 #include "retry.h"
+#include "scan.h"
 #include "spool.h"
 #include "startup.h"
 
@@ -179,6 +181,30 @@ int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, cons
   if (c->expand_spooled && !(m = load_spooled(cfg, c->expand_spooled))) return EXIT_FAILURE;
   message_free(expand_texts(&e, m));
   return EXIT_SUCCESS;
+}
+
+/* ---- -bmalware: the scanner looks at a copy of a file, read with the rights of the Exim user ---- */
+
+int cmd_malware(struct config *cfg, const struct cmdline *c)
+{
+  struct message *m = message_new(cfg);
+  struct expand_ctx x = expand_ctx_new(m->arena, cfg);
+  const char *name = "";
+  int status = EXIT_FAILURE;
+  x.msg = m;
+  switch (scan_malware_file(&x, c->malware_file, &name)) {
+  case OUTCOME_OK: printf("Malware found: %s\n", log_escape(m->arena, str_c(name))); break;
+  case OUTCOME_FAIL:
+    puts("No malware found.");
+    status = EXIT_SUCCESS;
+    break;
+  case OUTCOME_DEFER:
+  case OUTCOME_ERROR:
+  case OUTCOME_FAIL_DROP:
+  case OUTCOME_DISCARD: puts("Malware lookup returned non-okay/fail: 1"); break;
+  }
+  message_free(m);
+  return status;
 }
 
 /* ---- -brt ---- */

@@ -154,8 +154,8 @@ static bool set_expand_message(struct parse *p, const struct cmd_option *o, cons
   return set_action(p, o, NULL);
 }
 
-/* -bf and -bF may stand together. */
-static bool set_filter(struct parse *p, const struct cmd_option *o, const char *value)
+/* An action and its file.  -bf and -bF may stand together. */
+static bool set_file_action(struct parse *p, const struct cmd_option *o, const char *value)
 {
   return set_text(p, o, value) && set_action(p, o, NULL);
 }
@@ -478,19 +478,12 @@ static bool set_atrn(struct parse *p, const struct cmd_option *o, const char *va
 }
 
 /* Known to Exim, not to this build: said plainly, instead of being taken for something else. */
-static bool not_built(struct parse *p, const struct cmd_option *o, const char *value)
-{
-  (void)value;
-  return fail(p, "exim: option %s is not supported by this build\n", o->name);
-}
-
 /* ---- The table ---- */
 
 #define FLAG(n, field) {n, ARG_NONE, set_flag, offsetof(struct cmdline, field), 0}
 #define TEXT(n, kind, field) {n, kind, set_text, offsetof(struct cmdline, field), 0}
 #define ACTION(n, act) {n, ARG_NONE, set_action, 0, act}
 #define IGNORED(n, kind) {n, kind, NULL, 0, 0}
-#define NOT_BUILT(n) {n, ARG_GLUED, not_built, 0, 0}
 
 static const struct cmd_option options[] = {
     IGNORED("--", ARG_NONE),
@@ -503,8 +496,8 @@ static const struct cmd_option options[] = {
     {"-bdf", ARG_NONE, set_daemon, 0, 1},
     ACTION("-be", CMD_EXPAND),
     {"-bem", ARG_NEXT, set_expand_message, 0, CMD_EXPAND},
-    {"-bF", ARG_NEXT, set_filter, offsetof(struct cmdline, system_filter_file), CMD_TEST_FILTER},
-    {"-bf", ARG_NEXT, set_filter, offsetof(struct cmdline, filter_file), CMD_TEST_FILTER},
+    {"-bF", ARG_NEXT, set_file_action, offsetof(struct cmdline, system_filter_file), CMD_TEST_FILTER},
+    {"-bf", ARG_NEXT, set_file_action, offsetof(struct cmdline, filter_file), CMD_TEST_FILTER},
     TEXT("-bfd", ARG_NEXT, filter_domain),
     TEXT("-bfl", ARG_NEXT, filter_local_part),
     TEXT("-bfp", ARG_NEXT, filter_prefix),
@@ -514,7 +507,7 @@ static const struct cmd_option options[] = {
     ACTION("-bi", CMD_ALIASES),
     {"-bI:", ARG_GLUED, set_info, 0, CMD_INFO},
     ACTION("-bm", CMD_SUBMIT),
-    NOT_BUILT("-bmalware"),
+    {"-bmalware", ARG_NEXT, set_file_action, offsetof(struct cmdline, malware_file), CMD_MALWARE},
     FLAG("-bnq", no_qualify),
     ACTION("-bP", CMD_PRINT),
     {"-bp", ARG_GLUED, set_list, 0, 0},

@@ -15,6 +15,7 @@ enum cmd_action {
   CMD_VERSION, CMD_HELP, CMD_INFO,
   CMD_PRINT,         /* -bP */
   CMD_EXPAND,        /* -be, -bem */
+  CMD_MALWARE,       /* -bmalware */
   CMD_TEST_ADDRESS, CMD_VERIFY_RECIPIENT, CMD_VERIFY_SENDER,
   CMD_TEST_RETRY, CMD_TEST_REWRITE, CMD_TEST_FILTER,
   CMD_LIST, CMD_COUNT,
@@ -60,6 +61,7 @@ struct cmdline {
   const char *check_ip;           /* -bh */
   bool check_callout;             /* -bhc */
   const char *expand_message;     /* -bem */
+  const char *malware_file;       /* -bmalware */
   const char *expand_spooled;     /* -Mset: id of a message whose variables -be sees */
   const char *atrn_host, *atrn_domains; /* -atrn */
   const char *filter_file, *system_filter_file;           /* -bf, -bF */

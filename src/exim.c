@@ -145,6 +145,7 @@ static const char *why_not(const struct run *r) {
   switch (c->action) {
   case CMD_ATRN:
   case CMD_DAEMON:
+  case CMD_MALWARE:
   case CMD_REMOVE_PID: return "permission denied";
   case CMD_MESSAGE:
     if (c->message_action == CMD_M_QUEUE_ACTION && c->queue_action == QUEUE_REMOVE && cmd_owns_all(r)) return NULL;
@@ -195,6 +196,7 @@ static int dispatch(struct run *r) {
     startup_logging(r->cfg, STARTUP_LOG_TESTING);
     if (!r->c->expand_message) startup_become_caller(&r->who);
     return do_expand(r);
+  case CMD_MALWARE: return cmd_malware(r->cfg, r->c);
   case CMD_TEST_FILTER: return do_test_filter(r);
   case CMD_TEST_RETRY: return cmd_test_retry(r->cfg, r->c);
   case CMD_TEST_REWRITE:
@@ -269,7 +271,7 @@ static void leave_initial_directory(struct run *r) {
 static void log_arguments(const struct run *r, int argc, char **argv) {
   char cwd[1024];
   switch (r->c->action) {
-  case CMD_VERSION: case CMD_PRINT: case CMD_EXPAND: case CMD_TEST_ADDRESS: case CMD_VERIFY_RECIPIENT: case CMD_VERIFY_SENDER:
+  case CMD_VERSION: case CMD_PRINT: case CMD_EXPAND: case CMD_MALWARE: case CMD_TEST_ADDRESS: case CMD_VERIFY_RECIPIENT: case CMD_VERIFY_SENDER:
   case CMD_TEST_RETRY: case CMD_TEST_REWRITE: case CMD_TEST_FILTER: case CMD_HOST_CHECK: return;
   default: break;
   }

@@ -51,7 +51,7 @@ enum outcome scan_cond_malware(struct expand_ctx *x, enum acl_where where, const
 enum outcome scan_cond_spam(struct expand_ctx *x, enum acl_where where, const char *arg, const char **ret_log);
 /* The four and decode, by name: for struct acl_hooks. */
 enum outcome scan_condition(struct expand_ctx *x, enum acl_where where, const char *name, const char *arg, const char **ret_log);
-/* -bmalware: OK found (name in *ret_name), FAIL clean, DEFER. */
+/* -bmalware: a copy of the file, as the body of x->msg, which has no id and no body yet.  OK found (name in *ret_name), FAIL clean, DEFER. */
 enum outcome scan_malware_file(struct expand_ctx *x, const char *path, const char **ret_name);
 
 /* ---- scan_net.c ---- */
@@ -73,6 +73,8 @@ struct scan_server {
 MUST_CHECK int scan_connect_server(struct expand_ctx *x, const struct scan_server *s, struct scan_conn *c, const char **ret_error);
 /* "783" or "10200-10204". */
 bool scan_parse_ports(struct str s, int *ret_first, int *ret_last);
+/* "HOST PORT[-PORT] OPTION..." or "/SOCKET OPTION...", separated by blanks or as "<;" says.  Options are given to take, in order.  False: no address. */
+bool scan_parse_server(struct arena *a, const char *spec, struct scan_server *ret, void (*take)(void *ctx, const char *option), void *ctx);
 MUST_CHECK int scan_send(struct scan_conn *c, const void *p, size_t n);
 MUST_CHECK int scan_sends(struct scan_conn *c, const char *text);
 /* The file from its start. */

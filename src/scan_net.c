@@ -13,6 +13,7 @@
 #include "os/net.h"
 #include "os/signals.h"
 #include "os/sys.h"
+#include "policy/match.h"
 #include "scan.h"
 
 enum { MAX_REPLY_LINE = 4000 };
@@ -146,6 +147,17 @@ bool scan_parse_ports(struct str s, int *ret_first, int *ret_last) {
   if (first.n < s.n && (!str_parse_int(last, &b) || b < a || b > 65535)) return false;
   *ret_first = a;
   *ret_last = b;
+  return true;
+}
+
+bool scan_parse_server(struct arena *a, const char *spec, struct scan_server *ret, void (*take)(void *ctx, const char *option), void *ctx) {
+  int sep = -' ';
+  const char *host = list_next(a, &spec, &sep), *ports, *item;
+  if (!host || !*host) return false;
+  *ret = (struct scan_server){.host = host};
+  if (*host != '/' && (!(ports = list_next(a, &spec, &sep)) || !scan_parse_ports(str_c(ports), &ret->port, &ret->last_port))) return false;
+  while ((item = list_next(a, &spec, &sep)))
+    if (*item) take(ctx, item);
   return true;
 }
 

@@ -22,7 +22,7 @@ struct spamd {
   struct scan_server at;
   int priority, weight;
   int64_t timeout_sec;
-  bool is_rspamd, is_failed;
+  bool is_rspamd, is_failed, is_usable;
 };
 struct spam_job {
   struct expand_ctx *x;
@@ -67,46 +67,40 @@ static bool is_now(struct str range, bool *ret_now) {
   return true;
 }
 
-static bool parse_option(struct spamd *s, const char *item, bool *ret_usable) {
-  struct str value = str_c(item), name = str_cut(&value, '=');
-  if (str_eq_c(name, "pri")) return str_parse_int(value, &s->priority);
-  if (str_eq_c(name, "weight")) return str_parse_int(value, &s->weight) && s->weight >= 0 && s->weight <= 1000;
-  if (str_eq_c(name, "time")) return is_now(value, ret_usable);
-  if (str_eq_c(name, "retry")) return time_parse_interval(value, false, &s->at.retry_sec);
-  if (str_eq_c(name, "tmo")) return time_parse_interval(value, false, &s->timeout_sec);
-  if (!str_eq_c(name, "variant")) return false;
-  s->is_rspamd = str_eq_c(value, "rspamd");
-  return s->is_rspamd;
+/* What is wrong with it, NULL nothing. */
+static const char *parse_option(struct spamd *s, struct str name, struct str value) {
+  int n;
+  if (str_eq_c(name, "time")) return is_now(value, &s->is_usable) ? NULL : "time value";
+  if (str_eq_c(name, "retry")) return time_parse_interval(value, false, &s->at.retry_sec) ? NULL : "retry value";
+  if (str_eq_c(name, "tmo")) return time_parse_interval(value, false, &s->timeout_sec) ? NULL : "timeout value";
+  if (str_eq_c(name, "pri") && str_parse_int(value, &n)) s->priority = n;
+  else if (str_eq_c(name, "weight") && str_parse_int(value, &n) && n >= 0 && n <= 1000) s->weight = n;
+  else if (str_eq_c(name, "variant") && str_eq_c(value, "rspamd")) s->is_rspamd = true;
+  else return "parameter";
+  return NULL;
 }
 
-static bool parse_server(struct expand_ctx *x, const char *spec, struct spamd *ret, bool *ret_usable) {
-  int sep = -' ';
-  const char *first = list_next(x->a, &spec, &sep), *item;
-  *ret = (struct spamd){.at = {.host = first}, .priority = 1, .weight = 1, .timeout_sec = SPAMD_TIMEOUT_SEC};
-  *ret_usable = true;
-  if (!first || !*first) return false;
-  if (*first != '/') {
-    item = list_next(x->a, &spec, &sep);
-    if (!item || !scan_parse_ports(str_c(item), &ret->at.port, &ret->at.last_port)) return false;
-  }
-  while ((item = list_next(x->a, &spec, &sep)))
-    if (*item && !parse_option(ret, item, ret_usable)) return false;
-  return true;
+/* An option with a mistake is told, and the server is used without it. */
+static void take_option(void *ctx, const char *item) {
+  struct spam_job *j = ctx;
+  struct str value = str_c(item), name = str_cut(&value, '=');
+  const char *what = parse_option(&j->servers[j->count], name, value);
+  if (what) complain(arena_printf(j->x->a, "warning - invalid spamd %s: '%s'", what, strcmp(what, "parameter") == 0 ? item : value.p));
 }
 
 static bool parse_servers(struct spam_job *j, const char *list) {
   const char *spec;
   int sep = -':';
   while ((spec = list_next(j->x->a, &list, &sep))) {
-    bool usable;
     if (!*spec) continue;
     if (j->count == MAX_SPAMD_SERVERS) {
       complain_panic("too many spamd servers: only 32 are used");
       break;
     }
-    if (!parse_server(j->x, spec, &j->servers[j->count], &usable))
-      complain_panic(arena_printf(j->x->a, "warning - invalid spamd address or option: '%s'", spec));
-    else if (usable) j->count++;
+    struct spamd *s = &j->servers[j->count];
+    *s = (struct spamd){.priority = 1, .weight = 1, .timeout_sec = SPAMD_TIMEOUT_SEC, .is_usable = true};
+    if (!scan_parse_server(j->x->a, spec, &s->at, take_option, j)) complain(arena_printf(j->x->a, "warning - invalid spamd address: '%s'", spec));
+    else if (s->is_usable) j->count++;
   }
   if (j->count == 0) complain_panic("no useable spamd server addresses in spamd_address configuration option.");
   return j->count > 0;
@@ -138,7 +132,7 @@ static struct spamd *connect_any(struct spam_job *j) {
     complain(arena_printf(j->x->a, "spamd: %s", error));
     s->is_failed = true;
   }
-  complain("all spamd servers failed");
+  complain_panic("all spamd servers failed");
   return NULL;
 }
 
