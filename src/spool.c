@@ -538,32 +538,53 @@ struct spool_item *spool_list(struct arena *a, const struct config *cfg, bool so
 
 /* ---- another queue ---------------------------------------------------------------------------------------------------- */
 
-/* A second name first, then the old one goes: at no time is a file nowhere. */
-static int link_over(const struct config *from, const struct config *to, const char *id, char which, char old_sub, char new_sub) {
-  int r = sys_link(make_path(from, id, which, old_sub).s, make_path(to, id, which, new_sub).s);
-  return r == -ENOENT ? 0 : r;
+static bool is_same_file(const char *a, const char *b) {
+  struct stat x, y;
+  return lstat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* 0 when it is there already, of a move that was interrupted, or when there is none. */
+static int link_over(const struct config *from, const struct config *to, const char *id, char which, char old_sub, char new_sub) {
+  struct path old = make_path(from, id, which, old_sub), new = make_path(to, id, which, new_sub);
+  int r = sys_link(old.s, new.s);
+  return r == -ENOENT || (r == -EEXIST && is_same_file(old.s, new.s)) ? 0 : r;
+}
+
+static int rename_over(const struct config *from, const struct config *to, const char *id, char which, char old_sub, char new_sub) {
+  return sys_rename(make_path(from, id, which, old_sub).s, make_path(to, id, which, new_sub).s);
+}
+
+/* What an interrupted move has left there, without an -H, is no message; but it may be somebody else's, or older than what is here. */
+static int clear_target(const struct config *from, const struct config *to, const char *id, char old_sub, char new_sub) {
+  struct path d = make_path(to, id, 'D', new_sub);
+  if (spool_exists(to, id) || (access(d.s, F_OK) == 0 && !is_same_file(d.s, make_path(from, id, 'D', old_sub).s))) return -EEXIST;
+  return unlink_if_there(make_path(to, id, 'J', new_sub).s);
+}
+
+/* -D and -J are linked, then -H is renamed: at any moment there is one -H, and beside it all that belongs to it. */
 int spool_move(struct message *m, const struct config *to) {
-  static const char order[] = {'D', 'J', 'H'};
   const struct config *from = m->cfg;
   char old_sub = subdir_of(from, m->id, 'D'), new_sub = subdir_for_new(to, m->id);
   int r = make_area(to, "input", new_sub);
   if (r == -EEXIST) r = 0;
-  for (size_t i = 0; r == 0 && i < sizeof order; i++) r = link_over(from, to, m->id, order[i], old_sub, new_sub);
+  if (r == 0) r = clear_target(from, to, m->id, old_sub, new_sub);
+  if (r < 0) return r;
+  r = link_over(from, to, m->id, 'D', old_sub, new_sub);
+  if (r == 0) r = link_over(from, to, m->id, 'J', old_sub, new_sub);
   if (r == 0) r = sync_input_dir(to, new_sub);
+  if (r == 0) r = rename_over(from, to, m->id, 'H', old_sub, new_sub);
   if (r < 0) {
-    for (size_t i = sizeof order; i-- > 0 && r != -EEXIST;) IGNORE_RESULT(unlink_if_there(make_path(to, m->id, order[i], new_sub).s));
+    IGNORE_RESULT(unlink_if_there(make_path(to, m->id, 'J', new_sub).s));
+    IGNORE_RESULT(unlink_if_there(make_path(to, m->id, 'D', new_sub).s));
     return r;
   }
-  for (size_t i = sizeof order; i-- > 0;) {
-    int u = unlink_if_there(make_path(from, m->id, order[i], old_sub).s);
-    if (u < 0) r = u;
-  }
-  if (access(make_path(from, m->id, 'L', old_sub).s, F_OK) == 0 && make_area(to, "msglog", new_sub) == 0)
-    IGNORE_RESULT(sys_rename(make_path(from, m->id, 'L', old_sub).s, make_path(to, m->id, 'L', new_sub).s)); /* a log, no mail */
+  r = sync_input_dir(to, new_sub);
   if (r == 0) r = sync_input_dir(from, old_sub);
-  return r;
+  if (r < 0) return r; /* what is left there harms nothing */
+  int d = unlink_if_there(make_path(from, m->id, 'D', old_sub).s), j = unlink_if_there(make_path(from, m->id, 'J', old_sub).s);
+  if (access(make_path(from, m->id, 'L', old_sub).s, F_OK) == 0 && make_area(to, "msglog", new_sub) == 0)
+    IGNORE_RESULT(rename_over(from, to, m->id, 'L', old_sub, new_sub)); /* a log, no mail */
+  return d < 0 ? d : j;
 }
 
 /* ---- leftovers of interrupted receptions ---------------------------------------------------------------------------- */

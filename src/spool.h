@@ -39,7 +39,8 @@ MUST_CHECK int spool_journal_reserve(struct message *m, size_t bytes);
 /* D8: remove all files of a finished message: -H, -D, msglog, -J last. */
 MUST_CHECK int spool_remove(struct message *m);
 
-/* Move a message, locked here, to the queue of another configuration: -D and -J first, -H last, so that it is complete wherever it has an -H. */
+/* Move a message, locked here, to the queue of another configuration.  It has one -H at any moment, and is complete where that is; an interrupted move
+ * leaves nothing else than a -D and a -J without one. */
 MUST_CHECK int spool_move(struct message *m, const struct config *to);
 
 /* Copy -D and -H into a directory, synced; the copied -H knows who has had the message so far.  What is there under these names is replaced. */
