@@ -80,10 +80,16 @@ bool perl_interpreter_start(const char *code, bool taint_mode, const struct perl
   perl_run(my_perl);
   interpreter = my_perl;
   eval_pv(warn_handler, FALSE);
-  eval_pv(code, FALSE);
+  SV *text = newSVpvf("$Exim::is_compiled = 1; %s", code); /* on the code's first line, which messages count from */
+  eval_sv(text, G_SCALAR | G_DISCARD);
+  SvREFCNT_dec(text);
   if (!SvTRUE(ERRSV)) return true;
   static char why[1024];
   snprintf(why, sizeof why, "%s", SvPV_nolen(ERRSV));
+  if (SvTRUE(get_sv("Exim::is_compiled", GV_ADD))) { /* it has died: what it had defined by then is there */
+    callbacks->log(why);
+    return true;
+  }
   *ret_error = why;
   perl_destruct(my_perl);
   perl_free(my_perl);

@@ -21,8 +21,8 @@ enum perl_result {
   PERL_DIED   /* *ret_text says why */
 };
 
-/* Start the interpreter and run code in it (perl_startup); does nothing when it runs.  False: *ret_error says why, no interpreter is left.  The
- * texts returned belong to Perl and last until the next call. */
+/* Start the interpreter and run code in it (perl_startup); does nothing when it runs.  Code that dies is logged, no more.
+ * False: it does not compile, *ret_error says why, no interpreter is left.  The texts returned belong to Perl and last until the next call. */
 bool perl_interpreter_start(const char *code, bool taint_mode, const struct perl_callbacks *callbacks, const char **ret_error);
 /* Call sub with count arguments, in scalar context. */
 enum perl_result perl_interpreter_call(const char *sub, int count, const char *const *arguments, void *context, const char **ret_text);
