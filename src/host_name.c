@@ -169,7 +169,7 @@ enum outcome host_name_lookup(struct expand_ctx *x, const char **ret_msg) {
   }
   narrate_indent(-1);
   if (o == OUTCOME_OK) {
-    origin_set_fullhost(x->conn->arena, from, true);
+    origin_set_fullhost(x->conn->arena, from, log_selects(LS_INCOMING_PORT));
     return o;
   }
   const char *text = no_name(x, o == OUTCOME_DEFER);
