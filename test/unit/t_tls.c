@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "os/stream.h"
@@ -254,6 +255,38 @@ static void client_certificates(void **state) {
       CHECK_INT(rows[i].what, s.r.certificate_verified, rows[i].is_verified);
       if (s.rc == 0) CHECK_INT(rows[i].what, s.r.peer_dn != NULL, rows[i].cert != NULL);
       if (s.rc == 0 && rows[i].cert) assert_true(is_tainted(s.r.peer_dn) && is_tainted(s.r.peer_cert_pem));
+      arena_free(s.a);
+    }
+}
+
+/* A client shows what is signed by an authority the server has named, or, told no names, what it has (manual ch. 43, a directory of certificates). */
+static void names_of_authorities(void **state) {
+  (void)state;
+  static const struct {
+    const char *what, *trust, *cert;
+    bool is_shown, is_verified;
+  } rows[] = {
+    {"file, ours", "ca.pem", "client", true, true},
+    {"file, foreign", "ca.pem", "other", false, false},
+    {"directory, ours", "authorities", "client", true, true},
+    {"directory, foreign", "authorities", "other", true, false},
+  };
+  assert_int_equal(mkdir(scratch_path("authorities"), 0755), 0);
+  assert_int_equal(link(scratch_path("ca.pem"), scratch_path("authorities/ca.pem")), 0);
+  for (size_t v = 0; v < ARRAY_SIZE(versions); v++)
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+      struct tls_server_opts so = server_opts("good", versions[v]);
+      so.params.verify = TLS_VERIFY_TRY;
+      so.params.verify_certificates = path(rows[i].trust);
+      struct tls_client_opts co = client_opts(TLS_VERIFY_NONE);
+      struct tls_server_opts named = server_opts(rows[i].cert, NULL);
+      co.params.certificate = named.params.certificate;
+      co.params.privatekey = named.params.privatekey;
+      struct session s;
+      (void)talk(&so, &co, &s);
+      CHECK_INT(rows[i].what, s.rc, 0);
+      CHECK_INT(rows[i].what, s.r.peer_dn != NULL, rows[i].is_shown);
+      CHECK_INT(rows[i].what, s.r.certificate_verified, rows[i].is_verified);
       arena_free(s.a);
     }
 }
@@ -825,7 +858,7 @@ static void cipher_texts(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(plain_handshake), cmocka_unit_test(bad_certificates), cmocka_unit_test(client_certificates),
+    cmocka_unit_test(plain_handshake), cmocka_unit_test(bad_certificates), cmocka_unit_test(client_certificates), cmocka_unit_test(names_of_authorities),
     cmocka_unit_test(server_names), cmocka_unit_test(application_protocols), cmocka_unit_test(resumption),
     cmocka_unit_test(dane), cmocka_unit_test(dane_records), cmocka_unit_test(stapled_status),
     cmocka_unit_test(stapled_status_with_dane), cmocka_unit_test(resumption_with_client_certificates),
