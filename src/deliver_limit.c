@@ -37,8 +37,10 @@ static const char *key_of(struct deliver_run *run, const struct transport *t) { 
 
 bool deliver_slot_take(struct deliver_run *run, struct address *batch, bool *ret_held) {
   const struct transport *t = batch->transport;
+  struct address *shown = run->x.addr;
   run->x.addr = batch;
   int64_t max = run->dont_deliver ? 0 : limit_of(run, t);
+  run->x.addr = shown;
   *ret_held = false;
   if (max <= 0) return true;
   struct hints_db *db = hints_open(run->cfg->spool_directory, "misc", true);

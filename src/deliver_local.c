@@ -118,6 +118,18 @@ bool deliver_same_batch(const struct address *l, const struct address *b, bool i
 
 /* --- before a transport runs ------------------------------------------------------------------------ */
 
+/* $domain of a batch is that of all, if they have the same; what belongs to one recipient is not set. */
+static void show_batch(struct expand_ctx *x, struct arena *a) {
+  struct address *shown = ARENA_NEW(a, struct address);
+  *shown = *x->addr;
+  for (const struct address *addr = x->addr->next; addr; addr = addr->next)
+    if (strcmp(addr->domain, shown->domain) != 0) shown->domain = "";
+  shown->local_part = "";
+  shown->prefix = shown->suffix = shown->prefix_v = shown->suffix_v = NULL;
+  x->addr = shown;
+  x->original_domain = x->original_local_part = x->parent_domain = x->parent_local_part = "";
+}
+
 struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport *t, struct address *addrs) {
   struct delivery *d = ARENA_NEW(run->a, struct delivery);
   *d = (struct delivery){.cfg = run->cfg, .arena = run->a, .msg = run->m, .transport = t, .addrs = addrs, .x = &run->x,
@@ -126,7 +138,7 @@ struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport 
   struct expand_ctx *x = &run->x;
   x->addr = addrs;
   x->router = addrs->router;
-  x->router_name = addrs->router ? addrs->router->name : NULL;
+  x->router_name = NULL;
   x->transport = t;
   x->transport_name = t->name;
   x->home = addrs->home_dir;
@@ -143,6 +155,7 @@ struct delivery *deliver_new_delivery(struct deliver_run *run, struct transport 
     x->parent_domain = addrs->parent->domain;
     x->parent_local_part = address_local_part_given(run->a, addrs->parent);
   }
+  if (addrs->next) show_batch(x, run->a);
   return d;
 }
 
@@ -456,6 +469,14 @@ static bool same_kind(const struct address *l, const struct address *b) {
                                       : true;
 }
 
+static const char *batch_id_of(struct deliver_run *run, struct address *addr, const char *batch_id) {
+  struct address *next = addr->next;
+  addr->next = NULL;
+  (void)deliver_new_delivery(run, addr->transport, addr);
+  addr->next = next;
+  return expand_string(&run->x, batch_id);
+}
+
 /* Take the next address and those that may go with it. */
 static struct address *take_batch(struct deliver_run *run) {
   struct address *lead = run->local;
@@ -465,12 +486,10 @@ static struct address *take_batch(struct deliver_run *run) {
   int64_t max = t->driver->takes_whole_message ? INT64_MAX : deliver_transport_int(t, "batch_max", 1);
   if (max <= 1 || lead->is_reply) return lead;
   const char *batch_id = deliver_transport_str(t, "batch_id");
-  bool by_local = !batch_id && (deliver_transport_mentions(t, "local_part") || deliver_transport_mentions(t, "original_local_part"));
-  bool by_domain = !batch_id && (deliver_transport_mentions(t, "domain") || deliver_transport_mentions(t, "original_domain"));
+  bool by_local = deliver_transport_mentions(t, "local_part"), by_domain = deliver_transport_mentions(t, "domain");
   const char *lead_id = NULL;
   if (batch_id) {
-    (void)deliver_new_delivery(run, lead->transport, lead);
-    lead_id = expand_string(&run->x, batch_id);
+    lead_id = batch_id_of(run, lead, batch_id);
     if (!lead_id) return lead;
   }
   struct address **tail = &lead->next;
@@ -479,8 +498,7 @@ static struct address *take_batch(struct deliver_run *run) {
     bool ok = same_kind(lead, b) && deliver_same_batch(lead, b, false) &&
               (!by_local || strcmp(lead->local_part, b->local_part) == 0) && (!by_domain || strcmp(lead->domain, b->domain) == 0);
     if (ok && batch_id) {
-      (void)deliver_new_delivery(run, b->transport, b);
-      const char *id = expand_string(&run->x, batch_id);
+      const char *id = batch_id_of(run, b, batch_id);
       ok = id && strcmp(id, lead_id) == 0;
     }
     if (!ok) {
