@@ -119,6 +119,7 @@ struct address {
   const char *user_message;       /* for the sender of the message, when different */
   enum { SPECIAL_NONE, SPECIAL_FREEZE, SPECIAL_FAIL, SPECIAL_WARN } special_action;
   int delivery_usec;              /* DT= */
+  int settled;                    /* the how manyeth failure or delay of the attempt */
   const char *smtp_greeting, *helo_response; /* DSN info */
   const char *confirmation;       /* text for C= */
   bool is_verify_only, timedout, continued_connection;

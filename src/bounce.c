@@ -557,8 +557,9 @@ static void add_copies(struct report *r) {
 
 static void bounce_intro(struct report *r) {
   struct strbuf *b = &r->body;
-  strbuf_adds(b, "This message was created automatically by mail delivery software.\n\n");
-  if (r->old->cfg->o.bounce_message_text) strbuf_addl(b, r->old->cfg->o.bounce_message_text, "\n", NULL);
+  strbuf_adds(b, "This message was created automatically by mail delivery software.\n");
+  const char *own = r->old->cfg->o.bounce_message_text;
+  strbuf_addl(b, own ? own : "", "\n", NULL);
   if (to_sender(r))
     strbuf_adds(b, "A message that you sent could not be delivered to one or more of its\nrecipients. "
                    "This is a permanent error. The following address(es) failed:\n");

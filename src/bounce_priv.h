@@ -33,7 +33,7 @@ const char *report_one_line(struct arena *a, const char *s);
 
 /* bounce_text.c: fill r->items from a file; what cannot be had is logged and stays as usual. */
 void report_read_template(struct report *r, const char *option, const char *file, size_t count);
-/* Header lines of a template, folded ones too. */
+/* Header lines of a template, folded ones too; from a line that is none on the rest opens the body. */
 void report_add_template_headers(struct report *r, const char *text);
 
 #endif

@@ -66,20 +66,28 @@ static bool is_header_start(struct str line) {
 }
 
 void report_add_template_headers(struct report *r, const char *text) {
-  struct str rest = str_c(text);
+  struct str rest = str_c(text), body = STR_NULL;
+  bool has_body = false;
   struct strbuf b = strbuf_new(r->a);
   while (rest.n) {
-    struct str line = str_cut(&rest, '\n');
+    struct str from_here = rest, line = str_cut(&rest, '\n');
     bool is_continuation = b.n && line.n && ch_isblank(line.p[0]) && str_trim(line).n;
     if (!is_continuation && b.n) {
       report_header(r, arena_strdup(r->a, b.p));
       strbuf_clear(&b);
     }
-    if (!is_continuation && !is_header_start(line)) continue;
+    if (!is_continuation && !is_header_start(line)) {
+      body = line.n ? from_here : rest; /* such a line ends the headers, as it would in any message */
+      has_body = true;
+      break;
+    }
     strbuf_add(&b, line.p, line.n);
     strbuf_addc(&b, '\n');
   }
   if (b.n) report_header(r, arena_strdup(r->a, b.p));
+  if (!has_body) return;
+  strbuf_add(&r->body, body.p, body.n);
+  strbuf_addc(&r->body, '\n');
 }
 
 /* ---- plain letters ------------------------------------------------------------------------------------------ */
@@ -121,8 +129,11 @@ static void write_frozen(struct report *r, const void *data) {
   strbuf_addf(b, "The sender is <%s>.\n", sender ? sender : "");
   if (!f->deferred) return;
   strbuf_adds(b, "\nThe following address(es) have yet to be delivered:\n");
-  for (const struct address *p = f->deferred; p; p = p->next)
-    strbuf_addf(b, "  %s%s%s\n", p->address, p->message ? ": " : "", p->message ? report_one_line(r->a, p->message) : "");
+  for (const struct address *p = f->deferred; p; p = p->next) {
+    const char *parent = p->parent ? p->parent->address : NULL;
+    strbuf_addl(b, "  ", p->address, parent ? " <" : "", parent ? parent : "", parent ? ">" : "", NULL);
+    strbuf_addl(b, p->message ? ": " : "", p->message ? log_escape_line(r->a, str_c(p->message)) : "", "\n", NULL);
+  }
 }
 
 void bounce_tell_frozen(struct message *m, struct expand_ctx *x, const struct frozen_facts *f) {

@@ -105,13 +105,11 @@ static bool logs_trouble(const struct address *addr) {
 static void delivered(struct deliver_run *run, struct address *addr, bool is_first) {
   bool logs = !(addr->router && addr->router->o.disable_logging) && !(addr->transport && addr->transport->o.disable_logging);
   const char *flag = run->dont_deliver ? "*>" : is_first ? "=>" : "->";
-  if (logs) {
-    log_write(LS_ALWAYS, LOG_MAIN, "%s", deliver_log_delivered(run->a, run->m, addr, flag));
-    const char *by = addr->transport ? addr->transport->name : addr->is_file ? "**bypassed**" : NULL;
-    if (run->msglog_fd >= 0 && by)
-      log_msglog(run->msglog_fd, "%s%s%s%s: %s transport succeeded", addr->address, addr->parent ? " <" : "",
-                 addr->parent ? addr->parent->address : "", addr->parent ? ">" : "", by);
-  }
+  if (logs) log_write(LS_ALWAYS, LOG_MAIN, "%s", deliver_log_delivered(run->a, run->m, addr, flag));
+  const char *by = addr->transport ? addr->transport->name : addr->is_file ? "**bypassed**" : NULL;
+  if (run->msglog_fd >= 0 && by) /* disable_logging speaks of the main log */
+    log_msglog(run->msglog_fd, "%s%s%s%s: %s transport succeeded", addr->address, addr->parent ? " <" : "",
+               addr->parent ? addr->parent->address : "", addr->parent ? ">" : "", by);
   if (addr->transport) raise(run, addr, "msg:delivery", addr->confirmation ? addr->confirmation : "", 0);
   list_push(&run->succeed, addr);
   deliver_mark_done(run, addr);
@@ -135,10 +133,12 @@ static void failed(struct deliver_run *run, struct address *addr) {
   if (is_ignored) deliver_raise_failed(run, addr);
   bool was_routed = addr->router || (addr->transport && strcmp(addr->address, FILTER_BAD_REPLY) != 0);
   if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", was_routed ? "" : "routing failed for ", line);
+  addr->settled = ++run->settled;
   list_push(&run->failed, addr);
 }
 
 static void deferred(struct deliver_run *run, struct address *addr) {
+  addr->settled = ++run->settled;
   const char *line = deliver_log_deferred(run->a, run->m, addr);
   bool is_queued = addr->basic_errno == ERRNO_QUEUE_DOMAIN;
   bool is_retry = addr->basic_errno == ERRNO_RRETRY || addr->basic_errno == ERRNO_LRETRY || addr->basic_errno == ERRNO_HRETRY;
@@ -504,6 +504,20 @@ static void set_frozen(struct deliver_run *run) {
   if (run->msglog_fd >= 0) (void)!sys_write_all(run->msglog_fd, line, strlen(line));
 }
 
+static int later_first(const void *a, const void *b) {
+  return ((const struct address *)b)->settled - ((const struct address *)a)->settled;
+}
+
+/* Why the message is frozen: what went wrong last comes first. */
+static struct address *troubles(struct deliver_run *run) {
+  struct address *list = NULL;
+  struct vec v = vec_new(run->a);
+  for (struct address *addr = run->defer ? run->defer : deliver_open_recipients(run); addr; addr = addr->next) vec_push(&v, addr);
+  if (run->defer) vec_sort(&v, later_first);
+  for (size_t i = 0; i < v.n; i++) list_push(&list, v.v[run->defer ? v.n - 1 - i : i]);
+  return list;
+}
+
 static void finish_message(struct deliver_run *run) {
   struct message *m = run->m;
   /* When all is done the removal of -H says as much as the journal would have, and it needs no room. */
@@ -523,11 +537,8 @@ static void finish_message(struct deliver_run *run) {
     return;
   }
   if (run->freeze) {
-    struct address *left = run->defer;
-    for (struct address *addr = left ? NULL : deliver_open_recipients(run), *next; addr; addr = next) { /* the last one is told first, as of deferred ones */
-      next = addr->next;
-      list_push(&left, addr);
-    }
+    struct address *left = troubles(run);
+    if (run->defer) run->defer = left;
     bounce_tell_frozen(m, &run->x, &(struct frozen_facts){.why = run->freeze_why, .deferred = left});
     set_frozen(run);
   }

@@ -29,6 +29,7 @@ struct deliver_run {
   bool is_held;               /* the system filter could not be obeyed */
   struct deliver_children *children; /* deliver_remote.c, NULL: there were none */
   const char *freeze_why;     /* "(delivery error message)" or NULL */
+  int settled;                /* failures and delays so far */
 };
 
 /* deliver.c: the frame of an attempt, also used for further messages on an open connection.  init: false when the message stays frozen. */

@@ -215,14 +215,18 @@ static void put_text(char *buf, size_t size, const char *text, size_t n, bool ke
   }
 }
 
-const char *log_escape(struct arena *a, struct str s) {
+static const char *escaped_copy(struct arena *a, struct str s, bool keep_tabs) {
   size_t plain = 0;
   while (plain < s.n && is_plain((unsigned char)s.p[plain])) plain++;
   if (plain == s.n) return str_dup(a, s);
   char *buf = arena_alloc_t(a, size_add(size_mul(s.n, 4), 8), is_tainted(s.p) ? TAINTED : UNTAINTED);
-  put_escaped(buf, s.n * 4 + 8, s.p, s.n, false);
+  put_escaped(buf, s.n * 4 + 8, s.p, s.n, keep_tabs);
   return buf;
 }
+
+const char *log_escape(struct arena *a, struct str s) { return escaped_copy(a, s, false); }
+
+const char *log_escape_line(struct arena *a, struct str s) { return escaped_copy(a, s, true); }
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 

@@ -94,5 +94,7 @@ void log_msglog(int fd, const char *fmt, ...) PRINTF(2, 3);
 
 /* Text with unprintables, tabs too, escaped as logs show foreign text inside a line (arena copy; taint kept). */
 const char *log_escape(struct arena *a, struct str s);
+/* The same with tabs left alone, as whole lines of the log are. */
+const char *log_escape_line(struct arena *a, struct str s);
 
 #endif

@@ -235,7 +235,8 @@ static bool build_environment(struct pipe_job *j, struct vec *env) {
   put_env(a, env, "MESSAGE_ID", d->msg->id);
   const char *path = expand_option(d->x, "path", j->ob->path);
   put_env(a, env, "PATH", path ? path : "");
-  put_env(a, env, "RECIPIENT", owner->address);
+  bool is_whole = strchr(owner->address, '@') != NULL; /* the system filter's own has no domain */
+  put_env(a, env, "RECIPIENT", is_whole ? owner->address : arena_printf(a, "%s@%s", owner->address, owner->domain ? owner->domain : ""));
   put_env(a, env, "QUALIFY_DOMAIN", d->cfg->qualify_domain);
   put_env(a, env, "SENDER", d->msg->sender ? d->msg->sender : "");
   put_env(a, env, "SHELL", "/bin/sh");
