@@ -40,6 +40,7 @@ struct write_fault {
   const char *text, *tail;     /* the driver puts what it was doing in between: "TEXT while writing to FILETAIL" */
   bool is_complete;            /* nothing is to be added */
   bool is_mistake;             /* of the configuration */
+  bool is_final;               /* no later attempt will do better */
 };
 
 /* One delivery: a batch of addresses (linked by next, first is the leader) for one transport.  For remote transports all share the host list. */
@@ -71,6 +72,7 @@ struct delivery {
   struct smtp_turned *turned;  /* the connection that ATRN turned round (transports/smtp_turned.h), NULL none */
   void *setup_data;            /* of the driver's setup, for its deliver */
   int msglog_fd;               /* message log, <= 0 none */
+  struct vec filter_argv;      /* transport_filter, split and expanded */
   struct write_fault write_fault; /* set by transport_write_message() */
   int sequence;                /* 1 first message on the connection, 2 ... */
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Command lines of transports.  Floor: drivers.  Manual sections 24 (transport_filter), 29.3.
  *
- * The text of a command is the administrator's; what its words expand to may hold a sender's bytes.  Because words are made before anything is
- * expanded, and no shell sees them, such bytes cannot become words of their own.  The words live in the delivery's arena. */
+ * The text of a command is the administrator's, and so is what its words expand to: a sender's bytes are refused, although they could not become words of
+ * their own, because what a program makes of an argument is not known here.  $pipe_addresses is excepted.  The words live in the delivery's arena. */
 #include "transport_command.h"
 
 #include <string.h>
@@ -31,10 +31,11 @@ const char *transport_next_word(struct arena *a, struct str *rest) {
   return b.p;
 }
 
-const char *transport_expand_command(struct delivery *d, const char *command, const char *what, struct vec *argv) {
+const char *transport_expand_command(struct delivery *d, const char *command, const char *what, struct vec *argv, bool *ret_tainted) {
   struct arena *a = d->arena;
   struct str rest = str_c(command);
   const char *word;
+  *ret_tainted = false;
   while ((word = transport_next_word(a, &rest))) {
     if (strcmp(word, "$pipe_addresses") == 0) {
       for (const struct address *addr = d->addrs; addr; addr = addr->next) vec_push(argv, arena_strdup(a, addr->address));
@@ -43,7 +44,8 @@ const char *transport_expand_command(struct delivery *d, const char *command, co
     const char *text = expand_string(d->x, word);
     if (!text)
       return arena_printf(a, "Expansion of \"%s\" from command \"%s\" in %s failed: %s", word, command, what, d->x->error ? d->x->error : "");
-    if (!argv->n && is_tainted(text)) return arena_printf(a, "Tainted program name in %s command: '%s'", what, text);
+    *ret_tainted = is_tainted(text);
+    if (*ret_tainted) return arena_printf(a, "Tainted arg %zu for %s command: '%s'", argv->n, what, text);
     vec_push(argv, arena_strdup(a, text));
   }
   if (!argv->n) return arena_printf(a, "no command given for %s", what);

@@ -11,7 +11,7 @@
 const char *transport_next_word(struct arena *a, struct str *rest);
 
 /* Split a command and expand each word; "$pipe_addresses" becomes one word for each address of the batch.  The vector ends with NULL.
- * what names the command in texts ("transport filter").  NULL, or why not (arena); a tainted program name is refused. */
-const char *transport_expand_command(struct delivery *d, const char *command, const char *what, struct vec *argv);
+ * what names the command in texts ("transport filter").  NULL, or why not (arena); words that came from outside are refused, *ret_tainted tells. */
+const char *transport_expand_command(struct delivery *d, const char *command, const char *what, struct vec *argv, bool *ret_tainted);
 
 #endif

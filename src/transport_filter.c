@@ -24,14 +24,22 @@ static int fault(struct transport_filter *f, int basic_errno, const char *text, 
   return -EPROTO;
 }
 
+const char *transport_expand_filter(struct delivery *d, const char *what, bool *ret_tainted) {
+  const char *command = d->transport->o.transport_filter;
+  *ret_tainted = false;
+  d->filter_argv = vec_new(d->arena);
+  return command && *command ? transport_expand_command(d, command, what, &d->filter_argv, ret_tainted) : NULL;
+}
+
 int transport_filter_start(struct transport_filter *f, struct delivery *d, const struct write_opts *o, write_fn out, void *out_ctx) {
-  struct vec argv = vec_new(d->arena);
   *f = (struct transport_filter){.d = d, .timeout_s = o->filter_timeout, .out = out, .out_ctx = out_ctx};
-  const char *error = transport_expand_command(d, o->filter, "transport filter", &argv);
+  bool is_tainted;
+  const char *error = d->filter_argv.n ? NULL : transport_expand_filter(d, "transport filter", &is_tainted);
   if (error) {
-    d->write_fault = (struct write_fault){.basic_errno = ERRNO_UNKNOWNERROR, .text = error, .is_complete = true, .is_mistake = true};
+    d->write_fault = (struct write_fault){.basic_errno = ERRNO_UNKNOWNERROR, .text = error, .is_complete = true, .is_mistake = !is_tainted, .is_final = is_tainted};
     return -EPROTO;
   }
+  const struct vec argv = d->filter_argv;
   struct child_spec spec = {.argv = (const char *const *)argv.v, .uid = (uid_t)-1, .gid = (gid_t)-1, .umask = -1, .new_session = true,
                             .stdin_fd = -1, .stdout_fd = -1};
   DEBUG(D_TRANSPORT) debug_printf("running transport filter %s\n", (const char *)argv.v[0]);

@@ -16,6 +16,9 @@ struct transport_filter {
   int error;           /* of out, or of reading */
 };
 
+/* The command of transport_filter becomes d->filter_argv; nothing happens where there is none.  what names it in texts.  NULL, or why not, as of
+ * transport_expand_command(). */
+const char *transport_expand_filter(struct delivery *d, const char *what, bool *ret_tainted);
 /* Start the filter of o.  0 or -errno; -EPROTO: d->write_fault is set. */
 int transport_filter_start(struct transport_filter *f, struct delivery *d, const struct write_opts *o, write_fn out, void *out_ctx);
 /* A write_fn: bytes to the filter; what comes back meanwhile goes to out. */

@@ -412,10 +412,24 @@ void transport_set_results(struct address *addrs, enum outcome result, int basic
   }
 }
 
+/* A filter that cannot be is found out before anything is opened for the message. */
+static bool filter_is_fine(struct delivery *d) {
+  bool is_tainted;
+  const char *error = transport_expand_filter(d, "transport filter", &is_tainted);
+  if (is_tainted) transport_set_results(d->addrs, OUTCOME_FAIL, 0, error);
+  else if (error) transport_set_misconfigured(d->addrs, ERRNO_UNKNOWNERROR, error);
+  return !error;
+}
+
 bool transport_deliver(struct delivery *d) {
+  if (d->transport->driver->is_local && !d->only_quota && !filter_is_fine(d)) return true;
   bool done = d->transport->driver->deliver(d);
-  for (struct address *a = d->write_fault.is_mistake ? d->addrs : NULL; a; a = a->next)
-    if (a->result == OUTCOME_DEFER) a->is_misconfigured = true;
+  const struct write_fault *f = &d->write_fault;
+  for (struct address *a = f->is_mistake || f->is_final ? d->addrs : NULL; a; a = a->next) {
+    if (a->result != OUTCOME_DEFER) continue;
+    if (f->is_final) a->result = OUTCOME_FAIL;
+    else a->is_misconfigured = true;
+  }
   return done;
 }
 

@@ -12,6 +12,7 @@
 
 #include "host.h"
 #include "os/child.h"
+#include "os/debug.h"
 #include "os/log.h"
 #include "os/priv.h"
 #include "os/sys.h"
@@ -113,7 +114,10 @@ static enum route_result run_command(struct query *q, struct vec *argv) {
   struct child c;
   int status = 0;
   int r = child_run(&spec, &c);
-  if (r < 0) return defer(q, "failed to run the command: %s", strerror(-r));
+  if (r < 0) {
+    DEBUG(D_ROUTE) debug_printf("%s: %s\n", (const char *)argv->v[0], strerror(-r));
+    return defer(q, "command returned non-zero code 127");
+  }
   bool in_time = read_answer(q, &c, deadline);
   close(c.out_fd);
   if (!in_time) child_kill(&c);
@@ -253,9 +257,12 @@ static enum route_result queryprogram_route(struct route_ctx *rc, struct router 
   *q = (struct query){.rc = rc, .r = r, .ob = r->ob, .addr = addr, .a = rc->x->a};
   struct delivery words = {.cfg = rc->x->cfg, .arena = q->a, .x = rc->x};
   struct vec argv = vec_new(q->a);
-  const char *what = arena_printf_t(q->a, UNTAINTED, "%s router", r->name);
-  const char *error = transport_expand_command(&words, q->ob->command, what, &argv);
-  if (error) return defer(q, "%s", error);
+  bool is_tainted;
+  addr->message = transport_expand_command(&words, q->ob->command, "queryprogram router", &argv, &is_tainted);
+  if (addr->message) {
+    addr->basic_errno = ERRNO_UNKNOWNERROR;
+    return ROUTE_DEFER;
+  }
   enum route_result res = find_ids(q);
   if (res == ROUTE_OK) res = run_command(q, &argv);
   if (res != ROUTE_OK) return res;

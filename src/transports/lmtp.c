@@ -244,9 +244,11 @@ static bool open_socket(struct lmtp *l) {
 static bool start_command(struct lmtp *l) {
   struct vec argv = vec_new(l->a);
   const char *what = arena_printf(l->a, "%s transport", l->d->transport->name);
-  const char *error = transport_expand_command(l->d, l->ob->command, what, &argv);
+  bool is_tainted;
+  const char *error = transport_expand_command(l->d, l->ob->command, what, &argv, &is_tainted);
   if (error) {
-    transport_set_misconfigured(l->d->addrs, ERRNO_UNKNOWNERROR, error);
+    if (is_tainted) transport_set_results(l->d->addrs, OUTCOME_FAIL, 0, error);
+    else transport_set_misconfigured(l->d->addrs, ERRNO_UNKNOWNERROR, error);
     return false;
   }
   struct child_spec spec = {.argv = (const char *const *)argv.v, .uid = (uid_t)-1, .gid = (gid_t)-1, .umask = -1, .new_session = true,

@@ -17,6 +17,7 @@
 #include "os/signals.h"
 #include "policy/match.h"
 #include "retry.h"
+#include "transport_filter.h"
 #include "transports/drivers.h"
 #include "transports/smtp_probe.h"
 #include "transports/smtp_turned.h"
@@ -151,9 +152,20 @@ static bool is_only_refused(const struct smtp_job *job) {
   return false;
 }
 
+/* A command that cannot be is found out before the server has heard of the message. */
+static bool check_filter(struct smtp_attempt *s) {
+  bool is_tainted;
+  const char *error = transport_expand_filter(s->d, arena_printf(s->a, "%s transport filter", s->d->transport->name), &is_tainted);
+  if (!error) return true;
+  transport_set_results(s->d->addrs, is_tainted ? OUTCOME_FAIL : OUTCOME_DEFER, 0, error);
+  for (size_t i = 0; i < s->job->rcpt_count; i++) s->job->rcpts[i].state = RCPT_DONE;
+  return false;
+}
+
 bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_flight) {
   struct smtp_rcpt *first = in_flight ? &s->job->rcpts[0] : NULL;
   bool clean = true;
+  if (!in_flight && !check_filter(s)) return false;
   if (!in_flight && !smtp_utf8_decide(s)) return false;
   if (!in_flight && !smtp_auth_prepare_mail(s)) return false;
   if (!in_flight) first = smtp_next_group(s, &at, &n);

@@ -39,7 +39,7 @@ def message(r, to=None):
     if r.random() < .9:
         lines += r.sample(HEADERS, r.randint(0, 6))
     body = BODIES[r.choice(sorted(BODIES))]
-    if r.random() < .07 and not to:
+    if r.random() < .07 and not to and "\r" not in body:
         return body
     return "".join(x + "\n" for x in lines) + "\n" + body
 
@@ -444,6 +444,8 @@ def remote(r, o):
     maybe(r, o, .15, "max_rcpt = 1", "max_rcpt = 2")
     maybe(r, o, .1, "multi_domain = false", "connection_max_messages = 1", "retry_include_ip_address = false", "delay_after_cutoff = false", "hosts_avoid_pipelining = *")
     maybe(r, o, .1, "fallback_hosts = 127.0.0.1", "fallback_hosts = 127.0.0.6")
+    if o[-1].startswith("fallback"):
+        o[1] = o[1].replace("hosts_override\n  ", "")
     maybe(r, o, .1, "headers_add = X-To: $local_part", "headers_add = X-Env: $return_path", "headers_remove = subject : x-one", "headers_rewrite = *@src.test $1@new.test f")
     maybe(r, o, .12, "transport_filter = /bin/sed s/one/ONE/", "transport_filter = /bin/false", "transport_filter = /nonexist", "transport_filter = /bin/cat", "return_path_add\n  envelope_to_add\n  delivery_date_add")
     maybe(r, o, .06, "shadow_transport = shadow", "dsn_dummy", "authenticated_sender = auth@src.test", "helo_data = own.test", "hosts_nopass_tls =", "size_addition = -1", "command_timeout = 5s", "message_size_limit = 1K")
@@ -491,7 +493,7 @@ def routing(r):
         o = ["driver = redirect", "domains = d.test", "local_parts = %s" % r.choice(["r1", "r2", "^r", "r1 : r2 : r1x", "r1 : box1"])]
         redirect_options(r, o)
         router_options(r, o)
-        if "one_time" in o:  # manual 22.7: neither headers_add nor headers_remove nor unseen with it; 4.96 takes the first two
+        if "one_time" in o:  # manual 22.10: neither headers_add nor headers_remove nor unseen with it; 4.96 takes the first two
             o = [x for x in o if not x.startswith("headers_")]
         routers.append(block(n, o))
     box, far = ["driver = accept", "domains = d.test", "local_parts = box1 : box2"], ["driver = accept", "domains = *.test : ! d.test : ! src.test : ! none.test"]
@@ -535,7 +537,139 @@ def routing(r):
         args = ["-f", r.choice(FROM) or "<>"] + r.choice([[], ["-odi"], ["-odb"]][:2]) + rcpts
         steps.append((args, message(r)))
     after = [["-qf"]] + r.choice([[["-q"]], [["-qf"]], [["-qff"]], [["-q"], ["-qff"]], [["-R", "far.test"]], [["-qfl"], ["-qf"]]])
+    if "hosts = 127.0.0.4" in conf:  # manual 49.2: a permanent error on connection fails the addresses; 4.96 makes retry data all the same
+        steps = steps[:1]
     return conf, files, steps + [(a, "") for a in after] + [(["-bp"], "")]
+
+
+# ---- routers alone, with -bt, -bv and deliveries that a file takes
+
+HOSTLISTS = ["127.0.0.1", "127.0.0.2", "127.0.0.1 : 127.0.0.6", "127.0.0.6::2525", "<; 127.0.0.1 ; 127.0.0.2", "127.0.0.1:+:127.0.0.6", "192.0.2.1", "[127.0.0.1]", "localhost", "diff.test", "no.such.test", "", "${if eq{$local_part}{box1}{127.0.0.1}{127.0.0.6}}", "127.0.0.1/MX", "$domain"]
+
+
+def router_any(r, o):
+    maybe(r, o, .3, "domains = d.test", "domains = ! d.test", "domains = *.test", "domains = ^[df]", "domains = d.test : far.test", "domains = ${if eq{$local_part}{box1}{d.test}}", "domains = ${bad", "domains = @ : d.test", "domains = +none", "domains = partial-lsearch;@DIR@/doms",
+          "domains = lsearch;@DIR@/doms", "domains = dsearch;@DIR@/mail")
+    maybe(r, o, .3, "local_parts = box1 : r1", "local_parts = ! box1", "local_parts = ^r", "local_parts = *1", "local_parts = lsearch;@DIR@/parts", "local_parts = lsearch*;@DIR@/parts", "local_parts = BOX1", "local_parts = $domain_data", "local_parts =", "local_parts = nwildlsearch;@DIR@/parts")
+    maybe(r, o, .2, "local_part_prefix = pre-\n  local_part_prefix_optional", "local_part_prefix = *-", "local_part_prefix = own- : pre-*-\n  local_part_prefix_optional", "local_part_prefix = pre-", "local_part_prefix = PRE-\n  caseful_local_part")
+    maybe(r, o, .2, "local_part_suffix = -suf\n  local_part_suffix_optional", "local_part_suffix = +*\n  local_part_suffix_optional", "local_part_suffix = -*", "local_part_suffix = -q : +*")
+    maybe(r, o, .15, "caseful_local_part", "check_local_user", "caseful_local_part\n  check_local_user")
+    maybe(r, o, .2, "condition = ${if eq{$local_part}{box1}}", "condition = ${if def:local_part_suffix}", "condition = no", "condition = 0", "condition = abc", "condition =", "condition = ${bad", "condition = ${if eq{a}{b}{c}fail}", "condition = $address_data", "condition = yes\n  condition = ${if eq{$domain}{d.test}}",
+          "condition = ${if def:address_data{$address_data}{yes}}", "condition = ${if match{$local_part_data}{r}}", "condition = $domain_data", "condition = -1", "condition = FALSE")
+    maybe(r, o, .25, "address_data = $local_part", "address_data = AD:$address_data", "address_data = ${if eq{$local_part}{box1}{a}fail}", "address_data = ${bad", "address_data = K=v W=\"x y\"", "address_data = $local_part_data/$domain_data", "address_data = <$local_part_prefix|$local_part_suffix>")
+    maybe(r, o, .1, "set = r_one = $local_part", "set = r_one = ${uc:$r_one}x", "set = r_a=1 ; r_b = 2", "set = r_one = ${bad", "set = r_one = ${if eq{a}{b}{c}fail}")
+    maybe(r, o, .15, "senders = sender@src.test", "senders = :", "senders = ! *@src.test", "senders = *@*", "senders = ${bad")
+    maybe(r, o, .1, "require_files = @DIR@/doms", "require_files = /nonexistent", "require_files = !/nonexistent", "require_files = Debian-exim : @DIR@/doms", "require_files = nosuchuser : /etc", "require_files = relative", "require_files = +/nonexistent/x", "require_files = @DIR@/$local_part", "require_files = ${bad")
+    maybe(r, o, .12, "unseen", "unseen = false", "unseen\n  no_more", "more = false", "no_more", "more = ${if eq{$local_part}{r1}{no}{yes}}", "more = abc", "unseen = ${if eq{$local_part}{box1}}", "more = ${bad", "more = ${if eq{a}{b}{c}fail}")
+    maybe(r, o, .08, "verify = false", "verify_only", "verify_recipient = false", "verify_sender = false", "expn = false", "fail_verify", "fail_verify_recipient", "fail_verify_sender", "address_test = false", "no_verify\n  no_address_test")
+    maybe(r, o, .1, "cannot_route_message = no route for $local_part", "cannot_route_message = ${bad", "cannot_route_message = ${if eq{a}{b}{c}fail}", "cannot_route_message = $address_data")
+    maybe(r, o, .08, "pass_router = last", "redirect_router = last", "pass_router = own", "redirect_router = own")
+    maybe(r, o, .06, "self = send", "self = fail", "self = pass", "self = reroute: far.test", "self = reroute: rewrite: far.test", "self = defer", "self = freeze")
+    maybe(r, o, .06, "host_find_failed = fail", "host_find_failed = decline", "host_find_failed = pass", "host_find_failed = defer", "host_find_failed = ignore", "host_find_failed = freeze", "host_find_failed = decline\n  host_all_ignored = fail")
+    maybe(r, o, .1, "errors_to = err@src.test", "errors_to =", "errors_to = ${if eq{$local_part}{box1}{e1@src.test}fail}", "errors_to = no@none.test", "errors_to = ${bad", "errors_to = unqualified")
+    maybe(r, o, .1, "headers_add = X-Router: $local_part", "headers_add = X-R: 1\n  headers_add = X-S: $address_data", "headers_remove = subject", "headers_add = ${bad", "headers_add = ${if eq{a}{b}{c}fail}", "headers_remove = ${if eq{a}{b}{c}fail}")
+    maybe(r, o, .05, "dsn_lasthop", "log_as_local", "debug_print = x", "group = mail", "initgroups", "router_home_directory = @DIR@/mail", "transport_home_directory = ${bad", "transport_current_directory = /", "retry_use_local_part", "disable_logging", "translate_ip_address = 127.0.0.6", "translate_ip_address = ${if eq{a}{b}{c}fail}",
+          "translate_ip_address = ${if eq{$host_address}{127.0.0.2}{127.0.0.1}fail}", "router_home_directory = ${bad")
+    maybe(r, o, .06, "ignore_target_hosts = 127.0.0.1", "ignore_target_hosts = 127.0.0.0/8", "ignore_target_hosts = ${bad", "fallback_hosts = 127.0.0.6", "ignore_target_hosts = 127.0.0.2 : ! 127.0.0.6")
+
+
+def router_accept(r, o):
+    o.append("transport = " + r.choice(["tbox", "tbox", "tfar", "tbox", "${if eq{$local_part}{box1}{tbox}{tbox2}}", "none", "${bad", "tbox$local_part", "$address_data"]))
+
+
+def router_manual(r, o):
+    k = r.random()
+    if k < .3:
+        o.append("route_data = " + r.choice(HOSTLISTS) + r.choice(["", "", " byname", " bydns", " randomize byname", " tbox", " bogus", " ipv4_only"]))
+    else:
+        o.append("route_list = " + " ; ".join(r.choice(["d.test", "*", "*.test", "! d.test", "far.test", "^f"]) + " " + r.choice(['"%s"' % x if " " in x or "$" in x else x for x in HOSTLISTS]) + r.choice(["", " byname", " tbox", " byname tfar", " bogus"]) for _ in range(r.randint(1, 3))))
+    maybe(r, o, .8, "transport = tfar", "transport = tfar", "transport = tbox")
+    maybe(r, o, .2, "hosts_randomize = false", "same_domain_copy_routing", "host_all_ignored = fail", "host_all_ignored = pass", "host_all_ignored = decline", "host_all_ignored = freeze")
+
+
+def router_redirect(r, o):
+    if r.random() < .25:
+        o.append("file = " + r.choice(["@DIR@/list", "@DIR@/list", "/nonexistent", "@DIR@/mail/$local_part", "@DIR@/empty", "${bad", "relative", "@DIR@"]))
+        maybe(r, o, .1, "owners = root", "owners = mail", "owngroups = root", "modemask = 0", "modemask = 0777", "ignore_eacces", "ignore_enotdir", "check_owner = false")
+    else:
+        o.append("data = " + r.choice(LISTS + ["$local_part-x@far.test", "${if eq{$local_part}{box1}{ok1@far.test}fail}", "${bad", "", "$local_part@$domain", "$local_part", "\\$local_part@far.test", "X <x@src.test>", "a@src.test (comment), <b@src.test>", ":fail: $local_part no", ":defer:", ":fail:", ":unknown: x",
+                                              "\"|@DIR@/catch a b\", x@src.test", "# comment only", "x@src.test # comment", ":include:/nonexistent", ":include:@DIR@/list", "a@src.test\\nb@src.test", "a@src.test;b@src.test", "@far.test", "<>", "@a.test:b@far.test", ":fail:550 own code", ":defer:451 4.7.1 own", "root",
+                                              "nobody-x", "group: a@src.test, b@src.test;", "a b@src.test", "/etc/passwd/", "/dev/null", "|", "/", "a@src.test,", ",", "a@[127.0.0.1]", "a@src.test., b@.src.test", ":blackhole: x", ":fail: a, b@src.test", "x@src.test, :fail: no"]))
+    o += ["file_transport = afile", "pipe_transport = apipe", "directory_transport = adir"]
+    maybe(r, o, .6, "allow_fail\n  allow_defer")
+    maybe(r, o, .6, "user = Debian-exim")
+    maybe(r, o, .08, "one_time")
+    maybe(r, o, .12, "check_ancestor", "repeat_use = false", "check_ancestor = false")
+    maybe(r, o, .12, "skip_syntax_errors", "skip_syntax_errors\n  syntax_errors_to = src9@src.test", "skip_syntax_errors\n  syntax_errors_to = src9@src.test\n  syntax_errors_text = list is bad")
+    maybe(r, o, .12, "forbid_file", "forbid_pipe", "forbid_blackhole", "forbid_include", "hide_child_in_errmsg", "qualify_preserve_domain", "include_directory = @DIR@", "include_directory = /etc", "rewrite = false", "qualify_domain = far.test", "forbid_smtp_code", "forbid_smtp_code = false")
+
+
+def router_query(r, o):
+    o.append("command = @DIR@/query " + r.choice(["decline", "pass", "fail no such", "defer later on", "accept tbox", "accept tfar", "redirect x@src.test", "redirect box1, box2", "redirect |/bin/true", "nonsense x", "error broken", "freeze held here", "accept", "host", "data", "$local_part", "\"fail x\"", "exit"]))
+    maybe(r, o, .8, "command_user = Debian-exim")
+    maybe(r, o, .4, "transport = tbox", "transport = tfar")
+    maybe(r, o, .1, "current_directory = /nonexistent", "command_group = mail", "timeout = 1s")
+
+
+def router_literal(r, o):
+    o.append("transport = " + r.choice(["tfar", "tbox"]))
+    o += ["domains = ! src.test"]
+
+
+QUERY = """#!/bin/sh
+case "$1" in
+accept) shift; echo "ACCEPT${1:+ TRANSPORT=$1}";;
+redirect) shift; echo "REDIRECT $*";;
+host) echo "ACCEPT TRANSPORT=tfar HOSTS=127.0.0.1:127.0.0.6 LOOKUP=byname";;
+data) echo "ACCEPT TRANSPORT=tbox DATA=\\"from query\\"";;
+exit) echo FAIL; exit 3;;
+error|nonsense|freeze|defer|fail|decline|pass) w=$1; shift; echo "$w $*";;
+*) echo "FAIL unknown $1";;
+esac
+"""
+
+
+def routers_alone(r):
+    makers = {"accept": router_accept, "redirect": router_redirect, "manualroute": router_manual, "queryprogram": router_query, "ipliteral": router_literal}
+    routers = []
+    for i in range(1, r.randint(2, 5) + 1):
+        driver = r.choice(["accept", "accept", "redirect", "redirect", "redirect", "manualroute", "manualroute", "queryprogram", "ipliteral"])
+        o = ["driver = " + driver]
+        makers[driver](r, o)
+        router_any(r, o)
+        if "one_time" in o:
+            o = [x for x in o if not x.startswith(("headers_", "unseen", "errors_to"))]
+        n = r.choice(["own"] + ["q%d" % i] * 3) if "own:\n" not in "".join(routers) and i > 1 else "q%d" % i
+        routers.append(block(n, o))
+    conf = "\n".join(routers)
+    for n in ("own",):
+        if n + ":\n" not in conf:
+            routers.append("own:\n  driver = accept\n  local_parts = own\n  transport = tbox\n")
+    routers.append("last:\n  driver = accept\n  local_parts = box2 : last\n  transport = tbox\n")
+    trans = ("tbox:\n  driver = appendfile\n  file = @DIR@/mail/tbox\n  user = Debian-exim\n  message_prefix = \"P $local_part@$domain d=$local_part_data@$domain_data p=$local_part_prefix,$local_part_prefix_v s=$local_part_suffix,$local_part_suffix_v a=$address_data h=$host r=$r_one,$r_a,$r_b o=$original_local_part@$original_domain"
+             " f=$parent_local_part@$parent_domain\\n\"\n  return_path_add\n"
+             "tbox2:\n  driver = appendfile\n  file = @DIR@/mail/tbox2\n  user = Debian-exim\n"
+             "tfar:\n  driver = smtp\n  port = 2525\n  allow_localhost\n  hosts_try_fastopen =\n  dnssec_request_domains =\n"
+             "afile:\n  driver = appendfile\n  user = Debian-exim\nadir:\n  driver = appendfile\n  user = Debian-exim\n  maildir_format\napipe:\n  driver = pipe\n  user = Debian-exim\n")
+    main = []
+    maybe(r, main, .15, "local_interfaces = 127.0.0.6", "untrusted_set_sender = *", "domainlist none = d.test", "percent_hack_domains = d.test", "strip_trailing_dot", "allow_domain_literals", "allow_domain_literals\nlocal_interfaces = 127.0.0.1", "strip_excess_angle_brackets")
+    if "+none" in conf and "domainlist none = d.test" not in main and r.random() < .7:
+        main.append("domainlist none = far.test : d.test")
+    main += ["remote_max_parallel = 1", "log_selector = +all_parents"]
+    files = {"doms": "d.test: in d\n.far.test: wild\nfar.test: far data\n", "parts": "box1: one\nr1: \"quoted value\"\n*: any\n", "list": r.choice(["ok1@far.test\n# comment\nbox2\n", "box2@d.test,\n  x@src.test\n", ":fail: from file\n", "bad addr@x, box2@d.test\n", "/file\n"]), "empty": "\n", "query": QUERY}
+    pre, suf = ["", "", "", "", "pre-", "own-", "pre-x-", "PRE-"], ["", "", "", "", "-suf", "+tag", "-q"]
+
+    def who():
+        k = r.random()
+        return (r.choice(["x@[127.0.0.1]", "x@[127.0.0.6]", "unq", "<>", "a%b@d.test", "\"q q\"@d.test", "x@d.test.", "@a.test:b@d.test", "x@none.test", "x@localhost", "x@diff.test", "X@D.Test", "a@b@c", "<box1@d.test>", "x@one.far.test"]) if k < .2 else
+                r.choice(pre) + r.choice(["r1", "r2", "box1", "box2", "BOX1", "root", "own", "last", "ok1", "perm1"]) + r.choice(suf) + "@" + r.choice(["d.test", "d.test", "far.test", "D.test", "one.far.test"]))
+    steps = []
+    for _ in range(r.randint(2, 4)):
+        steps.append(([r.choice(["-bt", "-bt", "-bv", "-bvs"])] + (["-f", r.choice(FROM) or "<>"] if r.random() < .4 else []) + [who() for _ in range(r.randint(1, 3))], ""))
+    for _ in range(r.randint(1, 2)):
+        steps.append((["-odi", "-f", r.choice(FROM) or "<>"] + [who() for _ in range(r.randint(1, 3))], "Subject: plain\n\nx\n"))
+    steps.append((["-bp"], ""))
+    return CONF % ("\n".join(main), "".join(routers), trans, "* * F,1h,1m"), files, steps
 
 
 # ---- what is easily overlooked: one case, the same for all seeds
@@ -571,7 +705,52 @@ def points(_):
     return CONF % (main, routers, blocks, "* * F,1d,1h"), {}, steps
 
 
-KINDS = {"deliver": deliveries, "points": points, "route": routing, "filter": filters, "sieve": sieve}
+def batches(_):
+    """What recipients that go together see of themselves, commands of transports that hold a sender's words, what is told of frozen messages."""
+    seen = ("lp=$local_part d=$domain pf=$local_part_prefix sf=$local_part_suffix lpd=$local_part_data dd=$domain_data ol=$original_local_part od=$original_domain"
+            " pl=$parent_local_part pd=$parent_domain rn=$router_name tn=$transport_name")
+    smtp = "driver = smtp\n  hosts = 127.0.0.1\n  port = 2525\n  allow_localhost\n  "
+    trans = {
+        "together": smtp + "headers_add = X-V: %s\n  return_path = x-${local_part}@x.test" % seen,
+        "filter": "driver = appendfile\n  file = @DIR@/mail/filter\n  transport_filter = /bin/echo $pipe_addresses \"$local_part\"",
+        "badfilter": "driver = appendfile\n  file = @DIR@/mail/filter\n  transport_filter = /bin/echo ${bad",
+        "farfilter": smtp + "transport_filter = $local_part",
+        "farbad": smtp + "transport_filter = /bin/echo ${bad",
+        "lmtp": "driver = lmtp\n  command = @DIR@/say 0 $local_part",
+        "quiet": "driver = appendfile\n  file = @DIR@/mail/quiet\n  disable_logging",
+        "later": "driver = pipe\n  command = @DIR@/say 75",
+        "id": "driver = appendfile\n  file = @DIR@/mail/id\n  batch_max = 10\n  batch_id = x\n  message_prefix = \"$domain\\n\"",
+        "own": "driver = appendfile\n  file = @DIR@/mail/own\n  batch_max = 10\n  batch_id = ${if eq{$local_part}{z}{z}{x}}",
+        "shown": "driver = appendfile\n  file = @DIR@/mail/shown\n  batch_max = 10\n  message_prefix = \"$original_local_part $original_domain $parent_domain $router_name\\n\"",
+    }
+    blocks = "".join("%s:\n  user = Debian-exim\n  %s\n" % x for x in trans.items()) + "apipe:\n  driver = pipe\n  user = Debian-exim\n"
+    routers = ("red:\n  driver = redirect\n  local_parts = r1 : r2\n  domains = together.test\n  data = ${if eq{$local_part}{r1}{a@together.test, b@together.test}{c@together.test}}\n"
+               "chain:\n  driver = redirect\n  domains = d.test : q.test\n  local_parts = l1 : l2\n  data = ${if eq{$local_part}{l1}{l2}{nobody}}\n"
+               "gone:\n  driver = redirect\n  domains = q.test\n  local_parts = nobody\n  data = :fail: one\ttwo \u00e9\n  allow_fail\n"
+               "wait:\n  driver = redirect\n  domains = d.test\n  local_parts = wait\n  data = :defer: not now\n  allow_defer\n"
+               "parts:\n  driver = accept\n  domains = lsearch;@DIR@/doms\n  local_part_suffix = -*\n  local_part_suffix_optional\n  local_parts = a : b : c\n"
+               "  transport = $domain_data\n")
+    doms = "".join("%s.test: %s\n%s2.test: %s\n" % (x, x, x, x) for x in trans)
+    main = "freeze_tell = ft@src.test\nbounce_message_text = own text\nsystem_filter = @DIR@/sf\nsystem_filter_user = Debian-exim\nsystem_filter_pipe_transport = apipe"
+    plain = "Subject: plain\n\nbody\n"
+
+    def to(*rcpts, sender="sender@src.test", text=plain):
+        return ["-odi", "-f", sender] + list(rcpts), text
+    steps = [to("a@together.test", "a@together2.test"), to("a-x@together.test", "b@together.test"), to("r1@together.test", "r2@together.test"), to("a@together.test")]
+    steps += [to("a@%s.test" % x) for x in ("filter", "badfilter", "farfilter", "farbad", "lmtp")]
+    steps += [to("a@quiet.test", "a@later.test"), to("a@id.test", "b@id.test", "a@id2.test"), to("a@own.test", "b@own.test", "a@own2.test"), to("a@shown.test", "b@shown2.test")]
+    steps += [to(*x, sender="<>") for x in (["a@later.test", "none@none.test", "wait@d.test"], ["wait@d.test", "none@none.test"], ["l1@d.test", "nobody@q.test"])]
+    steps += [to("a@quiet.test", text="Filter: yes\n" + plain), (["-bp"], "")]
+    return CONF % (main, routers, blocks, "* * F,1d,1h"), {"doms": doms, "sf": "# Exim filter\nif $h_filter: is yes then unseen pipe \"@DIR@/catch x\" endif\n"}, steps
+
+
+def reports(_):
+    """Templates of reports that are not only header lines."""
+    template = "Subject: own\n\nX-Body: y\n****\nbegin\n****\n\n****\n"
+    return CONF % ("bounce_message_file = @DIR@/bmf", "", "", ""), {"bmf": template}, [(["-odi", "-f", "sender@src.test", "none@none.test"], "Subject: x\n\nx\n"), (["-bp"], "")]
+
+
+KINDS = {"deliver": deliveries, "points": points, "batches": batches, "reports": reports, "route": routing, "router": routers_alone, "filter": filters, "sieve": sieve}
 
 
 def generate(kind, seed):
