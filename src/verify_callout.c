@@ -301,12 +301,20 @@ static enum outcome connect_and_ask(struct callout *k, bool *ret_again) {
   return o;
 }
 
+/* A host that the transport names has its address when it is asked for. */
+static bool has_address(struct callout *k, struct host *h) {
+  const char *error = NULL;
+  if (h->address || smtp_probe_find(k->x, k->addr->transport, k->addr, h, &error)) return true;
+  narrate(k->x, D_VERIFY, "%s", error ? error : "host not found");
+  return false;
+}
+
 /* One more recipient on a connection that is open.  False: that is not possible. */
 static bool ask_held(struct callout *k, struct host *first, enum outcome *ret) {
   struct conn *c = k->x->conn;
   struct smtp_probe *p = k->keep ? c->held : NULL;
   if (!p) return false;
-  if (!smtp_probe_fits(p, k->x, k->addr, first, k->port, k->from)) {
+  if (!has_address(k, first) || !smtp_probe_fits(p, k->x, k->addr, first, k->port, k->from)) {
     smtp_probe_close(p);
     c->held = NULL;
     if (k->x->msg->cutthrough != CUTTHROUGH_OFF) k->keep = false; /* all or none */
@@ -341,12 +349,8 @@ static enum outcome ask_hosts(struct callout *k, struct host *list) {
   if (ask_held(k, list, &held)) return held;
   k->many_hosts = list->next != NULL;
   for (struct host *h = list; h; h = h->next) {
-    const char *error = NULL;
     k->host = h;
-    if (!h->address && !smtp_probe_find(k->x, k->addr->transport, k->addr, h, &error)) {
-      narrate(k->x, D_VERIFY, "%s", error ? error : "host not found");
-      continue;
-    }
+    if (!has_address(k, h)) continue;
     if (h != list && deadline_passed(k->deadline)) {
       narrate(k->x, D_VERIFY, "overall timeout for callout exceeded");
       break;
