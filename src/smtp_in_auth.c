@@ -260,18 +260,18 @@ static bool mail_condition_holds(struct smtp_session *s) {
   return r && !text_means_no(r);
 }
 
-bool smtp_auth_sender(struct smtp_session *s, const char *value) {
+bool smtp_auth_sender(struct smtp_session *s, const char *value, struct str arg) {
   struct origin *o = &s->c->from;
   const char *why = NULL;
   o->auth_sender = NULL;
   s->mailauth_message = NULL;
-  if (!value || strcmp(value, "<>") == 0) return true;
+  if (!value || !*value || strcmp(value, "<>") == 0) return true;
   if (s->opt->acl_smtp_mailauth) {
     o->auth_sender = value;
     struct acl_result r = smtp_run_acl(s, ACL_WHERE_MAILAUTH, NULL, s->opt->acl_smtp_mailauth, OUTCOME_OK);
     if (r.outcome == OUTCOME_DEFER || r.outcome == OUTCOME_ERROR) {
       o->auth_sender = NULL;
-      smtp_acl_failed(s, ACL_WHERE_MAILAUTH, &r, arena_printf(s->tmp, "MAIL AUTH=%s", value));
+      smtp_acl_failed(s, ACL_WHERE_MAILAUTH, &r, arena_printf(s->tmp, "MAILAUTH %.*s", STR_FMT(arg)));
       return false;
     }
     if (r.outcome != OUTCOME_OK) why = "rejected by ACL";

@@ -151,7 +151,8 @@ void smtp_synprot_error_as(struct smtp_session *s, int code, const char *log_tex
 void smtp_log_sync_error(struct smtp_session *s, bool greeting) {
   struct str in = stream_buffered(s->c->io);
   size_t shown = MIN(in.n, greeting ? (size_t)128 : (size_t)32);
-  const char *text = log_escape(s->tmp, str_n(in.p, shown));
+  /* What follows a NUL is no text any more: TLS or noise, other for each client. */
+  const char *text = log_escape(s->tmp, str_n(in.p, strnlen(in.p, shown)));
   if (greeting)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (input sent without waiting for greeting): "
               "rejected connection from %s input=\"%s\"", smtp_ident(s), text);

@@ -14,6 +14,7 @@ struct mail_params {
   int dsn_ret;
   const char *envid;
   const char *auth;            /* decoded, in the transaction's arena */
+  const char *auth_end;        /* where it ends in the command */
 };
 
 /* One parameter.  NULL when taken, "" when unknown here, else an error text (501). */
@@ -38,7 +39,10 @@ static const char *take_param(struct smtp_session *s, struct str key, struct str
     for (const char *q = decoded; q && *q; q++)
       if (ch_iscntrl(*q)) decoded = NULL; /* it becomes a line of the spool file */
     if (!decoded) return "invalid data for AUTH";
-    if (!p->auth) p->auth = arena_strdup(s->m->arena, decoded);
+    if (!p->auth) {
+      p->auth = arena_strdup(s->m->arena, decoded);
+      p->auth_end = value.p + value.n;
+    }
     return NULL;
   }
   if (str_eqic(key, STR("RET")) && c->dsn_advertised) {
@@ -179,7 +183,7 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
     text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP_SENDER, s->c->cfg->smtp_rewrite_rules));
   const char *raw, *sender = smtp_take_address(s, text, true, &raw);
   if (!sender) return;
-  if (!smtp_auth_sender(s, p.auth)) return;
+  if (!smtp_auth_sender(s, p.auth, str_n(arg.p, p.auth ? (size_t)(p.auth_end - arg.p) : arg.n))) return;
   if (!size_is_fine(s, &p, sender) || !space_is_there(s, &p)) return;
   struct message *m = s->m;
   m->sender = arena_strdup(m->arena, sender);

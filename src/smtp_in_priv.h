@@ -208,8 +208,8 @@ void smtp_auth_implicit(struct smtp_session *s);
 /* TLS starts: what was said in clear authenticates nobody any more (RFC 3207 section 4.2).  keep_offer: the EHLO reply still counts. */
 void smtp_auth_forget(struct smtp_session *s, bool keep_offer);
 /* The value of MAIL's AUTH= (decoded, living as long as the transaction; NULL: none): sets or clears the authenticated sender and logs why it
- * was ignored.  False: deferred by acl_smtp_mailauth, the reply was given. */
-bool smtp_auth_sender(struct smtp_session *s, const char *value);
+ * was ignored.  arg: MAIL's argument up to it, for the log.  False: deferred by acl_smtp_mailauth, the reply was given. */
+bool smtp_auth_sender(struct smtp_session *s, const char *value, struct str arg);
 void smtp_auth_end(struct smtp_session *s);
 
 /* Parse and qualify the address of MAIL or RCPT (*ret_raw: before qualifying); NULL after the error reply was sent. */

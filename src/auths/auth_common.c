@@ -81,11 +81,10 @@ static void narrate_vars(struct auth_server *s, const char *what) {
 /* server_debug_print, for people who write conditions. */
 static void debug_print(const struct auth_server *s) {
   const char *text = s->i->o.server_debug_print;
-  DEBUG(D_AUTH) {
-    const char *r = text ? expand_string(s->x, text) : NULL;
-    if (r) debug_printf("%s\n", r);
-    else if (text) debug_printf("failed to expand debug_output \"%s\": %s\n", text, s->x->error);
-  }
+  if (!text || !narrate_wanted(s->x, D_AUTH)) return;
+  const char *r = expand_string(s->x, text);
+  if (r) narrate_flat(s->x, D_AUTH, "%s", r);
+  else narrate_flat(s->x, D_AUTH, "failed to expand debug_output \"%s\": %s", text, s->x->error);
 }
 
 enum auth_status auth_condition(struct auth_server *s) {

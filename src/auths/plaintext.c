@@ -86,6 +86,10 @@ static enum auth_status plaintext_client(struct auth_client *c) {
     struct str data = with_nuls(c->x->a, text);
     st = number++ > 0 ? auth_client_more(c, data) : auth_client_first(c, data.n ? data : STR_NULL);
   }
+  if (st == AUTH_MORE) { /* nothing is left to say; a challenge that is none at all can be ended, and another mechanism tried */
+    enum auth_status ready = keep_prompt(c, number);
+    if (ready != AUTH_OK) return ready;
+  }
   return st;
 }
 

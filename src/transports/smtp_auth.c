@@ -79,7 +79,10 @@ static const char *masked(struct arena *a, const char *line) {
 
 static void send_line(struct smtp_attempt *s, const char *line) {
   const char *shown = masked(s->a, line);
-  DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> %s\n", shown);
+  DEBUG(D_TRANSPORT | D_V) {
+    debug_printf("  SMTP>> %s\n", shown);
+    smtp_note_said(s, shown, "");
+  }
   smtp_put_line(s, line);
   smtp_expect(s, AT_AUTH, NULL, shown);
 }

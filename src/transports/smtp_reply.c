@@ -24,10 +24,12 @@ void smtp_note_step(struct smtp_attempt *s, char step) {
   if (n + 1 < sizeof(s->steps)) s->steps[n] = step;
 }
 
+enum { NOTED_WORD = 8 }; /* as much of a command, or of the stars for one that is secret */
+
 void smtp_note_said(struct smtp_attempt *s, const char *text, const char *mark) {
   if (!s->said.a) s->said = strbuf_new(s->a);
   if (s->said.n) strbuf_addc(&s->said, ':');
-  strbuf_add(&s->said, text, strcspn(text, " "));
+  strbuf_add(&s->said, text, MIN(strcspn(text, " "), NOTED_WORD));
   strbuf_adds(&s->said, mark);
 }
 

@@ -15,7 +15,7 @@
 
 static const char *const where_names[ACL_WHERE_COUNT] = {
   [ACL_WHERE_CONNECT] = "connection", [ACL_WHERE_HELO] = "EHLO or HELO", [ACL_WHERE_MAIL] = "MAIL",
-  [ACL_WHERE_RCPT] = "RCPT", [ACL_WHERE_PREDATA] = "DATA", [ACL_WHERE_DATA] = "DATA", [ACL_WHERE_PRDR] = "PRDR",
+  [ACL_WHERE_RCPT] = "RCPT", [ACL_WHERE_PREDATA] = "PREDATA", [ACL_WHERE_DATA] = "DATA", [ACL_WHERE_PRDR] = "PRDR",
   [ACL_WHERE_MIME] = "MIME", [ACL_WHERE_DKIM] = "DKIM", [ACL_WHERE_AUTH] = "AUTH", [ACL_WHERE_ETRN] = "ETRN",
   [ACL_WHERE_ATRN] = "ATRN", [ACL_WHERE_EXPN] = "EXPN", [ACL_WHERE_VRFY] = "VRFY",
   [ACL_WHERE_MAILAUTH] = "MAILAUTH", [ACL_WHERE_NOTQUIT] = "not-QUIT", [ACL_WHERE_QUIT] = "QUIT",
@@ -440,8 +440,7 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
   } else {
     res.outcome = acl_run_text(&r, str_dup(x->a, str_ltrim(str_c(text))));
     if (res.outcome == OUTCOME_DISCARD && where != ACL_WHERE_UNKNOWN && !(1u << where & ACL_DISCARD_BITS)) {
-      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "\"discard\" verb not allowed in %s ACL",
-                where == ACL_WHERE_PREDATA ? "PREDATA" : acl_where_name(where));
+      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "\"discard\" verb not allowed in %s ACL", acl_where_name(where));
       res.outcome = OUTCOME_ERROR;
     }
     res.user_message = where == ACL_WHERE_UNKNOWN ? r.user_text : acl_split_message(x->a, r.user_text); /* ${acl: no reply */
