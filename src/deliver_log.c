@@ -79,6 +79,14 @@ static int64_t usec_since(struct timeval from) {
   return (int64_t)(now.tv_sec - from.tv_sec) * 1000000 + (now.tv_usec - from.tv_usec);
 }
 
+/* "[address]:port"; the port as that of the host. */
+static void add_interface(struct strbuf *b, const struct address *addr) {
+  const char *local = addr->local_interface;
+  if (!local || !log_selects(LS_INCOMING_INTERFACE) || !log_selects(LS_OUTGOING_INTERFACE)) return;
+  strbuf_adds(b, " I=");
+  strbuf_add(b, local, log_selects(LS_OUTGOING_PORT) ? strlen(local) : strcspn(local, "]") + 1);
+}
+
 static void add_host(struct strbuf *b, const struct address *addr) {
   const struct host *h = addr->host_used;
   bool is_local = addr->transport && addr->transport->driver && addr->transport->driver->is_local;
@@ -89,9 +97,8 @@ static void add_host(struct strbuf *b, const struct address *addr) {
   if (h->address) strbuf_addl(b, " [", h->address, "]", NULL);
   if (h->address && log_selects(LS_OUTGOING_PORT) && h->port > 0) strbuf_addf(b, ":%d", h->port);
   if (addr->continued_connection) strbuf_addc(b, '*');
-  if (log_selects(LS_INCOMING_INTERFACE) && log_selects(LS_OUTGOING_INTERFACE) && addr->local_interface)
-    strbuf_addl(b, " I=", addr->local_interface, NULL);
   if (log_selects(LS_PROXY) && addr->proxy_used) strbuf_addl(b, " PRX=", addr->proxy_used, NULL);
+  add_interface(b, addr);
 }
 
 static void add_tls(struct strbuf *b, const struct address *addr) {
@@ -186,8 +193,7 @@ const char *deliver_log_deferred(struct arena *a, const struct message *m, const
     if (addr->host_used->address) strbuf_addl(&b, " [", addr->host_used->address, "]", NULL);
     if (log_selects(LS_OUTGOING_PORT) && addr->host_used->port > 0) strbuf_addf(&b, ":%d", addr->host_used->port);
     if (addr->continued_connection) strbuf_addc(&b, '*');
-    if (log_selects(LS_INCOMING_INTERFACE) && log_selects(LS_OUTGOING_INTERFACE) && addr->local_interface)
-      strbuf_addl(&b, " I=", addr->local_interface, NULL);
+    add_interface(&b, addr);
   }
   if (log_selects(LS_DELIVER_TIME)) add_time(&b, "DT", addr->delivery_usec);
   if (addr->message) strbuf_addl(&b, ": ", addr->message, NULL);

@@ -4,6 +4,7 @@
  * Floor: flows.  Texts from outside are escaped by the log service or here (subject).  Manual ch. 53 "Reception lines". */
 #include "base/buildinfo.h"
 #include "formats/codecs.h"
+#include "os/net.h"
 #include "os/sys.h"
 #include "os/tls.h"
 #include "pipe_connect.h"
@@ -101,6 +102,12 @@ static void add_subject(struct strbuf *b, struct message *m) {
   strbuf_addc(b, '"');
 }
 
+/* What a client put into its SYN (doc/experimental-spec.txt, T4). */
+static void add_fast_open(struct strbuf *b, struct conn *c) {
+  enum net_tfo_mark mark = c->io ? net_tfo_mark(stream_fd(c->io), false) : NET_TFO_NONE;
+  if (mark != NET_TFO_NONE) strbuf_adds(b, mark == NET_TFO_DATA_ACKED ? " TFO*" : " TFO");
+}
+
 static const char *arrival_fields(struct reception *r) {
   struct message *m = r->m;
   struct conn *c = r->c;
@@ -110,6 +117,7 @@ static const char *arrival_fields(struct reception *r) {
   if (log_selects(LS_DNSSEC) && c->from.is_dnssec) strbuf_adds(&b, " DS");
   const char *ident = receive_ident(r);
   if (*ident) strbuf_addf(&b, " %s", ident);
+  if (r->is_smtp) add_fast_open(&b, c);
   if (c->from.protocol) strbuf_addf(&b, " P=%s", protocol_label(m->arena, &c->from));
   if (r->is_smtp) receive_log_add_pipelining(&b, c);
   if (m->spf && log_selects(LS_SPF_VERBOSE)) strbuf_addl(&b, " SPF=", spf_result_names[m->spf->result], NULL);
