@@ -96,10 +96,8 @@ static void send_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r) {
   if (*dsn) s->used_features |= EHLO_DSN;
   r->addr->dsn_aware = (s->facts.features & EHLO_DSN) != 0;
   const char *to = smtp_utf8_address(s, address_rcpt_text(s->a, r->addr));
-  if (s->downconvert) {
-    r->addr->sent_as = to;
-    r->addr->sent_from = smtp_utf8_address(s, s->d->return_path ? s->d->return_path : "");
-  }
+  r->addr->sent_as = s->downconvert ? to : NULL;
+  if (s->downconvert) r->addr->sent_from = smtp_utf8_address(s, s->d->return_path ? s->d->return_path : "");
   smtp_send(s, AT_RCPT, r, "RCPT TO:<%s>%s%s", to, quota, dsn);
   if (s->dead) return;
   /* texts name the recipient without parameters */

@@ -133,8 +133,7 @@ static bool gather(struct smtp_attempt *s, struct tls_client_opts *o) {
     o->tlsa = s->dane->records;
     o->tlsa_count = s->dane->count;
   }
-  s->tls = (struct tls_info){.sni = o->sni, .dane = s->tls.dane, .tlsa_usage = s->tls.tlsa_usage,
-                             .ocsp = o->ocsp == TLS_OCSP_NONE ? TLS_OCSP_NOT_REQUESTED : TLS_OCSP_NO_RESPONSE};
+  s->tls = (struct tls_info){.sni = o->sni, .dane = s->tls.dane, .tlsa_usage = s->tls.tlsa_usage, .ocsp = TLS_OCSP_NOT_REQUESTED};
   if (s->d->transport->o.event_action) {
     p->on_cert = see_certificate;
     p->on_cert_ctx = s;

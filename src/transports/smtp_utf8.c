@@ -46,7 +46,10 @@ bool smtp_utf8_decide(struct smtp_attempt *s) {
   }
   if (!s->downconvert) return offered || refuse(s, "utf8 support required but not offered for forwarding");
   bool ok = !s->d->return_path || converts(s, s->d->return_path);
-  for (const struct address *addr = s->d->addrs; ok && addr; addr = addr->next) ok = converts(s, addr->address);
+  for (struct address *addr = s->d->addrs; ok && addr; addr = addr->next) {
+    ok = converts(s, addr->address);
+    if (ok && !addr->sent_as) addr->sent_as = smtp_utf8_address(s, address_rcpt_text(s->a, addr)); /* also when MAIL is refused */
+  }
   DEBUG(D_TRANSPORT) debug_printf("converting the envelope to A-labels%s\n", ok ? "" : " is not possible");
   return ok || refuse(s, "an address could not be converted to ASCII");
 }
