@@ -138,7 +138,8 @@ static void write_frozen(struct report *r, const void *data) {
 
 void bounce_tell_frozen(struct message *m, struct expand_ctx *x, const struct frozen_facts *f) {
   const char *list = m->cfg->o.freeze_tell;
-  if (list && *list && !m->local_error_message) for_each_address(m, x, list, write_frozen, f);
+  bool is_told = f->on_arrival_by || !m->local_error_message; /* what was made here may come back for ever */
+  if (list && *list && is_told) for_each_address(m, x, list, write_frozen, f);
 }
 
 /* In the name of root, as the owner of the configuration. */

@@ -200,7 +200,9 @@ int cmd_test_filter(struct conn *c, const struct cmdline *cmd, const char *sende
     fprintf(stderr, "exim: failed to open %s: %s\n", file, strerror(ENOENT));
     return EXIT_FAILURE;
   }
-  struct submit_opts o = {.recipients = nobody, .recipient_count = 1, .dot_ends = !cmd->ignore_dots, .sender = sender, .fd = 0, .error_handling = ERRORS_STDERR, /* nobody's mail */
+  if (cmd->sender) c->is_trusted = true; /* the message is then another person's: no Sender: line, no name of the caller in From: */
+  struct submit_opts o = {.recipients = nobody, .recipient_count = 1, .dot_ends = !cmd->ignore_dots, .sender = sender, .fd = 0,
+                          .error_handling = ERRORS_STDERR, /* nobody's mail */
                           .examine = examine, .examine_ctx = &t};
   int status = receive_submission(c, &o);
   return status ? status : t.status;

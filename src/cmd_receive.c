@@ -117,6 +117,7 @@ int cmd_submit(struct run *r) {
       .error_exit = c->error_exit,
       .delivery_foreground = c->deliver_foreground,
       .queue_only = so.queue_only,
+      .is_local_error = c->bounce_of != NULL,
       .bounce_of = c->bounce_of ? c->bounce_of : r->who.is_trusted ? c->om_message_ref : NULL,
       .is_bounce_machine = c->is_bounce,
       .fd = 0,

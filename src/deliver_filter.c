@@ -82,7 +82,7 @@ static const char *run_filter(struct deliver_run *run, struct filter_result *ret
 static struct address *filter_parent(struct deliver_run *run) {
   struct address *parent = address_new(run->a, arena_printf(run->a, "system-filter@%s", run->cfg->qualify_recipient));
   parent->address = "system-filter";
-  parent->unique = "<system-filter>"; /* somebody may have that address */
+  parent->unique = "system-filter"; /* somebody may have the whole address */
   return parent;
 }
 
@@ -182,8 +182,10 @@ static void end_recipients(struct deliver_run *run, enum filter_end end, const c
   const char *line = end != FILTER_END_FAIL ? "Delivery deferred by system filter"
                                             : arena_printf(run->a, "cancelled by system filter%s%s", text && *text ? ": " : "", log);
   log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
-  if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s", line);
-  if (end != FILTER_END_FAIL) return;
+  if (end != FILTER_END_FAIL) {
+    if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s", line);
+    return;
+  }
   for (struct address *addr = deliver_open_recipients(run), *next; addr; addr = next) {
     next = addr->next;
     addr->result = OUTCOME_FAIL;
@@ -225,6 +227,8 @@ enum system_filter deliver_system_filter(struct deliver_run *run) {
   }
   set_vars(run, &r);
   add_addresses(run, &r);
+  bool is_let_go = r.end == FILTER_END_FREEZE && run->m->manual_thaw; /* somebody has looked at it: delivered as if the filter had not spoken */
+  if (is_let_go) r.end = FILTER_DONE, r.is_significant = false;
   if (r.end != FILTER_DONE) end_recipients(run, r.end, shortened(run, r.message));
   else if (r.is_significant) ignore_recipients(run);
   report_missing_transports(run);

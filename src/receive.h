@@ -62,6 +62,7 @@ struct submit_opts {
   int error_exit;
   bool delivery_foreground, queue_only; /* -odf/-odi; -odq, or the option of that name, unless -od overrides it */
   const char *bounce_of;         /* internal submissions */
+  bool is_local_error;           /* -E: a report or an answer made here; when it freezes, nobody is told */
   bool is_bounce_machine;
   int fd;
   /* -bf, -bem: looks at the complete message instead of storing it; no ACL runs, nothing is logged, no spool file stays.  NULL: an ordinary submission. */

@@ -387,6 +387,7 @@ static void prepare(struct submission *s) {
   m->gid = c->gid;
   m->allow_unqualified_sender = m->allow_unqualified_recipient = !c->no_qualify;
   m->bounce_of = s->o->bounce_of;
+  m->local_error_message = s->o->is_local_error;
   if (s->o->full_name) {
     c->real_name = s->o->full_name;
     m->sender_name_forced = true;

@@ -98,6 +98,7 @@ struct filter_env {
   bool is_test;                          /* -bf, -bF: print what would be done, do nothing */
   bool is_verbose;                       /* -v with it: conditions too */
   bool forbid_logwrite, forbid_reply;
+  bool is_only_asked;                    /* verification, -bt: nothing is delivered, so nothing is written to the filter's log */
   const char *qualify_domain;
   const char *own_address;               /* user filters: errors_to may be only this */
   const char *home;                      /* put before relative names; NULL or "": not */

@@ -147,14 +147,16 @@ static enum route_result get_text(struct redirect_run *run, struct str *ret) {
 
 /* --- items ----------------------------------------------------------------------------------------- */
 
+void redirect_make_one_time(struct redirect_run *run, struct address *child) {
+  struct address *top = address_top(run->addr);
+  child->is_one_time = true;
+  child->onetime_parent = top->onetime_parent ? top->onetime_parent : top->address;
+}
+
 static void add_child(struct redirect_run *run, struct address *child) {
   child->start_router = run->r->redirect_router;
-  child->is_one_time = run->ob->one_time;
   child->hide_child = child->hide_child || run->ob->hide_child_in_errmsg;
-  if (run->ob->one_time) {
-    struct address *top = address_top(run->addr);
-    child->onetime_parent = top->onetime_parent ? top->onetime_parent : top->address;
-  }
+  if (run->ob->one_time) redirect_make_one_time(run, child);
   *run->tail = child;
   run->tail = &child->next;
   run->made++;
@@ -448,14 +450,22 @@ static enum route_result redirect_route(struct route_ctx *rc, struct router *r, 
     res = run.is_finished ? ROUTE_DISCARD : ROUTE_DECLINE;
   }
   if (res != ROUTE_OK) {
+    if (run.keeps_children) {
+      set_errors_to(&run, errors);
+      hand_over_children(&run);
+    }
     addr->prop = saved;
-    addr->child_count = saved_children;
+    if (!run.keeps_children) addr->child_count = saved_children;
+    else addr->child_count++; /* itself: it is not done with when they are */
     if (res == ROUTE_FAIL) set_errors_to(&run, errors); /* who is told, or that nobody is, is this router's to say */
     return res;
   }
   set_errors_to(&run, errors);
   hand_over_children(&run);
-  if (run.is_unseen) route_go_on(rc, r, addr);
+  if (run.is_unseen) {
+    route_go_on(rc, r, addr);
+    (*rc->children)->self_hostname = addr->self_hostname; /* the same address on its way, no copy */
+  }
   return ROUTE_REROUTED;
 }
 

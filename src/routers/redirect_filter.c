@@ -59,7 +59,8 @@ static enum route_result obey(struct redirect_run *run, const struct filter_comm
   if (res != ROUTE_OK) return res;
   struct filter_child c = {
     .commands = commands,
-    .env = {.x = x, .rights = *rights, .forbid_logwrite = run->ob->forbid_filter_logwrite, .forbid_reply = run->ob->forbid_filter_reply,
+    .env = {.x = x, .rights = *rights, .forbid_logwrite = run->ob->forbid_filter_logwrite, .is_only_asked = run->rc->verify != VERIFY_NONE,
+            .forbid_reply = run->ob->forbid_filter_reply,
             .qualify_domain = qualify,
             .own_address = addr->address, .home = run->ob->filter_prepend_home ? x->home : NULL}};
   return redirect_filter_as_owner(run, obey_in_child, &c, ret);
@@ -112,8 +113,32 @@ enum route_result redirect_filter_take(struct redirect_run *run, const struct fi
   return res;
 }
 
+/* What a filter set up before it failed or froze is delivered all the same: manual 47.5.  Addresses of a failed parent, which is done
+ * with, become recipients when they have to wait. */
+static enum route_result take_before_end(struct redirect_run *run, const struct filter_result *r) {
+  enum route_result res = redirect_filter_take(run, r);
+  run->is_finished = run->is_unseen = false;
+  run->keeps_children = res == ROUTE_OK;
+  for (struct address *c = run->generated; c && r->end == FILTER_END_FAIL; c = c->next)
+    if (!c->is_file && !c->is_pipe && !c->is_reply) redirect_make_one_time(run, c);
+  return res;
+}
+
+/* Somebody has looked at the message and let it go: the address is the next router's. */
+static enum route_result thawed(struct redirect_run *run) {
+  run->addr->user_message = ""; /* why it was frozen is for the log */
+  if (!run->made) return ROUTE_DECLINE;
+  run->addr->message = NULL;
+  run->is_unseen = true;
+  return ROUTE_OK;
+}
+
 static enum route_result ended(struct redirect_run *run, const struct filter_result *r) {
   struct address *addr = run->addr;
+  if (r->end == FILTER_END_FAIL || r->end == FILTER_END_FREEZE) {
+    enum route_result res = take_before_end(run, r);
+    if (res != ROUTE_OK) return res;
+  }
   switch (r->end) {
     case FILTER_END_DEFER:
       addr->message = addr->user_message = r->message;
@@ -125,6 +150,7 @@ static enum route_result ended(struct redirect_run *run, const struct filter_res
       return ROUTE_FAIL;
     case FILTER_END_FREEZE:
       addr->message = r->message;
+      if (run->rc->x->msg && run->rc->x->msg->manual_thaw) return thawed(run);
       addr->basic_errno = ERRNO_UNKNOWNERROR;
       addr->special_action = SPECIAL_FREEZE;
       return ROUTE_DEFER;

@@ -23,6 +23,7 @@ struct redirect_run {
   unsigned made, bad;
   struct strbuf mistakes;            /* for syntax_errors_to */
   bool is_finished;                  /* a filter made a significant delivery, or said that all is done */
+  bool keeps_children;               /* the address fails or freezes, but what its filter set up before that is delivered */
   bool is_unseen;                    /* a filter made none: the address goes on to the next router, its children are extra */
 };
 
@@ -36,6 +37,8 @@ enum route_result redirect_qualify_domain(struct redirect_run *run, const struct
 /* A child for an address, or for a pipe, file or reply; *ret (may be NULL): the child. */
 enum route_result redirect_item_address(struct redirect_run *run, const struct redirect_item *it, struct address **ret);
 enum route_result redirect_item_pseudo(struct redirect_run *run, const struct redirect_item *it, struct address **ret);
+/* When the child has to wait it becomes a recipient itself, and the address it comes from is not looked at again. */
+void redirect_make_one_time(struct redirect_run *run, struct address *child);
 /* Obey a filter as the user it belongs to.  ROUTE_OK: go on with the children made; a filter that finished without any sets is_finished. */
 enum route_result redirect_run_filter(struct redirect_run *run, struct str text, enum redirect_filter kind);
 /* The same for a Sieve script. */

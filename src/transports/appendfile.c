@@ -24,9 +24,14 @@ static const struct option appendfile_options[] = {
 
 static const char default_prefix[] = "From ${if def:return_path{$return_path}{MAILER-DAEMON}} ${tod_bsdinbox}\n";
 
-/* For -bP; what a delivery takes is decided by the format it finds (choose_strings). */
+/* It is the options that say so, whatever the delivery comes to be: a filter may save a file of its own into a directory here. */
+static bool is_mbox_transport(const struct appendfile_opts *ob) {
+  return !ob->directory && !ob->use_bsmtp && !ob->maildir_format && !ob->mailstore_format;
+}
+
+/* For -bP. */
 static void show_strings(struct appendfile_opts *ob, const struct opt_block *b) {
-  bool is_mbox = !ob->directory && !ob->use_bsmtp && !ob->maildir_format && !ob->mailstore_format;
+  bool is_mbox = is_mbox_transport(ob);
   if (!opt_was_set(b, "message_prefix") && is_mbox) ob->message_prefix = default_prefix;
   if (is_mbox) return;
   if (!opt_was_set(b, "message_suffix")) ob->message_suffix = NULL;
@@ -204,10 +209,10 @@ bool append_make_directories(struct append_job *j, const char *dir) {
 }
 
 /* Tainted text may become a path only when create_file confines it: the check is made on the final text. */
-static bool accept_path(struct append_job *j, const char *path) {
+static bool accept_path(struct append_job *j, const char *path, bool is_slashed) {
   j->path = path;
   if (*path != '/') {
-    append_defer(j, ERRNO_NOTABSOLUTE, "appendfile: file or directory name \"%s\" is not absolute", path);
+    append_defer(j, ERRNO_NOTABSOLUTE, "appendfile: file or directory name \"%s%s\" is not absolute", path, is_slashed ? "/" : "");
     return false;
   }
   if (!is_tainted(path)) return true;
@@ -225,7 +230,7 @@ static bool choose_path(struct append_job *j) {
   struct delivery *d = j->d;
   struct appendfile_opts *ob = j->ob;
   const char *text = ob->file ? ob->file : ob->directory;
-  bool is_directory = ob->directory != NULL;
+  bool is_directory = ob->directory != NULL, is_slashed = false;
   const char *path;
   if (text) {
     path = expand_string(d->x, text);
@@ -239,14 +244,14 @@ static bool choose_path(struct append_job *j) {
     if (strncmp(path, "save ", 5) == 0) path += 5 + strspn(path + 5, " ");
     size_t n = strlen(path);
     if (n > 1 && path[n - 1] == '/') {
-      is_directory = true;
+      is_directory = is_slashed = true;
       path = arena_strndup(d->arena, path, n - 1);
     }
   } else {
     append_misconfigured(j, ERRNO_UNKNOWNERROR, "Mandatory file or directory option missing from %s transport", d->transport->name);
     return false;
   }
-  if (!accept_path(j, path)) return false;
+  if (!accept_path(j, path, is_slashed)) return false;
   for (struct address *a = d->addrs; a; a = a->next)
     if (a->is_file && (text || a->address[0] != '/')) a->file_used = path;
   j->format = ob->mailstore_format && is_directory ? APPEND_MAILSTORE : ob->maildir_format ? APPEND_MAILDIR : is_directory ? APPEND_FILE : APPEND_MBOX;
@@ -255,8 +260,8 @@ static bool choose_path(struct append_job *j) {
 
 static void choose_strings(struct append_job *j) {
   const struct opt_block *set = j->d->transport->ob_block;
-  bool mbox = j->format == APPEND_MBOX && !j->ob->use_bsmtp;
   struct appendfile_opts *ob = j->ob;
+  bool mbox = is_mbox_transport(ob);
   j->prefix = opt_was_set(set, "message_prefix") ? ob->message_prefix : mbox ? default_prefix : NULL;
   j->suffix = opt_was_set(set, "message_suffix") || mbox ? ob->message_suffix : NULL;
   j->write = transport_write_opts(j->d->transport);

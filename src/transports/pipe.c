@@ -85,7 +85,14 @@ static void freeze(struct pipe_job *j) {
 
 /* ---- the command line ------------------------------------------------------------------------------------- */
 
-static bool add_word(struct pipe_job *j, const char *word, bool expand) {
+/* The transport's own command is the administrator's to mend, so the message waits; one from a filter is its author's: that delivery fails. */
+static bool not_expanded(struct pipe_job *j, const char *what) {
+  struct delivery *d = j->d;
+  const char *text = arena_printf(d->arena, "Expansion of %s in %s transport failed: %s", what, d->transport->name, d->x->error ? d->x->error : "");
+  return d->addrs->is_pipe ? set_result(j, OUTCOME_FAIL, 0, text) : misconfigured(j, text);
+}
+
+static bool add_word(struct pipe_job *j, const char *command, const char *word, bool expand) {
   struct delivery *d = j->d;
   struct arena *a = d->arena;
   if (strcmp(word, "$pipe_addresses") == 0) {
@@ -93,9 +100,7 @@ static bool add_word(struct pipe_job *j, const char *word, bool expand) {
     return true;
   }
   const char *text = expand ? expand_string(d->x, word) : word;
-  if (!text)
-    return misconfigured(j, arena_printf(a, "Expansion of \"%s\" from command \"%s\" in %s transport failed: %s", word, j->ob->command ? j->ob->command : "",
-                                         d->transport->name, d->x->error ? d->x->error : ""));
+  if (!text) return not_expanded(j, arena_printf(a, "\"%s\" from command \"%s\"", word, command));
   if (is_tainted(text))
     return set_result(j, OUTCOME_FAIL, 0, arena_printf(a, "Tainted arg %zu for %s transport command: '%s'", j->argv.n, d->transport->name, text));
   vec_push(&j->argv, arena_strdup(a, text));
@@ -115,7 +120,7 @@ static bool add_address_pipe_words(struct pipe_job *j, const char *command) {
   struct str rest = str_c(command);
   const char *w;
   while ((w = transport_next_word(j->d->arena, &rest)))
-    if (!add_word(j, w, j->d->addrs->allow_expand_pipe)) return false;
+    if (!add_word(j, command, w, j->d->addrs->allow_expand_pipe)) return false;
   return true;
 }
 
@@ -125,7 +130,7 @@ static bool split_command(struct pipe_job *j, const char *command, bool expand, 
   while ((w = transport_next_word(j->d->arena, &rest))) {
     if (address_pipe && strcmp(w, "$address_pipe") == 0) {
       if (!add_address_pipe_words(j, address_pipe)) return false;
-    } else if (!add_word(j, w, expand)) {
+    } else if (!add_word(j, command, w, expand)) {
       return false;
     }
   }
@@ -136,9 +141,7 @@ static bool shell_command(struct pipe_job *j, const char *command, bool expand) 
   j->d->x->recipients_for_shell = true;
   const char *text = expand ? expand_string(j->d->x, command) : command;
   j->d->x->recipients_for_shell = false;
-  if (!text)
-    return misconfigured(j, arena_printf(j->d->arena, "Expansion of command \"%s\" in %s transport failed: %s", command, j->d->transport->name,
-                                         j->d->x->error));
+  if (!text) return not_expanded(j, arena_printf(j->d->arena, "command \"%s\"", command));
   if (expand_taint_refused(j->d->x, text, arena_printf(j->d->arena, "command for %s transport", j->d->transport->name)))
     return misconfigured(j, j->d->x->error);
   vec_push(&j->argv, arena_strdup(j->d->arena, "/bin/sh"));
