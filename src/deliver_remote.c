@@ -268,6 +268,12 @@ static struct delivery *extra_find_next(struct delivery *d, const struct host *h
   return next;
 }
 
+static bool extra_waits(struct delivery *d, const struct host *host) {
+  struct remote_ctx *base = base_of(d);
+  struct wait_who who = {.exclude_id = base->run->m->id, .exists = extra_exists, .ctx = (void *)d->cfg};
+  return !d->cfg->o.system_filter && wait_any(d->cfg, base->run->a, d->transport->name, host->name, &who);
+}
+
 static bool extra_go_on(struct delivery *d, struct delivery *next) {
   if (!d->one_done && !finish_first(d->ctx, d)) return false;
   log_set_message_id(next->msg->id);
@@ -280,6 +286,7 @@ static void extra_give_back(struct delivery *next) { extra_wait_on(base_of(next)
 static void extra_offer(struct delivery *d) {
   d->next_for_host = extra_next;
   d->find_next = extra_find_next;
+  d->waits_for_host = extra_waits;
   d->go_on = extra_go_on;
   d->give_back = extra_give_back;
 }

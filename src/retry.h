@@ -53,5 +53,12 @@ bool wait_add(const struct config *cfg, const char *transport, struct host *host
 /* Next message id waiting for that host (not excluded, still on the queue as told by exists()), removed from the list; false when none. */
 bool wait_next(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const char *exclude_id,
                bool (*exists)(void *ctx, const char *id), void *ctx, char ret_id[MSGID_SIZE], bool *ret_more);
+/* Would there be one?  Nobody is taken out of the list, but a list of which nothing is of use any more is removed. */
+struct wait_who {
+  const char *exclude_id;
+  bool (*exists)(void *ctx, const char *id);
+  void *ctx;
+};
+bool wait_any(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const struct wait_who *who);
 
 #endif

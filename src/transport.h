@@ -62,6 +62,7 @@ struct delivery {
    * Gives the next message's delivery for that host, or NULL.  See deliver.h. */
   struct delivery *(*next_for_host)(struct delivery *d, const struct host *h, bool (*fits)(void *ctx, struct delivery *next), void *ctx);
   void (*one_done)(struct delivery *d); /* journal the results of that extra delivery */
+  bool (*waits_for_host)(struct delivery *d, const struct host *h); /* is another message expected to come of it?  Only looks */
   /* The same in two steps, for a driver that wants to know the next message while the outcome of d is open: find_next leaves d alone.  Then one of:
    * go_on, when the results of d are in its addresses (journals them; false: next must not be sent); give_back: nothing of next was sent, it waits on. */
   struct delivery *(*find_next)(struct delivery *d, const struct host *h, bool (*fits)(void *ctx, struct delivery *next), void *ctx);

@@ -94,6 +94,28 @@ static bool somebody_waits(const struct config *cfg, struct arena *a, const char
   return found;
 }
 
+/* Is anybody in the record who is still on the queue?  More records than this one: it is taken for granted. */
+static bool is_of_use(const struct hints_wait *w, const struct wait_who *who) {
+  for (int i = 0; i < w->count; i++) {
+    char id[MSGID_SIZE] = "";
+    memcpy(id, w->ids + (size_t)i * MSGID_LEN, MSGID_LEN);
+    if (msgid_is_valid(str_c(id)) && strcmp(id, who->exclude_id) != 0 && who->exists(who->ctx, id)) return true;
+  }
+  return w->sequence > 0;
+}
+
+bool wait_any(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const struct wait_who *who) {
+  struct hints_db *db = hints_open(cfg->spool_directory, arena_printf(a, "wait-%s", transport), false);
+  struct hints_wait w;
+  bool is_listed = db && wait_read(db, a, host_name, &w), found = is_listed && is_of_use(&w, who);
+  hints_close(db);
+  if (!is_listed || found) return found;
+  db = wait_open(cfg, a, transport);
+  if (db && wait_read(db, a, host_name, &w) && !is_of_use(&w, who)) (void)hints_delete(db, host_name);
+  hints_close(db);
+  return false;
+}
+
 bool wait_next(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const char *exclude_id,
                bool (*exists)(void *ctx, const char *id), void *ctx, char ret_id[MSGID_SIZE], bool *ret_more) {
   struct hints_db *db = somebody_waits(cfg, a, transport, host_name) ? wait_open(cfg, a, transport) : NULL;

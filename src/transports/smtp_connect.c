@@ -93,11 +93,20 @@ bool smtp_connect(struct smtp_attempt *s) {
   return true;
 }
 
+void smtp_put_quit(struct smtp_attempt *s) {
+  stream_puts(s->io, "QUIT\r\n");
+  s->quit_sent = true;
+  DEBUG(D_TRANSPORT | D_V) {
+    debug_printf("  SMTP+> QUIT\n");
+    smtp_note_said(s, "QUIT", "+");
+    debug_printf("  SMTP(shutdown)>>\n");
+  }
+}
+
 /* Nobody needs the reply to QUIT but who looks on. */
 static void narrate_quit(struct smtp_attempt *s) {
   struct str line;
   int code = 0, r = 0;
-  debug_printf("  SMTP(shutdown)>>\n");
   while (r == 0 && stream_read_line(s->io, SMTP_REPLY_LINE_MAX, true, deadline_in_sec(1), &line, NULL) == STREAM_OK) {
     struct strbuf text = strbuf_new_t(s->a, TAINTED, 64);
     debug_printf("%s%s\n", code ? "         " : "  SMTP<< ", log_escape(s->a, str_rtrim(line)));
@@ -111,11 +120,7 @@ static void close_connection(struct smtp_attempt *s, bool polite) {
     if (!polite || s->dead || s->awaited_count) debug_printf("  SMTP(close)>>\n");
   }
   if (polite && !s->dead && s->awaited_count == 0) {
-    stream_puts(s->io, "QUIT\r\n");
-    DEBUG(D_TRANSPORT | D_V) {
-      debug_printf("  SMTP+> QUIT\n");
-      smtp_note_said(s, "QUIT", "+");
-    }
+    if (!s->quit_sent) smtp_put_quit(s);
     if (stream_flush(s->io, deadline_in_sec(5)) == STREAM_OK) {
       /* the outcome is known; the 221 is only awaited so that the peer does not see a reset */
       DEBUG(D_TRANSPORT | D_V) narrate_quit(s);

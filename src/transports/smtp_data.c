@@ -66,12 +66,13 @@ static int send_all(struct smtp_attempt *s, const struct write_opts *o, struct s
 }
 
 /* With all that must be known first. */
-static bool write_prepared(struct smtp_attempt *s, bool bdat, const struct write_opts *o, struct str headers) {
+static bool write_prepared(struct smtp_attempt *s, bool bdat, const struct write_opts *o, struct str headers, bool quit_rides) {
   struct sink k = {.s = s, .limit = -1};
   int64_t wire_size = bdat ? smtp_wire_body_size(s, o) : -1;
   struct write_opts lines = *o;
   lines.headers_only = o->headers_only || wire_size >= 0;
   int r;
+  DEBUG(D_TRANSPORT | D_V) debug_printf(bdat ? "         will write message using CHUNKING\n" : "  SMTP>> (writing message)\n");
   if (bdat) {
     int64_t size = MAX(wire_size, 0);
     r = transport_write_prepared(s->d, &lines, headers, count_bytes, &size, NULL);
@@ -82,7 +83,6 @@ static bool write_prepared(struct smtp_attempt *s, bool bdat, const struct write
     k.limit = size;
   }
   int64_t sent = 0;
-  DEBUG(D_TRANSPORT | D_V) debug_printf("  SMTP>> (writing message)\n");
   r = send_all(s, &lines, headers, wire_size, &k, &sent);
   s->content_sent = true;
   if (r == 0 && bdat && sent != k.limit) r = -EMSGSIZE;
@@ -94,16 +94,18 @@ static bool write_prepared(struct smtp_attempt *s, bool bdat, const struct write
       smtp_note_said(s, ".", "");
     }
   }
+  if (quit_rides) smtp_put_quit(s);
   return smtp_flush(s, deadline_in_sec(s->ob->data_timeout), AT_BLOCK, "data block", sent);
 }
 
 static bool write_content(struct smtp_attempt *s, bool bdat) {
   struct write_opts o = smtp_content_opts(s, bdat);
+  bool quit_rides = smtp_quit_may_ride(s); /* the question may take its time: nothing has left yet */
   struct strbuf headers = strbuf_new(s->a);
   int r = transport_prepare_headers(s->d, &o, &headers);
   if (r == 0) r = smtp_dkim_sign(s, &o, &headers);
   if (r < 0) return abandon(s, r);
-  bool ok = write_prepared(s, bdat, &o, strbuf_str(&headers));
+  bool ok = write_prepared(s, bdat, &o, strbuf_str(&headers), quit_rides);
   smtp_dkim_done(&o);
   return ok;
 }

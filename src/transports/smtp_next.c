@@ -69,6 +69,22 @@ void smtp_find_next(struct smtp_attempt *s) {
   s->next->turn = (struct smtp_turn){.d = next, .a = next->arena};
 }
 
+/* A chunk that rides along leaves before the recipients are answered; with several of them a 452 may call for another transaction. */
+static bool is_only_recipient(const struct smtp_job *job) {
+  size_t sent = 0;
+  for (size_t i = 0; i < job->rcpt_count; i++) {
+    if (smtp_is_due(&job->rcpts[i]) || job->rcpts[i].is_excess) return false;
+    sent += job->rcpts[i].state == RCPT_SENT;
+  }
+  return sent == 1;
+}
+
+bool smtp_quit_may_ride(struct smtp_attempt *s) {
+  if (s->next || s->is_lmtp || s->d->turned || !s->facts_are_real || !s->pipelining || !smtp_may_pipeline(s)) return false;
+  if (!is_last_group(s->job) && !is_only_recipient(s->job)) return false;
+  return !may_carry_another(s) || !s->d->waits_for_host || !s->d->waits_for_host(s->d, s->host);
+}
+
 static bool has_line_end(const char *text) { return text && strpbrk(text, "\r\n"); }
 
 /* What cannot be decided by the facts of the connection alone is decided when the message has its turn, and said then. */
@@ -156,7 +172,7 @@ static bool reset_for(struct smtp_attempt *s, struct delivery *d) {
 
 /* Ask for a message now that the one before is done. */
 static bool open_next(struct smtp_attempt *s) {
-  if (s->dead || !s->d->next_for_host || !may_carry_another(s)) return false;
+  if (s->dead || s->quit_sent || !s->d->next_for_host || !may_carry_another(s)) return false;
   if (!s->d->one_done) smtp_clear_retry(s); /* it may be finished before we come back */
   struct delivery *d = s->d->next_for_host(s->d, s->host, fits_connection, s);
   if (!d) return false;

@@ -153,6 +153,7 @@ struct smtp_attempt {
   bool downconvert, tcp_is_open;
   struct smtp_next *next;         /* NULL: none was looked for, or there is none */
   bool must_reset;                /* the last transaction has ended without content */
+  bool quit_sent;                 /* behind the content: no command can follow */
   bool was_ahead;                 /* the envelope whose replies are read now left before this message's turn, */
   bool ahead_in_doubt;            /* and the message before it was refused */
 
@@ -235,6 +236,9 @@ const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect);
 enum net_tfo smtp_fastopen_mode(struct smtp_attempt *s);
 /* The attempt has ended: note a stall, or that there was none. */
 void smtp_fastopen_judge(struct smtp_attempt *s);
+
+/* Write QUIT, for the flight that ends the content. */
+void smtp_put_quit(struct smtp_attempt *s);
 
 /* --- smtp_greeting.c --- */
 /* Facts in an EHLO reply (all lines with codes, joined by newlines). Pure. */
@@ -370,6 +374,8 @@ void smtp_continue_connection(struct smtp_attempt *s, bool again);
  * (hosts_pipe_next).  And when the end of the content has left: write that envelope. */
 void smtp_find_next(struct smtp_attempt *s);
 void smtp_put_next_in_flight(struct smtp_attempt *s);
+/* Nothing will follow on the connection, whatever the server says to the content that is about to leave: QUIT may go with it. */
+bool smtp_quit_may_ride(struct smtp_attempt *s);
 /* The replies to an envelope that was written ahead are here.  True: it is to be sent again, alone, because something in it was refused. */
 bool smtp_next_is_asked_again(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n);
 

@@ -53,10 +53,10 @@ void smtp_send(struct smtp_attempt *s, enum smtp_at at, struct smtp_rcpt *rcpt, 
     s->dead = true;
     return;
   }
-  bool held = s->pipelining && (at == AT_MAIL || at == AT_RCPT);
   DEBUG(D_TRANSPORT | D_V) {
-    debug_printf("  SMTP%c> %s\n", held ? '|' : '>', line);
-    smtp_note_said(s, line, held ? "|" : "");
+    bool held = s->pipelining && (at == AT_MAIL || at == AT_RCPT), more = at == AT_END; /* BDAT: its octets follow */
+    debug_printf("  SMTP%c> %s\n", held ? '|' : more ? '+' : '>', line);
+    smtp_note_said(s, line, held ? "|" : more ? "+" : "");
   }
   smtp_put_line(s, line);
   smtp_expect(s, at, rcpt, line);
