@@ -317,7 +317,7 @@ int main(int argc, char **argv) {
   if (c.log_line) {
     if (!r.who.is_admin) return run_refuse("-z needs an admin user");
     log_write(LS_ALWAYS, LOG_MAIN, "%s", c.log_line);
-    if (!c.action_set && !c.args.n) return EXIT_SUCCESS;
+    return EXIT_SUCCESS;
   }
   log_arguments(&r, argc, argv);
   leave_initial_directory(&r);

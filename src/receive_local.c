@@ -181,9 +181,11 @@ static bool mail_sender(struct submission *s, const char *subject, const char *w
   if (sys_write_all(fd, b.p, b.n) == 0 && lseek(fd, 0, SEEK_SET) == 0) {
     const char *to[] = {s->m->sender};
     const char *id = log_message_id(); /* a message whose headers never ended is nobody's */
+    bool foreground = s->o->delivery_foreground || s->c->cfg->harness_mode; /* in the harness: log lines in a fixed order */
+    /* -odq was said of the message, not of a report about it */
     struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true, .bounce_of = id ? s->m->id : NULL,
-                            .error_handling = ERRORS_SENDER, .fd = fd, .queue_only = s->o->queue_only && !s->o->delivery_foreground,
-                            .delivery_foreground = s->o->delivery_foreground};
+                            .error_handling = ERRORS_SENDER, .fd = fd, .queue_only = s->c->cfg->o.queue_only,
+                            .delivery_foreground = foreground};
     struct conn caller = *s->c;
     become_exim(s->c);
     status = receive_submission(s->c, &o);

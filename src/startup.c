@@ -141,8 +141,11 @@ NORETURN static void die_of_config(const struct cmdline *c, const struct config 
   if (partial && !path && partial->o.log_file_path && !strchr(partial->o.log_file_path, '$')) path = partial->o.log_file_path;
   if (!path && *build_info()->log_file_path) path = build_info()->log_file_path;
   bool only_trying = c->action == CMD_VERSION || (c->action == CMD_PRINT && c->args.n && strcmp(c->args.v[0], "config") == 0);
+  if (c->action == CMD_PRINT && !only_trying) fprintf(stderr, "LOG: PANIC%s\n  %s\n", partial && partial->macro_trouble ? "" : " DIE", text);
+  else fprintf(stderr, "%s %s\n", time_format(time_now(), TIME_LOG, (struct time_opts){0}, stamp, sizeof(stamp)), text);
   if (!only_trying && path) {
-    struct log_settings s = {.file_path = path, .exim_uid = (uid_t)-1, .exim_gid = (gid_t)-1, .harness_mode = build_in_harness_mode()};
+    struct log_settings s = {.file_path = path, .exim_uid = (uid_t)-1, .exim_gid = (gid_t)-1, .syslog_timestamp = true,
+                             .syslog_pid = true, .harness_mode = build_in_harness_mode()};
     uid_t uid;
     gid_t gid;
     if (opt_find_user(build_info()->exim_user, &uid, &gid)) {
@@ -153,8 +156,6 @@ NORETURN static void die_of_config(const struct cmdline *c, const struct config 
     log_init(&s);
     log_write(LS_ALWAYS, LOG_PANIC | LOG_QUIET | LOG_MULTILINE, "%s", text);
   }
-  if (c->action == CMD_PRINT && !only_trying) fprintf(stderr, "LOG: PANIC%s\n  %s\n", partial && partial->macro_trouble ? "" : " DIE", text);
-  else fprintf(stderr, "%s %s\n", time_format(time_now(), TIME_LOG, (struct time_opts){0}, stamp, sizeof(stamp)), text);
   exit(EXIT_FAILURE);
 }
 
@@ -206,6 +207,7 @@ void startup_logging(const struct config *cfg, enum startup_log where)
       .syslog_timestamp = o->syslog_timestamp,
       .syslog_pid = o->syslog_pid,
       .syslog_duplication = o->syslog_duplication,
+      .syslog_long_lines = build_info()->syslog_long_lines,
       .syslog_facility = o->syslog_facility,
       .syslog_processname = o->syslog_processname,
       .panic_coredump = o->panic_coredump,

@@ -21,7 +21,7 @@
 #include "os/priv.h"
 #include "os/sys.h"
 
-enum { LINE_MAX_BYTES = 8192, KIND_MAIN = 0, KIND_REJECT, KIND_PANIC, KINDS, KIND_DEBUG = KINDS };
+enum { LINE_MAX_BYTES = 8192, SYSLOG_MAX_BYTES = 870, KIND_MAIN = 0, KIND_REJECT, KIND_PANIC, KINDS, KIND_DEBUG = KINDS };
 
 static const char *const kind_names[KINDS + 1] = {"main", "reject", "panic", "debug"};
 
@@ -371,21 +371,48 @@ static int syslog_facility_number(void) {
   return log_state.s.syslog_facility && log_find_facility(log_state.s.syslog_facility, &facility) ? facility : LOG_MAIL;
 }
 
-static void to_syslog(int kind, const char *line) {
+bool log_next_piece(struct log_pieces *p, struct str *ret, char *ret_end) {
+  struct str *from = p->line.n ? &p->line : &p->extra;
+  if (from->n == 0) return false;
+  size_t end = str_index(*from, '\n'), n = p->max ? MIN(end, p->max) : end;
+  bool at_line_end = n == end;
+  *ret = str_n(from->p, n);
+  size_t taken = n + (at_line_end && n < from->n);
+  *from = str_n(from->p + taken, from->n - taken);
+  *ret_end = at_line_end && (p->line.n || p->extra.n) ? '\\' : '/';
+  return true;
+}
+
+static void syslog_piece(int kind, const char *mark, struct str text) {
   static const int priorities[KINDS] = {LOG_INFO, LOG_NOTICE, LOG_ALERT};
+  if (log_state.s.harness_mode)
+    fprintf(stderr, "SYSLOG: '%s%.*s'\n", mark, STR_FMT(text));
+  else
+    syslog(priorities[kind], "%s%.*s", mark, STR_FMT(text));
+}
+
+/* An entry is cut at its line ends and where lines are too long for what reads them: "[n\m] " and "[n/m] " say which of how many. */
+static void to_syslog(int kind, const char *line, const char *extra) {
   const char *text = line;
   if (!log_state.s.syslog_timestamp) { /* skip "date time[ zone] " */
     int words = log_state.s.want_zone ? 3 : 2;
     while (words-- > 0 && (text = strchr(text, ' '))) text++;
     if (!text) text = line;
   }
-  if (log_state.s.harness_mode) {
-    fprintf(stderr, "SYSLOG: '%s'\n", text);
-    return;
+  struct log_pieces all = {.line = str_c(text), .extra = str_c(extra ? extra : ""), .max = log_state.s.syslog_long_lines ? 0 : SYSLOG_MAX_BYTES};
+  struct log_pieces count = all;
+  struct str piece;
+  char end;
+  int total = 0;
+  while (log_next_piece(&count, &piece, &end)) total++;
+  if (!log_state.s.harness_mode)
+    openlog(log_state.s.syslog_processname ? log_state.s.syslog_processname : "exim",
+            log_state.s.syslog_pid ? LOG_PID | LOG_CONS : LOG_CONS, syslog_facility_number());
+  for (int i = 1; log_next_piece(&all, &piece, &end); i++) {
+    char mark[32] = "";
+    if (total > 1) snprintf(mark, sizeof mark, "[%d%c%d] ", i, i < total ? end : '/', total);
+    syslog_piece(kind, mark, piece);
   }
-  openlog(log_state.s.syslog_processname ? log_state.s.syslog_processname : "exim",
-          log_state.s.syslog_pid ? LOG_PID | LOG_CONS : LOG_CONS, syslog_facility_number());
-  syslog(priorities[kind], "%s", text);
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
@@ -394,8 +421,15 @@ static void last_resort(const char *why, const char *line) {
   fprintf(stderr, "exim: %s\n%s\n", why, line);
 }
 
-static void write_kind(int kind, const char *line, const char *extra) {
-  if (wants_syslog()) to_syslog(kind, line);
+/* Without syslog_duplication a line goes there once, for the log that has most to say. */
+static bool is_for_syslog(int kind, unsigned dest) {
+  if (!wants_syslog() || log_state.s.syslog_duplication) return wants_syslog();
+  bool is_rejection = dest & LOG_REJECT && log_state.s.write_rejectlog;
+  return kind == (dest & LOG_PANIC ? KIND_PANIC : is_rejection ? KIND_REJECT : KIND_MAIN);
+}
+
+static void write_kind(int kind, unsigned dest, const char *line, const char *extra) {
+  if (is_for_syslog(kind, dest)) to_syslog(kind, line, extra);
   if (path_item().n == 0) return;
   int fd = log_fd(kind);
   if (fd < 0) {
@@ -404,7 +438,7 @@ static void write_kind(int kind, const char *line, const char *extra) {
     last_resort(why, line);
     if (kind != KIND_PANIC && !log_state.in_panic) {
       log_state.in_panic = true;
-      write_kind(KIND_PANIC, line, NULL);
+      write_kind(KIND_PANIC, LOG_PANIC, line, NULL);
       log_state.in_panic = false;
     }
     return;
@@ -447,13 +481,12 @@ static void write_all(unsigned dest, const char *line, size_t text_at, const cha
     fprintf(stderr, "%s\n", line);
     return;
   }
-  if (dest & LOG_MAIN) write_kind(KIND_MAIN, line, NULL);
-  if ((dest & LOG_REJECT) && log_state.s.write_rejectlog && (!wants_syslog() || path_item().n || log_state.s.syslog_duplication))
-    write_kind(KIND_REJECT, line, extra);
+  if (dest & LOG_MAIN) write_kind(KIND_MAIN, dest, line, NULL);
+  if (dest & LOG_REJECT && log_state.s.write_rejectlog) write_kind(KIND_REJECT, dest, line, extra);
   if (dest & LOG_PANIC) {
     debug_log_panic();
-    write_kind(KIND_PANIC, line, NULL);
     if (!log_state.s.to_stderr && !debug_selector && !(dest & LOG_QUIET) && !log_state.s.quiet_panic) fprintf(stderr, "%s\n", line);
+    write_kind(KIND_PANIC, dest, line, NULL);
   }
 }
 

@@ -52,7 +52,7 @@ struct log_settings {
   bool utc;                  /* timezone = UTC */
   bool print_topbitchars;
   bool write_rejectlog;
-  bool syslog_timestamp, syslog_pid, syslog_duplication;
+  bool syslog_timestamp, syslog_pid, syslog_duplication, syslog_long_lines;
   const char *syslog_facility, *syslog_processname;
   bool to_stderr;            /* copy every line to stderr (-bh style callers, debug) with a "LOG: " prefix and dest name */
   bool stderr_only;          /* -bh: do not write files at all */
@@ -89,6 +89,13 @@ void log_write(enum log_sel sel, unsigned dest, const char *fmt, ...) PRINTF(3, 
 void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) PRINTF(3, 0);
 /* A line with extra lines for the reject log (headers etc.), already formatted, each ending in \n. */
 void log_write_reject(unsigned dest, const char *line, const char *extra);
+/* For syslog, which takes lines only: an entry, and more lines of it, piece by piece, each of at most max bytes (0: any).  *ret_end says why the piece
+ * ends: '\\' for a line end within the entry, '/' otherwise.  False: that was all.  Pure. */
+struct log_pieces {
+  struct str line, extra;
+  size_t max;
+};
+bool log_next_piece(struct log_pieces *p, struct str *ret, char *ret_end);
 /* Append a raw line to a message log file descriptor with the standard stamp. */
 void log_msglog(int fd, const char *fmt, ...) PRINTF(2, 3);
 

@@ -77,6 +77,29 @@ static void lines(void **state) {
   assert_int_equal(access(scratch_path("paniclog"), F_OK), -1);
 }
 
+/* As the manual has it: "[n\\m]" for a line end, "[n/m]" for a line that was too long and for the last one; the numbers are the caller's. */
+static const char *pieces_of(const char *line, const char *extra, size_t max) {
+  static char out[256];
+  struct log_pieces p = {.line = str_c(line), .extra = str_c(extra), .max = max};
+  struct str piece;
+  char end;
+  size_t n = 0;
+  while (log_next_piece(&p, &piece, &end)) n += (size_t)snprintf(out + n, sizeof out - n, "%.*s%c|", STR_FMT(piece), end);
+  return out;
+}
+
+static void pieces(void **state) {
+  (void)state;
+  CHECK_STR("one", pieces_of("one", "", 10), "one/|");
+  CHECK_STR("just fits", pieces_of("0123456789", "", 10), "0123456789/|");
+  CHECK_STR("too long", pieces_of("0123456789a", "", 10), "0123456789/|a/|");
+  CHECK_STR("never too long", pieces_of("0123456789a", "", 0), "0123456789a/|");
+  CHECK_STR("lines", pieces_of("one\ntwo", "", 10), "one\\|two/|");
+  CHECK_STR("more lines", pieces_of("one", "two\n\tthree\n", 10), "one\\|two\\|\tthree/|");
+  CHECK_STR("a long one of several", pieces_of("one", "0123456789abc\nthree\n", 10), "one\\|0123456789/|abc\\|three/|");
+  CHECK_STR("a line of just the length", pieces_of("0123456789", "three\n", 10), "0123456789\\|three/|");
+}
+
 static void prefixes(void **state) {
   (void)state;
   struct arena *a = arena_new("test");
@@ -332,7 +355,7 @@ static int teardown(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(lines), cmocka_unit_test(prefixes), cmocka_unit_test(unprintables_are_escaped),
+    cmocka_unit_test(lines), cmocka_unit_test(pieces), cmocka_unit_test(prefixes), cmocka_unit_test(unprintables_are_escaped),
     cmocka_unit_test(newlines_stay_when_asked), cmocka_unit_test(long_lines_are_cut), cmocka_unit_test(reject_log_has_more),
     cmocka_unit_test(no_reject_log), cmocka_unit_test(names), cmocka_unit_test(rotation_is_noticed),
     cmocka_unit_test(what_cannot_be_written_goes_to_panic), cmocka_unit_test(panic_lines_are_shown),
