@@ -17,6 +17,7 @@
 #include "cutthrough.h"
 #include "deliver_priv.h"
 #include "dkim_verify.h"
+#include "os/debug.h"
 #include "os/net.h"
 #include "os/signals.h"
 #include "os/sys.h"
@@ -496,17 +497,20 @@ static bool tell_manager(const struct message *m, bool hold_smtp) {
   return queue_notify(queue_get_notify_fd(), &(struct queue_notice){.id = m->id, .queue = m->queue_name, .hold_smtp = hold_smtp});
 }
 
+/* Who reads from us must not wait for our delivery to see the end: neither the peer of a session nor the reader of the caller's pipe. */
+static void let_go_of_caller(struct conn *c) {
+  int null = sys_open("/dev/null", O_RDWR, 0), fd = c->io ? stream_fd(c->io) : -1;
+  if (null < 0) return;
+  if (fd > 2) (void)dup2(null, fd);
+  (void)dup2(null, 0);
+  (void)dup2(null, 1);
+  if (!debug_selector) (void)dup2(null, 2);
+}
+
 /* In the child.  Without root only what goes over the held connection; the rest is the queue manager's. */
 NORETURN static void deliver_in_child(struct conn *c, const struct message *m, const struct deliver_opts *o) {
   const char *id = arena_strdup(c->arena, m->id);
-  if (c->io) { /* the peer must not wait for our delivery to see the end of the connection */
-    int null = sys_open("/dev/null", O_RDWR, 0), fd = stream_fd(c->io);
-    if (null >= 0) {
-      if (fd > 2) (void)dup2(null, fd);
-      (void)dup2(null, 0);
-      (void)dup2(null, 1);
-    }
-  }
+  let_go_of_caller(c);
   setsid(); /* out of reach of the keys and the hang-up of the caller's terminal */
   sys_role(SYS_ROLE_DELIVERY);
   enum deliver_result done = deliver_message(m->cfg, id, o);
