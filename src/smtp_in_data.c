@@ -29,7 +29,7 @@ struct smtp_body {
   /* BDAT */
   bool chunked, last, aborted;
   uint64_t left, chunk_size, total;
-  uint64_t added;         /* bytes that the message needed and the client left out; counted in its answer */
+  uint64_t added;         /* bytes that the message needed and the client left out; counted in its answer, not with spool_wireformat */
   char out[BODY_OUT_SIZE + 64];
   size_t out_n;
 };
@@ -402,7 +402,7 @@ static void answer(struct smtp_session *s, const struct smtp_body *b, const stru
   if (!r->smtp_text) return;
   if (b->chunked && b->last && !s->m->prdr_requested && (r->result == RECEIVE_ACCEPTED || r->result == RECEIVE_DISCARDED))
     smtp_replyf(s, "250- %llu byte chunk, total %llu", (unsigned long long)b->chunk_size,
-                (unsigned long long)(b->total + b->added + r->blank_line_added));
+                (unsigned long long)(b->total + (s->m->spool_wireformat ? 0 : b->added) + r->blank_line_added));
   send_reply(s, r->smtp_text);
 }
 
