@@ -364,7 +364,7 @@ static void env_delay(struct acl_env *env, struct expand_ctx *x, int seconds) {
   (void)x;
   struct smtp_session *s = env->session;
   if (s->c->host_checking) {
-    fprintf(stderr, "%s%d-second delay requested by ACL\n", ">>> ", seconds);
+    fprintf(stderr, ">>> delay modifier requests %d-second delay\n>>> delay skipped in -bh checking mode\n", seconds);
     return;
   }
   if (!s->c->no_delay_flush) env_flush(env);

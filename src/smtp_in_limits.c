@@ -73,17 +73,14 @@ void smtp_nap(struct smtp_session *s, double sec) {
 
 void smtp_slow_down(struct smtp_session *s, const char *name, const char *option, int64_t count) {
   struct smtp_ratelimit r;
-  if (!option || s->c->is_batched || !s->c->from.host_address) return;
-  if (!s->ratelimit_checked) s->is_ratelimited = smtp_host_in(s, "smtp_ratelimit_hosts", s->opt->smtp_ratelimit_hosts);
-  s->ratelimit_checked = true;
-  if (!s->is_ratelimited) return;
+  if (!option || s->c->is_batched || !s->opt->smtp_ratelimit_hosts) return;
   if (!smtp_parse_ratelimit(str_c(option), &r)) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "bad value of smtp_ratelimit_%s: \"%s\"", name, option);
     return;
   }
   double delay = smtp_ratelimit_delay(&r, count);
-  if (delay <= 0) return;
-  DEBUG(D_RECEIVE) debug_printf("rate limit %s: delay %.3g sec\n", name, delay);
+  if (delay <= 0 || !smtp_host_in(s, "smtp_ratelimit_hosts", s->opt->smtp_ratelimit_hosts)) return;
+  DEBUG(D_RECEIVE) debug_printf("rate limit %s: delay %.3g sec\n", *name == 'm' ? "MAIL" : "RCPT", delay);
   if (s->c->host_checking) return;
   s->env.flush(&s->env);
   smtp_nap(s, delay);

@@ -51,7 +51,7 @@ struct smtp_session {
   int recipients_max;
   bool atrn_advertised;
   struct atrn_mail *atrn;      /* what the ACL of ATRN has found, NULL none */
-  bool xclient_checked, xclient_ok, notquit_done, ratelimit_checked, is_ratelimited;
+  bool xclient_checked, xclient_ok, notquit_done;
   int64_t rate_mail_count;     /* MAIL commands, for smtp_ratelimit_mail */
   int64_t size_limit, max_per_connection;
   const char *last_rcpt_error; /* reply text of the last refused RCPT when all were refused alike, else "" */

@@ -111,7 +111,6 @@ static void start_anew(struct smtp_session *s) {
   c->early_acceptable = false;
   c->nonmail_count = 0;
   s->nonmail_counts = NONMAIL_UNKNOWN;
-  s->ratelimit_checked = s->is_ratelimited = false;
   s->rate_mail_count = 0;
   smtp_forget_advertised(s);
   s->c->chunking_advertised = false;
