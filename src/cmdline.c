@@ -477,7 +477,6 @@ static bool set_atrn(struct parse *p, const struct cmd_option *o, const char *va
   return set_action(p, o, NULL);
 }
 
-/* Known to Exim, not to this build: said plainly, instead of being taken for something else. */
 /* ---- The table ---- */
 
 #define FLAG(n, field) {n, ARG_NONE, set_flag, offsetof(struct cmdline, field), 0}
