@@ -287,24 +287,30 @@ static bool route_goes_on(struct str s, size_t comma) {
   return rest.n && rest.p[0] == '@';
 }
 
+bool rfc5322_skip_opaque(struct str s, size_t *i, int *depth) {
+  char c = s.p[*i];
+  if (c == '\\') {
+    ++*i;
+    return true;
+  }
+  if (c == '(' || c == ')') {
+    *depth += c == '(' ? 1 : *depth > 0 ? -1 : 0;
+    return true;
+  }
+  if (*depth > 0 || c != '"') return *depth > 0;
+  for (++*i; *i < s.n && s.p[*i] != '"'; ++*i)
+    if (s.p[*i] == '\\') ++*i;
+  return true;
+}
+
 size_t rfc5322_find_address_end(struct str s) {
   int depth = 0;
   struct str begin = str_ltrim(s);
   bool in_group = false, in_angle = false, in_route = begin.n && begin.p[0] == '@';
   for (size_t i = 0; i < s.n; i++) {
     char c = s.p[i];
-    if (c == '\\') {
-      i++;
-    } else if (c == '(') {
-      depth++;
-    } else if (c == ')') {
-      if (depth > 0) depth--;
-    } else if (depth > 0) {
-      continue;
-    } else if (c == '"') {
-      for (i++; i < s.n && s.p[i] != '"'; i++)
-        if (s.p[i] == '\\') i++;
-    } else if (c == '<') {
+    if (rfc5322_skip_opaque(s, &i, &depth)) continue;
+    if (c == '<') {
       in_angle = true;
     } else if (c == '>') {
       in_angle = false;

@@ -22,6 +22,12 @@ static void fail_write(struct append_job *j, const char *temp, int r, const char
   append_write_failed(j, r, shown);
 }
 
+static bool is_created(struct append_job *j, const char *temp) {
+  if (j->fd < 0) append_defer(j, -j->fd, "while creating file %s", temp);
+  else (void)!sys_fchmod(j->fd, (mode_t)j->mode); /* whatever the umask */
+  return j->fd >= 0;
+}
+
 static bool write_temp(struct append_job *j, const char *temp, const char *shown, struct stat *ret_st, int64_t *ret_bytes) {
   int r = append_write(j, ret_bytes);
   if (r == 0 && fstat(j->fd, ret_st) < 0) r = -errno;
@@ -141,11 +147,7 @@ static void deliver_maildir(struct append_job *j) {
     j->fd = sys_open(temp, O_WRONLY | O_CREAT | O_EXCL, (mode_t)j->mode);
     if (j->fd < 0 && j->fd != -EEXIST) break;
   }
-  if (j->fd < 0) {
-    append_defer(j, -j->fd, "while creating file %s", temp);
-    return;
-  }
-  (void)!sys_fchmod(j->fd, (mode_t)j->mode);
+  if (!is_created(j, temp)) return;
   struct stat st;
   int64_t bytes = 0;
   const char *shown = arena_printf(a, "tmp/%s", name);
@@ -173,11 +175,7 @@ static void deliver_file(struct append_job *j) {
   append_count_usage(j);
   const char *temp = arena_printf(a, "%s/temp.%ld.%s", j->path, (long)getpid(), j->d->cfg->primary_hostname);
   j->fd = sys_open(temp, O_WRONLY | O_CREAT | O_EXCL, (mode_t)j->mode);
-  if (j->fd < 0) {
-    append_defer(j, -j->fd, "while creating file %s", temp);
-    return;
-  }
-  (void)!sys_fchmod(j->fd, (mode_t)j->mode);
+  if (!is_created(j, temp)) return;
   struct stat st;
   int64_t bytes = 0;
   if (is_full(j, temp, temp, 0) || !write_temp(j, temp, temp, &st, &bytes)) return;

@@ -40,18 +40,8 @@ static size_t find_special(struct str s, const char *specials) {
   bool in_angle = false;
   for (size_t i = 0; i < s.n; i++) {
     char c = s.p[i];
-    if (c == '\\') {
-      i++;
-    } else if (c == '(') {
-      depth++;
-    } else if (c == ')') {
-      if (depth > 0) depth--;
-    } else if (depth > 0) {
-      continue;
-    } else if (c == '"') {
-      for (i++; i < s.n && s.p[i] != '"'; i++)
-        if (s.p[i] == '\\') i++;
-    } else if (c == '<' || c == '>') {
+    if (rfc5322_skip_opaque(s, &i, &depth)) continue;
+    if (c == '<' || c == '>') {
       in_angle = c == '<';
     } else if (c && !in_angle && strchr(specials, c)) {
       return i;
