@@ -34,8 +34,7 @@
 /* ---- -be ---- */
 
 /* "set acl_m0 = text" gives an ACL variable its value for what follows; "set,t" makes it tainted. */
-static bool set_variable(struct expand_ctx *x, const char *text)
-{
+static bool set_variable(struct expand_ctx *x, const char *text) {
   struct str s = str_c(text);
   if (!str_starts(s, STR("set"))) return false;
   bool tainted = str_starts(s, STR("set,t"));
@@ -52,8 +51,7 @@ static bool set_variable(struct expand_ctx *x, const char *text)
   return true;
 }
 
-static void expand_and_print(struct expand_ctx *x, struct config *cfg, const char *text)
-{
+static void expand_and_print(struct expand_ctx *x, struct config *cfg, const char *text) {
   const char *error = NULL;
   if (ch_isupper(*text) && readconf_is_macro_definition(text)) {
     const char *name = readconf_define_macro(cfg, text, &error);
@@ -71,8 +69,7 @@ static void expand_and_print(struct expand_ctx *x, struct config *cfg, const cha
 }
 
 /* One logical line of stdin: continued by a backslash, leading blanks of what follows dropped.  NULL at the end. */
-static const char *read_logical(struct cmd_input *in, struct arena *a)
-{
+static const char *read_logical(struct cmd_input *in, struct arena *a) {
   struct strbuf b = strbuf_new(a);
   bool any = false;
   for (const char *line; (line = cmd_read_line(in, a));) {
@@ -87,8 +84,7 @@ static const char *read_logical(struct cmd_input *in, struct arena *a)
 }
 
 /* -Mset. */
-static struct message *load_spooled(const struct config *cfg, const char *id)
-{
+static struct message *load_spooled(const struct config *cfg, const char *id) {
   struct message *m;
   switch (spool_open(cfg, id, false, &m)) {
   case SPOOL_OPENED: return m;
@@ -108,8 +104,7 @@ struct expansion {
 };
 
 /* m: what the variables see, NULL for none so far; the one that is there at the end, which may be a new one. */
-static struct message *expand_texts(const struct expansion *e, struct message *m)
-{
+static struct message *expand_texts(const struct expansion *e, struct message *m) {
   struct arena *a = arena_new("be");
   struct expand_ctx x = expand_ctx_new(a, e->cfg);
   x.msg = m;
@@ -143,8 +138,7 @@ static struct message *expand_texts(const struct expansion *e, struct message *m
 }
 
 /* Called by the reception when the message is complete, still with its rights. */
-static void examine(void *ctx, struct message *m, struct expand_ctx *x, const char *from_line_sender, bool had_headers)
-{
+static void examine(void *ctx, struct message *m, struct expand_ctx *x, const char *from_line_sender, bool had_headers) {
   const struct expansion *e = ctx;
   (void)x;
   if (from_line_sender && !e->c->sender) puts("Sender taken from \"From \" line");
@@ -158,8 +152,7 @@ static void examine(void *ctx, struct message *m, struct expand_ctx *x, const ch
 }
 
 /* -bem: the file is read like a message that was submitted here; nothing of it stays. */
-static int expand_with_message(const struct expansion *e)
-{
+static int expand_with_message(const struct expansion *e) {
   const char *file = e->c->expand_message;
   int fd = priv_open_as(e->k->uid, e->k->gid, file, O_RDONLY | O_NOCTTY, 0);
   if (fd < 0) {
@@ -173,8 +166,7 @@ static int expand_with_message(const struct expansion *e)
   return sys_close(fd) < 0 ? EXIT_FAILURE : status;
 }
 
-int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, const char *sender)
-{
+int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, const char *sender) {
   const struct expansion e = {.cfg = cfg, .c = c, .k = k, .sender = sender};
   struct message *m = NULL;
   if (c->expand_message) return expand_with_message(&e);
@@ -185,8 +177,7 @@ int cmd_expand(struct config *cfg, const struct cmdline *c, struct conn *k, cons
 
 /* ---- -bmalware: the scanner looks at a copy of a file, read with the rights of the Exim user ---- */
 
-int cmd_malware(struct config *cfg, const struct cmdline *c)
-{
+int cmd_malware(struct config *cfg, const struct cmdline *c) {
   struct message *m = message_new(cfg);
   struct expand_ctx x = expand_ctx_new(m->arena, cfg);
   const char *name = "";
@@ -210,16 +201,14 @@ int cmd_malware(struct config *cfg, const struct cmdline *c)
 /* ---- -brt ---- */
 
 /* The name of the error, where Exim's output has one. */
-static const char *shown_error(const struct retry_rule *r)
-{
+static const char *shown_error(const struct retry_rule *r) {
   static const char *const shown[] = {"quota", "refused", "timeout", "auth_failed"};
   for (size_t i = 0; r->error && i < ARRAY_SIZE(shown); i++)
     if (str_startsic(str_c(r->error), str_c(shown[i]))) return r->error;
   return "*";
 }
 
-static void print_rule(const struct retry_rule *r)
-{
+static void print_rule(const struct retry_rule *r) {
   char t[64], i[64];
   printf("Retry rule: %s  %s  ", r->pattern, shown_error(r));
   for (const struct retry_step *s = r->steps; s; s = s->next) {
@@ -237,8 +226,7 @@ static void print_rule(const struct retry_rule *r)
   putchar('\n');
 }
 
-int cmd_test_retry(struct config *cfg, const struct cmdline *c)
-{
+int cmd_test_retry(struct config *cfg, const struct cmdline *c) {
   struct arena *a = arena_new("brt");
   const char *domain = c->args.n ? c->args.v[0] : NULL, *other = NULL, *error_name = NULL;
   struct retry_rule wanted = {0};
@@ -272,16 +260,14 @@ int cmd_test_retry(struct config *cfg, const struct cmdline *c)
 /* ---- -brw ---- */
 
 /* A header line NAME: TEXT: what the rules make of its text. */
-static const char *rewrite_in_header(struct expand_ctx *x, const char *name, const char *text)
-{
+static const char *rewrite_in_header(struct expand_ctx *x, const char *name, const char *text) {
   const char *line = arena_printf(x->a, "%s: %s\n", name, text);
   struct header_line h = {.text = line, .n = strlen(line)};
   const char *changed = rewrite_header(x, &h, x->cfg->rewrite_rules);
   return changed ? str_dup(x->a, str_rtrim(str_c(changed + strlen(name) + 2))) : text;
 }
 
-int cmd_test_rewrite(struct config *cfg, const struct cmdline *c)
-{
+int cmd_test_rewrite(struct config *cfg, const struct cmdline *c) {
   static const struct {
     const char *name;
     unsigned envelope; /* 0: a header line */
@@ -322,8 +308,7 @@ int cmd_test_rewrite(struct config *cfg, const struct cmdline *c)
 
 /* ---- -bI ---- */
 
-int cmd_info(const char *what)
-{
+int cmd_info(const char *what) {
   bool help = strcmpic(what, "help") == 0;
   if (strcmpic(what, "dscp") == 0) {
     for (size_t i = 0; net_dscp_name(i); i++) puts(net_dscp_name(i));

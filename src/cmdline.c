@@ -34,8 +34,7 @@ struct cmd_option {
 };
 
 static bool fail(struct parse *p, const char *fmt, ...) PRINTF(2, 3);
-static bool fail(struct parse *p, const char *fmt, ...)
-{
+static bool fail(struct parse *p, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   p->error = arena_vprintf(p->c->a, fmt, ap);
@@ -45,27 +44,23 @@ static bool fail(struct parse *p, const char *fmt, ...)
 
 /* ---- Setters ---- */
 
-static bool set_flag(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_flag(struct parse *p, const struct cmd_option *o, const char *value) {
   (void)value;
   *(bool *)(void *)((char *)p->c + o->offset) = true;
   return true;
 }
 
-static bool set_text(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_text(struct parse *p, const struct cmd_option *o, const char *value) {
   *(const char **)(void *)((char *)p->c + o->offset) = value;
   return true;
 }
 
 /* A daemon does nothing else; to show its version or configuration is no action of that kind. */
-static bool goes_with_daemon(enum cmd_action a)
-{
+static bool goes_with_daemon(enum cmd_action a) {
   return a == CMD_DAEMON || a == CMD_QUEUE_RUN || a == CMD_VERSION || a == CMD_PRINT || a == CMD_HELP || a == CMD_INFO;
 }
 
-static bool set_action(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_action(struct parse *p, const struct cmd_option *o, const char *value) {
   enum cmd_action before = p->c->action, now = (enum cmd_action)o->number;
   (void)value;
   if (p->c->action_set && ((before == CMD_DAEMON && !goes_with_daemon(now)) || (now == CMD_DAEMON && !goes_with_daemon(before))))
@@ -75,27 +70,23 @@ static bool set_action(struct parse *p, const struct cmd_option *o, const char *
   return true;
 }
 
-static bool set_info(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_info(struct parse *p, const struct cmd_option *o, const char *value) {
   p->c->help_for = value;
   return set_action(p, o, NULL);
 }
 
-static bool set_smtp(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_smtp(struct parse *p, const struct cmd_option *o, const char *value) {
   p->c->ignore_dots |= o->number == CMD_SMTP;
   return set_action(p, o, value);
 }
 
-static bool set_daemon(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_daemon(struct parse *p, const struct cmd_option *o, const char *value) {
   p->c->daemon_foreground = o->number == 1;
   p->c->background_smtp = true;
   return set_action(p, &(struct cmd_option){.number = CMD_DAEMON}, value);
 }
 
-static bool set_inetd_wait(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_inetd_wait(struct parse *p, const struct cmd_option *o, const char *value) {
   int64_t sec = 0;
   (void)o;
   if (*value && !time_parse_interval(str_c(value), false, &sec)) return fail(p, "exim: bad time value -bw%s: abandoned\n", value);
@@ -104,8 +95,7 @@ static bool set_inetd_wait(struct parse *p, const struct cmd_option *o, const ch
   return set_action(p, &(struct cmd_option){.number = CMD_DAEMON}, NULL);
 }
 
-static bool set_list(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_list(struct parse *p, const struct cmd_option *o, const char *value) {
   static const struct {
     const char *flags;
     bool sorted;
@@ -124,8 +114,7 @@ static bool set_list(struct parse *p, const struct cmd_option *o, const char *va
 }
 
 /* "ip", "ip.port" or "[ip]:port"; who uses it splits it again. */
-static bool check_ip_text(struct parse *p, const char *value)
-{
+static bool check_ip_text(struct parse *p, const char *value) {
   char *copy = str_dup(p->c->a, str_c(value));
   if (!ip_text_kind(copy, NULL) && copy[0] != '[' && !strchr(copy, ':')) {
     char *dot = strrchr(copy, '.');
@@ -135,33 +124,28 @@ static bool check_ip_text(struct parse *p, const char *value)
   return true;
 }
 
-static bool set_address(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_address(struct parse *p, const struct cmd_option *o, const char *value) {
   return check_ip_text(p, value) && set_text(p, o, value);
 }
 
-static bool set_host_check(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_host_check(struct parse *p, const struct cmd_option *o, const char *value) {
   if (!check_ip_text(p, value)) return false;
   p->c->check_ip = value;
   p->c->check_callout = o->number == 1;
   return set_action(p, &(struct cmd_option){.number = CMD_HOST_CHECK}, NULL);
 }
 
-static bool set_expand_message(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_expand_message(struct parse *p, const struct cmd_option *o, const char *value) {
   p->c->expand_message = value;
   return set_action(p, o, NULL);
 }
 
 /* An action and its file.  -bf and -bF may stand together. */
-static bool set_file_action(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_file_action(struct parse *p, const struct cmd_option *o, const char *value) {
   return set_text(p, o, value) && set_action(p, o, NULL);
 }
 
-static bool set_macro(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_macro(struct parse *p, const struct cmd_option *o, const char *value) {
   struct arena *a = p->c->a;
   size_t n = 0, count = 0;
   (void)o;
@@ -184,8 +168,7 @@ static bool set_macro(struct parse *p, const struct cmd_option *o, const char *v
   return true;
 }
 
-static bool set_debug(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_debug(struct parse *p, const struct cmd_option *o, const char *value) {
   (void)o;
   p->c->debug = true;
   if (*value == 'd') {
@@ -196,8 +179,7 @@ static bool set_debug(struct parse *p, const struct cmd_option *o, const char *v
   return true;
 }
 
-static bool set_errors(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_errors(struct parse *p, const struct cmd_option *o, const char *value) {
   if (strcmp(value, "e") == 0) {
     p->c->errors_to_stderr = false;
     p->c->error_exit = 0;
@@ -215,8 +197,7 @@ static bool set_errors(struct parse *p, const struct cmd_option *o, const char *
 
 enum { OD_BACKGROUND, OD_FOREGROUND, OD_QUEUE, OD_QUEUE_SMTP };
 
-static bool set_delivery(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_delivery(struct parse *p, const struct cmd_option *o, const char *value) {
   (void)value;
   if (o->number == OD_QUEUE_SMTP) { /* goes with the others */
     p->c->queue_smtp = true;
@@ -228,16 +209,14 @@ static bool set_delivery(struct parse *p, const struct cmd_option *o, const char
   return true;
 }
 
-static bool set_time(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_time(struct parse *p, const struct cmd_option *o, const char *value) {
   int64_t *to = (int64_t *)(void *)((char *)p->c + o->offset);
   if (!time_parse_interval(str_c(value), false, to)) return fail(p, "exim: bad time value %s: abandoned\n", value);
   return true;
 }
 
 /* The number may be left out: one message then. */
-static bool set_batch_max(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_batch_max(struct parse *p, const struct cmd_option *o, const char *value) {
   (void)o;
   if (!*value) value = *p->next && ch_isdigit(**p->next) ? *p->next++ : "1";
   if (!str_parse_i64(str_c(value), &p->c->max_messages_per_connection) || p->c->max_messages_per_connection < 0)
@@ -245,8 +224,7 @@ static bool set_batch_max(struct parse *p, const struct cmd_option *o, const cha
   return true;
 }
 
-static bool set_protocol(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_protocol(struct parse *p, const struct cmd_option *o, const char *value) {
   (void)o;
   if (!*value) return fail(p, "exim abandoned: unknown, malformed, or incomplete option -p\n");
   const char *colon = strchr(value, ':');
@@ -255,15 +233,13 @@ static bool set_protocol(struct parse *p, const struct cmd_option *o, const char
   return true;
 }
 
-static bool set_perl(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_perl(struct parse *p, const struct cmd_option *o, const char *value) {
   (void)value;
   p->c->perl_start = o->number ? CMD_PERL_NOW : CMD_PERL_LATER;
   return true;
 }
 
-static bool set_bounce(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_bounce(struct parse *p, const struct cmd_option *o, const char *value) {
   (void)o;
   if (*value && !msgid_is_valid(str_c(value)))
     return fail(p, "exim abandoned: unknown, malformed, or incomplete option -E%s\n", value);
@@ -272,8 +248,7 @@ static bool set_bounce(struct parse *p, const struct cmd_option *o, const char *
   return true;
 }
 
-static bool set_message_ref(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_message_ref(struct parse *p, const struct cmd_option *o, const char *value) {
   (void)o;
   if (!msgid_is_valid(str_c(value))) return fail(p, "exim: -oMm must be a valid message ID\n");
   p->c->om_message_ref = value;
@@ -281,23 +256,20 @@ static bool set_message_ref(struct parse *p, const struct cmd_option *o, const c
 }
 
 /* The number does not matter, but one it has to be. */
-static bool set_hops(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_hops(struct parse *p, const struct cmd_option *o, const char *value) {
   int hops;
   (void)o;
   return str_parse_int(str_c(value), &hops) ? true : fail(p, "exim abandoned: unknown, malformed, or incomplete option -h\n");
 }
 
-static bool set_syslog_tag(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_syslog_tag(struct parse *p, const struct cmd_option *o, const char *value) {
   (void)o;
   if (strlen(value) > 32) return fail(p, "exim: the -L syslog name is too long: \"%s\"\n", value);
   p->c->syslog_tag = value;
   return true;
 }
 
-static bool set_dots_and_extract(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_dots_and_extract(struct parse *p, const struct cmd_option *o, const char *value) {
   (void)o;
   (void)value;
   p->c->ignore_dots = p->c->extract_recipients = true;
@@ -307,8 +279,7 @@ static bool set_dots_and_extract(struct parse *p, const struct cmd_option *o, co
 /* ---- Queue runs ---- */
 
 /* Flags of -q, and of -R and -S: returns the rest. */
-static const char *queue_flags(struct queue_run_opts *r, const char *s, bool is_q)
-{
+static const char *queue_flags(struct queue_run_opts *r, const char *s, bool is_q) {
   if (is_q && *s == 'q') {
     r->two_stage = true;
     s++;
@@ -332,15 +303,13 @@ static const char *queue_flags(struct queue_run_opts *r, const char *s, bool is_
   return s;
 }
 
-static bool next_is_id(struct parse *p)
-{
+static bool next_is_id(struct parse *p) {
   return *p->next && msgid_is_valid(str_c(*p->next));
 }
 
 static bool set_selector(struct parse *p, const struct cmd_option *o, const char *value);
 
-static bool set_queue(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_queue(struct parse *p, const struct cmd_option *o, const char *value) {
   struct cmdline *c = p->c;
   const char *s = queue_flags(&c->run, value, true);
   int64_t sec = 0;
@@ -366,8 +335,7 @@ static bool set_queue(struct parse *p, const struct cmd_option *o, const char *v
 }
 
 /* -R and -S: flags glued, the string in the next argument (or glued when no flag fits). */
-static bool set_selector(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_selector(struct parse *p, const struct cmd_option *o, const char *value) {
   struct cmdline *c = p->c;
   bool is_sender = o->number == 1, is_regex = *value == 'r';
   struct queue_run_opts before = c->run;
@@ -421,8 +389,7 @@ static const struct {
 };
 
 /* All that follows belongs to -M. */
-static bool take_ids(struct parse *p, int shape, const char *option)
-{
+static bool take_ids(struct parse *p, int shape, const char *option) {
   size_t n = 0;
   if (!*p->next) return fail(p, "exim: no message ids given after %s option\n", option);
   for (; *p->next; n++) {
@@ -435,8 +402,7 @@ static bool take_ids(struct parse *p, int shape, const char *option)
   return true;
 }
 
-static bool set_message(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_message(struct parse *p, const struct cmd_option *o, const char *value) {
   struct cmdline *c = p->c;
   (void)o;
   if (strcmp(value, "set") == 0) { /* no action of its own: -be is */
@@ -469,8 +435,7 @@ static bool set_message(struct parse *p, const struct cmd_option *o, const char 
 }
 
 /* -atrn HOST DOMAINS */
-static bool set_atrn(struct parse *p, const struct cmd_option *o, const char *value)
-{
+static bool set_atrn(struct parse *p, const struct cmd_option *o, const char *value) {
   if (!*p->next) return fail(p, "exim: host and domains expected after -atrn\n");
   p->c->atrn_host = value;
   p->c->atrn_domains = *p->next++;
@@ -587,8 +552,7 @@ static const struct cmd_option options[] = {
 };
 
 /* The row for an argument: the exact name, else the longest name that takes a glued value. */
-static const struct cmd_option *find_option(const char *arg)
-{
+static const struct cmd_option *find_option(const char *arg) {
   const struct cmd_option *best = NULL;
   size_t best_len = 0;
   for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
@@ -605,8 +569,7 @@ static const struct cmd_option *find_option(const char *arg)
 }
 
 /* Some options name what they miss; the rest get the general message. */
-static bool value_missing(struct parse *p, const struct cmd_option *o)
-{
+static bool value_missing(struct parse *p, const struct cmd_option *o) {
   if (strcmp(o->name, "-bf") == 0 || strcmp(o->name, "-bF") == 0) return fail(p, "exim: file name expected after %s\n", o->name);
   if (strcmp(o->name, "-oA") == 0 || strncmp(o->name, "-bf", 3) == 0) return fail(p, "exim: string expected after %s\n", o->name);
   if (strcmp(o->name, "-O") == 0 || strcmp(o->name, "-X") == 0) return fail(p, "exim: string expected after %s\n", o->name);
@@ -617,8 +580,7 @@ static bool value_missing(struct parse *p, const struct cmd_option *o)
   return fail(p, "exim abandoned: unknown, malformed, or incomplete option %s\n", o->name);
 }
 
-static bool parse_option(struct parse *p, const char *arg)
-{
+static bool parse_option(struct parse *p, const char *arg) {
   if (strcmp(arg, "-oM") == 0) return fail(p, "exim: data expected after -oM\n");
   const struct cmd_option *o = find_option(arg);
   if (!o) return fail(p, "exim abandoned: unknown, malformed, or incomplete option %s\n", arg);
@@ -630,8 +592,7 @@ static bool parse_option(struct parse *p, const char *arg)
   return o->set ? o->set(p, o, value) : true;
 }
 
-static void apply_program_name(struct cmdline *c)
-{
+static void apply_program_name(struct cmdline *c) {
   const char *s = c->program;
   if (strcmp(s, "mailq") == 0) c->action = CMD_LIST;
   else if (strcmp(s, "rsmtp") == 0) c->action = CMD_BATCH_SMTP;
@@ -650,8 +611,7 @@ static void apply_program_name(struct cmdline *c)
 }
 
 /* Actions that read a message do not go together with those that do something else. */
-static bool check_combination(struct parse *p)
-{
+static bool check_combination(struct parse *p) {
   const struct cmdline *c = p->c;
   bool reads_message = c->action == CMD_SUBMIT || c->action == CMD_BATCH_SMTP;
   bool bad = (c->extract_recipients && !reads_message && !c->expand_message && c->action != CMD_VERSION && c->action != CMD_PRINT) ||
@@ -662,8 +622,7 @@ static bool check_combination(struct parse *p)
   return bad ? fail(p, "exim: incompatible command-line options or arguments\n") : true;
 }
 
-bool cmdline_parse(struct cmdline *c, struct arena *a, int argc, char **argv, const char **ret_error)
-{
+bool cmdline_parse(struct cmdline *c, struct arena *a, int argc, char **argv, const char **ret_error) {
   *c = (struct cmdline){.a = a, .error_exit = 1, .receive_timeout_sec = -1, .smtp_receive_timeout_sec = -1,
                         .max_messages_per_connection = -1, .list_sorted = true};
   c->args = vec_new(a);

@@ -16,8 +16,7 @@
 
 enum { COPY_BLOCK = 65536 };
 
-static int write_data(const struct message *m, int fd)
-{
+static int write_data(const struct message *m, int fd) {
   char block[COPY_BLOCK];
   off_t at = 0;
   ssize_t n;
@@ -30,8 +29,7 @@ static int write_data(const struct message *m, int fd)
 }
 
 /* One file NAME.tmp, synced, then NAME.  bytes NULL: the data file. */
-static int copy_file(const struct message *m, int dir, const char *name, const struct strbuf *bytes)
-{
+static int copy_file(const struct message *m, int dir, const char *name, const struct strbuf *bytes) {
   const char *tmp = arena_printf(m->arena, "%s.tmp", name);
   int fd = sys_openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, CFG_SPOOL_MODE);
   if (fd < 0) return fd;
@@ -44,8 +42,7 @@ static int copy_file(const struct message *m, int dir, const char *name, const s
   return r;
 }
 
-int spool_copy(struct message *m, const char *directory)
-{
+int spool_copy(struct message *m, const char *directory) {
   int dir = sys_open(directory, O_RDONLY | O_DIRECTORY, 0);
   if (dir < 0) return dir;
   const char *data = arena_printf(m->arena, "%s-D", m->id), *header = arena_printf(m->arena, "%s-H", m->id);

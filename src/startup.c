@@ -38,14 +38,12 @@
 
 enum { MAX_GROUPS = 256 };
 
-NORETURN static void die(const char *text)
-{
+NORETURN static void die(const char *text) {
   fprintf(stderr, "exim: %s\n", text);
   exit(EXIT_FAILURE);
 }
 
-void startup_process(void)
-{
+void startup_process(void) {
   /* Descriptors 0-2 must exist, or a later open would get one of their numbers. */
   for (int fd = 0; fd <= 2; fd++)
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) _exit(EXIT_FAILURE);
@@ -67,20 +65,17 @@ void startup_process(void)
 
 /* ---- May this caller choose the configuration? ---- */
 
-static bool build_user(const char *name, uid_t *ret)
-{
+static bool build_user(const char *name, uid_t *ret) {
   return *name && opt_find_user(name, ret, NULL);
 }
 
-static bool caller_is_exim_or_owner(uid_t uid)
-{
+static bool caller_is_exim_or_owner(uid_t uid) {
   uid_t u;
   return (build_user(build_info()->exim_user, &u) && u == uid) || (build_user(build_info()->configure_owner, &u) && u == uid);
 }
 
 /* Is the file named in the trusted list, and the list itself out of others' reach? */
-static bool in_trusted_list(struct arena *a, const char *file)
-{
+static bool in_trusted_list(struct arena *a, const char *file) {
   const char *list = build_info()->trusted_config_list;
   struct stat st;
   char *text;
@@ -101,15 +96,13 @@ static bool in_trusted_list(struct arena *a, const char *file)
   return sys_close(fd) == 0 && found;
 }
 
-static bool config_choice_keeps_root(struct arena *a, const struct cmdline *c, uid_t uid)
-{
+static bool config_choice_keeps_root(struct arena *a, const struct cmdline *c, uid_t uid) {
   if (!c->config_files || strcmp(c->config_files, build_info()->configure_file) == 0) return true;
   if (uid == 0 || build_in_harness_mode()) return true;
   return caller_is_exim_or_owner(uid) && in_trusted_list(a, c->config_files);
 }
 
-static bool macros_keep_root(const struct cmdline *c, uid_t uid)
-{
+static bool macros_keep_root(const struct cmdline *c, uid_t uid) {
   if (!c->macros || uid == 0 || build_in_harness_mode()) return true;
   if (!caller_is_exim_or_owner(uid)) return false;
   for (const struct macro *m = c->macros; m; m = m->next)
@@ -117,8 +110,7 @@ static bool macros_keep_root(const struct cmdline *c, uid_t uid)
   return true;
 }
 
-static void check_choice(const struct cmdline *c)
-{
+static void check_choice(const struct cmdline *c) {
   const struct build_info *b = build_info();
   if (c->macros && b->disable_d_option) die("-D is not available in this Exim binary");
   if (!c->config_files || !*b->alt_config_prefix || build_in_harness_mode()) return;
@@ -134,8 +126,7 @@ static void check_choice(const struct cmdline *c)
 /* ---- Configuration ---- */
 
 /* Text for stderr with a log stamp; the panic log gets it too, unless only the configuration is being tried. */
-NORETURN static void die_of_config(const struct cmdline *c, const struct config *partial, const char *text)
-{
+NORETURN static void die_of_config(const struct cmdline *c, const struct config *partial, const char *text) {
   char stamp[64];
   const char *path = partial ? partial->log_file_path : NULL;
   if (partial && !path && partial->o.log_file_path && !strchr(partial->o.log_file_path, '$')) path = partial->o.log_file_path;
@@ -159,20 +150,17 @@ NORETURN static void die_of_config(const struct cmdline *c, const struct config 
   exit(EXIT_FAILURE);
 }
 
-static uid_t configure_owner(void)
-{
+static uid_t configure_owner(void) {
   uid_t u;
   return build_user(build_info()->configure_owner, &u) ? u : (uid_t)-1;
 }
 
-static gid_t configure_group(void)
-{
+static gid_t configure_group(void) {
   gid_t g;
   return *build_info()->configure_group && opt_find_group(build_info()->configure_group, &g) ? g : (gid_t)-1;
 }
 
-static struct config *read_config(const struct cmdline *c, bool have_root)
-{
+static struct config *read_config(const struct cmdline *c, bool have_root) {
   const char *error = NULL;
   struct config *partial = NULL;
   struct readconf_opts o = {
@@ -193,8 +181,7 @@ static struct config *read_config(const struct cmdline *c, bool have_root)
   return cfg;
 }
 
-void startup_logging(const struct config *cfg, enum startup_log where)
-{
+void startup_logging(const struct config *cfg, enum startup_log where) {
   const struct main_options *o = &cfg->o;
   log_init(&(struct log_settings){
       .file_path = cfg->log_file_path,
@@ -222,8 +209,7 @@ void startup_logging(const struct config *cfg, enum startup_log where)
 
 /* ---- Environment ---- */
 
-static void set_variable(const char *text)
-{
+static void set_variable(const char *text) {
   const char *eq = strchr(text, '=');
   char name[256];
   if (!eq || eq == text || (size_t)(eq - text) >= sizeof(name)) return;
@@ -232,8 +218,7 @@ static void set_variable(const char *text)
 }
 
 /* *ret_surprise: something was taken away without the administrator having said so. */
-static void purge_environment(struct arena *a, const struct config *cfg, bool *ret_surprise)
-{
+static void purge_environment(struct arena *a, const struct config *cfg, bool *ret_surprise) {
   const struct main_options *o = &cfg->o;
   bool keep_set = opt_was_set(cfg->main_block, "keep_environment");
   *ret_surprise = !keep_set && environ && *environ;
@@ -258,8 +243,7 @@ static void purge_environment(struct arena *a, const struct config *cfg, bool *r
 
 /* ---- The caller ---- */
 
-static bool id_in_list(const char *list, unsigned long id, bool is_user)
-{
+static bool id_in_list(const char *list, unsigned long id, bool is_user) {
   struct str rest = str_c(list);
   while (rest.n) {
     struct str item = str_trim(str_cut(&rest, ':'));
@@ -278,23 +262,20 @@ struct groups {
   int n;
 };
 
-static bool in_group_list(const struct groups *g, gid_t own, const char *list)
-{
+static bool in_group_list(const struct groups *g, gid_t own, const char *list) {
   if (id_in_list(list, own, false)) return true;
   for (int i = 0; i < g->n; i++)
     if (id_in_list(list, g->gid[i], false)) return true;
   return false;
 }
 
-static bool in_group(const struct groups *g, gid_t own, gid_t wanted)
-{
+static bool in_group(const struct groups *g, gid_t own, gid_t wanted) {
   for (int i = 0; i < g->n; i++)
     if (g->gid[i] == wanted) return true;
   return own == wanted;
 }
 
-static const char *real_name(struct arena *a, const struct config *cfg, const struct passwd *pw)
-{
+static const char *real_name(struct arena *a, const struct config *cfg, const struct passwd *pw) {
   const char *gecos = pw && pw->pw_gecos ? pw->pw_gecos : "";
   struct strbuf b = strbuf_new(a);
   /* "&" in the field stands for the login name with a capital. */
@@ -319,8 +300,7 @@ static const char *real_name(struct arena *a, const struct config *cfg, const st
   return text;
 }
 
-static void fill_caller(struct arena *a, const struct config *cfg, const struct groups *g, struct caller *ret)
-{
+static void fill_caller(struct arena *a, const struct config *cfg, const struct groups *g, struct caller *ret) {
   const struct passwd *pw = getpwuid(ret->uid);
   bool exim_or_root = ret->uid == 0 || ret->uid == cfg->exim_uid;
   ret->login = pw ? arena_strdup(a, pw->pw_name) : NULL;
@@ -336,8 +316,7 @@ static void fill_caller(struct arena *a, const struct config *cfg, const struct 
   ret->is_admin = exim_or_root || in_group(g, ret->gid, cfg->exim_gid) || in_group_list(g, ret->gid, cfg->o.admin_groups);
 }
 
-struct config *startup_config(struct arena *a, const struct cmdline *c, struct caller *ret)
-{
+struct config *startup_config(struct arena *a, const struct cmdline *c, struct caller *ret) {
   *ret = (struct caller){.uid = getuid(), .gid = getgid()};
   struct groups g;
   g.n = getgroups(MAX_GROUPS, g.gid);
@@ -373,8 +352,7 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
   return cfg;
 }
 
-void startup_become_caller(const struct caller *who)
-{
+void startup_become_caller(const struct caller *who) {
   if (!priv_can_raise()) return;
   const struct passwd *pw = getpwuid(who->uid);
   if (priv_drop_forever(who->uid, who->gid, pw ? pw->pw_name : NULL) < 0) die("cannot give up privileges");

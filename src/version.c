@@ -22,14 +22,12 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-static bool option_is_built(const char *name)
-{
+static bool option_is_built(const char *name) {
   const struct option *o = opt_find(main_option_table, main_option_count, str_c(name));
   return o && (o->flags & OPT_BUILT);
 }
 
-static void print_features(FILE *f)
-{
+static void print_features(FILE *f) {
   /* In Exim's order.  option NULL: always there. */
   static const struct {
     const char *word, *option;
@@ -77,8 +75,7 @@ static void print_features(FILE *f)
   putc('\n', f);
 }
 
-static void print_drivers(FILE *f)
-{
+static void print_drivers(FILE *f) {
   fprintf(f, "Lookups (built-in):");
   for (size_t i = 0; lookup_drivers[i]; i++) fprintf(f, " %s", lookup_drivers[i]->name);
   fprintf(f, "\nAuthenticators (built-in):");
@@ -93,8 +90,7 @@ static void print_drivers(FILE *f)
   putc('\n', f);
 }
 
-static void print_fixed_users(FILE *f)
-{
+static void print_fixed_users(FILE *f) {
   const char *sep = "";
   struct str rest = str_c(build_info()->fixed_never_users);
   fprintf(f, "Fixed never_users: ");
@@ -117,8 +113,7 @@ static void print_fixed_users(FILE *f)
   fprintf(f, "\nConfigure owner: %u:%u\n", owner, group);
 }
 
-static void print_libraries(FILE *f)
-{
+static void print_libraries(FILE *f) {
   char pcre[64] = "";
   if (pcre2_config(PCRE2_CONFIG_VERSION, pcre) < 0) pcre[0] = 0;
   fprintf(f, "Compiler: %s\n", build_info()->cc);
@@ -132,8 +127,7 @@ static void print_libraries(FILE *f)
   else fprintf(f, "TRUSTED_CONFIG_LIST unset\n");
 }
 
-void version_print(FILE *f, bool with_libraries)
-{
+void version_print(FILE *f, bool with_libraries) {
   fprintf(f, "Exim version %s #%s built %s\n", build_version(), build_number(), build_date());
   fprintf(f, "Copyright (c) the authors of this program; see the file NOTICE\n");
   fprintf(f, "Hints DB:\n GDBM (GNU dbm)\n");
@@ -147,8 +141,7 @@ void version_print(FILE *f, bool with_libraries)
   if (with_libraries) print_libraries(f);
 }
 
-void version_print_config(const struct config *cfg)
-{
+void version_print_config(const struct config *cfg) {
   printf("Configuration file search path is %s\n", build_info()->configure_file);
   printf("Configuration file is %s\n", cfg->file);
 }

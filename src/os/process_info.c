@@ -22,8 +22,7 @@ static struct {
 } process_info = {.text = "initializing", .length = 12};
 
 /* Width 5 as exiwhat's columns want. */
-static size_t put_pid(char *buf, long pid)
-{
+static size_t put_pid(char *buf, long pid) {
   char digits[24];
   size_t n = 0, at = 0;
   for (; pid > 0; pid /= 10) digits[n++] = (char)('0' + pid % 10);
@@ -33,8 +32,7 @@ static size_t put_pid(char *buf, long pid)
   return at;
 }
 
-static void on_usr1(int sig)
-{
+static void on_usr1(int sig) {
   char line[320];
   int saved = errno;
   (void)sig;
@@ -52,15 +50,13 @@ static void on_usr1(int sig)
   errno = saved;
 }
 
-void process_info_init(const char *path)
-{
+void process_info_init(const char *path) {
   struct sigaction act = {.sa_handler = on_usr1, .sa_flags = SA_RESTART};
   if ((size_t)snprintf(process_info.path, sizeof(process_info.path), "%s", path) >= sizeof(process_info.path)) return;
   sigaction(SIGUSR1, &act, NULL);
 }
 
-void process_info_set(const char *fmt, ...)
-{
+void process_info_set(const char *fmt, ...) {
   char text[201];
   va_list ap;
   va_start(ap, fmt);

@@ -6,27 +6,23 @@
 #include "router.h"
 #include "transport.h"
 
-const struct named_list *config_named_list(const struct config *c, enum list_kind kind, const char *name)
-{
+const struct named_list *config_named_list(const struct config *c, enum list_kind kind, const char *name) {
   const struct tree_node *t = tree_find(&c->named_lists[kind], name);
   return t ? t->data : NULL;
 }
 
-const struct acl *config_acl(const struct config *c, const char *name)
-{
+const struct acl *config_acl(const struct config *c, const char *name) {
   const struct tree_node *t = tree_find(&c->acls, name);
   return t ? t->data : NULL;
 }
 
-struct transport *config_transport(const struct config *c, const char *name)
-{
+struct transport *config_transport(const struct config *c, const char *name) {
   struct transport *t = c->transports;
   while (t && strcmp(t->name, name) != 0) t = t->next;
   return t;
 }
 
-struct router *config_router(const struct config *c, const char *name)
-{
+struct router *config_router(const struct config *c, const char *name) {
   struct router *r = c->routers;
   while (r && strcmp(r->name, name) != 0) r = r->next;
   return r;

@@ -25,30 +25,26 @@ static const struct {
 
 #define FIELD(b, o, type) ((type *)(void *)((char *)(b)->base + (o)->offset))
 
-const struct option *opt_find(const struct option *table, size_t count, struct str name)
-{
+const struct option *opt_find(const struct option *table, size_t count, struct str name) {
   const struct option *o = NAME_FIND(table, count, name);
   return o && !(o->flags & OPT_HIDDEN_FEATURE) ? o : NULL;
 }
 
-bool opt_was_set(const struct opt_block *b, const char *name)
-{
+bool opt_was_set(const struct opt_block *b, const char *name) {
   const struct option *o = opt_find(b->table, b->count, str_c(name));
   return o && b->is_set[o - b->table];
 }
 
 /* ---- Users and groups ---- */
 
-static bool all_digits(const char *s)
-{
+static bool all_digits(const char *s) {
   if (!*s) return false;
   for (; *s; s++)
     if (!ch_isdigit(*s)) return false;
   return true;
 }
 
-bool opt_find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid)
-{
+bool opt_find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid) {
   uint64_t n;
   if (all_digits(name) && str_parse_u64(str_c(name), &n) && n < UINT32_MAX) {
     const struct passwd *pw = getpwuid((uid_t)n);
@@ -63,8 +59,7 @@ bool opt_find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid)
   return true;
 }
 
-bool opt_find_group(const char *name, gid_t *ret)
-{
+bool opt_find_group(const char *name, gid_t *ret) {
   uint64_t n;
   if (all_digits(name) && str_parse_u64(str_c(name), &n) && n < UINT32_MAX) {
     *ret = (gid_t)n;
@@ -76,8 +71,7 @@ bool opt_find_group(const char *name, gid_t *ret)
   return true;
 }
 
-static const char *parse_id(struct arena *a, const struct option *o, const char *text, struct opt_id *ret)
-{
+static const char *parse_id(struct arena *a, const struct option *o, const char *text, struct opt_id *ret) {
   bool is_user = o->type == OPT_T_UID;
   struct opt_id id = {.text = text};
   if ((o->flags & OPT_EXPANDED) && strchr(text, '$')) {
@@ -95,8 +89,7 @@ static const char *parse_id(struct arena *a, const struct option *o, const char 
 }
 
 /* Names are shown and kept in the normal form "a:b"; an unknown name is an error, a number need not have a name. */
-static const char *parse_id_list(struct arena *a, const struct option *o, const char *text, const char **ret)
-{
+static const char *parse_id_list(struct arena *a, const struct option *o, const char *text, const char **ret) {
   bool is_user = o->type == OPT_T_UIDLIST;
   struct strbuf b = strbuf_new(a);
   struct str rest = str_c(text);
@@ -116,8 +109,7 @@ static const char *parse_id_list(struct arena *a, const struct option *o, const 
 
 /* ---- Values ---- */
 
-static size_t octal_escape(struct str s, unsigned *ret)
-{
+static size_t octal_escape(struct str s, unsigned *ret) {
   size_t i = 0;
   unsigned v = 0;
   for (; i < 3 && i < s.n && s.p[i] >= '0' && s.p[i] <= '7'; i++) v = v * 8 + (unsigned)(s.p[i] - '0');
@@ -125,8 +117,7 @@ static size_t octal_escape(struct str s, unsigned *ret)
   return i;
 }
 
-static size_t hex_escape(struct str s, unsigned *ret)
-{
+static size_t hex_escape(struct str s, unsigned *ret) {
   size_t i = 0;
   unsigned v = 0;
   for (; i < 2 && i < s.n && ch_isxdigit(s.p[i]); i++) v = v * 16 + (unsigned)ch_hexval(s.p[i]);
@@ -135,8 +126,7 @@ static size_t hex_escape(struct str s, unsigned *ret)
 }
 
 /* s starts behind a backslash; appends what it stands for and returns the bytes used. */
-static size_t unescape(struct strbuf *b, struct str s)
-{
+static size_t unescape(struct strbuf *b, struct str s) {
   unsigned v;
   size_t n = octal_escape(s, &v);
   if (n) {
@@ -159,8 +149,7 @@ static size_t unescape(struct strbuf *b, struct str s)
   return 1;
 }
 
-const char *opt_parse_string(struct arena *a, const char *name, struct str value, const char **ret_error)
-{
+const char *opt_parse_string(struct arena *a, const char *name, struct str value, const char **ret_error) {
   if (!value.n || value.p[0] != '"') return str_dup(a, value);
   struct strbuf b = strbuf_new(a);
   size_t i = 1;
@@ -182,8 +171,7 @@ const char *opt_parse_string(struct arena *a, const char *name, struct str value
 }
 
 /* A number with C's prefixes at the start of v; the rest goes to *rest.  False when there is no digit.  *overflow: beyond int64_t. */
-static bool number_prefix(struct str v, int base, int64_t *ret, struct str *rest, bool *overflow)
-{
+static bool number_prefix(struct str v, int base, int64_t *ret, struct str *rest, bool *overflow) {
   size_t i = 0;
   bool neg = false;
   *overflow = false;
@@ -214,8 +202,7 @@ static bool number_prefix(struct str v, int base, int64_t *ret, struct str *rest
 }
 
 /* INT and MKINT are bounded by a C int, as Exim's; KINT counts KiB and is not. */
-static const char *parse_int(struct arena *a, const struct option *o, const char *name, struct str v, int64_t *ret)
-{
+static const char *parse_int(struct arena *a, const struct option *o, const char *name, struct str v, int64_t *ret) {
   static const char units[] = "KMGTPEZ";
   int64_t n = 0;
   struct str rest;
@@ -237,8 +224,7 @@ static const char *parse_int(struct arena *a, const struct option *o, const char
   return NULL;
 }
 
-static const char *parse_octal(struct arena *a, const char *name, struct str v, int64_t *ret)
-{
+static const char *parse_octal(struct arena *a, const char *name, struct str v, int64_t *ret) {
   int64_t n = 0;
   struct str rest;
   bool overflow;
@@ -249,8 +235,7 @@ static const char *parse_octal(struct arena *a, const char *name, struct str v, 
   return NULL;
 }
 
-static const char *parse_fixed(struct arena *a, const char *name, struct str v, int64_t *ret)
-{
+static const char *parse_fixed(struct arena *a, const char *name, struct str v, int64_t *ret) {
   int64_t n = 0;
   struct str rest;
   bool overflow;
@@ -268,8 +253,7 @@ static const char *parse_fixed(struct arena *a, const char *name, struct str v, 
   return NULL;
 }
 
-static const char *parse_time_list(struct arena *a, const char *name, const char *text, const char **ret)
-{
+static const char *parse_time_list(struct arena *a, const char *name, const char *text, const char **ret) {
   struct strbuf b = strbuf_new(a);
   struct str rest = str_c(text);
   while (rest.n) {
@@ -284,8 +268,7 @@ static const char *parse_time_list(struct arena *a, const char *name, const char
   return NULL;
 }
 
-static bool parse_bool(struct str v, bool *ret)
-{
+static bool parse_bool(struct str v, bool *ret) {
   if (str_eqic_c(v, "true") || str_eqic_c(v, "yes")) *ret = true;
   else if (str_eqic_c(v, "false") || str_eqic_c(v, "no")) *ret = false;
   else return false;
@@ -293,8 +276,7 @@ static bool parse_bool(struct str v, bool *ret)
 }
 
 /* Repeatable options: what the file said before and what it says now, as one value. */
-static const char *join_repeated(struct arena *a, const struct option *o, const char *old, const char *new)
-{
+static const char *join_repeated(struct arena *a, const struct option *o, const char *old, const char *new) {
   static const char first[] = "${if and{", last[] = "}}";
   if (o->flags & OPT_REP_CON) {
     size_t n = strlen(old);
@@ -312,8 +294,7 @@ static const char *join_repeated(struct arena *a, const struct option *o, const 
 enum { OPT_REPEATABLE = OPT_REP_CON | OPT_REP_STR | OPT_REP_LIST | OPT_REP_SEMI };
 
 static const char *store_string(struct arena *a, struct opt_block *b, const struct option *o, const char *name,
-                                struct str value)
-{
+                                struct str value) {
   const char *err = NULL;
   const char *text = opt_parse_string(a, name, value, &err);
   if (!text) return err;
@@ -336,8 +317,7 @@ static const char *store_string(struct arena *a, struct opt_block *b, const stru
 
 /* A value that is parsed as it stands, without a preceding check of the table. */
 static const char *store_value(struct arena *a, struct opt_block *b, const struct option *o, const char *name,
-                               struct str value)
-{
+                               struct str value) {
   switch (o->type) {
   case OPT_T_BOOL:
     if (value.n && !parse_bool(value, FIELD(b, o, bool))) {
@@ -383,8 +363,7 @@ static const char *store_value(struct arena *a, struct opt_block *b, const struc
   return NULL;
 }
 
-static void store_default(struct arena *a, struct opt_block *b, const struct option *o)
-{
+static void store_default(struct arena *a, struct opt_block *b, const struct option *o) {
   if (o->type == OPT_T_FIXED && !o->def) *FIELD(b, o, int64_t) = -1;
   if (!o->def) return;
   if (o->type == OPT_T_UID || o->type == OPT_T_GID || o->type == OPT_T_UIDLIST || o->type == OPT_T_GIDLIST) return;
@@ -392,8 +371,7 @@ static void store_default(struct arena *a, struct opt_block *b, const struct opt
   INVARIANT(err == NULL);
 }
 
-struct opt_block *opt_block_new(struct arena *a, const struct option *table, size_t count, void *base)
-{
+struct opt_block *opt_block_new(struct arena *a, const struct option *table, size_t count, void *base) {
   struct opt_block *b = ARENA_NEW(a, struct opt_block);
   b->table = table;
   b->count = count;
@@ -406,19 +384,16 @@ struct opt_block *opt_block_new(struct arena *a, const struct option *table, siz
   return b;
 }
 
-static bool same_text(const char *a, const char *b)
-{
+static bool same_text(const char *a, const char *b) {
   return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
-static bool is_numeric_type(enum opt_type t)
-{
+static bool is_numeric_type(enum opt_type t) {
   return t == OPT_T_INT || t == OPT_T_MKINT || t == OPT_T_KINT || t == OPT_T_OCTAL || t == OPT_T_FIXED || t == OPT_T_TIME;
 }
 
 /* Has the option, which this build does not obey, a value that asks for nothing: off, empty or the default? */
-static bool value_asks_nothing(struct arena *a, const struct opt_block *b, const struct option *o)
-{
+static bool value_asks_nothing(struct arena *a, const struct opt_block *b, const struct option *o) {
   struct opt_bool_exp exp_default = {0};
   switch (o->type) {
   case OPT_T_BOOL: return !*FIELD(b, o, bool) || (o->def && str_eq_c(STR("true"), o->def));
@@ -442,8 +417,7 @@ static bool value_asks_nothing(struct arena *a, const struct opt_block *b, const
 }
 
 static const char *store_alias(struct arena *a, struct opt_block *b, const struct option *o, struct str value, bool neg,
-                               bool hide)
-{
+                               bool hide) {
   for (size_t i = 0; i < ARRAY_SIZE(aliases); i++) {
     if (strcmp(aliases[i].name, o->name) != 0) continue;
     for (size_t k = 0; k < 2 && aliases[i].target[k]; k++) {
@@ -460,8 +434,7 @@ static const char *store_alias(struct arena *a, struct opt_block *b, const struc
 }
 
 const char *opt_store(struct arena *a, struct opt_block *b, const struct option *o, struct str value, bool neg,
-                      bool hide, bool ignore_repeat)
-{
+                      bool hide, bool ignore_repeat) {
   uint8_t *is_set = &b->is_set[o - b->table];
   bool is_bool = o->type == OPT_T_BOOL || o->type == OPT_T_BOOL_EXP;
   const char *err = NULL;
@@ -488,8 +461,7 @@ const char *opt_store(struct arena *a, struct opt_block *b, const struct option 
 /* ---- Showing ---- */
 
 /* Control characters as escapes, so that a value stays on one line. */
-static const char *printable(struct arena *a, const char *s)
-{
+static const char *printable(struct arena *a, const char *s) {
   struct strbuf b = strbuf_new(a);
   for (; *s; s++) {
     switch (*s) {
@@ -507,8 +479,7 @@ static const char *printable(struct arena *a, const char *s)
   return b.p;
 }
 
-static const char *show_scaled(struct arena *a, int64_t v, const char *units)
-{
+static const char *show_scaled(struct arena *a, int64_t v, const char *units) {
   int64_t n = v;
   const char *u = units;
   if (n == 0) return "0";
@@ -519,8 +490,7 @@ static const char *show_scaled(struct arena *a, int64_t v, const char *units)
   return *u == ' ' ? arena_printf(a, "%" PRId64, n) : arena_printf(a, "%" PRId64 "%c", n, *u);
 }
 
-static const char *show_fixed(struct arena *a, int64_t v)
-{
+static const char *show_fixed(struct arena *a, int64_t v) {
   if (v < 0) return "";
   char *s = arena_printf(a, "%" PRId64 ".%03d", v / 1000, (int)(v % 1000));
   size_t n = strlen(s);
@@ -528,8 +498,7 @@ static const char *show_fixed(struct arena *a, int64_t v)
   return s;
 }
 
-static const char *show_id(struct arena *a, const struct option *o, const struct opt_id *id)
-{
+static const char *show_id(struct arena *a, const struct option *o, const struct opt_id *id) {
   if (id->expand) return printable(a, id->expand);
   if (!id->is_set) return "";
   if (o->type == OPT_T_UID) {
@@ -541,8 +510,7 @@ static const char *show_id(struct arena *a, const struct option *o, const struct
 }
 
 /* Each under its name where it has one. */
-static const char *show_id_list(struct arena *a, bool is_user, const char *text)
-{
+static const char *show_id_list(struct arena *a, bool is_user, const char *text) {
   struct strbuf b = strbuf_new(a);
   struct str rest = str_c(text);
   while (rest.n) {
@@ -556,8 +524,7 @@ static const char *show_id_list(struct arena *a, bool is_user, const char *text)
   return b.p;
 }
 
-static const char *show_value(struct arena *a, const struct opt_block *b, const struct option *o)
-{
+static const char *show_value(struct arena *a, const struct opt_block *b, const struct option *o) {
   char buf[64];
   switch (o->type) {
   case OPT_T_INT: return arena_printf(a, "%" PRId64, *FIELD(b, o, int64_t));
@@ -576,8 +543,7 @@ static const char *show_value(struct arena *a, const struct opt_block *b, const 
   return text ? printable(a, text) : "";
 }
 
-const char *opt_show(struct arena *a, const struct opt_block *b, const struct option *o, bool name_too, bool admin)
-{
+const char *opt_show(struct arena *a, const struct opt_block *b, const struct option *o, bool name_too, bool admin) {
   uint8_t set = b->is_set[o - b->table];
   if (set == 2 && !admin)
     return name_too ? arena_printf(a, "%s = <value not displayable>", o->name) : "<value not displayable>";

@@ -31,8 +31,7 @@ static const struct {
 
 /* ---- Settings ---- */
 
-static struct str take_word(struct str *s)
-{
+static struct str take_word(struct str *s) {
   size_t n = 0;
   while (n < s->n && (ch_isalnum(s->p[n]) || s->p[n] == '_')) n++;
   struct str w = str_n(s->p, n);
@@ -40,8 +39,7 @@ static struct str take_word(struct str *s)
   return w;
 }
 
-bool rc_split_setting(struct readconf *r, const char *line, struct rc_setting *ret)
-{
+bool rc_split_setting(struct readconf *r, const char *line, struct rc_setting *ret) {
   struct rc_setting s = {0};
   struct str rest = str_c(line);
   if (!ch_isalpha(*line)) return rc_fail(r, "option setting expected: %s", line);
@@ -64,8 +62,7 @@ bool rc_split_setting(struct readconf *r, const char *line, struct rc_setting *r
 }
 
 /* Lists of users and groups are expanded when they are read. */
-static bool expand_id_list(struct readconf *r, struct rc_setting *s)
-{
+static bool expand_id_list(struct readconf *r, struct rc_setting *s) {
   const char *err = NULL;
   const char *text = opt_parse_string(r->a, s->name, s->value, &err);
   if (!text) return rc_fail(r, "%s", err);
@@ -75,8 +72,7 @@ static bool expand_id_list(struct readconf *r, struct rc_setting *s)
   return true;
 }
 
-bool rc_store(struct readconf *r, struct opt_block *b, const struct option *o, struct rc_setting *s)
-{
+bool rc_store(struct readconf *r, struct opt_block *b, const struct option *o, struct rc_setting *s) {
   bool is_bool = o->type == OPT_T_BOOL || o->type == OPT_T_BOOL_EXP;
   struct str v = s->value;
   uint8_t set = b->is_set[o - b->table];
@@ -98,8 +94,7 @@ bool rc_store(struct readconf *r, struct opt_block *b, const struct option *o, s
 
 /* ---- Named lists ---- */
 
-static bool read_named_list(struct readconf *r, enum list_kind kind, struct str rest, bool hide)
-{
+static bool read_named_list(struct readconf *r, enum list_kind kind, struct str rest, bool hide) {
   struct str name = take_word(&rest);
   const char *err = NULL;
   if (!rest.n || rest.p[0] != '=') return rc_fail(r, "missing '=' after \"%.*s\"", STR_FMT(name));
@@ -118,8 +113,7 @@ static bool read_named_list(struct readconf *r, enum list_kind kind, struct str 
 }
 
 /* "domainlist NAME = ..." and friends, with "hide" before and "_cache" behind the word.  *ret_done: it was one (or an error). */
-static bool try_named_list(struct readconf *r, const char *line, bool *ret_done)
-{
+static bool try_named_list(struct readconf *r, const char *line, bool *ret_done) {
   struct str rest = str_c(line);
   struct str word = take_word(&rest);
   bool hide = str_eq_c(word, "hide");
@@ -137,13 +131,11 @@ static bool try_named_list(struct readconf *r, const char *line, bool *ret_done)
 
 /* ---- Sections ---- */
 
-static bool is_begin(const char *line)
-{
+static bool is_begin(const char *line) {
   return strncmp(line, "begin", 5) == 0 && ch_isblank(line[5]);
 }
 
-static bool read_main(struct readconf *r, struct opt_block *b)
-{
+static bool read_main(struct readconf *r, struct opt_block *b) {
   const char *line;
   r->section = RC_MAIN;
   while ((line = rc_next_line(r))) {
@@ -164,8 +156,7 @@ static bool read_main(struct readconf *r, struct opt_block *b)
 }
 
 /* One ACL's lines end where the next "name:" or section starts. */
-static size_t acl_label_len(const char *line)
-{
+static size_t acl_label_len(const char *line) {
   size_t n = 0, k;
   if (!ch_isalpha(*line)) return 0;
   while (ch_isalnum(line[n]) || line[n] == '_' || line[n] == '-' || line[n] == '.' || line[n] == '$') n++;
@@ -173,8 +164,7 @@ static size_t acl_label_len(const char *line)
   return line[k] == ':' && !line[k + 1] ? n : 0;
 }
 
-static const char *acl_next_line(struct acl_reader *ar, struct conf_pos *ret_pos)
-{
+static const char *acl_next_line(struct acl_reader *ar, struct conf_pos *ret_pos) {
   struct readconf *r = ar->ctx;
   const char *line = rc_next_line(r);
   if (line && (is_begin(line) || acl_label_len(line))) {
@@ -185,13 +175,11 @@ static const char *acl_next_line(struct acl_reader *ar, struct conf_pos *ret_pos
   return line;
 }
 
-static void acl_unread_line(struct acl_reader *ar)
-{
+static void acl_unread_line(struct acl_reader *ar) {
   rc_unread_line(ar->ctx);
 }
 
-static bool rc_read_acls(struct readconf *r)
-{
+static bool rc_read_acls(struct readconf *r) {
   struct acl_reader ar = {.next_line = acl_next_line, .unread_line = acl_unread_line, .ctx = r};
   const char *line;
   while ((line = rc_next_line(r))) {
@@ -215,13 +203,11 @@ static bool rc_read_acls(struct readconf *r)
   return !r->error;
 }
 
-static bool refuse_local_scan(struct readconf *r)
-{
+static bool refuse_local_scan(struct readconf *r) {
   return rc_fail(r, "local_scan() options not supported: (LOCAL_SCAN_HAS_OPTIONS not defined in Local/Makefile)");
 }
 
-static bool read_sections(struct readconf *r)
-{
+static bool read_sections(struct readconf *r) {
   static bool (*const readers[RC_SECTIONS])(struct readconf *) = {
       [RC_ACL] = rc_read_acls,     [RC_AUTHS] = rc_read_auths,     [RC_LOCAL_SCAN] = refuse_local_scan, [RC_RETRY] = rc_read_retry,
       [RC_REWRITE] = rc_read_rewrite, [RC_ROUTERS] = rc_read_routers, [RC_TRANSPORTS] = rc_read_transports,
@@ -243,8 +229,7 @@ static bool read_sections(struct readconf *r)
 
 /* ---- The file ---- */
 
-static bool open_first(struct readconf *r)
-{
+static bool open_first(struct readconf *r) {
   struct str list = str_c(r->opts->files);
   while (list.n) {
     struct str item = str_trim(str_cut(&list, ':'));
@@ -266,8 +251,7 @@ static bool open_first(struct readconf *r)
   return false;
 }
 
-struct config *readconf_read(const struct readconf_opts *o, const char **ret_error)
-{
+struct config *readconf_read(const struct readconf_opts *o, const char **ret_error) {
   struct arena *a = arena_new("cfg");
   struct config *cfg = ARENA_NEW(a, struct config);
   cfg->arena = a;

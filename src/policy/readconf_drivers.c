@@ -35,8 +35,7 @@ struct kind {
   bool (*finish)(struct readconf *r, struct instance *i);              /* defaults and init */
 };
 
-static size_t instance_name_len(const char *line)
-{
+static size_t instance_name_len(const char *line) {
   size_t n = 0, k;
   if (!ch_isalpha(*line)) return 0;
   while (ch_isalnum(line[n]) || line[n] == '_') n++;
@@ -45,16 +44,14 @@ static size_t instance_name_len(const char *line)
 }
 
 /* Drivers that exist elsewhere: their users should not look for a spelling mistake. */
-static bool is_left_out(const char *name)
-{
+static bool is_left_out(const char *name) {
   static const char *const names[] = {"cyrus_sasl", "dovecot", "gsasl", "heimdal_gssapi", "iplookup", "lmtp", "queryprogram", "queuefile", "spa"};
   for (size_t n = 0; n < ARRAY_SIZE(names); n++)
     if (strcmp(names[n], name) == 0) return true;
   return false;
 }
 
-static bool choose_driver(struct readconf *r, const struct kind *k, struct instance *i, const char *name)
-{
+static bool choose_driver(struct readconf *r, const struct kind *k, struct instance *i, const char *name) {
   struct driver_info d;
   const void *driver;
   if (!k->find(name, &d, &driver))
@@ -66,8 +63,7 @@ static bool choose_driver(struct readconf *r, const struct kind *k, struct insta
   return true;
 }
 
-static bool read_instance_option(struct readconf *r, const struct kind *k, struct instance *i, const char *line)
-{
+static bool read_instance_option(struct readconf *r, const struct kind *k, struct instance *i, const char *line) {
   struct rc_setting s;
   if (!rc_split_setting(r, line, &s)) return false;
   const struct option *o = opt_find(k->table, *k->table_count, str_c(s.name));
@@ -83,15 +79,13 @@ static bool read_instance_option(struct readconf *r, const struct kind *k, struc
   return rc_store(r, i->ob_block, o, &s);
 }
 
-static bool end_instance(struct readconf *r, const struct kind *k, struct instance *i)
-{
+static bool end_instance(struct readconf *r, const struct kind *k, struct instance *i) {
   if (!i->name) return true;
   if (!i->ob_block) return rc_fail_plain(r, "no driver defined for %s \"%s\"", k->word, i->name);
   return k->finish(r, i);
 }
 
-static bool read_instances(struct readconf *r, const struct kind *k)
-{
+static bool read_instances(struct readconf *r, const struct kind *k) {
   struct instance i = {0};
   const char *line;
   while ((line = rc_next_line(r))) {
@@ -113,14 +107,12 @@ static bool read_instances(struct readconf *r, const struct kind *k)
   return !r->error && end_instance(r, k, &i);
 }
 
-static bool two_of_a_name(struct readconf *r, const char *word, const char *name)
-{
+static bool two_of_a_name(struct readconf *r, const char *word, const char *name) {
   return rc_fail_plain(r, "there are two %ss called \"%s\"", word, name);
 }
 
 /* A user given by name brings its group along unless one was set. */
-static void default_group(struct opt_block *b, struct opt_id *user, struct opt_id *group)
-{
+static void default_group(struct opt_block *b, struct opt_id *user, struct opt_id *group) {
   uid_t uid;
   gid_t gid;
   if (!user->is_set || opt_was_set(b, "group") || !opt_find_user(user->text, &uid, &gid) || gid == (gid_t)-1) return;
@@ -130,8 +122,7 @@ static void default_group(struct opt_block *b, struct opt_id *user, struct opt_i
 
 /* ---- Routers ---- */
 
-static bool router_start(struct readconf *r, struct instance *i)
-{
+static bool router_start(struct readconf *r, struct instance *i) {
   struct router **tail = &r->cfg->routers;
   for (; *tail; tail = &(*tail)->next)
     if (strcmp((*tail)->name, i->name) == 0) return two_of_a_name(r, "router", i->name);
@@ -143,8 +134,7 @@ static bool router_start(struct readconf *r, struct instance *i)
   return true;
 }
 
-static bool router_find(const char *name, struct driver_info *ret, const void **ret_driver)
-{
+static bool router_find(const char *name, struct driver_info *ret, const void **ret_driver) {
   for (size_t n = 0; router_drivers[n]; n++) {
     const struct router_driver *d = router_drivers[n];
     if (strcmp(d->name, name) != 0) continue;
@@ -155,16 +145,14 @@ static bool router_find(const char *name, struct driver_info *ret, const void **
   return false;
 }
 
-static void router_set_driver(struct instance *i, const void *driver)
-{
+static void router_set_driver(struct instance *i, const void *driver) {
   struct router *rt = i->self;
   rt->driver = driver;
   rt->ob = i->ob;
   rt->ob_block = i->ob_block;
 }
 
-static bool valid_self(const char *s)
-{
+static bool valid_self(const char *s) {
   static const char *const words[] = {"defer", "freeze", "send", "pass", "fail", "reroute:"};
   if (!s) return true;
   for (size_t n = 0; n < ARRAY_SIZE(words); n++)
@@ -172,8 +160,7 @@ static bool valid_self(const char *s)
   return strncmp(s, "reroute:", 8) == 0;
 }
 
-static bool router_finish(struct readconf *r, struct instance *i)
-{
+static bool router_finish(struct readconf *r, struct instance *i) {
   struct router *rt = i->self;
   struct router_generic *o = &rt->o;
   default_group(rt->block, &o->user, &o->group);
@@ -188,8 +175,7 @@ static bool router_finish(struct readconf *r, struct instance *i)
 }
 
 /* pass_router must point forwards, redirect_router may point anywhere. */
-static bool resolve_router(struct readconf *r, struct router *from, const char *name, bool forwards, struct router **ret)
-{
+static bool resolve_router(struct readconf *r, struct router *from, const char *name, bool forwards, struct router **ret) {
   if (!name) return true;
   struct router *to = config_router(r->cfg, name);
   if (!to) return rc_fail_plain(r, "new_router \"%s\" not found for \"%s\" router", name, from->name);
@@ -202,8 +188,7 @@ static bool resolve_router(struct readconf *r, struct router *from, const char *
   return true;
 }
 
-bool rc_read_routers(struct readconf *r)
-{
+bool rc_read_routers(struct readconf *r) {
   static const struct kind kind = {"router",    router_option_table, &router_option_count, router_start,
                                    router_find, router_set_driver,   router_finish};
   if (!read_instances(r, &kind)) return false;
@@ -216,8 +201,7 @@ bool rc_read_routers(struct readconf *r)
 
 /* ---- Transports ---- */
 
-static bool transport_start(struct readconf *r, struct instance *i)
-{
+static bool transport_start(struct readconf *r, struct instance *i) {
   struct transport **tail = &r->cfg->transports;
   for (; *tail; tail = &(*tail)->next)
     if (strcmp((*tail)->name, i->name) == 0) return two_of_a_name(r, "transport", i->name);
@@ -229,8 +213,7 @@ static bool transport_start(struct readconf *r, struct instance *i)
   return true;
 }
 
-static bool transport_find(const char *name, struct driver_info *ret, const void **ret_driver)
-{
+static bool transport_find(const char *name, struct driver_info *ret, const void **ret_driver) {
   for (size_t n = 0; transport_drivers[n]; n++) {
     const struct transport_driver *d = transport_drivers[n];
     if (strcmp(d->name, name) != 0) continue;
@@ -241,16 +224,14 @@ static bool transport_find(const char *name, struct driver_info *ret, const void
   return false;
 }
 
-static void transport_set_driver(struct instance *i, const void *driver)
-{
+static void transport_set_driver(struct instance *i, const void *driver) {
   struct transport *t = i->self;
   t->driver = driver;
   t->ob = i->ob;
   t->ob_block = i->ob_block;
 }
 
-static bool parse_headers_rewrite(struct readconf *r, struct transport *t)
-{
+static bool parse_headers_rewrite(struct readconf *r, struct transport *t) {
   const char *pos = t->o.headers_rewrite;
   int sep = 0, number = 0;
   struct rewrite_rule **tail = &t->rewrite_rules;
@@ -265,8 +246,7 @@ static bool parse_headers_rewrite(struct readconf *r, struct transport *t)
   return true;
 }
 
-static bool transport_finish(struct readconf *r, struct instance *i)
-{
+static bool transport_finish(struct readconf *r, struct instance *i) {
   struct transport *t = i->self;
   default_group(t->block, &t->o.user, &t->o.group);
   if (!opt_was_set(t->block, "retry_use_local_part")) t->o.retry_use_local_part = t->driver->is_local;
@@ -277,8 +257,7 @@ static bool transport_finish(struct readconf *r, struct instance *i)
   return err ? rc_fail_for(r, t->name, "transport", err) : true;
 }
 
-bool rc_read_transports(struct readconf *r)
-{
+bool rc_read_transports(struct readconf *r) {
   static const struct kind kind = {"transport",    transport_option_table, &transport_option_count, transport_start,
                                    transport_find, transport_set_driver,   transport_finish};
   return read_instances(r, &kind);
@@ -286,8 +265,7 @@ bool rc_read_transports(struct readconf *r)
 
 /* ---- Authenticators ---- */
 
-static bool auth_start(struct readconf *r, struct instance *i)
-{
+static bool auth_start(struct readconf *r, struct instance *i) {
   struct auth_instance **tail = &r->cfg->auths;
   for (; *tail; tail = &(*tail)->next)
     if (strcmp((*tail)->name, i->name) == 0) return two_of_a_name(r, "authenticator", i->name);
@@ -299,8 +277,7 @@ static bool auth_start(struct readconf *r, struct instance *i)
   return true;
 }
 
-static bool auth_find(const char *name, struct driver_info *ret, const void **ret_driver)
-{
+static bool auth_find(const char *name, struct driver_info *ret, const void **ret_driver) {
   for (size_t n = 0; auth_drivers[n]; n++) {
     const struct auth_driver *d = auth_drivers[n];
     if (strcmp(d->name, name) != 0) continue;
@@ -311,16 +288,14 @@ static bool auth_find(const char *name, struct driver_info *ret, const void **re
   return false;
 }
 
-static void auth_set_driver(struct instance *i, const void *driver)
-{
+static void auth_set_driver(struct instance *i, const void *driver) {
   struct auth_instance *au = i->self;
   au->driver = driver;
   au->ob = i->ob;
   au->ob_block = i->ob_block;
 }
 
-static bool auth_finish(struct readconf *r, struct instance *i)
-{
+static bool auth_finish(struct readconf *r, struct instance *i) {
   struct auth_instance *au = i->self;
   if (!au->o.public_name) au->o.public_name = au->name;
   const char *err = au->driver->init ? au->driver->init(r->a, r->cfg, au) : NULL;
@@ -335,15 +310,13 @@ static bool auth_finish(struct readconf *r, struct instance *i)
   return true;
 }
 
-bool rc_read_auths(struct readconf *r)
-{
+bool rc_read_auths(struct readconf *r) {
   static const struct kind kind = {"authenticator", auth_option_table, &auth_option_count, auth_start,
                                    auth_find,       auth_set_driver,   auth_finish};
   return read_instances(r, &kind);
 }
 
-bool rc_finish_drivers(struct readconf *r)
-{
+bool rc_finish_drivers(struct readconf *r) {
   for (struct router *rt = r->cfg->routers; rt; rt = rt->next)
     if (rt->o.transport && !strchr(rt->o.transport, '$')) rt->transport = config_transport(r->cfg, rt->o.transport);
   return !r->error;

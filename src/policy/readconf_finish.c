@@ -10,8 +10,7 @@
 #include "policy/readconf_priv.h"
 
 /* Values decided when the program was built stand where the file said nothing. */
-static void build_defaults(struct config *c)
-{
+static void build_defaults(struct config *c) {
   const struct build_info *b = build_info();
   struct main_options *o = &c->o;
   if (!o->spool_directory) o->spool_directory = b->spool_directory;
@@ -25,8 +24,7 @@ static void build_defaults(struct config *c)
   if (!o->exim_version) o->exim_version = build_version();
 }
 
-static bool resolve_users(struct readconf *r)
-{
+static bool resolve_users(struct readconf *r) {
   struct config *c = r->cfg;
   const struct build_info *b = build_info();
   gid_t login_gid = (gid_t)-1, gid;
@@ -48,8 +46,7 @@ static bool resolve_users(struct readconf *r)
   return true;
 }
 
-static bool check_syslog(struct readconf *r)
-{
+static bool check_syslog(struct readconf *r) {
   int facility;
   const char *name = r->cfg->o.syslog_facility;
   return !name || log_find_facility(name, &facility) || rc_fail_plain(r, "failed to interpret syslog_facility \"%s\"", name);
@@ -60,15 +57,13 @@ struct expansion {
   const char *in, *out;
 };
 
-static int run_expansion(void *ctx)
-{
+static int run_expansion(void *ctx) {
   struct expansion *e = ctx;
   e->out = expand_string(&e->x, e->in);
   return 0;
 }
 
-const char *rc_expand(struct readconf *r, const char *text, const char **ret_error)
-{
+const char *rc_expand(struct readconf *r, const char *text, const char **ret_error) {
   struct config *c = r->cfg;
   struct expansion e = {.x = expand_ctx_new(r->a, c), .in = text};
   if (!strchr(text, '$') && !strchr(text, '\\')) return text;
@@ -84,8 +79,7 @@ const char *rc_expand(struct readconf *r, const char *text, const char **ret_err
 }
 
 /* Expand an option whose failure ends the program; Exim's wording has no position here. */
-static bool expand_now(struct readconf *r, const char *name, const char *value, const char **ret)
-{
+static bool expand_now(struct readconf *r, const char *name, const char *value, const char **ret) {
   const char *err = NULL, *text = value ? rc_expand(r, value, &err) : NULL;
   if (value && !text) {
     r->error = arena_printf(r->a, "failed to expand %s \"%s\": %s", name, value, err);
@@ -96,8 +90,7 @@ static bool expand_now(struct readconf *r, const char *name, const char *value, 
 }
 
 /* Each item may hold one %s and one date escape. */
-static bool check_log_path(struct readconf *r, const char *path)
-{
+static bool check_log_path(struct readconf *r, const char *path) {
   int names = 0, dates = 0;
   for (const char *s = path ? path : ""; *s; s++) {
     if (*s == ':') names = dates = 0;
@@ -112,8 +105,7 @@ static bool check_log_path(struct readconf *r, const char *path)
   return true;
 }
 
-static bool set_names(struct readconf *r)
-{
+static bool set_names(struct readconf *r) {
   struct config *c = r->cfg;
   c->primary_hostname = c->o.primary_hostname;
   if (!c->primary_hostname) c->primary_hostname = net_host_name(r->a);
@@ -126,8 +118,7 @@ static bool set_names(struct readconf *r)
   return true;
 }
 
-static bool set_host_number(struct readconf *r)
-{
+static bool set_host_number(struct readconf *r) {
   const char *text;
   int n;
   if (!r->cfg->o.localhost_number) return true;
@@ -140,8 +131,7 @@ static bool set_host_number(struct readconf *r)
   return true;
 }
 
-static bool check_combinations(struct readconf *r)
-{
+static bool check_combinations(struct readconf *r) {
   const struct main_options *o = &r->cfg->o;
   if (o->smtp_accept_max == 0 && (o->smtp_accept_queue > 0 || o->smtp_accept_max_per_host))
     return rc_fail_plain(r, "smtp_accept_max must be set if smtp_accept_queue or smtp_accept_max_per_host is set");
@@ -157,8 +147,7 @@ static bool check_combinations(struct readconf *r)
 }
 
 /* Nothing is queued, nobody else's rights are needed: manual ch. 52. */
-static void settle_mua_wrapper(struct main_options *o)
-{
+static void settle_mua_wrapper(struct main_options *o) {
   if (!o->mua_wrapper) return;
   o->queue_only = false;
   o->queue_only_load = -1;
@@ -170,8 +159,7 @@ static void settle_mua_wrapper(struct main_options *o)
 
 enum { RETRY_INTERVAL_LIMIT = 24 * 3600 };
 
-bool rc_finish_main(struct readconf *r)
-{
+bool rc_finish_main(struct readconf *r) {
   struct config *c = r->cfg;
   const char *err = NULL;
   if (r->error) return false;

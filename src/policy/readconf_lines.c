@@ -14,20 +14,17 @@
 #include "policy/readconf_priv.h"
 #include "policy/search.h"
 
-struct conf_pos rc_pos(const struct readconf *r)
-{
+struct conf_pos rc_pos(const struct readconf *r) {
   return (struct conf_pos){.file = r->last_name, .line = r->last_line};
 }
 
-PRINTF(3, 0) static bool vfail(struct readconf *r, const char *where, const char *fmt, va_list ap)
-{
+PRINTF(3, 0) static bool vfail(struct readconf *r, const char *where, const char *fmt, va_list ap) {
   if (!r->error)
     r->error = arena_printf(r->a, "Exim configuration error%s:\n  %s", where, arena_vprintf(r->a, fmt, ap));
   return false;
 }
 
-bool rc_fail(struct readconf *r, const char *fmt, ...)
-{
+bool rc_fail(struct readconf *r, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   vfail(r, arena_printf(r->a, " in line %d of %s", r->last_line, r->last_name ? r->last_name : r->cfg->file), fmt, ap);
@@ -35,8 +32,7 @@ bool rc_fail(struct readconf *r, const char *fmt, ...)
   return false;
 }
 
-bool rc_fail_plain(struct readconf *r, const char *fmt, ...)
-{
+bool rc_fail_plain(struct readconf *r, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   vfail(r, "", fmt, ap);
@@ -44,15 +40,13 @@ bool rc_fail_plain(struct readconf *r, const char *fmt, ...)
   return false;
 }
 
-bool rc_fail_at(struct readconf *r, struct conf_pos pos, const char *text)
-{
+bool rc_fail_at(struct readconf *r, struct conf_pos pos, const char *text) {
   if (!r->error)
     r->error = arena_printf(r->a, "Exim configuration error in line %d of %s:\n  %s", pos.line, pos.file, text);
   return false;
 }
 
-bool rc_fail_for(struct readconf *r, const char *name, const char *kind, const char *text)
-{
+bool rc_fail_for(struct readconf *r, const char *name, const char *kind, const char *text) {
   if (*text == '\n') { /* some errors name their driver in a line of its own */
     if (!r->error) r->error = arena_printf(r->a, "Exim configuration error:%s", text);
     return false;
@@ -63,28 +57,24 @@ bool rc_fail_for(struct readconf *r, const char *name, const char *kind, const c
   return false;
 }
 
-static void keep_line(struct readconf *r, const char *line)
-{
+static void keep_line(struct readconf *r, const char *line) {
   if (r->opts->keep_lines) vec_push(&r->cfg->text_lines, arena_strdup(r->a, line));
 }
 
 /* Where -bP config shows that the text changes its file. */
-static void keep_position(struct readconf *r)
-{
+static void keep_position(struct readconf *r) {
   keep_line(r, arena_printf(r->a, "# %d \"%s\"", r->file->line, r->file->name));
 }
 
 /* A file is acceptable when nobody but root and the configure owner could have written it. */
-static bool owner_and_mode_ok(const struct readconf *r, const struct stat *st)
-{
+static bool owner_and_mode_ok(const struct readconf *r, const struct stat *st) {
   const struct readconf_opts *o = r->opts;
   bool owner_ok = st->st_uid == 0 || (o->configure_owner != (uid_t)-1 && st->st_uid == o->configure_owner);
   bool group_ok = !(st->st_mode & S_IWGRP) || st->st_gid == 0 || (o->configure_group != (gid_t)-1 && st->st_gid == o->configure_group);
   return owner_ok && group_ok && !(st->st_mode & S_IWOTH);
 }
 
-static bool push_file(struct readconf *r, const char *name, int fd)
-{
+static bool push_file(struct readconf *r, const char *name, int fd) {
   char *text;
   size_t n;
   int rc = sys_read_file(fd, r->a, RC_MAX_FILE_BYTES, &text, &n);
@@ -103,8 +93,7 @@ static bool push_file(struct readconf *r, const char *name, int fd)
   return true;
 }
 
-bool rc_open_file(struct readconf *r, const char *name, bool missing_ok)
-{
+bool rc_open_file(struct readconf *r, const char *name, bool missing_ok) {
   struct stat st;
   if (r->depth >= RC_MAX_INCLUDE_DEPTH) return rc_fail(r, "too many nested .include files (%s)", name);
   int fd = sys_open(name, O_RDONLY | O_NOCTTY, 0);
@@ -124,21 +113,18 @@ bool rc_open_file(struct readconf *r, const char *name, bool missing_ok)
 
 /* ---- Directives ---- */
 
-static bool skipping(const struct readconf *r)
-{
+static bool skipping(const struct readconf *r) {
   return r->cond_depth && r->cond[r->cond_depth - 1] != RC_ACTIVE;
 }
 
-static bool cond_push(struct readconf *r, bool want, bool found)
-{
+static bool cond_push(struct readconf *r, bool want, bool found) {
   if (r->cond_depth == RC_MAX_COND) return rc_fail(r, ".ifdef nested too deeply");
   enum rc_cond c = skipping(r) ? RC_OUTER : found == want ? RC_ACTIVE : RC_SEEKING;
   r->cond[r->cond_depth++] = c;
   return true;
 }
 
-static bool cond_else(struct readconf *r, const char *directive, bool want, bool found)
-{
+static bool cond_else(struct readconf *r, const char *directive, bool want, bool found) {
   if (!r->cond_depth) return rc_fail(r, "%s without matching .ifdef", directive);
   enum rc_cond *c = &r->cond[r->cond_depth - 1];
   switch (*c) {
@@ -152,16 +138,14 @@ static bool cond_else(struct readconf *r, const char *directive, bool want, bool
   return true;
 }
 
-static bool starts(const char *s, const char *word, const char **ret_rest)
-{
+static bool starts(const char *s, const char *word, const char **ret_rest) {
   size_t n = strlen(word);
   if (strncmp(s, word, n) != 0) return false;
   *ret_rest = s + n;
   return true;
 }
 
-static bool include_file(struct readconf *r, const char *arg, bool if_exists)
-{
+static bool include_file(struct readconf *r, const char *arg, bool if_exists) {
   struct str name = str_trim(str_c(arg));
   if (name.n >= 2 && name.p[0] == '"' && name.p[name.n - 1] == '"') name = str_n(name.p + 1, name.n - 2);
   const char *path = str_dup(r->a, name);
@@ -175,8 +159,7 @@ static bool include_file(struct readconf *r, const char *arg, bool if_exists)
 }
 
 /* The line starts with a dot.  *ret_done: it was a directive (or an error).  found: a macro was replaced in it. */
-static bool directive(struct readconf *r, const char *s, bool found, bool *ret_done)
-{
+static bool directive(struct readconf *r, const char *s, bool found, bool *ret_done) {
   const char *rest;
   *ret_done = true;
   if (starts(s, ".ifdef", &rest)) return cond_push(r, true, found);
@@ -199,8 +182,7 @@ static bool directive(struct readconf *r, const char *s, bool found, bool *ret_d
 
 /* ---- Lines ---- */
 
-static bool take_raw_line(struct readconf *r, struct str *ret)
-{
+static bool take_raw_line(struct readconf *r, struct str *ret) {
   while (r->file && !r->file->n) {
     r->file = r->file->up;
     r->depth--;
@@ -223,8 +205,7 @@ static bool take_raw_line(struct readconf *r, struct str *ret)
 }
 
 /* The next physical line that counts, trimmed, macros replaced.  An empty one ends a continuation, else it is skipped. */
-static const char *next_physical(struct readconf *r, bool continuing)
-{
+static const char *next_physical(struct readconf *r, bool continuing) {
   struct str raw;
   while (!r->error && take_raw_line(r, &raw)) {
     if (str_starts(raw, STR("\xEF\xBB\xBF"))) {
@@ -247,8 +228,7 @@ static const char *next_physical(struct readconf *r, bool continuing)
   return NULL;
 }
 
-static const char *next_joined(struct readconf *r)
-{
+static const char *next_joined(struct readconf *r) {
   const char *s = next_physical(r, false);
   if (!s) return NULL;
   size_t n = strlen(s);
@@ -265,8 +245,7 @@ static const char *next_joined(struct readconf *r)
   return str_dup(r->a, str_trim(strbuf_str(&b)));
 }
 
-const char *rc_next_line(struct readconf *r)
-{
+const char *rc_next_line(struct readconf *r) {
   if (r->unread) {
     r->unread = false;
     return r->line;
@@ -291,7 +270,6 @@ const char *rc_next_line(struct readconf *r)
   return NULL;
 }
 
-void rc_unread_line(struct readconf *r)
-{
+void rc_unread_line(struct readconf *r) {
   r->unread = true;
 }

@@ -20,8 +20,7 @@ struct builtin_list {
   struct macro *first, **tail;
 };
 
-static void builtin_add(struct builtin_list *l, const char *prefix, const char *mid, const char *name, const char *value)
-{
+static void builtin_add(struct builtin_list *l, const char *prefix, const char *mid, const char *name, const char *value) {
   struct strbuf b = strbuf_new(l->a);
   strbuf_addl(&b, prefix, mid, *mid ? "_" : "", name, NULL);
   for (size_t i = 0; i < b.n; i++)
@@ -35,15 +34,13 @@ static void builtin_add(struct builtin_list *l, const char *prefix, const char *
 }
 
 /* Options this build does not obey are left out: a configuration that asks with .ifdef then avoids them. */
-static void builtin_options(struct builtin_list *l, const char *prefix, const char *mid, const struct option *table, size_t count)
-{
+static void builtin_options(struct builtin_list *l, const char *prefix, const char *mid, const struct option *table, size_t count) {
   for (size_t i = 0; i < count; i++)
     if (!(table[i].flags & OPT_HIDDEN_FEATURE) && (table[i].flags & (OPT_BUILT | OPT_ALIAS)))
       builtin_add(l, prefix, mid, table[i].name, "y");
 }
 
-static void builtin_drivers(struct builtin_list *l)
-{
+static void builtin_drivers(struct builtin_list *l) {
   for (size_t i = 0; router_drivers[i]; i++) {
     builtin_add(l, "_DRIVER_ROUTER_", "", router_drivers[i]->name, "y");
     builtin_options(l, "_OPT_ROUTER_", router_drivers[i]->name, router_drivers[i]->options, router_drivers[i]->option_count);
@@ -60,14 +57,12 @@ static void builtin_drivers(struct builtin_list *l)
   }
 }
 
-static bool option_is_built(const char *name)
-{
+static bool option_is_built(const char *name) {
   const struct option *o = opt_find(main_option_table, main_option_count, str_c(name));
   return o && (o->flags & OPT_BUILT);
 }
 
-static void builtin_features(struct builtin_list *l)
-{
+static void builtin_features(struct builtin_list *l) {
   /* A feature counts as present when the option that switches it is obeyed. */
   static const struct {
     const char *macro, *option;
@@ -98,8 +93,7 @@ static void builtin_features(struct builtin_list *l)
 }
 
 /* _HAVE_MALWARE_FPROTD for "f-protd". */
-static void builtin_scanners(struct builtin_list *l)
-{
+static void builtin_scanners(struct builtin_list *l) {
   const char *name;
   for (size_t i = 0; CFG_WITH_CONTENT_SCAN && (name = scan_malware_type_name(i)); i++) {
     struct strbuf b = strbuf_new(l->a);
@@ -110,8 +104,7 @@ static void builtin_scanners(struct builtin_list *l)
 }
 
 /* The words of ACLs, the kinds of lookups, the formats of appendfile. */
-static void builtin_words(struct builtin_list *l)
-{
+static void builtin_words(struct builtin_list *l) {
   const char *name;
   bool is_modifier;
   for (size_t i = 0; (name = acl_word(i, &is_modifier)); i++) builtin_add(l, is_modifier ? "_ACL_MOD_" : "_ACL_COND_", "", name, "y");
@@ -135,8 +128,7 @@ static const char resume_decode[] =
   ": 0x1E :session resumed, also new ticket";
 
 /* Predefined macros (_HAVE_, _DRIVER_, _OPT_, _LOG_, _EXP_ ...), linked list in the arena. */
-static struct macro *readconf_builtin_macros(struct arena *a)
-{
+static struct macro *readconf_builtin_macros(struct arena *a) {
   struct builtin_list l = {.a = a};
   l.tail = &l.first;
   for (int i = 0; i < LS_COUNT; i++) builtin_add(&l, "_LOG_", "", log_selector_name(i), "y");
@@ -158,8 +150,7 @@ static struct macro *readconf_builtin_macros(struct arena *a)
   return l.first;
 }
 
-static void append(struct readconf *r, const struct macro *m, bool from_command_line)
-{
+static void append(struct readconf *r, const struct macro *m, bool from_command_line) {
   struct macro *copy = ARENA_NEW(r->a, struct macro);
   *copy = *m;
   copy->next = NULL;
@@ -169,15 +160,13 @@ static void append(struct readconf *r, const struct macro *m, bool from_command_
 }
 
 /* The command line's list has the newest first; they apply in the order given. */
-static void append_command_line(struct readconf *r, const struct macro *m)
-{
+static void append_command_line(struct readconf *r, const struct macro *m) {
   if (!m) return;
   append_command_line(r, m->next);
   append(r, m, true);
 }
 
-void rc_macros_init(struct readconf *r)
-{
+void rc_macros_init(struct readconf *r) {
   r->cfg->macros = readconf_builtin_macros(r->a);
   r->macro_tail = &r->cfg->macros;
   for (struct macro *m = r->cfg->macros; m; m = m->next) {
@@ -188,8 +177,7 @@ void rc_macros_init(struct readconf *r)
   append_command_line(r, r->opts->cmd_macros);
 }
 
-bool readconf_macro_is_whitelisted(const struct macro *m)
-{
+bool readconf_macro_is_whitelisted(const struct macro *m) {
   struct str rest = str_c(build_info()->whitelist_d_macros);
   bool listed = false;
   while (rest.n && !listed) listed = str_eq_c(str_trim(str_cut(&rest, ':')), m->name);
@@ -198,13 +186,11 @@ bool readconf_macro_is_whitelisted(const struct macro *m)
   return listed;
 }
 
-static bool is_name_char(char c)
-{
+static bool is_name_char(char c) {
   return ch_isalnum(c) || c == '_';
 }
 
-size_t rc_macro_def_len(const char *line)
-{
+size_t rc_macro_def_len(const char *line) {
   size_t n = 0, k;
   if (!ch_isupper(*line)) return 0;
   while (is_name_char(line[n])) n++;
@@ -213,8 +199,7 @@ size_t rc_macro_def_len(const char *line)
 }
 
 /* The longest predefined macro at the start of s, or NULL. */
-static struct macro *builtin_at(struct readconf *r, const char *s)
-{
+static struct macro *builtin_at(struct readconf *r, const char *s) {
   char name[128];
   size_t n = 0;
   while (is_name_char(s[n]) && n < sizeof(name) - 1) n++;
@@ -227,8 +212,7 @@ static struct macro *builtin_at(struct readconf *r, const char *s)
   return NULL;
 }
 
-static const char *replace_builtins(struct readconf *r, const char *text, size_t from, bool *ret_any)
-{
+static const char *replace_builtins(struct readconf *r, const char *text, size_t from, bool *ret_any) {
   struct strbuf b = {0};
   const char *done = text;
   for (const char *s = text + from; (s = strchr(s, '_')) != NULL;) {
@@ -249,8 +233,7 @@ static const char *replace_builtins(struct readconf *r, const char *text, size_t
   return b.p;
 }
 
-static const char *replace_one(struct readconf *r, const char *text, size_t from, struct macro *m, bool *ret_any)
-{
+static const char *replace_one(struct readconf *r, const char *text, size_t from, struct macro *m, bool *ret_any) {
   const char *s = strstr(text + from, m->name);
   if (!s) return text;
   struct strbuf b = strbuf_new(r->a);
@@ -266,8 +249,7 @@ static const char *replace_one(struct readconf *r, const char *text, size_t from
   return b.p;
 }
 
-const char *rc_macros_replace(struct readconf *r, const char *text, size_t from, bool *ret_any)
-{
+const char *rc_macros_replace(struct readconf *r, const char *text, size_t from, bool *ret_any) {
   text = replace_builtins(r, text, from, ret_any);
   for (struct macro *m = r->cfg->last_builtin_macro->next; m; m = m->next)
     if ((text = replace_one(r, text, from, m, ret_any))[0] && strlen(text) > RC_MAX_LINE_BYTES) {
@@ -277,8 +259,7 @@ const char *rc_macros_replace(struct readconf *r, const char *text, size_t from,
   return text;
 }
 
-bool rc_macro_define(struct readconf *r, const char *line)
-{
+bool rc_macro_define(struct readconf *r, const char *line) {
   size_t n = rc_macro_def_len(line);
   if (!n) return rc_fail(r, "malformed macro definition");
   if (n > RC_MAX_MACRO_NAME) return rc_fail(r, "macro name too long (maximum is %d characters)", RC_MAX_MACRO_NAME);
@@ -306,14 +287,12 @@ bool rc_macro_define(struct readconf *r, const char *line)
 
 /* ---- Outside a file (-be) ---- */
 
-bool readconf_is_macro_definition(const char *line)
-{
+bool readconf_is_macro_definition(const char *line) {
   return rc_macro_def_len(line) > 0;
 }
 
 /* Predefined macros are all named _X... */
-static bool may_name_builtin(const char *text)
-{
+static bool may_name_builtin(const char *text) {
   for (; (text = strchr(text, '_')) != NULL; text++)
     if (ch_isupper(text[1])) return true;
   return false;
@@ -321,8 +300,7 @@ static bool may_name_builtin(const char *text)
 
 /* A reader with no file, on the macros of a finished configuration.  text: what will be looked at; the predefined macros are indexed only
  * when it could name one. */
-static void reader_on(struct readconf *r, struct config *c, struct arena *a, const char *text)
-{
+static void reader_on(struct readconf *r, struct config *c, struct arena *a, const char *text) {
   bool want_builtins = may_name_builtin(text);
   *r = (struct readconf){.a = a, .cfg = c, .last_name = "command line"};
   r->macro_tail = &c->macros;
@@ -332,8 +310,7 @@ static void reader_on(struct readconf *r, struct config *c, struct arena *a, con
   }
 }
 
-const char *readconf_define_macro(struct config *c, const char *line, const char **ret_error)
-{
+const char *readconf_define_macro(struct config *c, const char *line, const char **ret_error) {
   struct readconf r;
   reader_on(&r, c, c->arena, line);
   if (!rc_macro_define(&r, line)) {
@@ -343,8 +320,7 @@ const char *readconf_define_macro(struct config *c, const char *line, const char
   return str_dup(c->arena, str_n(line, rc_macro_def_len(line)));
 }
 
-const char *readconf_replace_macros(struct config *c, struct arena *a, const char *text)
-{
+const char *readconf_replace_macros(struct config *c, struct arena *a, const char *text) {
   struct readconf r;
   bool any = false;
   if (!c->last_builtin_macro->next && !may_name_builtin(text)) return text;

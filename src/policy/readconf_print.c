@@ -16,16 +16,14 @@ struct printer {
   bool no_labels, admin;
 };
 
-static void print_option(struct printer *p, const struct opt_block *b, const struct option *o)
-{
+static void print_option(struct printer *p, const struct opt_block *b, const struct option *o) {
   if (o->flags & (OPT_HIDDEN_FEATURE | OPT_ALIAS | OPT_NOSHOW)) return;
   struct arena_mark m = arena_mark(p->a);
   puts(opt_show(p->a, b, o, !p->no_labels, p->admin));
   arena_release(p->a, m);
 }
 
-static void print_block(struct printer *p, const struct opt_block *b)
-{
+static void print_block(struct printer *p, const struct opt_block *b) {
   for (size_t i = 0; i < b->count; i++) print_option(p, b, &b->table[i]);
 }
 
@@ -39,8 +37,7 @@ enum { KIND_ROUTER, KIND_TRANSPORT, KIND_AUTH, KINDS };
 static const char *const kind_words[KINDS] = {"router", "transport", "authenticator"};
 
 /* The n-th instance of a kind; false behind the last. */
-static bool instance_at(const struct config *c, int kind, size_t n, struct instance_view *ret)
-{
+static bool instance_at(const struct config *c, int kind, size_t n, struct instance_view *ret) {
   if (kind == KIND_ROUTER) {
     const struct router *i = c->routers;
     while (i && n--) i = i->next;
@@ -60,8 +57,7 @@ static bool instance_at(const struct config *c, int kind, size_t n, struct insta
 }
 
 /* "routers": all; "router_list": their names; "router" with a name: that one. */
-static bool print_drivers(struct printer *p, const char *what, const char *name, int *ret_status)
-{
+static bool print_drivers(struct printer *p, const char *what, const char *name, int *ret_status) {
   for (int k = 0; k < KINDS; k++) {
     size_t n = strlen(kind_words[k]);
     if (strncmp(what, kind_words[k], n) != 0) continue;
@@ -87,8 +83,7 @@ static bool print_drivers(struct printer *p, const char *what, const char *name,
   return false;
 }
 
-static int print_named_list(struct printer *p, const char *name)
-{
+static int print_named_list(struct printer *p, const char *name) {
   static const char *const words[LIST_KINDS] = {"domainlist", "hostlist", "addresslist", "localpartlist"};
   static const enum list_kind order[LIST_KINDS] = {LIST_ADDRESS, LIST_DOMAIN, LIST_HOST, LIST_LOCALPART};
   bool found = false;
@@ -103,8 +98,7 @@ static int print_named_list(struct printer *p, const char *name)
   return found ? 0 : 1;
 }
 
-static bool print_macros(struct printer *p, const char *what, const char *name, int *ret_status)
-{
+static bool print_macros(struct printer *p, const char *what, const char *name, int *ret_status) {
   bool all = strcmp(what, "macros") == 0, list = strcmp(what, "macro_list") == 0;
   bool one = strcmp(what, "macro") == 0 && name;
   if (!all && !list && !one) return false;
@@ -122,8 +116,7 @@ static bool print_macros(struct printer *p, const char *what, const char *name, 
 }
 
 /* Runs of white space outside the first column count as one blank. */
-static void print_squeezed(const char *s)
-{
+static void print_squeezed(const char *s) {
   for (bool blank = false; *s; s++) {
     if (ch_isspace(*s)) {
       blank = true;
@@ -136,8 +129,7 @@ static void print_squeezed(const char *s)
   putchar('\n');
 }
 
-static bool is_label(const char *s)
-{
+static bool is_label(const char *s) {
   size_t n = strlen(s);
   if (!n || s[n - 1] != ':' || !ch_isalpha(*s)) return false;
   for (size_t i = 0; i + 1 < n; i++)
@@ -145,8 +137,7 @@ static bool is_label(const char *s)
   return true;
 }
 
-static int print_config(struct printer *p)
-{
+static int print_config(struct printer *p) {
   int indent = 0;
   bool main_part = true, lined = false;
   printf("# Exim Configuration (%s)\n", p->c->harness_mode ? "X" : p->c->o.exim_version);
@@ -174,8 +165,7 @@ static int print_config(struct printer *p)
   return 0;
 }
 
-static int print_named_option(struct printer *p, const char *name)
-{
+static int print_named_option(struct printer *p, const char *name) {
   const struct opt_block *b = p->c->main_block;
   const struct option *o = opt_find(b->table, b->count, str_c(name));
   if (!o || (o->flags & OPT_ALIAS)) {
@@ -189,8 +179,7 @@ static int print_named_option(struct printer *p, const char *name)
 static int by_text(const void *a, const void *b) { return strcmp(a, b); }
 
 /* What is left of it, sorted; without labels the names alone. */
-static void print_environment(struct printer *p)
-{
+static void print_environment(struct printer *p) {
   struct vec all = vec_new(p->a);
   for (char **e = environ; e && *e; e++) vec_push(&all, *e);
   vec_sort(&all, by_text);
@@ -200,8 +189,7 @@ static void print_environment(struct printer *p)
   }
 }
 
-int readconf_print(const struct config *c, const char *what, const char *name, bool no_labels, bool is_admin)
-{
+int readconf_print(const struct config *c, const char *what, const char *name, bool no_labels, bool is_admin) {
   struct printer p = {.c = c, .a = arena_new("print"), .no_labels = no_labels, .admin = is_admin};
   int status = 0;
   if (!*what || strcmp(what, "all") == 0) print_block(&p, c->main_block);

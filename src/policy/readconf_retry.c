@@ -11,8 +11,7 @@
 #include "policy/rewrite.h"
 
 /* The next word, which may be quoted (quotes removed). */
-static const char *take_item(struct readconf *r, struct str *s)
-{
+static const char *take_item(struct readconf *r, struct str *s) {
   *s = str_ltrim(*s);
   if (!s->n || s->p[0] != '"') {
     size_t n = 0;
@@ -32,8 +31,7 @@ static const char *take_item(struct readconf *r, struct str *s)
 }
 
 /* rcpt_4xx, rcpt_45x, rcpt_451: more_errno holds the code with 255 ("any") for the open digits. */
-static const char *parse_4xx(struct readconf *r, struct str name, size_t prefix, int base, struct retry_rule *rule)
-{
+static const char *parse_4xx(struct readconf *r, struct str name, size_t prefix, int base, struct retry_rule *rule) {
   const char *x = name.p + prefix;
   size_t n = name.n - prefix;
   bool ok = n == 2 && (ch_lower(x[0]) == 'x' ? ch_lower(x[1]) == 'x' : ch_isdigit(x[0]) && (ch_isdigit(x[1]) || ch_lower(x[1]) == 'x'));
@@ -46,8 +44,7 @@ static const char *parse_4xx(struct readconf *r, struct str name, size_t prefix,
   return NULL;
 }
 
-static const char *parse_quota(struct readconf *r, struct str age, struct retry_rule *rule)
-{
+static const char *parse_quota(struct readconf *r, struct str age, struct retry_rule *rule) {
   int64_t sec;
   if (!time_parse_interval(age, false, &sec)) return "bad time value";
   (void)r;
@@ -55,8 +52,7 @@ static const char *parse_quota(struct readconf *r, struct str age, struct retry_
   return NULL;
 }
 
-static const char *parse_error_name(struct readconf *r, struct str name, struct retry_rule *rule)
-{
+static const char *parse_error_name(struct readconf *r, struct str name, struct retry_rule *rule) {
   static const struct {
     const char *name;
     int basic, more;
@@ -98,8 +94,7 @@ static const char *parse_error_name(struct readconf *r, struct str name, struct 
 }
 
 /* Cut "value" up to a comma, semicolon or blank.  *ret_end: what ended it (NUL at the end); the comma is consumed. */
-static struct str take_param(struct str *s)
-{
+static struct str take_param(struct str *s) {
   size_t n = 0;
   *s = str_ltrim(*s);
   while (n < s->n && s->p[n] != ',' && s->p[n] != ';' && !ch_isspace(s->p[n])) n++;
@@ -108,15 +103,13 @@ static struct str take_param(struct str *s)
   return v;
 }
 
-static bool eat(struct str *s, char c)
-{
+static bool eat(struct str *s, char c) {
   if (!s->n || s->p[0] != c) return false;
   *s = str_ltrim(str_n(s->p + 1, s->n - 1));
   return true;
 }
 
-static bool parse_factor(struct str v, int *ret)
-{
+static bool parse_factor(struct str v, int *ret) {
   struct str frac = v;
   struct str whole = str_cut(&frac, '.');
   uint64_t w = 0;
@@ -128,8 +121,7 @@ static bool parse_factor(struct str v, int *ret)
   return true;
 }
 
-static const char *parse_step(struct readconf *r, struct str *s, struct retry_step **ret)
-{
+static const char *parse_step(struct readconf *r, struct str *s, struct retry_step **ret) {
   struct retry_step *step = ARENA_NEW(r->a, struct retry_step);
   step->kind = (char)ch_upper(s->p[0]);
   step->factor_thousandths = 1000;
@@ -153,8 +145,7 @@ static const char *parse_step(struct readconf *r, struct str *s, struct retry_st
   return NULL;
 }
 
-static const char *parse_rule(struct readconf *r, const char *line, struct retry_rule *rule)
-{
+static const char *parse_rule(struct readconf *r, const char *line, struct retry_rule *rule) {
   struct str s = str_c(line);
   struct str first = s;
   rule->pattern = take_item(r, &s);
@@ -177,15 +168,13 @@ static const char *parse_rule(struct readconf *r, const char *line, struct retry
   return NULL;
 }
 
-static bool at_section_end(struct readconf *r, const char *line)
-{
+static bool at_section_end(struct readconf *r, const char *line) {
   if (strncmp(line, "begin", 5) != 0 || !ch_isblank(line[5])) return false;
   rc_unread_line(r);
   return true;
 }
 
-bool rc_read_retry(struct readconf *r)
-{
+bool rc_read_retry(struct readconf *r) {
   const char *line;
   struct retry_rule **tail = &r->cfg->retry_rules;
   while ((line = rc_next_line(r)) && !at_section_end(r, line)) {
@@ -199,8 +188,7 @@ bool rc_read_retry(struct readconf *r)
   return !r->error;
 }
 
-bool rc_read_rewrite(struct readconf *r)
-{
+bool rc_read_rewrite(struct readconf *r) {
   const char *line;
   int number = 0;
   struct rewrite_rule **tail = &r->cfg->rewrite_rules, **smtp_tail = &r->cfg->smtp_rewrite_rules;
@@ -220,8 +208,7 @@ bool rc_read_rewrite(struct readconf *r)
   return !r->error;
 }
 
-const char *readconf_retry_error(struct arena *a, const char *name, struct retry_rule *ret)
-{
+const char *readconf_retry_error(struct arena *a, const char *name, struct retry_rule *ret) {
   struct readconf r = {.a = a};
   return parse_error_name(&r, str_c(name), ret);
 }

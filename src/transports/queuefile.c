@@ -22,21 +22,18 @@ static const struct option queuefile_options[] = {
 };
 #undef OPT_ROW
 
-static const char *queuefile_init(struct arena *a, struct config *c, struct transport *t)
-{
+static const char *queuefile_init(struct arena *a, struct config *c, struct transport *t) {
   const struct queuefile_opts *ob = t->ob;
   (void)c;
   return ob->directory ? NULL : arena_printf(a, "directory must be set for the %s transport", t->name);
 }
 
-static bool failed(struct delivery *d, int basic_errno, const char *text)
-{
+static bool failed(struct delivery *d, int basic_errno, const char *text) {
   transport_set_results(d->addrs, OUTCOME_DEFER, basic_errno, text);
   return true;
 }
 
-static bool queuefile_deliver(struct delivery *d)
-{
+static bool queuefile_deliver(struct delivery *d) {
   const struct queuefile_opts *ob = d->transport->ob;
   const char *name = d->transport->name;
   const char *dir = expand_option(d->x, "directory", ob->directory);
