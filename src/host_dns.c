@@ -266,12 +266,38 @@ static void drop_useless(struct expand_ctx *x, struct host **list, bool keep) {
   }
 }
 
+static bool is_late(const struct host *h, bool v4_first) { return !h->address || (strchr(h->address, ':') != NULL) == v4_first; }
+
+/* Among the addresses of one preference those of the preferred family are tried first, whosever they are. */
+static void put_family_first(struct host **list, bool v4_first) {
+  for (struct host **rest = list; *rest;) {
+    struct host *late = NULL, **tail = &late, **pp = rest;
+    int mx = (*rest)->mx;
+    while (*pp && (*pp)->mx == mx) {
+      struct host *h = *pp;
+      if (!is_late(h, v4_first)) {
+        pp = &h->next;
+        continue;
+      }
+      *pp = h->next;
+      *tail = h;
+      tail = &h->next;
+    }
+    rest = pp;
+    if (!late) continue;
+    *tail = *pp;
+    *pp = late;
+    rest = tail;
+  }
+}
+
 /* The hosts of MX or SRV records.  When all are useless, *h says which was the first of them. */
 static enum host_find find_named(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, struct names *l, bool by_srv, bool *ret_removed) {
   int port = h->port;
   struct host first = *l->first;
   enum host_find why_none = resolve_all(x, &l->first, o, !by_srv);
   for (struct host *p = l->first; p && l->insecure; p = p->next) p->dnssec = false;
+  if (!by_srv) put_family_first(&l->first, o->how & HOST_FIND_IPV4_FIRST);
   enum host_find f = cut_at_local(x, &l->first, ret_removed);
   drop_useless(x, &l->first, o->keep_useless);
   if (!l->first) {
