@@ -11,6 +11,8 @@
 #include "base/rand.h"
 #include "base/timeutil.h"
 #include "formats/codecs.h"
+#include "os/debug.h"
+#include "policy/narrate.h"
 
 enum { CRAM_DIGEST = 16, CRAM_HEX = 2 * CRAM_DIGEST };
 
@@ -59,8 +61,9 @@ static enum auth_status cram_md5_server(struct auth_server *s) {
   size_t user = answer.n;
   while (user > 0 && !ch_isspace(answer.p[user - 1])) user--;
   struct str digest = str_n(answer.p + user, answer.n - user), name = str_rtrim(str_n(answer.p, user));
-  if (user == 0 || digest.n != CRAM_HEX) return AUTH_FAIL; /* names nobody */
+  if (user == 0) name = digest; /* no proof at all: the log says who did not give one */
   auth_set_var(s->x, 1, arena_strndup(s->x->a, name.p, name.n));
+  if (user == 0 || digest.n != CRAM_HEX) return AUTH_FAIL;
   st = auth_expand(s, ob->server_secret, &secret);
   if (st != AUTH_OK) return st;
   if (!*secret) return AUTH_FAIL; /* a name without a secret: anybody could prove that */
@@ -69,6 +72,10 @@ static enum auth_status cram_md5_server(struct auth_server *s) {
     s->log_text = "HMAC-MD5 is not available";
     return AUTH_DEFER;
   }
+  narrate(s->x, D_AUTH, "CRAM-MD5: user name = %.*s", STR_FMT(name));
+  narrate(s->x, D_AUTH, "          challenge = %s", challenge);
+  narrate(s->x, D_AUTH, "          received  = %.*s", STR_FMT(digest));
+  narrate(s->x, D_AUTH, "          digest    = %s", want);
   if (!bytes_eq_secret(digest.p, want, CRAM_HEX)) return AUTH_FAIL;
   return auth_condition(s);
 }

@@ -151,6 +151,10 @@ static enum auth_status dovecot_server(struct auth_server *s) {
   if (auth_expand(s, ob->server_socket, &where) != AUTH_OK) return AUTH_DEFER;
   if (expand_taint_refused(s->x, where, "authentication socket")) return cannot(s, s->x->error);
   int fd = open_socket(s, where, d.deadline);
+  if (fd < 0 && *where == '/') {
+    s->log_text = arena_printf(s->x->a, "unable to connect to UNIX socket (%s): %s", where, strerror(-fd));
+    return AUTH_DEFER;
+  }
   if (fd < 0) return cannot(s, arena_printf(s->x->a, "%s: %s", where, strerror(-fd)));
   d.io = stream_new(s->x->a, fd, fd, true);
   enum auth_status st = talk(&d);

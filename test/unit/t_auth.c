@@ -206,7 +206,7 @@ static void test_server(void **state) {
   }
 }
 
-/* What has not the form of an answer names nobody. */
+/* Who tried is told also where the proof has not the form of one. */
 static void test_cram_answers(void **state) {
   (void)state;
   struct arena *a = arena_new("t");
@@ -214,7 +214,7 @@ static void test_cram_answers(void **state) {
                             B("tim 1234567890abcdef1234567890abcdef") "|QUIT|");
   (void)dialogue(a, in);
   CHECK_STR("log", take_log(a, "mainlog"),
-            FAILED("cram", "535 Incorrect authentication data\n") FAILED("cram", "535 Incorrect authentication data\n")
+            FAILED("cram", "535 Incorrect authentication data (set_id=tim)\n") FAILED("cram", "535 Incorrect authentication data (set_id=tim)\n")
             FAILED("cram", "535 Incorrect authentication data (set_id=tim)\n"));
   arena_free(a);
 }
