@@ -99,6 +99,8 @@ enum auth_status auth_ask(struct auth_server *s, struct str challenge, struct st
 enum auth_status auth_expand(struct auth_server *s, const char *text, const char **ret);
 /* The generic server_condition: unset is OK. */
 enum auth_status auth_condition(struct auth_server *s);
+/* Narrates server_debug_print, for people who write conditions; auth_condition() does. */
+void auth_debug_print(const struct auth_server *s);
 
 /* Expand an option of a client: AUTH_SKIP when forced to fail, AUTH_DEFER with error otherwise. */
 enum auth_status auth_client_expand(struct auth_client *c, const char *text, const char **ret);

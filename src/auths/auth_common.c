@@ -78,8 +78,7 @@ static void narrate_vars(struct auth_server *s, const char *what) {
   for (int n = 1; n < s->x->s.ncaptures; n++) narrate(s->x, D_AUTH, "  $%d = %s", n, s->x->s.captures[n]);
 }
 
-/* server_debug_print, for people who write conditions. */
-static void debug_print(const struct auth_server *s) {
+void auth_debug_print(const struct auth_server *s) {
   const char *text = s->i->o.server_debug_print;
   if (!text || !narrate_wanted(s->x, D_AUTH)) return;
   const char *r = expand_string(s->x, text);
@@ -89,8 +88,8 @@ static void debug_print(const struct auth_server *s) {
 
 enum auth_status auth_condition(struct auth_server *s) {
   const char *condition = s->i->o.server_condition, *r;
-  if (condition) narrate_vars(s, "server_condition");
-  debug_print(s);
+  narrate_vars(s, "server_condition");
+  auth_debug_print(s);
   if (!condition) return AUTH_OK;
   enum auth_status st = auth_expand(s, condition, &r);
   if (st != AUTH_OK) {

@@ -66,6 +66,7 @@ static enum auth_status cram_md5_server(struct auth_server *s) {
   if (user == 0 || digest.n != CRAM_HEX) return AUTH_FAIL;
   st = auth_expand(s, ob->server_secret, &secret);
   if (st != AUTH_OK) return st;
+  auth_debug_print(s);
   if (!*secret) return AUTH_FAIL; /* a name without a secret: anybody could prove that */
   const char *want = cram_digest(s->x->a, secret, str_c(challenge));
   if (!want) {
