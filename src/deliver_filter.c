@@ -118,7 +118,11 @@ static struct address *new_address(struct deliver_run *run, struct address **par
   if (!*parent) *parent = filter_parent(run);
   if (act->kind == ACTION_DELIVER) {
     const struct rewrite_rule *rules = run->cfg->rewrite_rules;
-    return address_child(run->a, *parent, rules ? rewrite_address(&run->x, act->text, REWRITE_ENVTO, rules) : act->text);
+    uid_t uid;
+    gid_t gid;
+    bool is_logged = !filter_user(run, &uid, &gid) || uid == 0 || uid == run->cfg->exim_uid;
+    unsigned place = REWRITE_ENVTO | (is_logged ? 0 : REWRITE_UNLOGGED); /* who runs the filter has no right to the log */
+    return address_child(run->a, *parent, rules ? rewrite_address(&run->x, act->text, place, rules) : act->text);
   }
   const char *text = act->text;
   if (act->kind == ACTION_PIPE && *text != '|') text = arena_printf(run->a, "|%s", text);

@@ -6,6 +6,7 @@
 #include "filters/filter_priv.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "address.h"
 #include "message.h"
@@ -149,9 +150,11 @@ static enum outcome test_foranyaddress(struct filter_run *f, const struct filter
 
 /* ---- personal ---- */
 
-/* All address forms that stand for the user: with and without affixes, rewritten, and the aliases given. */
-static struct vec own_addresses(struct filter_run *f, const struct filter_cond *c) {
+/* All address forms that stand for the user: with and without affixes, rewritten as in the header lines of place, and the aliases given.
+ * The filter's owner has no right to the log. */
+static struct vec own_addresses(struct filter_run *f, const struct filter_cond *c, unsigned place) {
   struct vec v = vec_new(f->a);
+  if (geteuid() != f->x->cfg->exim_uid) place |= REWRITE_UNLOGGED;
   const struct address *addr = f->x->addr;
   if (addr) {
     const char *plain = arena_printf(f->a, "%s@%s", addr->local_part ? addr->local_part : "", addr->domain ? addr->domain : "");
@@ -160,7 +163,7 @@ static struct vec own_addresses(struct filter_run *f, const struct filter_cond *
       vec_push(&v, arena_printf(f->a, "%s%s%s@%s", addr->prefix ? addr->prefix : "", addr->local_part, addr->suffix ? addr->suffix : "",
                                 addr->domain));
     if (f->x->cfg->rewrite_rules)
-      vec_push(&v, (void *)(uintptr_t)rewrite_address(f->x, plain, REWRITE_TO, f->x->cfg->rewrite_rules));
+      vec_push(&v, (void *)(uintptr_t)rewrite_address(f->x, plain, place, f->x->cfg->rewrite_rules));
   }
   for (size_t i = 0; i < c->aliases.n; i++) {
     const char *alias = filter_expand(f, "if", c->aliases.v[i]);
@@ -198,7 +201,7 @@ static bool header_contains(struct filter_run *f, const char *header, const char
 static bool is_personal(struct filter_run *f, const struct filter_cond *c) {
   static const char *const list_headers[] = {"list-id", "list-help", "list-subscribe", "list-unsubscribe", "list-post", "list-owner", "list-archive"};
   static const char *const bulk[] = {"bulk", "list", "junk"};
-  struct vec own = own_addresses(f, c);
+  struct vec own_from = own_addresses(f, c, REWRITE_FROM), own = own_addresses(f, c, REWRITE_TO);
   if (!f->x->msg->sender || !*f->x->msg->sender) return false;
   for (size_t i = 0; i < ARRAY_SIZE(list_headers); i++)
     if (expand_header(f->x, list_headers[i], 'h')) return false;
@@ -206,7 +209,7 @@ static bool is_personal(struct filter_run *f, const struct filter_cond *c) {
   if (automatic && strcmpic(automatic, "no") != 0) return false;
   for (size_t i = 0; i < ARRAY_SIZE(bulk); i++)
     if (header_contains(f, "precedence", bulk[i])) return false;
-  return any_address(f, "to", &own, false) && !any_address(f, "from", &own, true) && !any_address(f, "reply-to", &own, false);
+  return any_address(f, "to", &own, false) && !any_address(f, "from", &own_from, true) && !any_address(f, "reply-to", &own_from, false);
 }
 
 /* ---- all ---- */

@@ -147,8 +147,9 @@ static const char *fix_whole(struct expand_ctx *x, const char *text) {
 }
 
 static void take_result(struct expand_ctx *x, const struct rewrite_rule *r, unsigned flag, struct subject *s, const char *text, const char *now) {
-  log_write(LS_ADDRESS_REWRITE, LOG_MAIN, "\"%s\" from %s rewritten as \"%s\" by rule %d", s->whole ? s->whole : s->address, place_name(flag), text,
-            r->number + 1);
+  if (!(flag & REWRITE_UNLOGGED))
+    log_write(LS_ADDRESS_REWRITE, LOG_MAIN, "\"%s\" from %s rewritten as \"%s\" by rule %d", s->whole ? s->whole : s->address, place_name(flag), text,
+              r->number + 1);
   DEBUG(D_REWRITE) debug_printf("%s rewritten as %s by rule %d\n", s->address, text, r->number + 1);
   if (r->flags & REWRITE_WHOLE) s->whole = fix_whole(x, text);
   else if (s->whole) s->whole = exchange(x->a, s->whole, s->address, now);

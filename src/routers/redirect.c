@@ -193,7 +193,7 @@ enum route_result redirect_item_address(struct redirect_run *run, const struct r
     if (res != ROUTE_OK) return res;
     text = arena_printf(a, "%s@%s", text, domain);
   }
-  if (run->ob->rewrite && x->cfg->rewrite_rules) text = rewrite_address(x, text, REWRITE_ENVTO, x->cfg->rewrite_rules);
+  if (run->ob->rewrite && x->cfg->rewrite_rules) text = rewrite_address(x, text, REWRITE_ENVTO | (run->is_unlogged ? REWRITE_UNLOGGED : 0), x->cfg->rewrite_rules);
   bool is_self = strcmpic(text, run->addr->address) == 0;
   if (run->ob->check_ancestor && !is_self)
     for (const struct address *p = run->addr->parent; p; p = p->parent)

@@ -172,6 +172,7 @@ enum route_result redirect_run_filter(struct redirect_run *run, struct str text,
   if (!is_exim) return redirect_run_sieve(run, text);
   const struct filter_command *commands = filter_parse(redirect_arena(run), text, &rights, &error);
   if (error) return filter_error(run, false, error);
+  run->is_unlogged = run->addr->uid_set && run->addr->uid != run->rc->x->cfg->exim_uid;
   enum route_result res = obey(run, commands, &rights, &result);
   if (res != ROUTE_OK) return res;
   if (result.end != FILTER_DONE) return ended(run, &result);

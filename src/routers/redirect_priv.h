@@ -23,6 +23,7 @@ struct redirect_run {
   unsigned made, bad;
   struct strbuf mistakes;            /* for syntax_errors_to */
   bool is_finished;                  /* a filter made a significant delivery, or said that all is done */
+  bool is_unlogged;                  /* a filter of somebody who has no right to the log: its addresses are rewritten without a word */
   bool keeps_children;               /* the address fails or freezes, but what its filter set up before that is delivered */
   bool is_unseen;                    /* a filter made none: the address goes on to the next router, its children are extra */
 };
