@@ -10,7 +10,7 @@ static const char *literal_ip(struct arena *a, const char *domain) {
   size_t n = strlen(domain);
   if (n < 3 || domain[0] != '[' || domain[n - 1] != ']') return NULL;
   struct str s = str_n(domain + 1, n - 2);
-  if (str_startsic(s, STR("ipv6:"))) s = str_n(s.p + 5, s.n - 5);
+  if (str_startsic(s, STR("ipv6:")) || str_startsic(s, STR("ipv4:"))) s = str_n(s.p + 5, s.n - 5);
   struct ip ip;
   return ip_parse(s, &ip) ? str_dup(a, s) : NULL;
 }

@@ -35,7 +35,7 @@ static const struct option queryprogram_options[] = {
 };
 #undef OPT_ROW
 
-enum { ANSWER_MAX = 1023 };
+enum { ANSWER_MAX = 1023, EXIT_NOT_RUN = 127 /* as shells say it */ };
 
 struct query {
   struct route_ctx *rc;
@@ -114,9 +114,10 @@ static enum route_result run_command(struct query *q, struct vec *argv) {
   struct child c;
   int status = 0;
   int r = child_run(&spec, &c);
+  if (r == -EAGAIN || r == -ENOMEM || r == -EMFILE || r == -ENFILE) return defer(q, "failed to run the command: %s", strerror(-r));
   if (r < 0) {
     DEBUG(D_ROUTE) debug_printf("%s: %s\n", (const char *)argv->v[0], strerror(-r));
-    return defer(q, "command returned non-zero code 127");
+    return defer(q, "command returned non-zero code %d", EXIT_NOT_RUN);
   }
   bool in_time = read_answer(q, &c, deadline);
   close(c.out_fd);
