@@ -13,6 +13,7 @@
 #include "os/log.h"
 #include "policy/event.h"
 #include "retry.h"
+#include "router.h"
 
 /* First matching row; AT_ANY matches all stages. */
 enum { AT_ANY = -1 };
@@ -278,9 +279,13 @@ bool smtp_event(struct smtp_attempt *s, const struct address *addr, const char *
   struct host host = *s->host, *old_host = x->host;
   if (strcmp(name, "tcp:connect") != 0) host.port = s->port; /* the port option may have chosen it */
   x->host = &host;
-  if (addr) x->addr = (struct address *)(uintptr_t)addr;
+  if (addr) {
+    x->addr = (struct address *)(uintptr_t)addr;
+    x->router_name = addr->router ? addr->router->name : NULL;
+  }
   bool other = event_raise(x, t->o.event_action, t->name, name, data, err) != NULL;
   x->addr = old;
+  x->router_name = NULL; /* belongs to routing, and to what happens to an address */
   x->host = old_host;
   return other;
 }
