@@ -143,6 +143,7 @@ static void add_copy(struct submission *s, struct strbuf *b) {
   if (s->r.src) ((struct local_source *)s->r.src->ctx)->dot_ends = false;
   bool is_kept = s->r.keep_body && s->r.kept_body_fd >= 0;
   off_t at = s->m->data_start;
+  if (!is_kept) strbuf_add_t(&body, s->r.rest.p, s->r.rest.n, TAINTED); /* came with the header lines */
   while ((int64_t)body.n <= limit) {
     n = is_kept ? sys_pread(s->r.kept_body_fd, buf, sizeof(buf), at) : s->r.src ? local_next(s->r.src, &p) : 0;
     if (n <= 0) break;
@@ -219,7 +220,10 @@ static int bad_argument(struct submission *s) {
   bool has_dot = str_ends(str_c(s->first_bad), STR("."));
   strbuf_addf(&s->bad, "  %s  %s\n%s\nThe message has not been delivered to any recipients.\n", s->first_bad, s->first_error,
               has_dot ? "\nRecipient addresses must not end with a '.' character.\n" : "");
-  return fail(s, 1, arena_printf(s->x.a, "bad recipient address \"%s\": %s", s->first_bad, s->first_error), bad_subject,
+  bool only_logged = s->o->error_handling == ERRORS_SENDER && s->m->sender && !*s->m->sender;
+  const char *text = arena_printf(s->x.a, only_logged ? "at least one malformed recipient address: %s - %s" : "bad recipient address \"%s\": %s",
+                                  s->first_bad, s->first_error);
+  return fail(s, 1, text, bad_subject,
               "contained a recipient address that was incorrectly\nconstructed:");
 }
 
@@ -349,6 +353,7 @@ static bool finish_envelope(struct reception *r, struct receive_reply *ret) {
   if (has_some && s->bad_count == 0) return true;
   log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s %s found in headers", s->m->id, s->bad_count ? "bad addresses" : "no recipients");
   if (has_some && s->o->error_handling == ERRORS_SENDER) return true; /* the others get it, the sender is told */
+  receive_fix_headers(r); /* the sender sees them as others would have */
   spool_abandon(s->m);
   *ret = (struct receive_reply){.result = RECEIVE_REJECTED, .smtp_text = "recipients"};
   return false;

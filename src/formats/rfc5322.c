@@ -344,10 +344,23 @@ static size_t comment_end(struct str s, size_t i) {
   return 0;
 }
 
+/* Behind the quoted string that begins at i; 0 when it is not closed. */
+static size_t quoted_end(struct str s, size_t i) {
+  for (i++; i < s.n; i++) {
+    if (s.p[i] == '\\') i++;
+    else if (s.p[i] == '"') return i + 1;
+  }
+  return 0;
+}
+
 struct str rfc5322_strip_group(struct str item) {
   size_t colon = 0, end;
-  while (colon < item.n && !strchr(":\"<@", item.p[colon]))
-    colon = item.p[colon] == '(' && (end = comment_end(item, colon)) ? end : colon + 1;
+  while (colon < item.n && !strchr(":<@", item.p[colon])) {
+    char c = item.p[colon];
+    end = c == '(' ? comment_end(item, colon) : c == '"' ? quoted_end(item, colon) : 0;
+    if (c == '"' && !end) break;
+    colon = end ? end : colon + 1;
+  }
   if (colon < item.n && item.p[colon] == ':') item = str_n(item.p + colon + 1, item.n - colon - 1);
   item = rfc5322_trim(item);
   while (item.n && item.p[item.n - 1] == ';') item = str_rtrim(str_n(item.p, item.n - 1));

@@ -133,10 +133,22 @@ static void makes_phrases(void **state) {
   arena_free(a);
 }
 
+static void takes_names_of_groups_away(void **state) {
+  (void)state;
+  static const char *const rows[][2] = {
+    {"g: a@b", "a@b"}, {"g h: a@b;", "a@b"}, {"\"g h\": a@b", "a@b"}, {"\"g:h\" (x:y) i: a@b", "a@b"}, {"\"a:b\"@c", "\"a:b\"@c"},
+    {"\"a\\\":b\"@c", "\"a\\\":b\"@c"}, {"\"open: a@b", "\"open: a@b"}, {"x <a:b@c>", "x <a:b@c>"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct str got = rfc5322_strip_group(str_c(rows[i][0]));
+    CHECK_INT(rows[i][0], str_eq(got, str_c(rows[i][1])), true);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(extracts_addresses), cmocka_unit_test(options_change_what_is_allowed), cmocka_unit_test(finds_list_items),
-    cmocka_unit_test(classifies_headers), cmocka_unit_test(quotes_local_parts), cmocka_unit_test(makes_phrases),
+    cmocka_unit_test(classifies_headers), cmocka_unit_test(quotes_local_parts), cmocka_unit_test(makes_phrases), cmocka_unit_test(takes_names_of_groups_away),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
