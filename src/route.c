@@ -42,7 +42,7 @@ static enum route_result route_bool(struct route_ctx *rc, struct router *r, stru
     return ROUTE_OK;
   }
   if (!s) {
-    addr->message = arena_printf(rc->x->a, "failed to expand \"%s\" option for %s router: %s", name, r->name,
+    addr->message = arena_printf(rc->x->a, "failed to expand \"%s\" in %s router: %s", name, r->name,
                                  rc->x->error ? rc->x->error : "");
     return ROUTE_DEFER;
   }

@@ -125,7 +125,13 @@ static void check_choice(const struct cmdline *c) {
 
 /* ---- Configuration ---- */
 
-/* Text for stderr with a log stamp; the panic log gets it too, unless only the configuration is being tried. */
+/* Those that log to the terminal alone. */
+static bool is_test(enum cmd_action action) {
+  return action == CMD_EXPAND || action == CMD_TEST_ADDRESS || action == CMD_VERIFY_RECIPIENT || action == CMD_VERIFY_SENDER ||
+         action == CMD_TEST_FILTER || action == CMD_HOST_CHECK;
+}
+
+/* Text for stderr with a log stamp; the panic log gets it too, unless something is only being tried. */
 NORETURN static void die_of_config(const struct cmdline *c, const struct config *partial, const char *text) {
   char stamp[64];
   const char *path = partial ? partial->log_file_path : NULL;
@@ -133,8 +139,9 @@ NORETURN static void die_of_config(const struct cmdline *c, const struct config 
   if (!path && *build_info()->log_file_path) path = build_info()->log_file_path;
   bool only_trying = c->action == CMD_VERSION || (c->action == CMD_PRINT && c->args.n && strcmp(c->args.v[0], "config") == 0);
   if (c->action == CMD_PRINT && !only_trying) fprintf(stderr, "LOG: PANIC%s\n  %s\n", partial && partial->macro_trouble ? "" : " DIE", text);
+  else if (c->action == CMD_HOST_CHECK) fprintf(stderr, "LOG: %s\n", text);
   else fprintf(stderr, "%s %s\n", time_format(time_now(), TIME_LOG, (struct time_opts){0}, stamp, sizeof(stamp)), text);
-  if (!only_trying && path) {
+  if (!only_trying && !is_test(c->action) && path) {
     struct log_settings s = {.file_path = path, .exim_uid = (uid_t)-1, .exim_gid = (gid_t)-1, .syslog_timestamp = true,
                              .syslog_pid = true, .harness_mode = build_in_harness_mode()};
     uid_t uid;

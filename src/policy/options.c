@@ -315,27 +315,32 @@ static const char *store_string(struct arena *a, struct opt_block *b, const stru
   return NULL;
 }
 
+static const char *store_bool(struct arena *a, const char *name, struct str value, bool *ret) {
+  if (!value.n || parse_bool(value, ret)) {
+    *ret = *ret || !value.n;
+    return NULL;
+  }
+  size_t n = 0;
+  bool ignored;
+  while (n < value.n && ch_isalpha(value.p[n])) n++;
+  struct str word = str_n(value.p, n);
+  if (parse_bool(word, &ignored)) return arena_printf(a, "extra characters follow \"%.*s\" for boolean option %s", STR_FMT(word), name);
+  return arena_printf(a, "\"%.*s\" is not a valid value for the \"%s\" option", STR_FMT(word), name);
+}
+
 /* A value that is parsed as it stands, without a preceding check of the table. */
 static const char *store_value(struct arena *a, struct opt_block *b, const struct option *o, const char *name,
                                struct str value) {
   switch (o->type) {
-  case OPT_T_BOOL:
-    if (value.n && !parse_bool(value, FIELD(b, o, bool))) {
-      size_t n = 0;
-      while (n < value.n && ch_isalpha(value.p[n])) n++;
-      return arena_printf(a, "\"%.*s\" is not a valid value for the \"%s\" option", (int)n, value.p, name);
-    }
-    if (!value.n) *FIELD(b, o, bool) = true;
-    return NULL;
-  case OPT_T_BOOL_EXP: {
+  case OPT_T_BOOL: return store_bool(a, name, value, FIELD(b, o, bool));
+  case OPT_T_BOOL_EXP: { /* what would expand to itself is no reason to wait with the complaint */
     struct opt_bool_exp e = {.value = true};
-    if (value.n && !parse_bool(value, &e.value)) {
-      const char *err = NULL;
-      e.expand = opt_parse_string(a, name, value, &err);
-      if (!e.expand) return err;
-    }
-    *FIELD(b, o, struct opt_bool_exp) = e;
-    return NULL;
+    const char *err = NULL;
+    bool expands = value.n && memchr(value.p, '$', value.n);
+    if (!expands) err = store_bool(a, name, value, &e.value);
+    else if (!(e.expand = opt_parse_string(a, name, value, &err))) return err;
+    if (!err) *FIELD(b, o, struct opt_bool_exp) = e;
+    return err;
   }
   case OPT_T_INT:
   case OPT_T_MKINT:

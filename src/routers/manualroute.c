@@ -158,13 +158,19 @@ static enum route_result manualroute_route(struct route_ctx *rc, struct router *
     hosts->name = list;
     hosts->mx = -1;
   }
-  if (is_remote && !hosts) {
+  bool is_for_hosts = addr->transport || rc->verify == VERIFY_NONE || rc->verify == VERIFY_TEST; /* a check asks no further where there is no transport */
+  if (is_remote && !hosts && is_for_hosts) {
     addr->message = arena_printf(x->a, "error in %s router: no host(s) specified for domain %s", r->name, addr->domain);
     log_write(LS_ALWAYS, LOG_MAIN, "%s", addr->message);
     return ROUTE_DEFER;
   }
   addr->host_list = hosts;
-  if (is_remote) res = find_hosts(rc, r, ob, addr, hosts, &ro);
+  if (is_remote && hosts) res = find_hosts(rc, r, ob, addr, hosts, &ro);
+  if (res == ROUTE_OK && !addr->transport && (rc->verify == VERIFY_NONE || rc->verify == VERIFY_TEST)) {
+    log_write(LS_ALWAYS, LOG_MAIN, "Error in %s router: no transport defined", r->name);
+    addr->message = "error in router: transport missing";
+    return ROUTE_DEFER;
+  }
   if (res == ROUTE_OK) res = route_accept_common(rc, r, addr);
   if (res != ROUTE_OK) return res;
   route_queue_add(rc, r, addr);

@@ -180,8 +180,12 @@ static enum route_result accept_address(struct query *q, struct str rest) {
   if (transport) {
     addr->transport = config_transport(q->rc->x->cfg, transport);
     if (!addr->transport) return bad_answer(q, "unknown transport name %s yielded by command", transport);
+  } else if (!q->r->o.transport) {
+    addr->message = arena_printf(q->a, "transport unset in %s router", q->r->name);
+    addr->basic_errno = ERRNO_BADTRANSPORT;
+    return ROUTE_DEFER;
   } else {
-    enum route_result res = route_get_transport(q->rc, q->r, addr, q->rc->verify == VERIFY_NONE);
+    enum route_result res = route_get_transport(q->rc, q->r, addr, true);
     if (res != ROUTE_OK) return res;
   }
   bool is_remote = addr->transport && !addr->transport->driver->is_local;

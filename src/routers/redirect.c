@@ -216,13 +216,12 @@ struct pseudo_kind {
 };
 
 static struct pseudo_kind pseudo_kind_of(const struct redirect_options *ob, const char *text) {
-  size_t n = strlen(text);
   if (*text == '|')
     return (struct pseudo_kind){"pipe_transport", ob->pipe_transport, ob->forbid_pipe || ob->one_time, ERRNO_FORBIDPIPE,
                                 "delivery to pipe forbidden"};
   if (*text == '>')
     return (struct pseudo_kind){"reply_transport", ob->reply_transport, ob->forbid_filter_reply, ERRNO_FORBIDREPLY, "autoreply forbidden"};
-  bool is_directory = n > 1 && text[n - 1] == '/';
+  bool is_directory = str_ends(str_c(text), STR("/"));
   return (struct pseudo_kind){is_directory ? "directory_transport" : "file_transport",
                               is_directory ? ob->directory_transport : ob->file_transport, ob->forbid_file || ob->one_time,
                               ERRNO_FORBIDFILE, "delivery to file forbidden"};

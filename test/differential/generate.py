@@ -544,7 +544,7 @@ def routing(r):
 
 # ---- routers alone, with -bt, -bv and deliveries that a file takes
 
-HOSTLISTS = ["127.0.0.1", "127.0.0.2", "127.0.0.1 : 127.0.0.6", "127.0.0.6::2525", "<; 127.0.0.1 ; 127.0.0.2", "127.0.0.1:+:127.0.0.6", "192.0.2.1", "[127.0.0.1]", "localhost", "diff.test", "no.such.test", "", "${if eq{$local_part}{box1}{127.0.0.1}{127.0.0.6}}", "127.0.0.1/MX", "$domain"]
+HOSTLISTS = ["127.0.0.1", "127.0.0.2", "127.0.0.1 : 127.0.0.6", "127.0.0.6::2525", "<; 127.0.0.1 ; 127.0.0.2", "127.0.0.1:+:127.0.0.6", "192.0.2.1", "[127.0.0.1]::2525", "localhost", "diff.test", "no.such.test", "", "${if eq{$local_part}{box1}{127.0.0.1}{127.0.0.6}}", "127.0.0.1/MX", "$domain"]
 
 
 def router_any(r, o):
@@ -565,11 +565,9 @@ def router_any(r, o):
     maybe(r, o, .1, "cannot_route_message = no route for $local_part", "cannot_route_message = ${bad", "cannot_route_message = ${if eq{a}{b}{c}fail}", "cannot_route_message = $address_data")
     maybe(r, o, .08, "pass_router = last", "redirect_router = last", "pass_router = own", "redirect_router = own")
     maybe(r, o, .06, "self = send", "self = fail", "self = pass", "self = reroute: far.test", "self = reroute: rewrite: far.test", "self = defer", "self = freeze")
-    maybe(r, o, .06, "host_find_failed = fail", "host_find_failed = decline", "host_find_failed = pass", "host_find_failed = defer", "host_find_failed = ignore", "host_find_failed = freeze", "host_find_failed = decline\n  host_all_ignored = fail")
     maybe(r, o, .1, "errors_to = err@src.test", "errors_to =", "errors_to = ${if eq{$local_part}{box1}{e1@src.test}fail}", "errors_to = no@none.test", "errors_to = ${bad", "errors_to = unqualified")
     maybe(r, o, .1, "headers_add = X-Router: $local_part", "headers_add = X-R: 1\n  headers_add = X-S: $address_data", "headers_remove = subject", "headers_add = ${bad", "headers_add = ${if eq{a}{b}{c}fail}", "headers_remove = ${if eq{a}{b}{c}fail}")
-    maybe(r, o, .05, "dsn_lasthop", "log_as_local", "debug_print = x", "group = mail", "initgroups", "router_home_directory = @DIR@/mail", "transport_home_directory = ${bad", "transport_current_directory = /", "retry_use_local_part", "disable_logging", "translate_ip_address = 127.0.0.6", "translate_ip_address = ${if eq{a}{b}{c}fail}",
-          "translate_ip_address = ${if eq{$host_address}{127.0.0.2}{127.0.0.1}fail}", "router_home_directory = ${bad")
+    maybe(r, o, .05, "dsn_lasthop", "log_as_local", "debug_print = x", "group = mail", "initgroups", "router_home_directory = @DIR@/mail", "transport_home_directory = ${bad", "transport_current_directory = /", "retry_use_local_part", "disable_logging", "router_home_directory = ${bad")
     maybe(r, o, .06, "ignore_target_hosts = 127.0.0.1", "ignore_target_hosts = 127.0.0.0/8", "ignore_target_hosts = ${bad", "fallback_hosts = 127.0.0.6", "ignore_target_hosts = 127.0.0.2 : ! 127.0.0.6")
 
 
@@ -582,8 +580,9 @@ def router_manual(r, o):
     if k < .3:
         o.append("route_data = " + r.choice(HOSTLISTS) + r.choice(["", "", " byname", " bydns", " randomize byname", " tbox", " bogus", " ipv4_only"]))
     else:
-        o.append("route_list = " + " ; ".join(r.choice(["d.test", "*", "*.test", "! d.test", "far.test", "^f"]) + " " + r.choice(['"%s"' % x if " " in x or "$" in x else x for x in HOSTLISTS]) + r.choice(["", " byname", " tbox", " byname tfar", " bogus"]) for _ in range(r.randint(1, 3))))
+        o.append("route_list = " + " ; ".join(r.choice(["d.test", "*", "*.test", "! d.test", "far.test", "^f"]) + " " + r.choice(['"%s"' % x if " " in x or "$" in x else x for x in HOSTLISTS if x[:1] != "<"]) + r.choice(["", " byname", " tbox", " byname tfar", " bogus"]) for _ in range(r.randint(1, 3))))
     maybe(r, o, .8, "transport = tfar", "transport = tfar", "transport = tbox")
+    maybe(r, o, .3, "host_find_failed = fail", "host_find_failed = decline", "host_find_failed = pass", "host_find_failed = defer", "host_find_failed = ignore", "host_find_failed = freeze", "host_find_failed = decline\n  host_all_ignored = fail")
     maybe(r, o, .2, "hosts_randomize = false", "same_domain_copy_routing", "host_all_ignored = fail", "host_all_ignored = pass", "host_all_ignored = decline", "host_all_ignored = freeze")
 
 
@@ -593,7 +592,7 @@ def router_redirect(r, o):
         maybe(r, o, .1, "owners = root", "owners = mail", "owngroups = root", "modemask = 0", "modemask = 0777", "ignore_eacces", "ignore_enotdir", "check_owner = false")
     else:
         o.append("data = " + r.choice(LISTS + ["$local_part-x@far.test", "${if eq{$local_part}{box1}{ok1@far.test}fail}", "${bad", "", "$local_part@$domain", "$local_part", "\\$local_part@far.test", "X <x@src.test>", "a@src.test (comment), <b@src.test>", ":fail: $local_part no", ":defer:", ":fail:", ":unknown: x",
-                                              "\"|@DIR@/catch a b\", x@src.test", "# comment only", "x@src.test # comment", ":include:/nonexistent", ":include:@DIR@/list", "a@src.test\\nb@src.test", "a@src.test;b@src.test", "@far.test", "<>", "@a.test:b@far.test", ":fail:550 own code", ":defer:451 4.7.1 own", "root",
+                                              "x@src.test, \"|@DIR@/catch a b\"", "# comment only", "x@src.test # comment", ":include:/nonexistent", ":include:@DIR@/list", "a@src.test\\nb@src.test", "a@src.test;b@src.test", "@far.test", "<>", "@a.test:b@far.test", ":fail:550 own code", ":defer:451 4.7.1 own", "root",
                                               "nobody-x", "group: a@src.test, b@src.test;", "a b@src.test", "/etc/passwd/", "/dev/null", "|", "/", "a@src.test,", ",", "a@[127.0.0.1]", "a@src.test., b@.src.test", ":blackhole: x", ":fail: a, b@src.test", "x@src.test, :fail: no"]))
     o += ["file_transport = afile", "pipe_transport = apipe", "directory_transport = adir"]
     maybe(r, o, .6, "allow_fail\n  allow_defer")
@@ -606,7 +605,7 @@ def router_redirect(r, o):
 
 def router_query(r, o):
     o.append("command = @DIR@/query " + r.choice(["decline", "pass", "fail no such", "defer later on", "accept tbox", "accept tfar", "redirect x@src.test", "redirect box1, box2", "redirect |/bin/true", "nonsense x", "error broken", "freeze held here", "accept", "host", "data", "$local_part", "\"fail x\"", "exit"]))
-    maybe(r, o, .8, "command_user = Debian-exim")
+    o.append("command_user = Debian-exim")
     maybe(r, o, .4, "transport = tbox", "transport = tfar")
     maybe(r, o, .1, "current_directory = /nonexistent", "command_group = mail", "timeout = 1s")
 
@@ -639,12 +638,11 @@ def routers_alone(r):
         router_any(r, o)
         if "one_time" in o:
             o = [x for x in o if not x.startswith(("headers_", "unseen", "errors_to"))]
-        n = r.choice(["own"] + ["q%d" % i] * 3) if "own:\n" not in "".join(routers) and i > 1 else "q%d" % i
-        routers.append(block(n, o))
+        if any("syntax_errors_to" in x for x in o):  # the report must not come here again
+            o.insert(1, "domains = d.test")
+        routers.append(block("q%d" % i, o))
     conf = "\n".join(routers)
-    for n in ("own",):
-        if n + ":\n" not in conf:
-            routers.append("own:\n  driver = accept\n  local_parts = own\n  transport = tbox\n")
+    routers.append("own:\n  driver = accept\n  local_parts = own\n  transport = tbox\n")
     routers.append("last:\n  driver = accept\n  local_parts = box2 : last\n  transport = tbox\n")
     trans = ("tbox:\n  driver = appendfile\n  file = @DIR@/mail/tbox\n  user = Debian-exim\n  message_prefix = \"P $local_part@$domain d=$local_part_data@$domain_data p=$local_part_prefix,$local_part_prefix_v s=$local_part_suffix,$local_part_suffix_v a=$address_data h=$host r=$r_one,$r_a,$r_b o=$original_local_part@$original_domain"
              " f=$parent_local_part@$parent_domain\\n\"\n  return_path_add\n"
@@ -668,7 +666,6 @@ def routers_alone(r):
         steps.append(([r.choice(["-bt", "-bt", "-bv", "-bvs"])] + (["-f", r.choice(FROM) or "<>"] if r.random() < .4 else []) + [who() for _ in range(r.randint(1, 3))], ""))
     for _ in range(r.randint(1, 2)):
         steps.append((["-odi", "-f", r.choice(FROM) or "<>"] + [who() for _ in range(r.randint(1, 3))], "Subject: plain\n\nx\n"))
-    steps.append((["-bp"], ""))
     return CONF % ("\n".join(main), "".join(routers), trans, "* * F,1h,1m"), files, steps
 
 
@@ -712,6 +709,7 @@ def batches(_):
     smtp = "driver = smtp\n  hosts = 127.0.0.1\n  port = 2525\n  allow_localhost\n  "
     trans = {
         "together": smtp + "headers_add = X-V: %s\n  return_path = x-${local_part}@x.test" % seen,
+        "event": smtp + "event_action = ${acl{logev}{r=$router_name lp=$local_part d=$domain}}",
         "filter": "driver = appendfile\n  file = @DIR@/mail/filter\n  transport_filter = /bin/echo $pipe_addresses \"$local_part\"",
         "badfilter": "driver = appendfile\n  file = @DIR@/mail/filter\n  transport_filter = /bin/echo ${bad",
         "farfilter": smtp + "transport_filter = $local_part",
@@ -723,12 +721,16 @@ def batches(_):
         "own": "driver = appendfile\n  file = @DIR@/mail/own\n  batch_max = 10\n  batch_id = ${if eq{$local_part}{z}{z}{x}}",
         "shown": "driver = appendfile\n  file = @DIR@/mail/shown\n  batch_max = 10\n  message_prefix = \"$original_local_part $original_domain $parent_domain $router_name\\n\"",
     }
-    blocks = "".join("%s:\n  user = Debian-exim\n  %s\n" % x for x in trans.items()) + "apipe:\n  driver = pipe\n  user = Debian-exim\n"
-    routers = ("red:\n  driver = redirect\n  local_parts = r1 : r2\n  domains = together.test\n  data = ${if eq{$local_part}{r1}{a@together.test, b@together.test}{c@together.test}}\n"
+    blocks = "".join("%s:\n  user = Debian-exim\n  %s\n" % x for x in trans.items()) + "apipe:\n  driver = pipe\n  user = Debian-exim\nadir:\n  driver = appendfile\n"
+    routers = ("query:\n  driver = queryprogram\n  command_user = Debian-exim\n  domains = query.test\n  command = ${if eq{$local_part}{a}{$local_part}{${if eq{$local_part}{b}{/nonexistent/x}{/bin/echo ACCEPT}}}}\n"
+               "nowhere:\n  driver = manualroute\n  domains = nowhere.test\n  route_data = 127.0.0.1 byname\n  self = send\n"
+               "more:\n  driver = accept\n  domains = more.test\n  more = ${bad\n  condition = no\n  transport = together\n"
+               "slash:\n  driver = redirect\n  domains = slash.test\n  data = /\n  directory_transport = adir\n  file_transport = own\n  user = Debian-exim\n"
+               "red:\n  driver = redirect\n  local_parts = r1 : r2\n  domains = together.test\n  data = ${if eq{$local_part}{r1}{a@together.test, b@together.test}{c@together.test}}\n"
                "chain:\n  driver = redirect\n  domains = d.test : q.test\n  local_parts = l1 : l2\n  data = ${if eq{$local_part}{l1}{l2}{nobody}}\n"
                "gone:\n  driver = redirect\n  domains = q.test\n  local_parts = nobody\n  data = :fail: one\ttwo \u00e9\n  allow_fail\n"
                "wait:\n  driver = redirect\n  domains = d.test\n  local_parts = wait\n  data = :defer: not now\n  allow_defer\n"
-               "parts:\n  driver = accept\n  domains = lsearch;@DIR@/doms\n  local_part_suffix = -*\n  local_part_suffix_optional\n  local_parts = a : b : c\n"
+               "parts:\n  driver = accept\n  domains = lsearch;@DIR@/doms\n  local_part_suffix = -*\n  local_part_suffix_optional\n  local_parts = a : b : c : temp\n"
                "  transport = $domain_data\n")
     doms = "".join("%s.test: %s\n%s2.test: %s\n" % (x, x, x, x) for x in trans)
     main = "freeze_tell = ft@src.test\nbounce_message_text = own text\nsystem_filter = @DIR@/sf\nsystem_filter_user = Debian-exim\nsystem_filter_pipe_transport = apipe"
@@ -736,18 +738,21 @@ def batches(_):
 
     def to(*rcpts, sender="sender@src.test", text=plain):
         return ["-odi", "-f", sender] + list(rcpts), text
-    steps = [to("a@together.test", "a@together2.test"), to("a-x@together.test", "b@together.test"), to("r1@together.test", "r2@together.test"), to("a@together.test")]
+    steps = [to("a@together.test", "a@together2.test"), to("a-x@together.test", "b@together.test"), to("r1@together.test", "r2@together.test"), to("a@together.test"), to("temp@event.test", "a@event.test")]
     steps += [to("a@%s.test" % x) for x in ("filter", "badfilter", "farfilter", "farbad", "lmtp")]
     steps += [to("a@quiet.test", "a@later.test"), to("a@id.test", "b@id.test", "a@id2.test"), to("a@own.test", "b@own.test", "a@own2.test"), to("a@shown.test", "b@shown2.test")]
     steps += [to(*x, sender="<>") for x in (["a@later.test", "none@none.test", "wait@d.test"], ["wait@d.test", "none@none.test"], ["l1@d.test", "nobody@q.test"])]
-    steps += [to("a@quiet.test", text="Filter: yes\n" + plain), (["-bp"], "")]
+    steps += [([x] + ["%s@%s.test" % y for y in (("a", "query"), ("b", "query"), ("c", "query"), ("a", "nowhere"), ("a", "more"), ("a", "slash"))], "") for x in ("-bt", "-bv")]
+    steps += [to("c@query.test", "a@nowhere.test"), to("a@quiet.test", text="Filter: yes\n" + plain), (["-bp"], "")]
     return CONF % (main, routers, blocks, "* * F,1d,1h"), {"doms": doms, "sf": "# Exim filter\nif $h_filter: is yes then unseen pipe \"@DIR@/catch x\" endif\n"}, steps
 
 
 def reports(_):
-    """Templates of reports that are not only header lines."""
+    """Templates of reports that are not only header lines; what the sender of a message without recipients gets back; names of groups."""
     template = "Subject: own\n\nX-Body: y\n****\nbegin\n****\n\n****\n"
-    return CONF % ("bounce_message_file = @DIR@/bmf", "", "", ""), {"bmf": template}, [(["-odi", "-f", "sender@src.test", "none@none.test"], "Subject: x\n\nx\n"), (["-bp"], "")]
+    return CONF % ("bounce_message_file = @DIR@/bmf", "", "", ""), {"bmf": template}, [(["-odi", "-f", "sender@src.test", "none@none.test"], "Subject: x\n\nx\n"),
+        (["-t", "-odi", "-f", "sender@src.test"], "To: a@b:\n\nthe body\n"), (["-t", "-odi", "-f", "sender@src.test"], "To: \"g h\": a@src.test, b@src.test;, c@src.test\n\nx\n"),
+        (["-odi", "-f", "<>", "a@b@c"], "x\n"), (["-bp"], "")]
 
 
 KINDS = {"deliver": deliveries, "points": points, "batches": batches, "reports": reports, "route": routing, "router": routers_alone, "filter": filters, "sieve": sieve}
