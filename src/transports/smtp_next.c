@@ -82,7 +82,8 @@ static bool is_only_recipient(const struct smtp_job *job) {
 bool smtp_quit_may_ride(struct smtp_attempt *s) {
   if (s->next || s->is_lmtp || s->d->turned || !s->facts_are_real || !s->pipelining || !smtp_may_pipeline(s)) return false;
   if (!is_last_group(s->job) && !is_only_recipient(s->job)) return false;
-  return !may_carry_another(s) || !s->d->waits_for_host || !s->d->waits_for_host(s->d, s->host);
+  if (!s->d->next_for_host || !may_carry_another(s)) return true;
+  return s->d->waits_for_host && !s->d->waits_for_host(s->d, s->host);
 }
 
 static bool has_line_end(const char *text) { return text && strpbrk(text, "\r\n"); }

@@ -138,6 +138,7 @@ static void test_rows(void **state) {
 
 #define WAITS "quiet", OK /* nothing stands behind the end */
 #define ONE_WAITS ENVELOPE, GO, "data", WAITS
+#define ONE_IS_LAST ENVELOPE, GO, "data", "<QUIT", OK /* nothing can follow */
 
 static void walk_alone(const char *name, struct client *c, struct client_queue *q, const char *const *script, const char *story, bool all) {
   struct server s = {.scripts = {script}};
@@ -160,8 +161,8 @@ static void test_options_and_facts(void **state) {
     bool all;
   } cases[] = {
     {"not listed", "hosts_pipe_next", "192.0.2.1", SCRIPT(GREETING, ONE_WAITS, ONE_WAITS, ONE_WAITS, "<QUIT"), "done 1, done 2", true},
-    {"last one allowed", "connection_max_messages", "2", SCRIPT(GREETING, ONE_WAITS, ONE_WAITS, "<QUIT"), "done 1", false},
-    {"MAILMAX", NULL, NULL, SCRIPT(">220 hi\n", "<EHLO", ">250-s\n250-LIMITS MAILMAX=2\n250 PIPELINING\n", ONE_WAITS, ONE_WAITS, "<QUIT"), "done 1", false},
+    {"last one allowed", "connection_max_messages", "2", SCRIPT(GREETING, ONE_WAITS, ONE_IS_LAST), "done 1", false},
+    {"MAILMAX", NULL, NULL, SCRIPT(">220 hi\n", "<EHLO", ">250-s\n250-LIMITS MAILMAX=2\n250 PIPELINING\n", ONE_WAITS, ONE_IS_LAST), "done 1", false},
     {"no PIPELINING", NULL, NULL,
      SCRIPT(">220 hi\n", "<EHLO", ">250 s\n", "<MAIL", OK, "<RCPT", OK, "<DATA", ">354 go\n", "data", OK, "<MAIL", OK, "<RCPT", OK, "<DATA", ">354 go\n", "data", WAITS,
             "<MAIL", OK, "<RCPT", OK, "<DATA", ">354 go\n", "data", OK, "<QUIT"),

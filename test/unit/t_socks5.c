@@ -206,7 +206,7 @@ static void test_early_through_proxy(void **state) {
 #define GROUP "MAIL FROM:<s@me.test>\r\nRCPT TO:<a@x.test>\r\nDATA\r\n"
 #define GROUP_TAKEN "250 ok\r\n250 ok\r\n354 go\r\n"
 #define PROMISE "250-srv\r\n250-PIPELINING\r\n250 PIPECONNECT\r\n"
-#define MESSAGE {STR("Subject: t\r\n\r\nx\r\n.\r\n"), STR("250 ok\r\n")}, {STR("QUIT\r\n"), STR("221 bye\r\n")}, {STR_NULL, STR_NULL}
+#define MESSAGE {STR("Subject: t\r\n\r\nx\r\n.\r\nQUIT\r\n"), STR("250 ok\r\n221 bye\r\n")}, {STR_NULL, STR_NULL}
 #define METHODS {STR("\5\1\0"), STR("\5\0")}
 #define BOUND "\5\0\0\1\12\0\0\1\xbe\xef"
 #define PLAIN {CONNECT_192, STR(BOUND "220 hello\r\n")}, {STR("EHLO me.test\r\n"), STR(PROMISE)}, {STR(GROUP), STR(GROUP_TAKEN)}, MESSAGE
