@@ -186,6 +186,7 @@ static bool handshake(struct smtp_attempt *s, struct tls_client_opts *o) {
   struct tls_result r = {0};
   const char *error = NULL;
   DEBUG(D_TLS) debug_printf("TLS handshake with %s [%s]\n", s->host->name, s->host->address);
+  s->tls.ocsp = o->ocsp == TLS_OCSP_NONE ? TLS_OCSP_NOT_REQUESTED : TLS_OCSP_NO_RESPONSE; /* until there is one, for tls:cert */
   int e = tls_start_client(s->io, s->a, o, deadline_in_sec(s->ob->command_timeout), &r, &error);
   o->hello = NULL;
   s->tls.ocsp = (int)r.ocsp;
