@@ -183,9 +183,10 @@ static bool mail_sender(struct submission *s, const char *subject, const char *w
     const char *to[] = {s->m->sender};
     const char *id = log_message_id(); /* a message whose headers never ended is nobody's */
     bool foreground = s->o->delivery_foreground || s->c->cfg->harness_mode; /* in the harness: log lines in a fixed order */
-    /* -odq was said of the message, not of a report about it */
+    const struct main_options *opt = &s->c->cfg->o;
+    bool queue_only = opt->queue_only && !(opt->queue_only_override && s->o->delivery_foreground); /* -odq was said of the message alone */
     struct submit_opts o = {.recipients = to, .recipient_count = 1, .sender = "", .is_bounce_machine = true, .bounce_of = id ? s->m->id : NULL,
-                            .error_handling = ERRORS_SENDER, .fd = fd, .queue_only = s->c->cfg->o.queue_only,
+                            .error_handling = ERRORS_SENDER, .fd = fd, .queue_only = queue_only,
                             .delivery_foreground = foreground};
     struct conn caller = *s->c;
     become_exim(s->c);
