@@ -4,7 +4,6 @@
  * A process that waits was told nothing yet of its next client; the newest is taken first, so that those nobody needs grow old and are told to end
  * (the end of file on their socket).  What a process sends is foreign: it may have been taken over.  A byte means "done" when it was busy, and
  * anything else that it is to end. */
-#include <errno.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -50,7 +49,7 @@ static void retire(struct session_table *t, struct session_slot *slot) {
 
 void session_table_add(struct session_table *t, pid_t pid, const struct net_end *peer, int fd, unsigned generation) {
   struct session_slot *slot = free_slot(t);
-  *slot = (struct session_slot){.pid = pid, .state = SESSION_LEAVING, .peer = *peer, .fd = fd, .generation = generation};
+  *slot = (struct session_slot){.pid = pid, .state = SESSION_LEAVING /* not counted yet */, .peer = *peer, .fd = fd, .generation = generation};
   set_state(t, slot, SESSION_BUSY);
   struct epoll_event e = {.events = EPOLLIN, .data.u32 = (uint32_t)(slot - t->slots)};
   if (fd >= 0 && epoll_ctl(t->poll_fd, EPOLL_CTL_ADD, fd, &e) < 0) retire(t, slot);

@@ -24,18 +24,20 @@ static int fault(struct transport_filter *f, int basic_errno, const char *text, 
   return -EPROTO;
 }
 
-const char *transport_expand_filter(struct delivery *d, const char *what, bool *ret_tainted) {
-  const char *command = d->transport->o.transport_filter;
+static const char *expand_filter(struct delivery *d, const char *command, const char *what, bool *ret_tainted) {
   *ret_tainted = false;
   d->filter_argv = vec_new(d->arena);
   return command && *command ? transport_expand_command(d, command, what, &d->filter_argv, ret_tainted) : NULL;
 }
 
+const char *transport_expand_filter(struct delivery *d, const char *what, bool *ret_tainted) {
+  return expand_filter(d, d->transport->o.transport_filter, what, ret_tainted);
+}
+
 int transport_filter_start(struct transport_filter *f, struct delivery *d, const struct write_opts *o, write_fn out, void *out_ctx) {
   *f = (struct transport_filter){.d = d, .timeout_s = o->filter_timeout, .out = out, .out_ctx = out_ctx};
-  bool is_tainted = false, is_known = d->filter_argv.n > 0;
-  if (!is_known) d->filter_argv = vec_new(d->arena);
-  const char *error = is_known ? NULL : transport_expand_command(d, o->filter, "transport filter", &d->filter_argv, &is_tainted);
+  bool is_tainted = false;
+  const char *error = d->filter_argv.n > 0 ? NULL : expand_filter(d, o->filter, "transport filter", &is_tainted);
   if (error) {
     d->write_fault = (struct write_fault){.basic_errno = ERRNO_UNKNOWNERROR, .text = error, .is_complete = true, .is_mistake = !is_tainted, .is_final = is_tainted};
     return -EPROTO;
