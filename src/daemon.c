@@ -42,15 +42,13 @@ struct master {
 
 /* ---- The pid file ---- */
 
-static const char *pid_file_path(struct master *m)
-{
+static const char *pid_file_path(struct master *m) {
   if (m->o->pid_file) return m->o->pid_file;
   if (m->cfg->o.pid_file_path) return m->cfg->o.pid_file_path;
   return arena_printf(m->a, "%s/exim-daemon.pid", m->cfg->spool_directory);
 }
 
-static int write_pid_file(void *ctx)
-{
+static int write_pid_file(void *ctx) {
   struct master *m = ctx;
   char text[32];
   struct stat st;
@@ -66,8 +64,7 @@ static int write_pid_file(void *ctx)
 }
 
 /* Exim's rule: only a daemon that listens where the configuration says, or was given -oP, has a pid file. */
-static void make_pid_file(struct master *m)
-{
+static void make_pid_file(struct master *m) {
   bool wanted = m->o->pid_file || m->cfg->harness_mode || (m->o->listen && !m->o->listen_override);
   if (!wanted) return;
   m->pid_path = pid_file_path(m);
@@ -77,8 +74,7 @@ static void make_pid_file(struct master *m)
 }
 
 /* A daemon that was started while this one was still ending has written its own number there. */
-static bool is_own_pid_file(const struct master *m)
-{
+static bool is_own_pid_file(const struct master *m) {
   char text[32] = "";
   uint64_t pid;
   int fd = sys_open(m->pid_path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
@@ -88,30 +84,26 @@ static bool is_own_pid_file(const struct master *m)
   return rc == 0 && n > 0 && str_parse_u64(str_trim(str_n(text, (size_t)n)), &pid) && pid == (uint64_t)getpid();
 }
 
-static int unlink_pid_file(void *ctx)
-{
+static int unlink_pid_file(void *ctx) {
   const struct master *m = ctx;
   return is_own_pid_file(m) ? sys_unlink(m->pid_path) : 0;
 }
 
-static void remove_pid_file(struct master *m)
-{
+static void remove_pid_file(struct master *m) {
   if (m->pid_path && unlink_pid_file(m) < 0) priv_with_root(unlink_pid_file, m);
   m->pid_path = NULL;
 }
 
 /* ---- Children ---- */
 
-static void child_start(struct master *m)
-{
+static void child_start(struct master *m) {
   signals_unblock_all();
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   signals_handle(SIGHUP, SIG_IGN);
   m->pid_path = NULL;
 }
 
-static void start_acceptor(struct master *m)
-{
+static void start_acceptor(struct master *m) {
   if (!m->o->listen) return;
   pid_t pid = sys_fork("acceptor");
   if (pid < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "daemon: cannot fork the acceptor: %s", strerror((int)-pid));
@@ -130,8 +122,7 @@ static void start_acceptor(struct master *m)
   m->acceptor_started_ms = time_mono_ms();
 }
 
-static void start_queue_manager(struct master *m)
-{
+static void start_queue_manager(struct master *m) {
   pid_t pid = sys_fork("queue manager");
   if (pid < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "daemon: cannot fork the queue manager: %s", strerror((int)-pid));
   if (pid == 0) {
@@ -151,14 +142,12 @@ static void start_queue_manager(struct master *m)
 }
 
 /* A child that dies at once again and again is started at most once a second. */
-static void wait_before_restart(int64_t started_ms)
-{
+static void wait_before_restart(int64_t started_ms) {
   int64_t age = time_mono_ms() - started_ms;
   if (age < RESTART_DELAY_MS) pause_ms((int)(RESTART_DELAY_MS - age));
 }
 
-static void reap(struct master *m)
-{
+static void reap(struct master *m) {
   int status;
   pid_t pid;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
@@ -179,8 +168,7 @@ static void reap(struct master *m)
 }
 
 /* Tell the acceptor to stop and wait until nobody can connect any more. */
-static void stop_children(struct master *m)
-{
+static void stop_children(struct master *m) {
   daemon_listen_close(&m->listeners);
   close(m->closed_pipe[1]);
   if (m->queue_manager > 0) (void)signals_send(m->queue_manager, SIGTERM);
@@ -205,15 +193,13 @@ struct exec_job {
   int error;
 };
 
-static int exec_as_root(void *ctx)
-{
+static int exec_as_root(void *ctx) {
   struct exec_job *j = ctx;
   j->error = -program_replace(j->path, j->argv);
   return -1;
 }
 
-static const char *own_path(struct arena *a)
-{
+static const char *own_path(struct arena *a) {
   char *buf = arena_alloc(a, 4096);
   ssize_t n = readlink("/proc/self/exe", buf, 4095);
   if (n <= 0) return build_info()->bin_directory;
@@ -224,8 +210,7 @@ static const char *own_path(struct arena *a)
 }
 
 /* Read the new configuration completely in a child: "exim <same options> -bV".  Its first complaint goes to *ret_text. */
-static bool new_configuration_works(struct master *m, const char *path, const char **ret_text)
-{
+static bool new_configuration_works(struct master *m, const char *path, const char **ret_text) {
   char *argv[MAX_ARGS + 2];
   int argc = 0, fds[2], status = -1;
   for (; m->o->argv[argc] && argc < MAX_ARGS; argc++) argv[argc] = m->o->argv[argc];
@@ -260,8 +245,7 @@ static bool new_configuration_works(struct master *m, const char *path, const ch
   return false;
 }
 
-static void reload(struct master *m)
-{
+static void reload(struct master *m) {
   const char *text, *path = own_path(m->a);
   log_write(LS_ALWAYS, LOG_MAIN, "pid %d: SIGHUP received: re-exec daemon", (int)getpid());
   if (!new_configuration_works(m, path, &text)) {
@@ -290,8 +274,7 @@ static void reload(struct master *m)
 
 /* ---- Start ---- */
 
-static const char *queue_text(struct master *m)
-{
+static const char *queue_text(struct master *m) {
   const struct queue_run_opts *r = &m->o->run;
   char buf[64];
   if (!m->o->queue_interval_sec) return "no queue runs";
@@ -300,8 +283,7 @@ static const char *queue_text(struct master *m)
                       time_format_interval(m->o->queue_interval_sec, buf, sizeof(buf)));
 }
 
-static void log_start(struct master *m)
-{
+static void log_start(struct master *m) {
   const char *version = m->cfg->o.exim_version ? m->cfg->o.exim_version : build_version();
   const char *listening = m->o->listen ? arena_printf(m->a, "listening for %s", daemon_listen_text(m->a, &m->listeners)) : "not listening for SMTP";
   if (m->o->inetd_wait) {
@@ -315,8 +297,7 @@ static void log_start(struct master *m)
 }
 
 /* Leave the terminal: the parent ends when the child has its sockets. */
-static void go_to_background(void)
-{
+static void go_to_background(void) {
   pid_t pid = sys_fork("daemon");
   if (pid < 0) {
     fprintf(stderr, "exim: daemon fork failed: %s\n", strerror((int)-pid));
@@ -333,8 +314,7 @@ static void go_to_background(void)
 }
 
 /* tls_require_ciphers with a "$", as it is for no client in particular; expanded in a child without root's rights.  NULL or what is wrong. */
-static const char *ciphers_error(struct master *m)
-{
+static const char *ciphers_error(struct master *m) {
   int fds[2];
   if (!m->o->listen || !smtp_tls_ciphers_vary(m->cfg) || sys_pipe(fds) < 0) return NULL;
   pid_t pid = sys_fork("configuration check");
@@ -357,8 +337,7 @@ static const char *ciphers_error(struct master *m)
 }
 
 /* A daemon that was restarted with HUP goes on all the same: its clients get 454. */
-static void check_ciphers(struct master *m)
-{
+static void check_ciphers(struct master *m) {
   const char *error = ciphers_error(m);
   if (error) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_MULTILINE | (daemon_has_inherited() ? 0 : LOG_DIE), "%s", error);
 }
@@ -366,14 +345,12 @@ static void check_ciphers(struct master *m)
 /* No process could be had for one of the two. */
 static bool is_complete(const struct master *m) { return m->queue_manager > 0 && (m->acceptor > 0 || !m->o->listen); }
 
-static void start_missing(struct master *m)
-{
+static void start_missing(struct master *m) {
   if (m->queue_manager <= 0) start_queue_manager(m);
   if (m->acceptor <= 0) start_acceptor(m);
 }
 
-static void master_loop(struct master *m, const sigset_t *set)
-{
+static void master_loop(struct master *m, const sigset_t *set) {
   const struct timespec again = {.tv_sec = 1};
   for (;;) {
     int sig = is_complete(m) ? sigwaitinfo(set, NULL) : sigtimedwait(set, NULL, &again);
@@ -385,8 +362,7 @@ static void master_loop(struct master *m, const sigset_t *set)
   }
 }
 
-int daemon_run(struct config *cfg, const struct daemon_opts *o)
-{
+int daemon_run(struct config *cfg, const struct daemon_opts *o) {
   struct master *m;
   struct arena *a = arena_new("daemon");
   m = ARENA_NEW(a, struct master);

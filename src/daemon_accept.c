@@ -40,8 +40,7 @@ struct acceptor {
   int closed_fd;               /* see daemon_acceptor() */
 };
 
-const char *daemon_crash_text(struct arena *a, int status)
-{
+const char *daemon_crash_text(struct arena *a, int status) {
   if (!WIFSIGNALED(status)) return NULL;
   int sig = WTERMSIG(status);
   if (sig == SIGTERM || sig == SIGINT || sig == SIGKILL || sig == SIGHUP) return NULL;
@@ -50,8 +49,7 @@ const char *daemon_crash_text(struct arena *a, int status)
 
 /* ---- Refusing ---- */
 
-static void say_421(int fd, const char *text)
-{
+static void say_421(int fd, const char *text) {
   char line[256];
   int n = snprintf(line, sizeof(line), "421 %s\r\n", text);
   if (send(fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return;
@@ -60,8 +58,7 @@ static void say_421(int fd, const char *text)
   for (int i = 0; i < 256 && recv(fd, line, sizeof(line), MSG_DONTWAIT) > 0;) i++;
 }
 
-static const char *peer_text(struct arena *a, const struct net_end *peer, const struct net_end *local)
-{
+static const char *peer_text(struct arena *a, const struct net_end *peer, const struct net_end *local) {
   char ip[IP_TEXT_SIZE], lip[IP_TEXT_SIZE];
   struct strbuf b = strbuf_new(a);
   strbuf_addf(&b, "[%s]", ip_format(&peer->ip, ip));
@@ -70,8 +67,7 @@ static const char *peer_text(struct arena *a, const struct net_end *peer, const 
   return b.p;
 }
 
-void daemon_fill_conn(struct conn *c, const struct net_end *peer, const struct net_end *local)
-{
+void daemon_fill_conn(struct conn *c, const struct net_end *peer, const struct net_end *local) {
   char text[IP_TEXT_SIZE];
   c->from.host_aliases = vec_new(c->arena);
   c->command_names = vec_new(c->arena);
@@ -82,8 +78,7 @@ void daemon_fill_conn(struct conn *c, const struct net_end *peer, const struct n
 }
 
 /* Is the host in a list that the daemon itself must test?  A name in it costs a DNS lookup here, as the manual warns. */
-static bool host_in(struct acceptor *s, struct arena *a, const struct net_end *peer, const struct net_end *local, const char *list)
-{
+static bool host_in(struct acceptor *s, struct arena *a, const struct net_end *peer, const struct net_end *local, const char *list) {
   if (!list) return false;
   struct conn c = {.arena = a, .cfg = s->cfg};
   daemon_fill_conn(&c, peer, local);
@@ -94,15 +89,13 @@ static bool host_in(struct acceptor *s, struct arena *a, const struct net_end *p
 }
 
 /* An ACL called in an expansion that says so holds up everybody. */
-static void delay(struct acl_env *env, struct expand_ctx *x, int seconds)
-{
+static void delay(struct acl_env *env, struct expand_ctx *x, int seconds) {
   (void)env;
   (void)x;
   pause_ms(seconds * 1000);
 }
 
-static int64_t per_host_limit(struct acceptor *s, struct arena *a, const struct net_end *peer, const struct net_end *local)
-{
+static int64_t per_host_limit(struct acceptor *s, struct arena *a, const struct net_end *peer, const struct net_end *local) {
   int64_t n = 0;
   const char *text = s->cfg->o.smtp_accept_max_per_host;
   if (!text) return 0;
@@ -119,15 +112,13 @@ static int64_t per_host_limit(struct acceptor *s, struct arena *a, const struct 
   return 0;
 }
 
-static double load_average(void)
-{
+static double load_average(void) {
   double l;
   return getloadavg(&l, 1) == 1 ? l : 0;
 }
 
 /* False: the client was told why not. */
-static bool admit(struct acceptor *s, struct arena *a, int fd, const struct net_end *peer, const struct net_end *local)
-{
+static bool admit(struct acceptor *s, struct arena *a, int fd, const struct net_end *peer, const struct net_end *local) {
   const struct main_options *o = &s->cfg->o;
   const char *why = NULL, *say = NULL;
   if (o->smtp_accept_max > 0 && s->sessions.busy >= o->smtp_accept_max) {
@@ -157,8 +148,7 @@ static bool admit(struct acceptor *s, struct arena *a, int fd, const struct net_
 /* ---- Session processes ---- */
 
 /* Sessions look themselves whether files changed; what is read here they need not read. */
-static void look_at_credentials(struct acceptor *s)
-{
+static void look_at_credentials(struct acceptor *s) {
   int64_t now = time_mono_ms();
   if (now - s->credentials_seen_ms < CREDENTIALS_EVERY_MS || !daemon_signer_tend(&s->signer, s->cfg)) return;
   s->credentials_seen_ms = now;
@@ -166,22 +156,19 @@ static void look_at_credentials(struct acceptor *s)
 }
 
 /* smtp_backlog_monitor: how many waited, this one included. */
-static void log_backlog(const struct acceptor *s, unsigned n, const struct net_end *local)
-{
+static void log_backlog(const struct acceptor *s, unsigned n, const struct net_end *local) {
   char ip[IP_TEXT_SIZE];
   int64_t limit = s->cfg->o.smtp_backlog_monitor;
   if (limit > 0 && n > limit) log_write(LS_ALWAYS, LOG_MAIN, "listen backlog %u I=[%s]:%d", n, ip_format(&local->ip, ip), local->port);
 }
 
 /* A socket pair to give the new process more connections by; none: ret[0] is -1, and it ends with its first. */
-static void make_way_back(const struct acceptor *s, int ret[2])
-{
+static void make_way_back(const struct acceptor *s, int ret[2]) {
   ret[0] = ret[1] = -1;
   if (s->sessions.poll_fd >= 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret) < 0) ret[0] = ret[1] = -1;
 }
 
-NORETURN static void become_session(struct acceptor *s, const struct session_job *job, int fd, const int way[2])
-{
+NORETURN static void become_session(struct acceptor *s, const struct session_job *job, int fd, const int way[2]) {
   const int others[] = {s->signal_fd, s->closed_fd, way[0]};
   struct session_process p = {.cfg = s->cfg, .login = s->login, .listeners = s->l, .close = others, .nclose = way[0] < 0 ? 2 : 3,
                               .signer = &s->signer, .deliver_foreground = s->o->deliver_foreground,
@@ -190,8 +177,7 @@ NORETURN static void become_session(struct acceptor *s, const struct session_job
   daemon_session(&p, job, fd);
 }
 
-static void start_session(struct acceptor *s, const struct session_job *job, int fd)
-{
+static void start_session(struct acceptor *s, const struct session_job *job, int fd) {
   int way[2];
   make_way_back(s, way);
   pid_t pid = sys_fork("session");
@@ -206,16 +192,14 @@ static void start_session(struct acceptor *s, const struct session_job *job, int
   say_421(fd, "Service not available - try again later.");
 }
 
-static void serve(struct acceptor *s, struct arena *a, int fd, const struct session_job *job)
-{
+static void serve(struct acceptor *s, struct arena *a, int fd, const struct session_job *job) {
   look_at_credentials(s);
   if (!host_in(s, a, &job->peer, &job->local, s->cfg->o.hosts_connection_nolog))
     log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s (TCP/IP connection count = %d)", peer_text(a, &job->peer, &job->local), job->count);
   if (!session_table_hand_over(&s->sessions, job, fd, s->signer.asking.generation)) start_session(s, job, fd);
 }
 
-static void accept_one(struct acceptor *s, const struct listener *l)
-{
+static void accept_one(struct acceptor *s, const struct listener *l) {
   struct session_job job = {.count = s->sessions.busy + 1, .tls_on_connect = l->tls_on_connect};
   int64_t queue_from = s->cfg->o.smtp_accept_queue;
   unsigned backlog = s->cfg->o.smtp_backlog_monitor > 0 ? net_backlog(l->fd) : 0;
@@ -238,8 +222,7 @@ static void accept_one(struct acceptor *s, const struct listener *l)
   arena_free(a);
 }
 
-static void log_crash(int status, pid_t pid, const struct net_end *peer)
-{
+static void log_crash(int status, pid_t pid, const struct net_end *peer) {
   char ip[IP_TEXT_SIZE];
   struct arena *a = arena_new("reap");
   const char *crash = daemon_crash_text(a, status);
@@ -248,8 +231,7 @@ static void log_crash(int status, pid_t pid, const struct net_end *peer)
   arena_free(a);
 }
 
-static void reap(struct acceptor *s)
-{
+static void reap(struct acceptor *s) {
   int status;
   pid_t pid;
   struct net_end peer;
@@ -258,8 +240,7 @@ static void reap(struct acceptor *s)
 }
 
 /* The strongest of the signals waiting: TERM, else INT, else 0. */
-static int pending_signal(struct acceptor *s)
-{
+static int pending_signal(struct acceptor *s) {
   struct signalfd_siginfo info;
   int strongest = 0;
   while (read(s->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
@@ -270,8 +251,7 @@ static int pending_signal(struct acceptor *s)
 }
 
 /* TERM: let the sessions end by themselves for a while, then ask them to.  INT (the daemon is being replaced): let them all end. */
-NORETURN static void drain(struct acceptor *s, int sig)
-{
+NORETURN static void drain(struct acceptor *s, int sig) {
   deadline_ms end = DEADLINE_NEVER;
   daemon_listen_close(s->l);
   close(s->closed_fd);
@@ -295,8 +275,7 @@ NORETURN static void drain(struct acceptor *s, int sig)
 enum { POLL_SIGNALS, POLL_SESSIONS, POLL_LISTENERS };
 
 /* TERM and its like come through a descriptor, between two connections.  What is polled for. */
-static void prepare_poll(struct acceptor *s, struct pollfd *p)
-{
+static void prepare_poll(struct acceptor *s, struct pollfd *p) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
@@ -315,21 +294,18 @@ static void prepare_poll(struct acceptor *s, struct pollfd *p)
 }
 
 /* Nothing has happened for that long: -1 for ever. */
-static int idle_wait_ms(const struct acceptor *s)
-{
+static int idle_wait_ms(const struct acceptor *s) {
   int sec = s->o->inetd_timeout_sec;
   if (s->sessions.idle > 0) return SESSION_IDLE_LOOK_MS;
   return sec <= 0 ? -1 : sec > INT_MAX / 1000 ? INT_MAX : sec * 1000;
 }
 
 /* With -bw the daemon is to end when nobody comes, and with -odi a session keeps the way to root: there each connection has its own process. */
-static bool may_reuse(const struct acceptor *s)
-{
+static bool may_reuse(const struct acceptor *s) {
   return s->cfg->o.smtp_connections_per_process > 1 && !s->o->deliver_foreground && !s->o->inetd_wait;
 }
 
-NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, struct listeners *l, int closed_fd)
-{
+NORETURN void daemon_acceptor(struct config *cfg, const struct daemon_opts *o, struct listeners *l, int closed_fd) {
   struct acceptor s = {.cfg = cfg, .o = o, .l = l, .a = arena_new("acceptor"), .closed_fd = closed_fd};
   struct pollfd p[DAEMON_MAX_LISTEN + POLL_LISTENERS];
   session_table_init(&s.sessions, s.a, may_reuse(&s));

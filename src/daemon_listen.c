@@ -20,8 +20,7 @@ static struct {
   struct listeners l;
 } inherited;
 
-void daemon_take_inherited(void)
-{
+void daemon_take_inherited(void) {
   const char *text = getenv("EXIM_LISTEN");
   uint64_t pid, fd;
   if (!text) return;
@@ -38,13 +37,11 @@ void daemon_take_inherited(void)
   unsetenv("EXIM_LISTEN");
 }
 
-bool daemon_has_inherited(void)
-{
+bool daemon_has_inherited(void) {
   return inherited.l.n > 0;
 }
 
-const char *daemon_listen_adopt(struct listeners *l)
-{
+const char *daemon_listen_adopt(struct listeners *l) {
   int listens = 0;
   socklen_t n = sizeof listens;
   *l = inherited.l;
@@ -61,8 +58,7 @@ const char *daemon_listen_adopt(struct listeners *l)
 
 /* ---- The plan ---- */
 
-static bool port_in_list(struct arena *a, const char *list, int port)
-{
+static bool port_in_list(struct arena *a, const char *list, int port) {
   const char *pos = list;
   int sep = 0;
   if (!list) return false;
@@ -71,14 +67,12 @@ static bool port_in_list(struct arena *a, const char *list, int port)
   return false;
 }
 
-static bool has_address(const char *item)
-{
+static bool has_address(const char *item) {
   return strchr(item, '.') || strchr(item, ':');
 }
 
 /* "ip", "ip.port" or "[ip]:port"; port 0 when not given. */
-static bool parse_interface(struct arena *a, const char *item, struct net_end *ret)
-{
+static bool parse_interface(struct arena *a, const char *item, struct net_end *ret) {
   struct str s = str_c(item), port = STR_NULL;
   int n = 0;
   if (s.n && s.p[0] == '[') {
@@ -101,8 +95,7 @@ static bool parse_interface(struct arena *a, const char *item, struct net_end *r
   return true;
 }
 
-static bool plan_add(struct listeners *l, struct net_end end, bool tls)
-{
+static bool plan_add(struct listeners *l, struct net_end end, bool tls) {
   for (int i = 0; i < l->n; i++)
     if (l->v[i].end.port == end.port && ip_equal(&l->v[i].end.ip, &end.ip)) return true;
   if (l->n == DAEMON_MAX_LISTEN) return false;
@@ -111,8 +104,7 @@ static bool plan_add(struct listeners *l, struct net_end end, bool tls)
 }
 
 /* -oX: items without dot or colon are ports, the others interfaces. */
-static void split_override(struct arena *a, const char *text, const char **ret_interfaces, const char **ret_ports)
-{
+static void split_override(struct arena *a, const char *text, const char **ret_interfaces, const char **ret_ports) {
   struct strbuf addrs = strbuf_new(a), ports = strbuf_new(a);
   const char *pos = text;
   int sep = 0;
@@ -125,8 +117,7 @@ static void split_override(struct arena *a, const char *text, const char **ret_i
   if (ports.n) *ret_ports = ports.p;
 }
 
-const char *daemon_listen_plan(struct arena *a, const struct config *cfg, const struct daemon_opts *o, struct listeners *ret)
-{
+const char *daemon_listen_plan(struct arena *a, const struct config *cfg, const struct daemon_opts *o, struct listeners *ret) {
   const char *interfaces = cfg->o.local_interfaces, *ports = cfg->o.daemon_smtp_ports;
   const char *from = o->listen_override ? "-oX data" : "local_interfaces";
   if (o->listen_override) split_override(a, o->listen_override, &interfaces, &ports);
@@ -157,8 +148,7 @@ const char *daemon_listen_plan(struct arena *a, const struct config *cfg, const 
 
 /* ---- Binding ---- */
 
-static bool take_over(struct listener *l)
-{
+static bool take_over(struct listener *l) {
   for (int i = 0; i < inherited.l.n; i++) {
     struct listener *h = &inherited.l.v[i];
     if (h->fd < 0 || h->end.port != l->end.port || !ip_equal(&h->end.ip, &l->end.ip)) continue;
@@ -175,36 +165,31 @@ struct bind_job {
   int result;
 };
 
-static int bind_one(void *ctx)
-{
+static int bind_one(void *ctx) {
   struct bind_job *j = ctx;
   j->result = net_listen(&j->l->end.ip, j->l->end.port, j->backlog, true);
   return 0;
 }
 
-static bool is_any(const struct ip *ip)
-{
+static bool is_any(const struct ip *ip) {
   static const uint8_t zero[16];
   return memcmp(ip->b, zero, ip->family == 6 ? 16 : 4) == 0;
 }
 
-static bool has_any_v6_twin(const struct listeners *l, const struct listener *v4)
-{
+static bool has_any_v6_twin(const struct listeners *l, const struct listener *v4) {
   for (int i = 0; i < l->n; i++)
     if (l->v[i].fd >= 0 && l->v[i].end.ip.family == 6 && is_any(&l->v[i].end.ip) && l->v[i].end.port == v4->end.port) return true;
   return false;
 }
 
 /* A host without IPv6 serves ::0 by 0.0.0.0 alone. */
-static bool may_skip(const struct listeners *l, const struct listener *x, int err)
-{
+static bool may_skip(const struct listeners *l, const struct listener *x, int err) {
   bool any = is_any(&x->end.ip);
   if (any && x->end.ip.family == 6) return err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL || err == -EPROTONOSUPPORT;
   return any && err == -EADDRINUSE && has_any_v6_twin(l, x);
 }
 
-int daemon_listen_bind(struct arena *a, const struct config *cfg, struct listeners *l, const char **ret_what)
-{
+int daemon_listen_bind(struct arena *a, const struct config *cfg, struct listeners *l, const char **ret_what) {
   char text[IP_TEXT_SIZE];
   int retries = (int)cfg->o.daemon_startup_retries;
   for (int i = 0; i < l->n; i++) {
@@ -237,8 +222,7 @@ int daemon_listen_bind(struct arena *a, const struct config *cfg, struct listene
   return 0;
 }
 
-void daemon_listen_close(struct listeners *l)
-{
+void daemon_listen_close(struct listeners *l) {
   for (int i = 0; i < l->n; i++)
     if (l->v[i].fd >= 0) {
       close(l->v[i].fd);
@@ -246,8 +230,7 @@ void daemon_listen_close(struct listeners *l)
     }
 }
 
-void daemon_listen_export(const struct listeners *l)
-{
+void daemon_listen_export(const struct listeners *l) {
   char text[DAEMON_MAX_LISTEN * 6 + 32];
   int n = snprintf(text, sizeof(text), "%d:", (int)getpid());
   for (int i = 0; i < l->n; i++) {
@@ -259,8 +242,7 @@ void daemon_listen_export(const struct listeners *l)
 
 /* ---- Describing ---- */
 
-static const struct listener *twin(const struct listeners *l, const struct listener *x)
-{
+static const struct listener *twin(const struct listeners *l, const struct listener *x) {
   for (int i = 0; i < l->n; i++) {
     const struct listener *y = &l->v[i];
     if (y != x && y->end.port == x->end.port && is_any(&y->end.ip) && y->end.ip.family != x->end.ip.family) return y;
@@ -268,13 +250,11 @@ static const struct listener *twin(const struct listeners *l, const struct liste
   return NULL;
 }
 
-static bool same_host(const struct listener *x, const struct listener *y)
-{
+static bool same_host(const struct listener *x, const struct listener *y) {
   return !is_any(&y->end.ip) && ip_equal(&x->end.ip, &y->end.ip) && x->tls_on_connect == y->tls_on_connect;
 }
 
-static void describe(struct strbuf *b, const struct listeners *l, int i, int run)
-{
+static void describe(struct strbuf *b, const struct listeners *l, int i, int run) {
   const struct listener *x = &l->v[i];
   char text[IP_TEXT_SIZE];
   if (is_any(&x->end.ip)) {
@@ -287,8 +267,7 @@ static void describe(struct strbuf *b, const struct listeners *l, int i, int run
   if (run > 1) strbuf_addc(b, '}');
 }
 
-static void describe_all(struct strbuf *b, const struct listeners *l, bool tls)
-{
+static void describe_all(struct strbuf *b, const struct listeners *l, bool tls) {
   for (int i = 0; i < l->n;) {
     const struct listener *x = &l->v[i];
     int run = 1;
@@ -299,8 +278,7 @@ static void describe_all(struct strbuf *b, const struct listeners *l, bool tls)
   }
 }
 
-const char *daemon_listen_text(struct arena *a, const struct listeners *l)
-{
+const char *daemon_listen_text(struct arena *a, const struct listeners *l) {
   struct strbuf plain = strbuf_new(a), tls = strbuf_new(a);
   describe_all(&plain, l, false);
   describe_all(&tls, l, true);

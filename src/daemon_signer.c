@@ -19,8 +19,7 @@
 
 enum { RESTART_DELAY_MS = 1000 };
 
-static pid_t start(struct daemon_signer *s, const struct config *cfg)
-{
+static pid_t start(struct daemon_signer *s, const struct config *cfg) {
   pid_t parent = getpid();
   s->started_ms = time_mono_ms();
   pid_t pid = sys_fork("signer");
@@ -33,8 +32,7 @@ static pid_t start(struct daemon_signer *s, const struct config *cfg)
   return pid;
 }
 
-static void give_up(struct daemon_signer *s, int error)
-{
+static void give_up(struct daemon_signer *s, int error) {
   log_write(LS_ALWAYS, LOG_MAIN, "daemon: cannot start the process that holds the private keys of TLS: %s: sessions read them", strerror(-error));
   if (s->is_used) {
     close(s->fds[0]);
@@ -43,8 +41,7 @@ static void give_up(struct daemon_signer *s, int error)
   s->is_used = false;
 }
 
-void daemon_signer_start(struct daemon_signer *s, struct arena *a, const struct config *cfg)
-{
+void daemon_signer_start(struct daemon_signer *s, struct arena *a, const struct config *cfg) {
   if (!smtp_tls_signer_plan(a, cfg, &s->plan)) return;
   int rc = tls_signer_sockets(s->fds);
   s->is_used = rc == 0;
@@ -55,14 +52,12 @@ void daemon_signer_start(struct daemon_signer *s, struct arena *a, const struct 
 
 const struct tls_signer *daemon_signer_asking(const struct daemon_signer *s) { return s->is_used ? &s->asking : NULL; }
 
-void daemon_signer_leave(struct daemon_signer *s)
-{
+void daemon_signer_leave(struct daemon_signer *s) {
   if (s->is_used) close(s->fds[1]);
   s->asking.child = 0;
 }
 
-bool daemon_signer_ended(struct daemon_signer *s, pid_t pid, int status)
-{
+bool daemon_signer_ended(struct daemon_signer *s, pid_t pid, int status) {
   if (pid <= 0 || pid != s->pid) return false;
   struct arena *a = arena_new("signer");
   const char *crash = daemon_crash_text(a, status);
@@ -76,8 +71,7 @@ bool daemon_signer_ended(struct daemon_signer *s, pid_t pid, int status)
 
 bool daemon_signer_is_missing(const struct daemon_signer *s) { return s->is_used && s->pid == 0; }
 
-bool daemon_signer_tend(struct daemon_signer *s, const struct config *cfg)
-{
+bool daemon_signer_tend(struct daemon_signer *s, const struct config *cfg) {
   int status;
   if (!s->is_used) return true;
   if (s->pid > 0 && waitpid(s->pid, &status, WNOHANG) == s->pid) (void)daemon_signer_ended(s, s->pid, status);

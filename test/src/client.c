@@ -59,8 +59,7 @@ struct client {
 };
 
 static void __attribute__((noreturn, format(printf, 2, 3)))
-fail(int status, const char *fmt, ...)
-{
+fail(int status, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   vprintf(fmt, ap);
@@ -70,8 +69,7 @@ fail(int status, const char *fmt, ...)
 }
 
 static void __attribute__((noreturn, format(printf, 2, 3)))
-refuse(int status, const char *fmt, ...)
-{
+refuse(int status, const char *fmt, ...) {
   va_list ap;
   va_start(ap, fmt);
   vfprintf(stderr, fmt, ap);
@@ -80,8 +78,7 @@ refuse(int status, const char *fmt, ...)
 }
 
 static void
-wait_ready(struct client *c, short events)
-{
+wait_ready(struct client *c, short events) {
   struct pollfd p = { .fd = c->fd, .events = events };
   int rc;
   do
@@ -94,8 +91,7 @@ wait_ready(struct client *c, short events)
 /* ---- script escapes ---- */
 
 static int
-hex_digit(char ch)
-{
+hex_digit(char ch) {
   if (ch >= '0' && ch <= '9')
     return ch - '0';
   if (ch >= 'a' && ch <= 'f')
@@ -107,8 +103,7 @@ hex_digit(char ch)
 
 /* Expands \n \r \xHH \c from text into out, which is at least as long; returns the length. */
 static size_t
-unescape(const char *text, char *out)
-{
+unescape(const char *text, char *out) {
   size_t n = 0;
   for (const char *p = text; *p != '\0'; p++) {
     if (*p != '\\' || p[1] == '\0') {
@@ -134,8 +129,7 @@ unescape(const char *text, char *out)
 
 /* Reads once more. Returns false at end of file. */
 static bool
-fill_input(struct client *c)
-{
+fill_input(struct client *c) {
   ssize_t n;
   if (c->in_at > 0) {
     memmove(c->in, c->in + c->in_at, c->in_end - c->in_at);
@@ -163,15 +157,13 @@ fill_input(struct client *c)
 }
 
 static bool
-has_input(const struct client *c)
-{
+has_input(const struct client *c) {
   return c->in_at < c->in_end;
 }
 
 /* Makes one whole line available, if the server sends one. Returns false when there is nothing. */
 static bool
-want_line(struct client *c)
-{
+want_line(struct client *c) {
   while (memchr(c->in + c->in_at, '\n', c->in_end - c->in_at) == NULL)
     if (!fill_input(c))
       break;
@@ -180,8 +172,7 @@ want_line(struct client *c)
 
 /* The next line without its end, which is overwritten; *ret_next is where the line after it starts. */
 static char *
-peek_line(struct client *c, size_t *ret_next)
-{
+peek_line(struct client *c, size_t *ret_next) {
   char *line = c->in + c->in_at;
   c->in[c->in_end] = '\0';
   size_t n = strcspn(line, "\r\n");
@@ -197,16 +188,14 @@ peek_line(struct client *c, size_t *ret_next)
 }
 
 static bool
-starts_with(const char *line, const char *prefix, size_t n)
-{
+starts_with(const char *line, const char *prefix, size_t n) {
   return strncmp(line, prefix, n) == 0;
 }
 
 /* ---- TLS ---- */
 
 static void
-tls_begin(struct client *c, bool is_named)
-{
+tls_begin(struct client *c, bool is_named) {
   bool has_ocsp = false;
   if (c->tls == NULL)
     c->tls = peer_tls_new(&c->tls_opt, false);
@@ -231,8 +220,7 @@ tls_begin(struct client *c, bool is_named)
 /* ---- the script ---- */
 
 static void
-send_text(struct client *c, const char *shown, const char *text, bool want_crlf)
-{
+send_text(struct client *c, const char *shown, const char *text, bool want_crlf) {
   size_t max = strlen(text) + 3;
   char *out = malloc(max);
   if (out == NULL)
@@ -264,8 +252,7 @@ send_text(struct client *c, const char *shown, const char *text, bool want_crlf)
 }
 
 static void
-expect_line(struct client *c, const char *text)
-{
+expect_line(struct client *c, const char *text) {
   size_t next;
   char *want = malloc(strlen(text) + 1);
   if (want == NULL)
@@ -293,8 +280,7 @@ expect_line(struct client *c, const char *text)
 
 /* Drops the lines that begin with text; nothing fails here. */
 static void
-skip_lines(struct client *c, const char *text)
-{
+skip_lines(struct client *c, const char *text) {
   char *want = malloc(strlen(text) + 1);
   if (want == NULL)
     abort();
@@ -313,8 +299,7 @@ skip_lines(struct client *c, const char *text)
 }
 
 static void
-expect_eof(struct client *c)
-{
+expect_eof(struct client *c) {
   if (fill_input(c))
     fail(EXIT_EOF_NOT_SEEN, "Expected EOF not read\n");
   printf("Expected EOF read\n");
@@ -323,8 +308,7 @@ expect_eof(struct client *c)
 static void run_script(struct client *c, FILE *f);
 
 static void
-run_file(struct client *c, const char *name)
-{
+run_file(struct client *c, const char *name) {
   FILE *f = fopen(name, "r");
   if (f == NULL)
     refuse(EXIT_SCRIPT_FILE, "client: %s: %s\n", name, strerror(errno));
@@ -333,8 +317,7 @@ run_file(struct client *c, const char *name)
 }
 
 static void
-run_sending_line(struct client *c, char *line)
-{
+run_sending_line(struct client *c, char *line) {
   if (!peer_tls_is_available) {
     send_text(c, line, line, true);
     return;
@@ -354,8 +337,7 @@ run_sending_line(struct client *c, char *line)
 }
 
 static void
-run_line(struct client *c, char *line)
-{
+run_line(struct client *c, char *line) {
   if (strncmp(line, "???", 3) == 0) {
     printf("%s\n", line);
     if (line[3] == '?')
@@ -377,8 +359,7 @@ run_line(struct client *c, char *line)
 }
 
 static void
-run_script(struct client *c, FILE *f)
-{
+run_script(struct client *c, FILE *f) {
   char *line = NULL;
   size_t size = 0;
   ssize_t n;
@@ -393,8 +374,7 @@ run_script(struct client *c, FILE *f)
 /* ---- the connection ---- */
 
 static socklen_t
-make_address(const char *ip, int port, struct sockaddr_storage *ret)
-{
+make_address(const char *ip, int port, struct sockaddr_storage *ret) {
   memset(ret, 0, sizeof *ret);
   if (strchr(ip, ':') != NULL) {
     struct sockaddr_in6 *a = (struct sockaddr_in6 *)ret;
@@ -413,8 +393,7 @@ make_address(const char *ip, int port, struct sockaddr_storage *ret)
 }
 
 static int
-connect_in_time(struct client *c, const struct sockaddr *a, socklen_t len)
-{
+connect_in_time(struct client *c, const struct sockaddr *a, socklen_t len) {
   int err = 0;
   socklen_t err_len = sizeof err;
   int flags = fcntl(c->fd, F_GETFL);
@@ -430,8 +409,7 @@ connect_in_time(struct client *c, const struct sockaddr *a, socklen_t len)
 }
 
 static void
-open_connection(struct client *c)
-{
+open_connection(struct client *c) {
   struct sockaddr_storage a;
   socklen_t len = make_address(c->ip, c->port, &a);
   printf("Connecting to %s port %d ... ", c->ip, c->port);
@@ -455,8 +433,7 @@ open_connection(struct client *c)
 }
 
 static void
-close_connection(struct client *c)
-{
+close_connection(struct client *c) {
   char rest[4096];
   shutdown(c->fd, SHUT_WR);
   fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK);
@@ -468,8 +445,7 @@ close_connection(struct client *c)
 /* ---- arguments ---- */
 
 static long
-read_number(const char *s, long max)
-{
+read_number(const char *s, long max) {
   char *end;
   errno = 0;
   long n = strtol(s, &end, 10);
@@ -480,8 +456,7 @@ read_number(const char *s, long max)
 
 /* Reads the option at argv[i]; returns the index of its last word. */
 static int
-read_option(struct client *c, int argc, char **argv, int i)
-{
+read_option(struct client *c, int argc, char **argv, int i) {
   const char *o = argv[i];
   bool has_value = i + 1 < argc;
   if (strncmp(o, "-t", 2) == 0 && strncmp(o, "-tls", 4) != 0)
@@ -500,8 +475,7 @@ read_option(struct client *c, int argc, char **argv, int i)
 }
 
 static void
-read_arguments(struct client *c, int argc, char **argv)
-{
+read_arguments(struct client *c, int argc, char **argv) {
   int i = 1;
   for (; i < argc && argv[i][0] == '-'; i++)
     i = read_option(c, argc, argv, i);
@@ -518,8 +492,7 @@ read_arguments(struct client *c, int argc, char **argv)
 }
 
 int
-main(int argc, char **argv)
-{
+main(int argc, char **argv) {
   static struct client c;
   c.timeout_ms = 5000;
   read_arguments(&c, argc, argv);

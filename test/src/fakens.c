@@ -88,15 +88,13 @@ struct record {
 static struct message message;
 
 static void __attribute__((noreturn))
-leave(enum result r)
-{
+leave(enum result r) {
   fflush(stdout);
   _exit(r);
 }
 
 static void
-sleep_ms(unsigned ms)
-{
+sleep_ms(unsigned ms) {
   struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000L };
   while (nanosleep(&t, &t) < 0 && errno == EINTR)
     continue;
@@ -105,8 +103,7 @@ sleep_ms(unsigned ms)
 /* ---- building the message ---- */
 
 static void
-put_bytes(const void *p, size_t n)
-{
+put_bytes(const void *p, size_t n) {
   if (n > MESSAGE_MAX - message.len) {
     message.is_overfull = true;
     return;
@@ -116,30 +113,26 @@ put_bytes(const void *p, size_t n)
 }
 
 static void
-put_u8(unsigned v)
-{
+put_u8(unsigned v) {
   unsigned char b = (unsigned char)v;
   put_bytes(&b, 1);
 }
 
 static void
-put_u16(unsigned v)
-{
+put_u16(unsigned v) {
   put_u8(v >> 8);
   put_u8(v & 0xff);
 }
 
 static void
-put_u32(uint32_t v)
-{
+put_u32(uint32_t v) {
   put_u16(v >> 16);
   put_u16(v & 0xffff);
 }
 
 /* A domain name in wire form; a backslash takes the next character as it is. */
 static void
-put_name(const char *name)
-{
+put_name(const char *name) {
   while (*name != '\0') {
     char label[64];
     size_t n = 0;
@@ -163,8 +156,7 @@ put_name(const char *name)
 /* ---- record data ---- */
 
 static char *
-next_word(char **at)
-{
+next_word(char **at) {
   char *p = *at;
   while (isspace((unsigned char)*p))
     p++;
@@ -178,14 +170,12 @@ next_word(char **at)
 }
 
 static unsigned long
-next_number(char **at)
-{
+next_number(char **at) {
   return strtoul(next_word(at), NULL, 10);
 }
 
 static void
-put_zone_name(const char *name, const char *zone)
-{
+put_zone_name(const char *name, const char *zone) {
   char full[2 * NAME_MAX_LEN];
   size_t n = strlen(name);
   if (n > 0 && name[n - 1] == '.')
@@ -196,8 +186,7 @@ put_zone_name(const char *name, const char *zone)
 }
 
 static void
-put_address(char **at, int family)
-{
+put_address(char **at, int family) {
   unsigned char a[16];
   const char *word = next_word(at);
   if (inet_pton(family, word, a) != 1) {
@@ -209,8 +198,7 @@ put_address(char **at, int family)
 
 /* Without quotes: all that stands there, one character-string. */
 static void
-put_plain_text(const char *p)
-{
+put_plain_text(const char *p) {
   while (isspace((unsigned char)*p))
     p++;
   size_t n = strlen(p);
@@ -224,8 +212,7 @@ put_plain_text(const char *p)
 
 /* Quoted chunks, each a character-string. */
 static void
-put_text(char *p)
-{
+put_text(char *p) {
   if (strchr(p, '"') == NULL)
     put_plain_text(p);
   while ((p = strchr(p, '"')) != NULL) {
@@ -245,16 +232,14 @@ put_text(char *p)
 }
 
 static void
-put_hex(const char *p)
-{
+put_hex(const char *p) {
   unsigned v;
   for (; sscanf(p, "%2x", &v) == 1 && p[1] != '\0'; p += 2)
     put_u8(v);
 }
 
 static void
-put_data(uint16_t type, char *data, const char *zone)
-{
+put_data(uint16_t type, char *data, const char *zone) {
   switch (type) {
   case 1: put_address(&data, AF_INET); break;
   case 28: put_address(&data, AF_INET6); break;
@@ -285,8 +270,7 @@ put_data(uint16_t type, char *data, const char *zone)
 }
 
 static void
-put_record(const char *owner, uint16_t type, uint32_t ttl_s, char *data, const char *zone)
-{
+put_record(const char *owner, uint16_t type, uint32_t ttl_s, char *data, const char *zone) {
   put_name(owner);
   put_u16(type);
   put_u16(1);
@@ -304,8 +288,7 @@ put_record(const char *owner, uint16_t type, uint32_t ttl_s, char *data, const c
 /* ---- zone files ---- */
 
 static const struct rr_type *
-type_by_name(const char *name)
-{
+type_by_name(const char *name) {
   for (size_t i = 0; i < sizeof rr_types / sizeof rr_types[0]; i++)
     if (strcasecmp(rr_types[i].name, name) == 0)
       return &rr_types[i];
@@ -314,8 +297,7 @@ type_by_name(const char *name)
 
 /* Reads the words in front of the name. Returns where the name (or blank) starts. */
 static char *
-read_prefixes(char *p, struct record *r)
-{
+read_prefixes(char *p, struct record *r) {
   r->is_secure = r->is_authoritative = r->is_hidden = false;
   r->delay_ms = 0;
   r->ttl_s = DEFAULT_TTL_S;
@@ -337,8 +319,7 @@ read_prefixes(char *p, struct record *r)
 
 /* Takes one line apart; the name of the record before is kept when the line has none. */
 static bool
-read_record(char *line, const char *zone, struct record *r)
-{
+read_record(char *line, const char *zone, struct record *r) {
   char *p = read_prefixes(line, r);
   if (!isspace((unsigned char)*p)) {
     const char *name = next_word(&p);
@@ -356,8 +337,7 @@ read_record(char *line, const char *zone, struct record *r)
 }
 
 static bool
-is_name_match(const char *pattern, const char *domain)
-{
+is_name_match(const char *pattern, const char *domain) {
   if (pattern[0] != '*')
     return strcasecmp(pattern, domain) == 0;
   size_t n = strlen(++pattern), m = strlen(domain);
@@ -365,8 +345,7 @@ is_name_match(const char *pattern, const char *domain)
 }
 
 static void
-take_record(struct search *q, struct record *r)
-{
+take_record(struct search *q, struct record *r) {
   if (!is_name_match(r->name, q->domain))
     return;
   q->is_name_seen = true;
@@ -385,8 +364,7 @@ take_record(struct search *q, struct record *r)
 }
 
 static enum result
-search_zone(struct search *q, const struct zone *z)
-{
+search_zone(struct search *q, const struct zone *z) {
   FILE *f = fopen(z->path, "r");
   char *line = NULL;
   size_t size = 0;
@@ -419,8 +397,7 @@ search_zone(struct search *q, const struct zone *z)
 }
 
 static char *
-zone_domain(const char *suffix)
-{
+zone_domain(const char *suffix) {
   char *d;
   int rc;
   if (strncmp(suffix, "ip4.", 4) == 0)
@@ -435,8 +412,7 @@ zone_domain(const char *suffix)
 }
 
 static bool
-is_in_zone(const char *domain, const char *zone)
-{
+is_in_zone(const char *domain, const char *zone) {
   size_t n = strlen(domain), m = strlen(zone);
   if (m > n || strcasecmp(domain + n - m, zone) != 0)
     return false;
@@ -445,8 +421,7 @@ is_in_zone(const char *domain, const char *zone)
 
 /* Looks through the directory: the longest zone for the name, and the qualifying domain. */
 static void
-scan_zones(const char *dir, char *domain, size_t domain_size, struct zone *ret)
-{
+scan_zones(const char *dir, char *domain, size_t domain_size, struct zone *ret) {
   char path[4096];
   char qualify[NAME_MAX_LEN] = "";
   struct dirent *e;
@@ -483,15 +458,13 @@ scan_zones(const char *dir, char *domain, size_t domain_size, struct zone *ret)
 /* ---- special names ---- */
 
 static bool
-ends_with(const char *s, const char *tail)
-{
+ends_with(const char *s, const char *tail) {
   size_t n = strlen(s), m = strlen(tail);
   return n >= m && strcmp(s + n - m, tail) == 0;
 }
 
 static void
-finish_header(unsigned answers, unsigned authorities, bool is_secure, bool is_authoritative)
-{
+finish_header(unsigned answers, unsigned authorities, bool is_secure, bool is_authoritative) {
   unsigned flags = 0x8000u | (is_authoritative ? 0x0400u : 0) | (is_secure ? 0x0020u : 0);
   unsigned char *h = message.bytes;
   memset(h, 0, HEADER_LEN);
@@ -503,8 +476,7 @@ finish_header(unsigned answers, unsigned authorities, bool is_secure, bool is_au
 }
 
 static void __attribute__((noreturn))
-send_message(enum result r)
-{
+send_message(enum result r) {
   if (message.is_overfull)
     leave(NO_RECOVERY);
   fwrite(message.bytes, 1, message.len, stdout);
@@ -512,8 +484,7 @@ send_message(enum result r)
 }
 
 static void
-answer_special_names(const char *domain, const struct rr_type *type)
-{
+answer_special_names(const char *domain, const struct rr_type *type) {
   if (strcmp(domain, "manyhome.test.ex") == 0 && type->code == 1) {
     for (unsigned i = 0; i < MANY_COUNT; i++) {
       char data[32];
@@ -532,8 +503,7 @@ answer_special_names(const char *domain, const struct rr_type *type)
 }
 
 static void
-lower_copy(char *out, size_t size, const char *in)
-{
+lower_copy(char *out, size_t size, const char *in) {
   size_t n = 0;
   for (; *in != '\0' && n + 1 < size; in++)
     out[n++] = (char)tolower((unsigned char)*in);
@@ -543,8 +513,7 @@ lower_copy(char *out, size_t size, const char *in)
 }
 
 int
-main(int argc, char **argv)
-{
+main(int argc, char **argv) {
   char domain[2 * NAME_MAX_LEN];
   struct zone zone = { NULL, NULL };
   if (argc != 4) {

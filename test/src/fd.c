@@ -18,8 +18,7 @@
 enum { LIST_SIZE = 64 * 1024, MAX_TRIED_FD = 4096 };
 
 static const char *
-access_name(int status)
-{
+access_name(int status) {
   switch (status & O_ACCMODE) {
   case O_RDONLY: return "RDONLY";
   case O_WRONLY: return "WRONLY";
@@ -28,8 +27,7 @@ access_name(int status)
 }
 
 static size_t
-list_one(char *out, size_t room, int fd, bool want_stat)
-{
+list_one(char *out, size_t room, int fd, bool want_stat) {
   struct stat st;
   int opt = fcntl(fd, F_GETFD);
   int status = fcntl(fd, F_GETFL);
@@ -46,16 +44,14 @@ list_one(char *out, size_t room, int fd, bool want_stat)
 }
 
 static void
-copy_input(void)
-{
+copy_input(void) {
   int ch;
   while ((ch = getchar()) != EOF)
     putchar(ch);
 }
 
 int
-main(int argc, char **argv)
-{
+main(int argc, char **argv) {
   static char list[LIST_SIZE];
   bool is_quoted = false, is_filter = false, want_stat = false;
   for (int i = 1; i < argc; i++) {

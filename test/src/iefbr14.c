@@ -7,7 +7,6 @@
  */
 
 int
-main(void)
-{
+main(void) {
   return 0;
 }

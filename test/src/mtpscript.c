@@ -29,8 +29,7 @@ struct peer {
 };
 
 static bool
-get_byte(struct peer *p, char *ret)
-{
+get_byte(struct peer *p, char *ret) {
   if (p->in_at == p->in_end) {
     struct pollfd f = { .fd = 0, .events = POLLIN };
     int rc;
@@ -53,8 +52,7 @@ get_byte(struct peer *p, char *ret)
 }
 
 static size_t
-trim_length(const char *line, size_t n)
-{
+trim_length(const char *line, size_t n) {
   while (n > 0 && isspace((unsigned char)line[n - 1]))
     n--;
   return n;
@@ -62,8 +60,7 @@ trim_length(const char *line, size_t n)
 
 /* Reads one line, trims and logs it. Returns false at end of file. */
 static bool
-take_line(struct peer *p, char *line)
-{
+take_line(struct peer *p, char *line) {
   size_t n = 0;
   while (n + 1 < LINE_SIZE && get_byte(p, &line[n]))
     if (line[n++] == '\n')
@@ -77,8 +74,7 @@ take_line(struct peer *p, char *line)
 
 /* Plays a line that waits for the other side. Returns false when the play is over. */
 static bool
-play_waiting(struct peer *p, const char *want)
-{
+play_waiting(struct peer *p, const char *want) {
   char line[LINE_SIZE];
   bool is_body = strcmp(want, ".") == 0;
   bool want_eof = strcmp(want, "*eof") == 0;
@@ -96,8 +92,7 @@ play_waiting(struct peer *p, const char *want)
 }
 
 static bool
-play_line(struct peer *p, const char *line)
-{
+play_line(struct peer *p, const char *line) {
   if (isdigit((unsigned char)line[0])) {
     fprintf(p->log, "%s\n", line);
     printf("%s\r\n", line);
@@ -114,15 +109,13 @@ play_line(struct peer *p, const char *line)
 }
 
 static int
-fail(const char *what, const char *name)
-{
+fail(const char *what, const char *name) {
   printf("500 %s %s: %s\r\n", what, name, strerror(errno));
   return 1;
 }
 
 int
-main(int argc, char **argv)
-{
+main(int argc, char **argv) {
   static struct peer p;
   char *line = NULL;
   size_t size = 0;

@@ -28,8 +28,7 @@ struct peer_tls {
 const bool peer_tls_is_available = true;
 
 static void
-must(int rc, const char *what, const char *file)
-{
+must(int rc, const char *what, const char *file) {
   if (rc >= 0)
     return;
   fprintf(stderr, "%s%s%s: %s\n", what, file ? " " : "", file ? file : "", gnutls_strerror(rc));
@@ -37,8 +36,7 @@ must(int rc, const char *what, const char *file)
 }
 
 struct peer_tls *
-peer_tls_new(const struct peer_tls_options *opt, bool is_server)
-{
+peer_tls_new(const struct peer_tls_options *opt, bool is_server) {
   struct peer_tls *t = calloc(1, sizeof *t);
   if (t == NULL)
     abort();
@@ -58,8 +56,7 @@ peer_tls_new(const struct peer_tls_options *opt, bool is_server)
 }
 
 static int
-session_open(struct peer_tls *t, int fd)
-{
+session_open(struct peer_tls *t, int fd) {
   int rc = gnutls_init(&t->session, t->is_server ? GNUTLS_SERVER : GNUTLS_CLIENT);
   if (rc < 0)
     return rc;
@@ -81,8 +78,7 @@ session_open(struct peer_tls *t, int fd)
 
 /* Checks the stapled answer: 0 when it vouches for the certificate. */
 static int
-check_status_answer(struct peer_tls *t)
-{
+check_status_answer(struct peer_tls *t) {
   unsigned status = 0;
   int rc = gnutls_certificate_verify_peers2(t->session, &status);
   if (rc < 0) {
@@ -102,8 +98,7 @@ check_status_answer(struct peer_tls *t)
 }
 
 int
-peer_tls_start(struct peer_tls *t, int fd, bool is_named, bool *ret_has_ocsp)
-{
+peer_tls_start(struct peer_tls *t, int fd, bool is_named, bool *ret_has_ocsp) {
   int rc = session_open(t, fd);
   if (rc >= 0) {
     do
@@ -124,8 +119,7 @@ peer_tls_start(struct peer_tls *t, int fd, bool is_named, bool *ret_has_ocsp)
 }
 
 ssize_t
-peer_tls_settle(struct peer_tls *t, bool is_quiet, char *buf, size_t size)
-{
+peer_tls_settle(struct peer_tls *t, bool is_quiet, char *buf, size_t size) {
   gnutls_record_set_timeout(t->session, SETTLE_MS);
   ssize_t n = gnutls_record_recv(t->session, buf, size);
   gnutls_record_set_timeout(t->session, (unsigned)t->opt.timeout_ms);
@@ -139,8 +133,7 @@ peer_tls_settle(struct peer_tls *t, bool is_quiet, char *buf, size_t size)
 }
 
 ssize_t
-peer_tls_read(struct peer_tls *t, char *buf, size_t size)
-{
+peer_tls_read(struct peer_tls *t, char *buf, size_t size) {
   ssize_t n;
   do
     n = gnutls_record_recv(t->session, buf, size);
@@ -154,8 +147,7 @@ peer_tls_read(struct peer_tls *t, char *buf, size_t size)
 }
 
 ssize_t
-peer_tls_write(struct peer_tls *t, const char *buf, size_t size)
-{
+peer_tls_write(struct peer_tls *t, const char *buf, size_t size) {
   size_t done = 0;
   while (done < size) {
     ssize_t n = gnutls_record_send(t->session, buf + done, size - done);
@@ -168,16 +160,14 @@ peer_tls_write(struct peer_tls *t, const char *buf, size_t size)
 }
 
 void
-peer_tls_stop(struct peer_tls *t)
-{
+peer_tls_stop(struct peer_tls *t) {
   gnutls_bye(t->session, GNUTLS_SHUT_WR);
   gnutls_deinit(t->session);
   t->session = NULL;
 }
 
 const char *
-peer_tls_suite(struct peer_tls *t)
-{
+peer_tls_suite(struct peer_tls *t) {
   static char name[128];
   const char *version = gnutls_protocol_get_name(gnutls_protocol_get_version(t->session));
   const char *cipher = gnutls_cipher_get_name(gnutls_cipher_get(t->session));

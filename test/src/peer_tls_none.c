@@ -10,16 +10,14 @@
 const bool peer_tls_is_available = false;
 
 struct peer_tls *
-peer_tls_new(const struct peer_tls_options *opt, bool is_server)
-{
+peer_tls_new(const struct peer_tls_options *opt, bool is_server) {
   (void)opt;
   (void)is_server;
   return NULL;
 }
 
 int
-peer_tls_start(struct peer_tls *t, int fd, bool is_named, bool *ret_has_ocsp)
-{
+peer_tls_start(struct peer_tls *t, int fd, bool is_named, bool *ret_has_ocsp) {
   (void)t;
   (void)fd;
   (void)is_named;
@@ -28,8 +26,7 @@ peer_tls_start(struct peer_tls *t, int fd, bool is_named, bool *ret_has_ocsp)
 }
 
 ssize_t
-peer_tls_settle(struct peer_tls *t, bool is_quiet, char *buf, size_t size)
-{
+peer_tls_settle(struct peer_tls *t, bool is_quiet, char *buf, size_t size) {
   (void)t;
   (void)is_quiet;
   (void)buf;
@@ -38,8 +35,7 @@ peer_tls_settle(struct peer_tls *t, bool is_quiet, char *buf, size_t size)
 }
 
 ssize_t
-peer_tls_read(struct peer_tls *t, char *buf, size_t size)
-{
+peer_tls_read(struct peer_tls *t, char *buf, size_t size) {
   (void)t;
   (void)buf;
   (void)size;
@@ -47,8 +43,7 @@ peer_tls_read(struct peer_tls *t, char *buf, size_t size)
 }
 
 ssize_t
-peer_tls_write(struct peer_tls *t, const char *buf, size_t size)
-{
+peer_tls_write(struct peer_tls *t, const char *buf, size_t size) {
   (void)t;
   (void)buf;
   (void)size;
@@ -56,14 +51,12 @@ peer_tls_write(struct peer_tls *t, const char *buf, size_t size)
 }
 
 void
-peer_tls_stop(struct peer_tls *t)
-{
+peer_tls_stop(struct peer_tls *t) {
   (void)t;
 }
 
 const char *
-peer_tls_suite(struct peer_tls *t)
-{
+peer_tls_suite(struct peer_tls *t) {
   (void)t;
   return "";
 }

@@ -68,16 +68,14 @@ struct server {
 };
 
 static void __attribute__((noreturn))
-die(const char *what)
-{
+die(const char *what) {
   printf("%s: %s\n", what, strerror(errno));
   fflush(stdout);
   exit(EXIT_SYSTEM);
 }
 
 static void __attribute__((noreturn))
-time_out(struct server *s)
-{
+time_out(struct server *s) {
   printf("\nServer timed out\n");
   fflush(stdout);
   if (s->socket_path != NULL)
@@ -86,8 +84,7 @@ time_out(struct server *s)
 }
 
 static void
-pause_seconds(long n)
-{
+pause_seconds(long n) {
   struct timespec t = { .tv_sec = n };
   while (nanosleep(&t, &t) < 0 && errno == EINTR)
     continue;
@@ -96,8 +93,7 @@ pause_seconds(long n)
 /* ---- the script ---- */
 
 static int
-hex_digit(char ch)
-{
+hex_digit(char ch) {
   if (ch >= '0' && ch <= '9')
     return ch - '0';
   if (ch >= 'a' && ch <= 'f')
@@ -108,8 +104,7 @@ hex_digit(char ch)
 }
 
 static size_t
-unescape(const char *text, size_t len, char *out)
-{
+unescape(const char *text, size_t len, char *out) {
   size_t n = 0;
   for (size_t i = 0; i < len; i++) {
     if (text[i] != '\\' || i + 1 >= len) {
@@ -128,16 +123,14 @@ unescape(const char *text, size_t len, char *out)
 }
 
 static size_t
-trim_length(const char *line, size_t n)
-{
+trim_length(const char *line, size_t n) {
   while (n > 0 && strchr(" \t\r\n\f\v", line[n - 1]) != NULL && line[n - 1] != '\0')
     n--;
   return n;
 }
 
 static void
-read_script(struct server *s)
-{
+read_script(struct server *s) {
   struct script_line **tail = &s->at;
   char *line = NULL;
   size_t size = 0;
@@ -162,8 +155,7 @@ read_script(struct server *s)
 /* ---- showing ---- */
 
 static void
-show_printable(const char *p, size_t n)
-{
+show_printable(const char *p, size_t n) {
   for (size_t i = 0; i < n; i++) {
     unsigned char ch = (unsigned char)p[i];
     if (ch == '\\')
@@ -179,8 +171,7 @@ show_printable(const char *p, size_t n)
 /* ---- the connection ---- */
 
 static void
-flush_output(struct server *s)
-{
+flush_output(struct server *s) {
   size_t done = 0;
   while (done < s->out_end) {
     ssize_t n = s->is_encrypted ? peer_tls_write(s->tls, s->out, s->out_end)
@@ -195,8 +186,7 @@ flush_output(struct server *s)
 }
 
 static void
-put_bytes(struct server *s, const char *p, size_t n)
-{
+put_bytes(struct server *s, const char *p, size_t n) {
   for (size_t i = 0; i < n; i++) {
     if (s->out_end == sizeof s->out)
       flush_output(s);
@@ -205,8 +195,7 @@ put_bytes(struct server *s, const char *p, size_t n)
 }
 
 static void
-wait_input(struct server *s)
-{
+wait_input(struct server *s) {
   struct pollfd p = { .fd = s->fd, .events = POLLIN };
   int rc;
   do
@@ -217,8 +206,7 @@ wait_input(struct server *s)
 }
 
 static bool
-fill_input(struct server *s)
-{
+fill_input(struct server *s) {
   ssize_t n;
   if (s->in_at < s->in_end)
     return true;
@@ -243,8 +231,7 @@ fill_input(struct server *s)
 }
 
 static bool
-get_byte(struct server *s, char *ret)
-{
+get_byte(struct server *s, char *ret) {
   if (!fill_input(s))
     return false;
   *ret = s->in[s->in_at++];
@@ -253,8 +240,7 @@ get_byte(struct server *s, char *ret)
 
 /* Reads up to and including the newline, or max bytes. Returns false when nothing came. */
 static bool
-get_line(struct server *s, char *buf, size_t max, size_t *ret_len)
-{
+get_line(struct server *s, char *buf, size_t max, size_t *ret_len) {
   size_t n = 0;
   while (n + 1 < max && get_byte(s, &buf[n]))
     if (buf[n++] == '\n')
@@ -267,15 +253,13 @@ get_line(struct server *s, char *buf, size_t max, size_t *ret_len)
 /* ---- playing one line ---- */
 
 static enum step
-unexpected_eof(void)
-{
+unexpected_eof(void) {
   printf("Unexpected EOF read from client\n");
   return STEP_NEXT_CONNECTION;
 }
 
 static enum step
-play_send(struct server *s, const struct script_line *l)
-{
+play_send(struct server *s, const struct script_line *l) {
   const char *p = l->text;
   size_t n = l->len;
   const char *end = "\r\n";
@@ -298,8 +282,7 @@ play_send(struct server *s, const struct script_line *l)
 }
 
 static enum step
-play_discard(struct server *s, unsigned long count)
-{
+play_discard(struct server *s, unsigned long count) {
   char ch;
   flush_output(s);
   for (; count > 0; count--)
@@ -309,8 +292,7 @@ play_discard(struct server *s, unsigned long count)
 }
 
 static enum step
-play_starttls(struct server *s)
-{
+play_starttls(struct server *s) {
   bool has_ocsp;
   flush_output(s);
   if (!peer_tls_is_available) {
@@ -329,8 +311,7 @@ play_starttls(struct server *s)
 }
 
 static enum step
-play_star(struct server *s, const struct script_line *l)
-{
+play_star(struct server *s, const struct script_line *l) {
   if (strncmp(l->text, "*sleep ", 7) == 0) {
     printf("%s\n", l->text);
     fflush(stdout);
@@ -356,8 +337,7 @@ play_star(struct server *s, const struct script_line *l)
 
 /* A body: lines are shown up to the lone dot; in an exact run only the first byte is. */
 static enum step
-play_body(struct server *s)
-{
+play_body(struct server *s) {
   char line[INPUT_SIZE];
   size_t n;
   bool is_first = true;
@@ -376,8 +356,7 @@ play_body(struct server *s)
 }
 
 static enum step
-compare_failed(const struct script_line *l)
-{
+compare_failed(const struct script_line *l) {
   printf("Comparison failed - bailing out\nExpected: ");
   show_printable(l->text, l->len);
   return STEP_STAY_AND_CLOSE;
@@ -385,8 +364,7 @@ compare_failed(const struct script_line *l)
 
 /* "<<text": exactly these bytes. */
 static enum step
-play_expect_bytes(struct server *s, const struct script_line *l)
-{
+play_expect_bytes(struct server *s, const struct script_line *l) {
   char got[INPUT_SIZE] = "";
   size_t want = l->len - 2, n = 0;
   while (n < want && n < sizeof got && get_byte(s, &got[n]))
@@ -401,8 +379,7 @@ play_expect_bytes(struct server *s, const struct script_line *l)
 }
 
 static void
-note_body_length(struct server *s, const char *line)
-{
+note_body_length(struct server *s, const char *line) {
   static const char name[] = "Content-length: ";
   if (strncmp(line, name, sizeof name - 1) != 0)
     return;
@@ -412,8 +389,7 @@ note_body_length(struct server *s, const char *line)
 }
 
 static enum step
-play_expect(struct server *s, const struct script_line *l)
-{
+play_expect(struct server *s, const struct script_line *l) {
   char line[INPUT_SIZE];
   size_t n;
   bool is_shown_marked = l->text[0] == '<';
@@ -437,8 +413,7 @@ play_expect(struct server *s, const struct script_line *l)
 }
 
 static enum step
-play_line(struct server *s, const struct script_line *l)
-{
+play_line(struct server *s, const struct script_line *l) {
   char ch = l->text[0];
   if (strcmp(l->text, ">*eof") == 0) {
     show_printable(l->text, l->len);
@@ -456,8 +431,7 @@ play_line(struct server *s, const struct script_line *l)
 
 /* Lets the other side see the end of TLS before the connection goes: no reset overtakes it. */
 static void
-end_encryption(struct server *s)
-{
+end_encryption(struct server *s) {
   char rest[256];
   struct pollfd p = { .fd = s->fd, .events = POLLIN };
   peer_tls_stop(s->tls);
@@ -467,8 +441,7 @@ end_encryption(struct server *s)
 }
 
 static void
-play_connection(struct server *s)
-{
+play_connection(struct server *s) {
   s->in_at = s->in_end = s->out_end = 0;
   s->body_left = -1;
   s->is_encrypted = false;
@@ -488,8 +461,7 @@ play_connection(struct server *s)
 /* ---- listening ---- */
 
 static void
-add_listener(struct server *s, int family, const void *address, socklen_t len)
-{
+add_listener(struct server *s, int family, const void *address, socklen_t len) {
   int on = 1;
   int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) {
@@ -513,8 +485,7 @@ add_listener(struct server *s, int family, const void *address, socklen_t len)
 }
 
 static void
-open_listeners(struct server *s)
-{
+open_listeners(struct server *s) {
   if (s->socket_path != NULL) {
     struct sockaddr_un a = { .sun_family = AF_UNIX };
     size_t n = strlen(s->socket_path);
@@ -544,8 +515,7 @@ open_listeners(struct server *s)
 }
 
 static void
-show_peer(const struct sockaddr_storage *a)
-{
+show_peer(const struct sockaddr_storage *a) {
   char text[INET6_ADDRSTRLEN] = "";
   const char *shown = text;
   if (a->ss_family == AF_INET)
@@ -561,8 +531,7 @@ show_peer(const struct sockaddr_storage *a)
 }
 
 static void
-accept_connection(struct server *s)
-{
+accept_connection(struct server *s) {
   struct pollfd p[2];
   struct sockaddr_storage a = { .ss_family = AF_UNSPEC };
   socklen_t len = sizeof a;
@@ -590,8 +559,7 @@ accept_connection(struct server *s)
 }
 
 static void
-write_pid_file(const struct server *s)
-{
+write_pid_file(const struct server *s) {
   if (s->pid_file == NULL)
     return;
   FILE *f = fopen(s->pid_file, "w");
@@ -604,16 +572,14 @@ write_pid_file(const struct server *s)
 /* ---- arguments ---- */
 
 static void __attribute__((noreturn))
-usage(void)
-{
+usage(void) {
   fprintf(stderr, "usage: server [-d] [-t n] [-i n] [-noipv4] [-noipv6] [-oP file] [-tls cert key] [-tfo] "
                   "<port | /socket> [connections]\n");
   exit(EXIT_USAGE);
 }
 
 static long
-number_of(const char *arg)
-{
+number_of(const char *arg) {
   char *end;
   if (arg == NULL)
     usage();
@@ -625,8 +591,7 @@ number_of(const char *arg)
 
 /* Reads the option at argv[i]; returns the index of its last word. argv ends with NULL. */
 static int
-read_option(struct server *s, char **argv, int i)
-{
+read_option(struct server *s, char **argv, int i) {
   const char *o = argv[i];
   if (strcmp(o, "-d") == 0)
     s->is_debug = true;
@@ -653,8 +618,7 @@ read_option(struct server *s, char **argv, int i)
 }
 
 static void
-read_arguments(struct server *s, int argc, char **argv)
-{
+read_arguments(struct server *s, int argc, char **argv) {
   int i = 1;
   for (; i < argc && argv[i][0] == '-'; i++)
     i = read_option(s, argv, i);
@@ -669,8 +633,7 @@ read_arguments(struct server *s, int argc, char **argv)
 }
 
 int
-main(int argc, char **argv)
-{
+main(int argc, char **argv) {
   static struct server s;
   s.timeout_s = 5;
   s.connections = 1;

@@ -10,8 +10,7 @@
 #include <unistd.h>
 
 int
-main(void)
-{
+main(void) {
   printf("uid=%d gid=%d euid=%d egid=%d\n", (int)getuid(), (int)getgid(), (int)geteuid(), (int)getegid());
   return 0;
 }

@@ -7,8 +7,7 @@
 enum { MAX_WORDS = 24 };
 
 /* Words of text, separated by blanks, as argv; "''" is an empty argument. */
-static bool parse(struct arena *a, const char *text, struct cmdline *c, const char **ret_error)
-{
+static bool parse(struct arena *a, const char *text, struct cmdline *c, const char **ret_error) {
   static char *argv[MAX_WORDS + 1];
   int argc = 0;
   struct str rest = str_c(text);
@@ -18,8 +17,7 @@ static bool parse(struct arena *a, const char *text, struct cmdline *c, const ch
   return cmdline_parse(c, a, argc, argv, ret_error);
 }
 
-static void test_errors(void **state)
-{
+static void test_errors(void **state) {
   (void)state;
 #define UNKNOWN(o) "exim abandoned: unknown, malformed, or incomplete option " o "\n"
   static const struct {
@@ -73,8 +71,7 @@ static void test_errors(void **state)
   }
 }
 
-static void test_actions(void **state)
-{
+static void test_actions(void **state) {
   (void)state;
   static const struct {
     const char *args;
@@ -114,8 +111,7 @@ static void test_actions(void **state)
   }
 }
 
-static void test_values(void **state)
-{
+static void test_values(void **state) {
   (void)state;
   struct arena *a = arena_new("t");
   struct cmdline c;
@@ -156,8 +152,7 @@ static void test_values(void **state)
   arena_free(a);
 }
 
-int main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_errors),
       cmocka_unit_test(test_actions),

@@ -40,8 +40,7 @@ static const struct option table[] = {
 };
 
 /* Store all values of the row in a fresh block; the error of the last, or how the option is shown. */
-static const char *run(struct arena *a, const char *name, const char *const *values)
-{
+static const char *run(struct arena *a, const char *name, const char *const *values) {
   struct sample *s = ARENA_NEW(a, struct sample);
   struct opt_block *b = opt_block_new(a, table, ARRAY_SIZE(table), s);
   const struct option *o = opt_find(table, ARRAY_SIZE(table), str_c(name));
@@ -51,8 +50,7 @@ static const char *run(struct arena *a, const char *name, const char *const *val
   return err ? err : opt_show(a, b, o, true, true);
 }
 
-static void test_values(void **state)
-{
+static void test_values(void **state) {
   (void)state;
   static const struct {
     const char *name, *values[4], *want;
@@ -124,8 +122,7 @@ static void test_values(void **state)
   }
 }
 
-static void test_negation_and_hide(void **state)
-{
+static void test_negation_and_hide(void **state) {
   (void)state;
   struct arena *a = arena_new("t");
   struct sample s = {0};
@@ -147,8 +144,7 @@ static void test_negation_and_hide(void **state)
   arena_free(a);
 }
 
-int main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_values),
       cmocka_unit_test(test_negation_and_hide),

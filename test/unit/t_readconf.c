@@ -12,8 +12,7 @@
 
 static char dir[] = "/tmp/t_readconf.XXXXXX";
 
-static const char *write_file(struct arena *a, const char *name, const char *text)
-{
+static const char *write_file(struct arena *a, const char *name, const char *text) {
   const char *path = arena_printf(a, "%s/%s", dir, name);
   FILE *f = fopen(path, "w");
   assert_non_null(f);
@@ -23,8 +22,7 @@ static const char *write_file(struct arena *a, const char *name, const char *tex
 }
 
 /* Reading with the error text moved to the test's arena and the rest of a failed attempt freed. */
-static struct config *read_with(struct arena *a, struct readconf_opts *o, const char **ret_error)
-{
+static struct config *read_with(struct arena *a, struct readconf_opts *o, const char **ret_error) {
   struct config *partial = NULL;
   *ret_error = NULL;
   o->ret_partial = &partial;
@@ -35,21 +33,18 @@ static struct config *read_with(struct arena *a, struct readconf_opts *o, const 
   return NULL;
 }
 
-static struct config *read_text(struct arena *a, const char *text, const char **ret_error)
-{
+static struct config *read_text(struct arena *a, const char *text, const char **ret_error) {
   struct readconf_opts o = {.files = write_file(a, "conf", text), .keep_lines = true};
   return read_with(a, &o, ret_error);
 }
 
 /* "FILE" stands for the path in expected texts. */
-static const char *expect(struct arena *a, const char *want)
-{
+static const char *expect(struct arena *a, const char *want) {
   const char *at = strstr(want, "FILE");
   return at ? arena_printf(a, "%.*s%s/conf%s", (int)(at - want), want, dir, at + 4) : want;
 }
 
-static void test_errors(void **state)
-{
+static void test_errors(void **state) {
   (void)state;
 #define AT(n, text) "Exim configuration error in line " n " of FILE:\n  " text
 #define PLAIN(text) "Exim configuration error:\n  " text
@@ -133,8 +128,7 @@ static void test_errors(void **state)
   }
 }
 
-static void test_values(void **state)
-{
+static void test_values(void **state) {
   (void)state;
   static const struct {
     const char *conf, *want; /* of qualify_domain */
@@ -178,8 +172,7 @@ static void test_values(void **state)
   }
 }
 
-static void test_include_and_lists(void **state)
-{
+static void test_include_and_lists(void **state) {
   (void)state;
   struct arena *a = arena_new("t");
   const char *error;
@@ -196,8 +189,7 @@ static void test_include_and_lists(void **state)
   arena_free(a);
 }
 
-static void test_command_line_macros(void **state)
-{
+static void test_command_line_macros(void **state) {
   (void)state;
   struct arena *a = arena_new("t");
   const char *error = NULL;
@@ -211,8 +203,7 @@ static void test_command_line_macros(void **state)
   arena_free(a);
 }
 
-static void test_retry(void **state)
-{
+static void test_retry(void **state) {
   (void)state;
   struct arena *a = arena_new("t");
   const char *error;
@@ -240,8 +231,7 @@ static void test_retry(void **state)
   arena_free(a);
 }
 
-static void test_file_checks(void **state)
-{
+static void test_file_checks(void **state) {
   (void)state;
   struct arena *a = arena_new("t");
   const char *error = NULL, *path = write_file(a, "conf", "qualify_domain = a\n");
@@ -264,14 +254,12 @@ static void test_file_checks(void **state)
   arena_free(a);
 }
 
-static int make_dir(void **state)
-{
+static int make_dir(void **state) {
   (void)state;
   return mkdtemp(dir) ? 0 : -1;
 }
 
-static int remove_dir(void **state)
-{
+static int remove_dir(void **state) {
   (void)state;
   char path[128];
   static const char *const names[] = {"conf", "part"};
@@ -282,8 +270,7 @@ static int remove_dir(void **state)
   return rmdir(dir);
 }
 
-int main(void)
-{
+int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_errors),       cmocka_unit_test(test_values), cmocka_unit_test(test_include_and_lists),
       cmocka_unit_test(test_command_line_macros), cmocka_unit_test(test_retry),  cmocka_unit_test(test_file_checks),
