@@ -160,21 +160,11 @@ static void forget_helo(struct smtp_session *s) {
   origin_set_fullhost(s->c->arena, &s->c->from, log_selects(LS_INCOMING_PORT));
 }
 
-void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
+/* The name the client gives.  helo_lookup_domains: some names are reason enough to look for the host's own. */
+static void set_helo(struct smtp_session *s, const char *name, bool esmtp) {
   static const struct match_opts lookup_domains = {.caseless = true, .allow_named = true, .name = "helo_lookup_domains"};
   struct conn *c = s->c;
-  if (c->is_batched && (arg.n == 0 || !helo_is_valid(s, arg))) { /* a batch names nobody, or nobody that could be told */
-    if (s->m->sender) smtp_reset(s);
-  else s->transaction_line = s->line_number;
-    c->helo_seen = true;
-    c->esmtp = esmtp;
-    return;
-  }
-  if (!helo_is_valid(s, arg)) {
-    reject_syntax(s, arg, esmtp);
-    return;
-  }
-  c->from.helo_name = arena_strdup(c->arena, arg.p);
+  c->from.helo_name = arena_strdup(c->arena, name);
   c->from.helo_verified = c->from.helo_verify_failed = false;
   c->esmtp = esmtp;
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
@@ -184,6 +174,28 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
     (void)host_name_lookup(&s->x, NULL);
     origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
   }
+}
+
+/* EHLO and HELO end a transaction; without one, the next begins here for messages about lines of a batch. */
+static void end_transaction(struct smtp_session *s) {
+  if (s->m->sender) smtp_reset(s);
+  else s->transaction_line = s->line_number;
+}
+
+void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
+  struct conn *c = s->c;
+  bool is_valid = helo_is_valid(s, arg);
+  if (c->is_batched && (arg.n == 0 || !is_valid)) { /* a batch names nobody, or nobody that could be told */
+    end_transaction(s);
+    c->helo_seen = true;
+    c->esmtp = esmtp;
+    return;
+  }
+  if (!is_valid) {
+    reject_syntax(s, arg, esmtp);
+    return;
+  }
+  set_helo(s, arg.p, esmtp);
   if (!verify(s, esmtp)) {
     forget_helo(s);
     return;
@@ -194,8 +206,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
     forget_helo(s);
     return;
   }
-  if (s->m->sender) smtp_reset(s);
-  else s->transaction_line = s->line_number;
+  end_transaction(s);
   smtp_forget_message_variables(s);
   c->helo_seen = true;
   smtp_set_protocol(s, esmtp);

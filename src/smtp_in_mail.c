@@ -17,41 +17,49 @@ struct mail_params {
   const char *auth_end;        /* where it ends in the command */
 };
 
-/* One parameter.  NULL when taken, "" when unknown here, else an error text (501). */
+static const char *take_size(struct str value, struct mail_params *p) {
+  p->has_size = true;
+  if (value.n == 0) return "";
+  for (size_t i = 0; i < value.n; i++)
+    if (!ch_isdigit(value.p[i])) return "";
+  if (!str_parse_u64(value, &p->size)) p->size = UINT64_MAX;
+  return NULL;
+}
+
+static const char *take_body(struct str value, struct mail_params *p) {
+  if (str_eqic(value, STR("8BITMIME"))) p->body_type = 8;
+  else if (str_eqic(value, STR("7BIT"))) p->body_type = 7;
+  else return "invalid data for BODY";
+  return NULL;
+}
+
+static const char *take_auth(struct smtp_session *s, struct str value, bool has, struct mail_params *p) {
+  const char *decoded = has ? xtext_decode(s->tmp, value) : NULL;
+  for (const char *q = decoded; q && *q; q++)
+    if (ch_iscntrl(*q)) decoded = NULL; /* it becomes a line of the spool file */
+  if (!decoded) return "invalid data for AUTH";
+  if (!p->auth) {
+    p->auth = arena_strdup(s->m->arena, decoded);
+    p->auth_end = value.p + value.n;
+  }
+  return NULL;
+}
+
+static const char *take_ret(struct str value, struct mail_params *p) {
+  if (p->dsn_ret) return "RET can be specified once only";
+  if (str_eqic(value, STR("HDRS"))) p->dsn_ret = DSN_RET_HDRS;
+  else if (str_eqic(value, STR("FULL"))) p->dsn_ret = DSN_RET_FULL;
+  else return "Value for RET is invalid";
+  return NULL;
+}
+
+/* One parameter, "key=value" or (has false) "key".  NULL when taken, "" when unknown here, else an error text (501); so do take_*. */
 static const char *take_param(struct smtp_session *s, struct str key, struct str value, bool has, struct mail_params *p) {
   struct conn *c = s->c;
-  if (str_eqic(key, STR("SIZE"))) {
-    p->has_size = true;
-    for (size_t i = 0; i < value.n; i++)
-      if (!ch_isdigit(value.p[i])) return "";
-    if (!has || value.n == 0) return "";
-    if (!str_parse_u64(value, &p->size)) p->size = UINT64_MAX;
-    return NULL;
-  }
-  if (str_eqic(key, STR("BODY")) && s->opt->accept_8bitmime) {
-    if (str_eqic(value, STR("8BITMIME"))) p->body_type = 8;
-    else if (str_eqic(value, STR("7BIT"))) p->body_type = 7;
-    else return "invalid data for BODY";
-    return NULL;
-  }
-  if (str_eqic(key, STR("AUTH"))) {
-    const char *decoded = has ? xtext_decode(s->tmp, value) : NULL;
-    for (const char *q = decoded; q && *q; q++)
-      if (ch_iscntrl(*q)) decoded = NULL; /* it becomes a line of the spool file */
-    if (!decoded) return "invalid data for AUTH";
-    if (!p->auth) {
-      p->auth = arena_strdup(s->m->arena, decoded);
-      p->auth_end = value.p + value.n;
-    }
-    return NULL;
-  }
-  if (str_eqic(key, STR("RET")) && c->dsn_advertised) {
-    if (p->dsn_ret) return "RET can be specified once only";
-    if (str_eqic(value, STR("HDRS"))) p->dsn_ret = DSN_RET_HDRS;
-    else if (str_eqic(value, STR("FULL"))) p->dsn_ret = DSN_RET_FULL;
-    else return "Value for RET is invalid";
-    return NULL;
-  }
+  if (str_eqic(key, STR("SIZE"))) return take_size(has ? value : STR_NULL, p);
+  if (str_eqic(key, STR("BODY")) && s->opt->accept_8bitmime) return take_body(value, p);
+  if (str_eqic(key, STR("AUTH"))) return take_auth(s, value, has, p);
+  if (str_eqic(key, STR("RET")) && c->dsn_advertised) return take_ret(value, p);
   if (str_eqic(key, STR("ENVID")) && c->dsn_advertised) {
     if (p->envid) return "ENVID can be specified once only";
     p->envid = str_dup(s->m->arena, value);
@@ -163,6 +171,28 @@ void smtp_force_own_sender(struct smtp_session *s) {
   if (!c->from.auth_id) c->from.auth_id = c->login;
 }
 
+/* UTF-8 in the log, and in the name of the protocol, is for the messages that asked for it. */
+static void set_utf8(struct smtp_session *s, bool smtputf8) {
+  log_set_utf8(smtputf8);
+  if (smtputf8 || s->m->smtputf8) {
+    s->m->smtputf8 = smtputf8;
+    smtp_set_protocol(s, s->c->esmtp);
+  } else if (s->c->from.protocol && strncmp(s->c->from.protocol, "utf8", 4) == 0) {
+    smtp_set_protocol(s, s->c->esmtp); /* the message before this one was */
+  }
+}
+
+static void begin_transaction(struct message *m, const char *sender, const char *raw, const struct mail_params *p) {
+  m->sender = arena_strdup(m->arena, sender);
+  m->raw_sender = arena_strdup(m->arena, raw);
+  m->sender_is_rewritten = m->recipients_are_rewritten = false;
+  m->message_size = p->has_size ? (int64_t)MIN(p->size, (uint64_t)INT64_MAX) : -1;
+  m->body_type = p->body_type;
+  m->dsn_ret = p->dsn_ret;
+  m->dsn_envid = p->envid;
+  m->prdr_requested = p->wants_prdr;
+}
+
 void smtp_do_mail(struct smtp_session *s, struct str arg) {
   struct mail_params p = {0};
   s->mail_seen = true;
@@ -171,13 +201,7 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   smtp_slow_down(s, "mail", s->opt->smtp_ratelimit_mail, ++s->rate_mail_count);
   size_t path = smtp_path_len(arg);
   if (!take_params(s, arg, &path, &p)) return;
-  log_set_utf8(p.smtputf8);
-  if (p.smtputf8 || s->m->smtputf8) {
-    s->m->smtputf8 = p.smtputf8;
-    smtp_set_protocol(s, s->c->esmtp);
-  } else if (s->c->from.protocol && strncmp(s->c->from.protocol, "utf8", 4) == 0) {
-    smtp_set_protocol(s, s->c->esmtp); /* the message before this one was */
-  }
+  set_utf8(s, p.smtputf8);
   struct str text = str_n(arg.p, path);
   if (s->c->cfg->smtp_rewrite_rules)
     text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP_SENDER, s->c->cfg->smtp_rewrite_rules));
@@ -186,14 +210,7 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   if (!smtp_auth_sender(s, p.auth, str_n(arg.p, p.auth ? (size_t)(p.auth_end - arg.p) : arg.n))) return;
   if (!size_is_fine(s, &p, sender) || !space_is_there(s, &p)) return;
   struct message *m = s->m;
-  m->sender = arena_strdup(m->arena, sender);
-  m->raw_sender = arena_strdup(m->arena, raw);
-  m->sender_is_rewritten = m->recipients_are_rewritten = false;
-  m->message_size = p.has_size ? (int64_t)MIN(p.size, (uint64_t)INT64_MAX) : -1;
-  m->body_type = p.body_type;
-  m->dsn_ret = p.dsn_ret;
-  m->dsn_envid = p.envid;
-  m->prdr_requested = p.wants_prdr;
+  begin_transaction(m, sender, raw, &p);
   if (s->o->mode == SMTP_MODE_BATCH) return;
   struct acl_result r = smtp_run_acl(s, ACL_WHERE_MAIL, NULL, s->opt->acl_smtp_mail, OUTCOME_OK);
   if (r.outcome == OUTCOME_DISCARD) {

@@ -92,33 +92,48 @@ static void add_recipient(struct smtp_session *s, const char *recipient, const c
   r->orcpt = orcpt ? arena_strdup(s->m->arena, orcpt) : NULL;
 }
 
+static void log_discarded(struct smtp_session *s, const char *recipient, const struct acl_result *r) {
+  const struct message *m = s->m;
+  const char *ident = smtp_ident(s), *why = m->discarded ? m->discard_text : r->log_message;
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s%sF=<%s> RCPT <%s>: discarded by %s ACL%s%s", ident, *ident ? " " : "", m->sender,
+            recipient, m->discarded ? "MAIL" : "RCPT", why ? ": " : "", why ? why : "");
+}
+
+/* Is there a transaction, and an operand?  False: answered. */
+static bool may_name_recipient(struct smtp_session *s, struct str arg) {
+  if (!s->m->sender) {
+    if (s->mail_was_refused) smtp_replyf(s, "503 sender not yet given");
+    else smtp_synprot_error(s, false, 503, "sender not yet given");
+    smtp_note_rcpt_failure(s, "503 sender not yet given");
+    return false;
+  }
+  if (arg.n == 0) {
+    smtp_synprot_error(s, true, 501, "RCPT must have an address operand");
+    s->m->rcpt_fail_count++;
+    return false;
+  }
+  return true;
+}
+
+/* The recipient after SMTP rewriting; *ret_raw as the client gave it.  NULL: no address, answered. */
+static const char *take_recipient(struct smtp_session *s, struct str text, const char **ret_raw) {
+  if (s->c->cfg->smtp_rewrite_rules)
+    text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP, s->c->cfg->smtp_rewrite_rules));
+  const char *recipient = smtp_take_address(s, text, false, ret_raw);
+  if (!recipient) s->m->rcpt_fail_count++;
+  return recipient;
+}
+
 void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
   struct message *m = s->m;
   unsigned dsn = 0;
   const char *orcpt = NULL;
-  if (!m->sender) {
-    if (s->mail_was_refused) smtp_replyf(s, "503 sender not yet given");
-    else smtp_synprot_error(s, false, 503, "sender not yet given");
-    smtp_note_rcpt_failure(s, "503 sender not yet given");
-    return;
-  }
-  if (arg.n == 0) {
-    smtp_synprot_error(s, true, 501, "RCPT must have an address operand");
-    m->rcpt_fail_count++;
-    return;
-  }
+  if (!may_name_recipient(s, arg)) return;
   smtp_slow_down(s, "rcpt", s->opt->smtp_ratelimit_rcpt, m->rcpt_count + 1);
   size_t path = smtp_path_len(arg);
   if (!take_params(s, arg, &path, &dsn, &orcpt)) return;
-  struct str text = str_n(arg.p, path);
-  if (s->c->cfg->smtp_rewrite_rules)
-    text = str_c(rewrite_address(&s->x, str_dup(s->tmp, text), REWRITE_SMTP, s->c->cfg->smtp_rewrite_rules));
-  const char *raw, *recipient = smtp_take_address(s, text, false, &raw);
-  if (!recipient) {
-    m->rcpt_fail_count++;
-    return;
-  }
-  if (too_many(s)) return;
+  const char *raw, *recipient = take_recipient(s, str_n(arg.p, path), &raw);
+  if (!recipient || too_many(s)) return;
   m->rcpt_count++;
   s->x.address_data = NULL; /* of the recipient before */
   s->c->rcpt_count_session++;
@@ -128,20 +143,17 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
   }
   struct acl_result onward, r = {.outcome = OUTCOME_DISCARD}; /* the MAIL ACL may have decided for all of them */
   if (!m->discarded) r = smtp_run_acl(s, ACL_WHERE_RCPT, recipient, s->opt->acl_smtp_rcpt, OUTCOME_FAIL);
-  if (r.outcome == OUTCOME_OK && !m->discarded && !cutthrough_rcpt(&s->env, &s->x, recipient, &onward)) {
-    refused(s, &onward, str_trim(str_n(arg.p, path)));
+  if (r.outcome != OUTCOME_OK && r.outcome != OUTCOME_DISCARD) {
+    refused(s, &r, str_trim(str_n(arg.p, path)));
     return;
   }
-  if (r.outcome == OUTCOME_OK && !m->discarded) {
-    add_recipient(s, recipient, raw, dsn, orcpt);
-  } else if (r.outcome == OUTCOME_OK || r.outcome == OUTCOME_DISCARD) {
-    const char *ident = smtp_ident(s);
-    const char *why = m->discarded ? m->discard_text : r.log_message;
+  if (r.outcome == OUTCOME_DISCARD || m->discarded) {
     s->c->recipients_discarded = true;
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s%sF=<%s> RCPT <%s>: discarded by %s ACL%s%s", ident, *ident ? " " : "",
-              m->sender, recipient, m->discarded ? "MAIL" : "RCPT", why ? ": " : "", why ? why : "");
+    log_discarded(s, recipient, &r);
+  } else if (cutthrough_rcpt(&s->env, &s->x, recipient, &onward)) {
+    add_recipient(s, recipient, raw, dsn, orcpt);
   } else {
-    refused(s, &r, str_trim(str_n(arg.p, path)));
+    refused(s, &onward, str_trim(str_n(arg.p, path)));
     return;
   }
   smtp_acl_accepted(s, &r, 250, "Accepted");
