@@ -103,9 +103,36 @@ static const char *full_name(const char *asked, const char *fqdn) {
   return fqdn && *fqdn != '*' && !dns_name_eq(fqdn, asked) ? fqdn : asked;
 }
 
+/* What a search in the DNS has found. */
+struct search {
+  struct host *h;   /* the hosts, in their order; without any, the name that was tried last */
+  const char *name; /* addr's domain, with an ending of widen_domains when nothing was found without */
+  bool removed;     /* this host was an MX, and it and those after it were left out */
+};
+
+static enum host_find search_hosts(struct route_ctx *rc, const struct address *addr, const struct dnslookup_options *ob,
+                                   const struct host_find_opts *o, struct search *s) {
+  struct arena *a = rc->x->a;
+  const char *fqdn = NULL, *widen = may_widen(rc, ob) ? ob->widen_domains : NULL, *ending;
+  int sep = 0;
+  enum host_find found;
+  s->name = addr->domain;
+  for (;;) {
+    s->h = ARENA_NEW(a, struct host);
+    s->h->name = s->name;
+    s->h->mx = -1;
+    narrate_indent(1);
+    found = host_find_bydns(rc->x, s->h, o, &fqdn, &s->removed);
+    narrate_indent(-1);
+    if (found != HOST_FIND_FAILED || !widen || !(ending = list_next(a, &widen, &sep))) break;
+    s->name = arena_printf(a, "%s.%s", addr->domain, ending);
+  }
+  if (found == HOST_FOUND || found == HOST_FOUND_LOCAL) s->name = full_name(s->name, fqdn);
+  return found;
+}
+
 static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r, struct address *addr) {
   const struct dnslookup_options *ob = r->ob;
-  struct arena *a = rc->x->a;
   struct host_find_opts o = {.srv_fail_domains = ob->srv_fail_domains,
                              .mx_fail_domains = ob->mx_fail_domains,
                              .ignore_target_hosts = r->o.ignore_target_hosts,
@@ -116,25 +143,10 @@ static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r,
   bool mx_unknown = false;
   enum route_result res = how_to_look(rc, r, addr, ob, &o, &mx_unknown);
   if (res != ROUTE_OK) return res;
-  struct host *h;
-  const char *fqdn = NULL, *name = addr->domain, *widen = may_widen(rc, ob) ? ob->widen_domains : NULL, *ending;
-  bool removed = false;
-  int sep = 0;
-  enum host_find found;
-  for (;;) {
-    h = ARENA_NEW(a, struct host);
-    h->name = name;
-    h->mx = -1;
-    narrate_indent(1);
-    found = host_find_bydns(rc->x, h, &o, &fqdn, &removed);
-    narrate_indent(-1);
-    if (found != HOST_FIND_FAILED || !widen || !(ending = list_next(a, &widen, &sep))) break;
-    name = arena_printf(a, "%s.%s", addr->domain, ending);
-  }
-  if (found == HOST_FOUND || found == HOST_FOUND_LOCAL) {
-    name = full_name(name, fqdn);
-    if (name != addr->domain) return route_change_domain(rc, r, addr, name, ob->rewrite_headers);
-  }
+  struct search s = {0};
+  enum host_find found = search_hosts(rc, addr, ob, &o, &s);
+  if ((found == HOST_FOUND || found == HOST_FOUND_LOCAL) && s.name != addr->domain)
+    return route_change_domain(rc, r, addr, s.name, ob->rewrite_headers);
   switch (found) {
     case HOST_FIND_AGAIN:
       if (r->o.pass_on_timeout) return ROUTE_PASS;
@@ -145,18 +157,16 @@ static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r,
       return ROUTE_DEFER;
     case HOST_IGNORED: return ROUTE_DECLINE;
     case HOST_FIND_FAILED:
-      if (mx_unknown && h->mx < 0 && *h->name) {
-        addr->message = "lookup defer for mx_domains";
-        return ROUTE_DEFER;
-      }
-      return lookup_failed(rc, addr, ob, h);
+      if (!mx_unknown || s.h->mx >= 0 || !*s.h->name) return lookup_failed(rc, addr, ob, s.h);
+      addr->message = "lookup defer for mx_domains";
+      return ROUTE_DEFER;
     case HOST_FOUND_LOCAL:
-      res = route_self_action(rc, r, addr, h);
-      return res == ROUTE_OK ? found_hosts(rc, r, addr, h) : res;
+      res = route_self_action(rc, r, addr, s.h);
+      return res == ROUTE_OK ? found_hosts(rc, r, addr, s.h) : res;
     case HOST_FOUND: break;
   }
-  if (ob->check_secondary_mx && !removed) return ROUTE_DECLINE;
-  return found_hosts(rc, r, addr, h);
+  if (ob->check_secondary_mx && !s.removed) return ROUTE_DECLINE;
+  return found_hosts(rc, r, addr, s.h);
 }
 
 const struct router_driver dnslookup_router = {.name = "dnslookup",

@@ -124,49 +124,57 @@ static enum route_result find_hosts(struct route_ctx *rc, struct router *r, cons
   return route_failure_word(addr, ob->host_all_ignored);
 }
 
-static enum route_result manualroute_route(struct route_ctx *rc, struct router *r, struct address *addr) {
+/* The rule for the address, taken apart: *ret_list is its list of hosts, expanded. */
+static enum route_result take_rule(struct route_ctx *rc, const struct router *r, struct address *addr, const char **ret_list,
+                                   struct rule_options *ro) {
   const struct manualroute_options *ob = r->ob;
   struct expand_ctx *x = rc->x;
   struct str rule;
   enum route_result res = ob->route_list ? find_rule(rc, ob, addr, &rule) : find_route_data(rc, ob, addr, &rule);
   if (res != ROUTE_OK) return res;
-  struct rule_options ro = {.randomize = ob->hosts_randomize};
-  const char *host_text = rule_word(x->a, &rule);
-  const char *error = rule_options_parse(rc, rule, &ro);
+  const char *host_text = rule_word(x->a, &rule), *error = rule_options_parse(rc, rule, ro);
   if (error) {
     log_write(LS_ALWAYS, LOG_MAIN, "Error in %s router: %s", r->name, error);
     addr->message = arena_printf(x->a, "error in router: %s", error);
     return ROUTE_DEFER;
   }
-  const char *list = expand_string(x, host_text);
-  if (!list) {
-    if (x->forced_fail) return ROUTE_DECLINE;
-    addr->message = arena_printf(x->a, "%s router: failed to expand \"%s\": %s", r->name, host_text, x->error ? x->error : "");
-    return ROUTE_DEFER;
-  }
+  *ret_list = expand_string(x, host_text);
+  if (*ret_list) return ROUTE_OK;
+  if (x->forced_fail) return ROUTE_DECLINE;
+  addr->message = arena_printf(x->a, "%s router: failed to expand \"%s\": %s", r->name, host_text, x->error ? x->error : "");
+  return ROUTE_DEFER;
+}
+
+/* For a local transport the text of the list is what $host says. */
+static struct host *host_of_text(struct arena *a, const char *text) {
+  struct host *h = ARENA_NEW(a, struct host);
+  h->name = text;
+  h->mx = -1;
+  return h;
+}
+
+static enum route_result manualroute_route(struct route_ctx *rc, struct router *r, struct address *addr) {
+  const struct manualroute_options *ob = r->ob;
+  struct rule_options ro = {.randomize = ob->hosts_randomize};
+  const char *list;
+  enum route_result res = take_rule(rc, r, addr, &list, &ro);
+  if (res != ROUTE_OK) return res;
   if (ro.transport) addr->transport = ro.transport;
   if (!addr->transport && r->o.transport) res = route_get_transport(rc, r, addr, false);
   if (res != ROUTE_OK) return res;
   /* Without a transport the hosts are looked up all the same: self= may pass the address on. */
   bool is_remote = !addr->transport || !addr->transport->driver->is_local;
   struct host *hosts = NULL;
-  if (is_remote && *list) {
-    hosts = host_build_list(x, list, ro.randomize);
-  } else if (*list) {
-    /* For a local transport the text is what $host says. */
-    hosts = ARENA_NEW(x->a, struct host);
-    hosts->name = list;
-    hosts->mx = -1;
-  }
-  bool is_for_hosts = addr->transport || rc->verify == VERIFY_NONE || rc->verify == VERIFY_TEST; /* a check asks no further where there is no transport */
-  if (is_remote && !hosts && is_for_hosts) {
-    addr->message = arena_printf(x->a, "error in %s router: no host(s) specified for domain %s", r->name, addr->domain);
+  if (*list) hosts = is_remote ? host_build_list(rc->x, list, ro.randomize) : host_of_text(rc->x->a, list);
+  bool is_to_deliver = rc->verify == VERIFY_NONE || rc->verify == VERIFY_TEST; /* a check asks no further where there is no transport */
+  if (is_remote && !hosts && (addr->transport || is_to_deliver)) {
+    addr->message = arena_printf(rc->x->a, "error in %s router: no host(s) specified for domain %s", r->name, addr->domain);
     log_write(LS_ALWAYS, LOG_MAIN, "%s", addr->message);
     return ROUTE_DEFER;
   }
   addr->host_list = hosts;
   if (is_remote && hosts) res = find_hosts(rc, r, ob, addr, hosts, &ro);
-  if (res == ROUTE_OK && !addr->transport && (rc->verify == VERIFY_NONE || rc->verify == VERIFY_TEST)) {
+  if (res == ROUTE_OK && !addr->transport && is_to_deliver) {
     log_write(LS_ALWAYS, LOG_MAIN, "Error in %s router: no transport defined", r->name);
     addr->message = "error in router: transport missing";
     return ROUTE_DEFER;
