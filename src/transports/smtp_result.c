@@ -61,53 +61,56 @@ static int errno_of_reply(const struct smtp_failure *f) {
   }
 }
 
-const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more) {
+static const char *timeout_text(struct smtp_attempt *s, const struct smtp_failure *f, const char *command) {
+  int64_t after_data = f->at == AT_END ? s->d->addrs->delivered_size : 0;
+  if (f->at == AT_BLOCK) return arena_printf(s->a, "SMTP timeout after sending data block (%lld bytes written)", (long long)f->bytes_sent);
+  if (after_data > 0) return arena_printf(s->a, "SMTP timeout after %s (%lld bytes written)", command, (long long)after_data);
+  return arena_printf(s->a, "SMTP timeout after %s", command);
+}
+
+static const char *format_text(struct smtp_attempt *s, const struct smtp_failure *f, const char *command) {
+  if (!f->reply || !*f->reply) return arena_printf(s->a, "Malformed SMTP reply (an empty line) in response to %s", command);
+  return arena_printf(s->a, "Malformed SMTP reply in response to %s: %s", command, f->reply);
+}
+
+/* The command a failure is about, as its text names it: with "pipelined" where others had left before its answer was there. */
+static const char *named_command(struct smtp_attempt *s, const struct smtp_failure *f) {
   /* a chunk that left with the envelope: the group is named by its last command */
   bool with_chunk = f->trouble == TROUBLE_REPLY && f->pipelined && s->t.bdat_used && (f->at == AT_MAIL || f->at == AT_END);
-  bool named = with_chunk || f->at == AT_MAIL || f->at == AT_DATA || (f->at == AT_RCPT && (f->trouble == TROUBLE_FORMAT || f->trouble == TROUBLE_CLOSED));
-  const char *pipelined = f->pipelined && named ? "pipelined " : "";
+  bool no_reply_of_rcpt = f->at == AT_RCPT && (f->trouble == TROUBLE_FORMAT || f->trouble == TROUBLE_CLOSED);
+  bool is_told = with_chunk || f->at == AT_MAIL || f->at == AT_DATA || no_reply_of_rcpt;
   const char *command = with_chunk ? "end of data" : f->command ? f->command : "";
+  return f->pipelined && is_told ? arena_printf(s->a, "pipelined %s", command) : command;
+}
+
+const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more) {
+  const char *command = named_command(s, f);
   *ret_more = host_kind(s);
+  *ret_errno = f->err;
   switch (f->trouble) {
     case TROUBLE_NONE: break;
     case TROUBLE_CONNECT:
-      *ret_errno = f->err;
       if (f->err == ETIMEDOUT) *ret_more |= 1 << 8; /* told apart from a timeout in the dialogue by retry rules */
       return f->reply;
     case TROUBLE_LOCAL:
-      *ret_errno = f->err ? f->err : ERRNO_UNKNOWNERROR;
-      if (f->err == EPROTO) *ret_errno = ERRNO_CHHEADER_FAIL;
+      *ret_errno = f->err == EPROTO ? ERRNO_CHHEADER_FAIL : f->err ? f->err : ERRNO_UNKNOWNERROR;
       return f->reply ? f->reply : f->command;
-    case TROUBLE_TLS:
-      *ret_errno = f->err;
-      return arena_printf(s->a, "TLS session: %s", f->reply);
+    case TROUBLE_TLS: return arena_printf(s->a, "TLS session: %s", f->reply);
     case TROUBLE_AUTH:
     case TROUBLE_TLS_REQUIRED:
-    case TROUBLE_DANE:
-      *ret_errno = f->err;
-      return f->reply;
-    case TROUBLE_TIMEOUT:
-      *ret_errno = ETIMEDOUT;
-      if (f->at == AT_BLOCK) return arena_printf(s->a, "SMTP timeout after sending data block (%lld bytes written)", (long long)f->bytes_sent);
-      if (f->at == AT_END && s->d->addrs->delivered_size > 0)
-        return arena_printf(s->a, "SMTP timeout after %s%s (%lld bytes written)", pipelined, command, (long long)s->d->addrs->delivered_size);
-      return arena_printf(s->a, "SMTP timeout after %s%s", pipelined, command);
+    case TROUBLE_DANE: return f->reply;
+    case TROUBLE_TIMEOUT: *ret_errno = ETIMEDOUT; return timeout_text(s, f, command);
     case TROUBLE_CLOSED:
       *ret_errno = ERRNO_SMTPCLOSED;
       if (f->at == AT_HELO && s->ehlo_error)
         return arena_printf(s->a, "Remote host closed connection in response to %s (EHLO response was: %s)", command, s->ehlo_error);
-      return arena_printf(s->a, "Remote host closed connection in response to %s%s%s", f->at == AT_BLOCK ? "sending " : "", pipelined,
-                          command);
-    case TROUBLE_FORMAT:
-      *ret_errno = ERRNO_SMTPFORMAT;
-      if (!f->reply || !*f->reply)
-        return arena_printf(s->a, "Malformed SMTP reply (an empty line) in response to %s%s", pipelined, command);
-      return arena_printf(s->a, "Malformed SMTP reply in response to %s%s: %s", pipelined, command, f->reply);
+      return arena_printf(s->a, "Remote host closed connection in response to %s%s", f->at == AT_BLOCK ? "sending " : "", command);
+    case TROUBLE_FORMAT: *ret_errno = ERRNO_SMTPFORMAT; return format_text(s, f, command);
     case TROUBLE_REPLY:
       *ret_errno = errno_of_reply(f);
       if (*ret_errno) *ret_more |= (f->code % 100) << 8;
       if (f->per_rcpt) return arena_printf(s->a, "%s error after DATA: %s", s->is_lmtp ? "LMTP" : "PRDR", f->reply);
-      return arena_printf(s->a, "SMTP error from remote mail server after %s%s: %s", pipelined, command, f->reply);
+      return arena_printf(s->a, "SMTP error from remote mail server after %s: %s", command, f->reply);
   }
   *ret_errno = ERRNO_UNKNOWNERROR;
   return "unexpected end of the SMTP dialogue";
