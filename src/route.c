@@ -99,6 +99,8 @@ void route_go_on(struct route_ctx *rc, struct router *r, struct address *addr) {
   rc->was_unseen = true;
 }
 
+static bool route_has_accepted(enum route_result res) { return res == ROUTE_OK || res == ROUTE_REROUTED || res == ROUTE_DISCARD; }
+
 /* Run the driver on addr, or with "unseen" on a copy so that routing can go on with another one. */
 static enum route_result route_run_driver(struct route_ctx *rc, struct router *r, struct address *addr, bool is_unseen) {
   if (!is_unseen) {
@@ -124,30 +126,20 @@ static enum route_result route_run_driver(struct route_ctx *rc, struct router *r
     addr->is_filter_discard = copy->is_filter_discard;
     return res;
   }
-  switch (res) {
-    case ROUTE_DISCARD:
-    case ROUTE_OK:
-    case ROUTE_REROUTED:
-      addr->router = r;
-      route_go_on(rc, r, addr);
-      return ROUTE_REROUTED;
-    case ROUTE_DECLINE:
-    case ROUTE_PASS:
-    case ROUTE_FAIL:
-    case ROUTE_DEFER:
-    case ROUTE_ERROR:
-      addr->child_count--;
-      addr->router = r;
-      addr->message = copy->message;
-      addr->user_message = copy->user_message;
-      addr->basic_errno = copy->basic_errno;
-      addr->special_action = copy->special_action;
-      addr->self_hostname = copy->self_hostname;
-      addr->prop.errors_address = copy->prop.errors_address;
-      addr->prop.ignore_error = copy->prop.ignore_error;
-      return res;
+  addr->router = r;
+  if (route_has_accepted(res)) {
+    route_go_on(rc, r, addr);
+    return ROUTE_REROUTED;
   }
-  return ROUTE_ERROR;
+  addr->child_count--;
+  addr->message = copy->message;
+  addr->user_message = copy->user_message;
+  addr->basic_errno = copy->basic_errno;
+  addr->special_action = copy->special_action;
+  addr->self_hostname = copy->self_hostname;
+  addr->prop.errors_address = copy->prop.errors_address;
+  addr->prop.ignore_error = copy->prop.ignore_error;
+  return res;
 }
 
 static enum route_result route_unrouteable(struct route_ctx *rc, struct router *last, struct address *addr,
@@ -181,6 +173,19 @@ static bool fails_verify(struct route_ctx *rc, const struct router *r, struct ad
 
 enum route_step { STEP_DONE, STEP_NEXT, STEP_STOP };
 
+/* What follows when a router has declined: the next one, unless its "more" is false. */
+static enum route_step after_decline(struct route_ctx *rc, struct router *r, struct address *addr, enum route_result *ret_result) {
+  bool more = true;
+  narrate(rc->x, D_ROUTE, "%s router declined for %s", r->name, addr->address);
+  if (route_bool(rc, r, addr, "more", &r->o.more, &more) != ROUTE_OK) {
+    *ret_result = ROUTE_DEFER;
+    return STEP_DONE;
+  }
+  if (more) return STEP_NEXT;
+  narrate(rc->x, D_ROUTE, "\"more\" is false: skipping remaining routers");
+  return STEP_STOP;
+}
+
 /* One router.  STEP_DONE: *ret_result is final.  STEP_NEXT: go on; STEP_STOP: declined with no_more. */
 static enum route_step route_one(struct route_ctx *rc, struct router *r, struct address *addr, enum route_result *ret_result,
                                  bool *ret_ran, bool *ret_passed) {
@@ -197,8 +202,7 @@ static enum route_step route_one(struct route_ctx *rc, struct router *r, struct 
   bool is_unseen = false;
   if (res == ROUTE_OK) res = route_bool(rc, r, addr, "unseen", &r->o.unseen, &is_unseen);
   if (res == ROUTE_OK) res = route_run_driver(rc, r, addr, is_unseen);
-  bool accepted = res == ROUTE_OK || res == ROUTE_REROUTED || res == ROUTE_DISCARD;
-  bool forced = accepted && fails_verify(rc, r, addr);
+  bool forced = route_has_accepted(res) && fails_verify(rc, r, addr);
   if (forced) res = ROUTE_FAIL;
   addr->router = r;
   *ret_result = res;
@@ -207,9 +211,7 @@ static enum route_step route_one(struct route_ctx *rc, struct router *r, struct 
       narrate(rc->x, D_ROUTE, "%s router passed for %s", r->name, addr->address);
       *ret_passed = true;
       return STEP_NEXT;
-    case ROUTE_DECLINE:
-      narrate(rc->x, D_ROUTE, "%s router declined for %s", r->name, addr->address);
-      break;
+    case ROUTE_DECLINE: return after_decline(rc, r, addr, ret_result);
     case ROUTE_FAIL:
       if (!forced) narrate(rc->x, D_ROUTE, "%s router forced address failure", r->name);
       return STEP_DONE;
@@ -217,16 +219,9 @@ static enum route_step route_one(struct route_ctx *rc, struct router *r, struct 
     case ROUTE_DEFER:
     case ROUTE_ERROR:
     case ROUTE_REROUTED:
-    case ROUTE_DISCARD: return STEP_DONE;
+    case ROUTE_DISCARD: break;
   }
-  bool more = true;
-  if (route_bool(rc, r, addr, "more", &r->o.more, &more) != ROUTE_OK) {
-    *ret_result = ROUTE_DEFER;
-    return STEP_DONE;
-  }
-  if (more) return STEP_NEXT;
-  narrate(rc->x, D_ROUTE, "\"more\" is false: skipping remaining routers");
-  return STEP_STOP;
+  return STEP_DONE;
 }
 
 /* How it ended, in the words users of -bh know. */
