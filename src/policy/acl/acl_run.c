@@ -403,20 +403,48 @@ static bool is_acl_text(const char *text) {
   return false;
 }
 
+/* What of the context says which ACL runs and about whom. */
+struct acl_scope {
+  const char *where, *recipient, *local_part, *domain;
+  int place;
+  void *env;
+};
+
+static struct acl_scope scope_of(const struct expand_ctx *x) {
+  return (struct acl_scope){.where = x->acl_where, .recipient = x->acl_recipient, .local_part = x->local_part_override,
+                            .domain = x->domain_override, .place = x->acl_place, .env = x->acl_env};
+}
+
+static void restore_scope(struct expand_ctx *x, const struct acl_scope *s) {
+  x->acl_where = s->where;
+  x->acl_recipient = s->recipient;
+  x->local_part_override = s->local_part;
+  x->domain_override = s->domain;
+  x->acl_place = s->place;
+  x->acl_env = s->env;
+}
+
+/* Run the ACL that the text is, or names. */
+static struct acl_result run_expanded(struct acl_run *r, enum acl_where where, const char *text) {
+  struct acl_result res = {.outcome = acl_run_text(r, str_dup(r->x->a, str_ltrim(str_c(text))))};
+  if (res.outcome == OUTCOME_DISCARD && where != ACL_WHERE_UNKNOWN && !(1u << where & ACL_DISCARD_BITS)) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "\"discard\" verb not allowed in %s ACL", acl_where_name(where));
+    res.outcome = OUTCOME_ERROR;
+  }
+  res.user_message = where == ACL_WHERE_UNKNOWN ? r->user_text : acl_split_message(r->x->a, r->user_text); /* ${acl: no reply */
+  res.log_message = r->log_text;
+  return res;
+}
+
 struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_where where, const char *recipient,
                             const char *acl_text) {
   struct acl_env none = {.session = NULL};
   struct acl_run r = {.x = x, .env = env ? env : &none, .where = where, .recipient = recipient};
-  const int outer_place = x->acl_place;
-  const char *outer_recipient = x->acl_recipient;
-  if (where == ACL_WHERE_UNKNOWN && outer_place) { /* called in an expansion of another ACL: the same may be asked as there */
-    r.where = (enum acl_where)(outer_place - 1);
-    r.recipient = outer_recipient;
+  const struct acl_scope outer = scope_of(x);
+  if (where == ACL_WHERE_UNKNOWN && outer.place) { /* called in an expansion of another ACL: the same may be asked as there */
+    r.where = (enum acl_where)(outer.place - 1);
+    r.recipient = outer.recipient;
   }
-  struct acl_result res = {.outcome = OUTCOME_ERROR};
-  const char *outer_where = x->acl_where;
-  void *outer_env = x->acl_env;
-  const char *outer_local_part = x->local_part_override, *outer_domain = x->domain_override;
   if (x->conn) x->conn->log_reject_target_set = false;
   x->acl_where = acl_where_name(r.where);
   x->acl_place = r.where == ACL_WHERE_UNKNOWN ? 0 : 1 + (int)r.where;
@@ -427,30 +455,16 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
     set_recipient(x, recipient);
     match_cache_new_subject();
   }
+  struct acl_result res = {.outcome = OUTCOME_ERROR};
   bool hack_known = !recipient || percent_hack(&r);
   const char *text = expand_string(x, acl_text);
   /* What a client said does not become a statement: its conditions and modifiers are expanded when their turn comes. */
   if (text && is_tainted(text) && !is_tainted(acl_text) && is_acl_text(acl_text)) text = acl_text;
-  if (!hack_known) {
-    res = (struct acl_result){.outcome = OUTCOME_DEFER, .log_message = "defer in percent_hack_domains check"};
-  } else if (!text) {
-    if (x->forced_fail) res.outcome = OUTCOME_OK;
-    else res.log_message = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", log_escape(x->a, str_c(acl_text)),
-                                        x->error ? x->error : "");
-  } else {
-    res.outcome = acl_run_text(&r, str_dup(x->a, str_ltrim(str_c(text))));
-    if (res.outcome == OUTCOME_DISCARD && where != ACL_WHERE_UNKNOWN && !(1u << where & ACL_DISCARD_BITS)) {
-      log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "\"discard\" verb not allowed in %s ACL", acl_where_name(where));
-      res.outcome = OUTCOME_ERROR;
-    }
-    res.user_message = where == ACL_WHERE_UNKNOWN ? r.user_text : acl_split_message(x->a, r.user_text); /* ${acl: no reply */
-    res.log_message = r.log_text;
-  }
-  x->local_part_override = outer_local_part;
-  x->domain_override = outer_domain;
-  x->acl_where = outer_where;
-  x->acl_place = outer_place;
-  x->acl_recipient = outer_recipient;
-  x->acl_env = outer_env;
+  if (!hack_known) res = (struct acl_result){.outcome = OUTCOME_DEFER, .log_message = "defer in percent_hack_domains check"};
+  else if (text) res = run_expanded(&r, where, text);
+  else if (x->forced_fail) res.outcome = OUTCOME_OK;
+  else res.log_message = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", log_escape(x->a, str_c(acl_text)),
+                                      x->error ? x->error : "");
+  restore_scope(x, &outer);
   return res;
 }
