@@ -44,16 +44,19 @@ static struct host *add_address(struct expand_ctx *x, struct host *h, struct hos
   return p == last ? n : last;
 }
 
+/* The addresses of one name, family after family. */
 struct tally {
+  int base;               /* the sort key of the name; that of an address starts there */
+  bool want_dnssec;
+  struct host *last;      /* where the next address is added */
   bool again, ignored, insecure;
   const char *final; /* where a CNAME led, NULL: none */
   const char *question; /* the full form of the name asked for */
 };
 
-static void one_family(struct expand_ctx *x, struct host *h, struct host **last, const struct host_find_opts *o, int type, int base,
-                       bool want_dnssec, struct tally *t) {
+static void one_family(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, int type, struct tally *t) {
   struct dns_answer ans = {0};
-  struct dns_query_opts q = {.want_dnssec = want_dnssec, .cname_limit = -1};
+  struct dns_query_opts q = {.want_dnssec = t->want_dnssec, .cname_limit = -1};
   if (o && o->how & HOST_FIND_QUALIFY_SINGLE) q.qualify_single = true;
   if (o && o->how & HOST_FIND_SEARCH_PARENTS) q.search_parents = true;
   const char *final = h->name;
@@ -65,7 +68,7 @@ static void one_family(struct expand_ctx *x, struct host *h, struct host **last,
   case DNS_FAIL: t->again = true; return;
   }
   if (!dns_name_eq(final, h->name)) t->final = final;
-  if (want_dnssec && !dns_is_secure(x, &ans)) t->insecure = true;
+  if (t->want_dnssec && !dns_is_secure(x, &ans)) t->insecure = true;
   bool v4_late = !(o && o->how & HOST_FIND_IPV4_FIRST);
   for (const struct dns_rr *rr = ans.answers; rr; rr = rr->next) {
     if (host_is_ignored(x, o, h->name, rr->address)) {
@@ -73,7 +76,7 @@ static void one_family(struct expand_ctx *x, struct host *h, struct host **last,
       t->ignored = true;
       continue;
     }
-    *last = add_address(x, h, *last, rr, base, v4_late);
+    t->last = add_address(x, h, t->last, rr, t->base, v4_late);
   }
 }
 
@@ -92,9 +95,8 @@ static bool skips_ipv6(struct expand_ctx *x, const struct host_find_opts *o, con
 static enum host_find set_addresses(struct expand_ctx *x, struct host *h, const struct host_find_opts *o, int base, struct host **ret_last,
                                     const char **ret_full) {
   struct ip ip;
-  struct tally t = {0};
+  struct tally t = {.base = base, .last = h};
   bool required = false;
-  struct host *last = h;
   *ret_last = h;
   if (ip_parse(str_c(h->name), &ip)) {
     if (!x->cfg->o.allow_mx_to_ip && h->mx >= 0) return HOST_FIND_FAILED;
@@ -104,16 +106,16 @@ static enum host_find set_addresses(struct expand_ctx *x, struct host *h, const 
     return HOST_FOUND;
   }
   bool lists = o && (o->dnssec_request_domains || o->dnssec_require_domains);
-  bool dnssec = lists && host_wants_dnssec(x, o, h->name, &required);
-  if (!skips_ipv6(x, o, h->name)) one_family(x, h, &last, o, DNS_T_AAAA, base, dnssec, &t);
-  one_family(x, h, &last, o, DNS_T_A, base, dnssec, &t);
-  *ret_last = last;
+  t.want_dnssec = lists && host_wants_dnssec(x, o, h->name, &required);
+  if (!skips_ipv6(x, o, h->name)) one_family(x, h, o, DNS_T_AAAA, &t);
+  one_family(x, h, o, DNS_T_A, &t);
+  *ret_last = t.last;
   if (!h->address) return t.again ? HOST_FIND_AGAIN : t.ignored ? HOST_IGNORED : HOST_FIND_FAILED;
   if (required && t.insecure) return HOST_FIND_SECURITY;
   if (t.question) *ret_full = t.question;
-  for (struct host *p = h, *end = last->next; p != end; p = p->next) {
-    p->dnssec = dnssec && !t.insecure;
-    p->dnssec_used = dnssec;
+  for (struct host *p = h, *end = t.last->next; p != end; p = p->next) {
+    p->dnssec = t.want_dnssec && !t.insecure;
+    p->dnssec_used = t.want_dnssec;
     if (!t.final) continue;
     p->cert_name = is_completed(p->name, t.final) ? t.final : p->name;
     p->name = t.final;
@@ -129,6 +131,7 @@ enum host_find host_set_addresses(struct expand_ctx *x, struct host *h, const st
 /* ---- SRV and MX records to a list of names ---- */
 
 struct names {
+  const char *domain, *fqdn; /* asked for; its full form, as the answer has it */
   struct host *first;
   int count;
   bool insecure; /* the records that name them came without DNSSEC */
@@ -320,21 +323,21 @@ static struct dns_query_opts query_opts(struct expand_ctx *x, const struct host_
   return q;
 }
 
-/* FAILED here means: no such records, try the next kind. */
-static enum host_find list_by_type(struct expand_ctx *x, const char *name, int type, const struct dns_query_opts *q, bool dnssec_required,
-                                   const char *fail_domains, const char *owner, struct names *l, const char **ret_fqdn) {
+/* The records of the name: MX, or SRV where it is a service of l's domain.  FAILED here means: no such records, try the next kind. */
+static enum host_find list_by_type(struct expand_ctx *x, const char *name, int type, const struct dns_query_opts *q,
+                                   const struct host_find_opts *o, struct names *l) {
   struct dns_answer ans = {0};
-  const char *final = name;
+  const char *final = name, *fail_domains = type == DNS_T_SRV ? o->srv_fail_domains : o->mx_fail_domains;
   switch (dns_lookup(x, name, type, q, &ans, &final)) {
   case DNS_SUCCEED: break;
   case DNS_NOMATCH:
   case DNS_NODATA: return HOST_FIND_FAILED;
   case DNS_AGAIN:
-  case DNS_FAIL: return host_name_in(x, owner, fail_domains) ? HOST_FIND_FAILED : HOST_FIND_AGAIN;
+  case DNS_FAIL: return host_name_in(x, l->domain, fail_domains) ? HOST_FIND_FAILED : HOST_FIND_AGAIN;
   }
-  if (dnssec_required && !dns_is_secure(x, &ans)) return HOST_FIND_SECURITY;
+  if (o->dnssec_required && !dns_is_secure(x, &ans)) return HOST_FIND_SECURITY;
   l->insecure = !dns_is_secure(x, &ans);
-  if (type == DNS_T_MX && ret_fqdn) *ret_fqdn = ans.question;
+  if (type == DNS_T_MX) l->fqdn = ans.question;
   if (type == DNS_T_SRV) names_from_srv(x, &ans, l);
   else names_from_mx(x, &ans, l);
   return HOST_FOUND; /* perhaps with an empty list: the domain says it takes no mail */
@@ -354,45 +357,43 @@ static enum host_find by_address(struct expand_ctx *x, struct host *h, const str
   return HOST_FOUND;
 }
 
-enum host_find host_find_bydns(struct expand_ctx *x, struct host *h, const struct host_find_opts *opts, const char **ret_fqdn, bool *ret_removed) {
-  struct host_find_opts decided = *opts;
-  const struct host_find_opts *o = &decided;
-  struct names l = {0};
-  struct host *after = h->next;
-  bool required = false, by_srv = false;
+/* The services of srv_service in turn: the first that has records decides, for l->tls too. */
+static enum host_find list_by_services(struct expand_ctx *x, const struct host_find_opts *o, const struct dns_query_opts *q, struct names *l) {
+  const char *list = o->srv_service, *service;
   enum host_find f = HOST_FIND_FAILED;
-  const char *fqdn = h->name;
-  if (ret_removed) *ret_removed = false;
-  struct dns_query_opts q = query_opts(x, o, h->name, &required);
-  decided.dnssec_decided = true;
-  decided.dnssec_wanted = q.want_dnssec;
-  decided.dnssec_required = required;
-  if (o->how & HOST_FIND_BY_SRV && o->srv_service && *o->srv_service) {
-    /* a list of services: the first that has records decides */
-    const char *list = o->srv_service, *service;
-    int sep = 0;
-    while (f == HOST_FIND_FAILED && (service = list_next(x->a, &list, &sep))) {
-      const char *name = arena_printf(x->a, "_%s._tcp.%s", service, h->name);
-      l.tls = tls_of_service(service);
-      if (*service) f = list_by_type(x, name, DNS_T_SRV, &q, required, o->srv_fail_domains, h->name, &l, NULL);
-    }
-    by_srv = f == HOST_FOUND;
-    if (!by_srv) l.tls = HOST_TLS_AS_SET;
+  int sep = 0;
+  while (f == HOST_FIND_FAILED && (service = list_next(x->a, &list, &sep))) {
+    l->tls = tls_of_service(service);
+    if (*service) f = list_by_type(x, arena_printf(x->a, "_%s._tcp.%s", service, l->domain), DNS_T_SRV, q, o, l);
   }
-  if (f == HOST_FIND_FAILED && o->how & HOST_FIND_BY_MX)
-    f = list_by_type(x, h->name, DNS_T_MX, &q, required, o->mx_fail_domains, h->name, &l, &fqdn);
+  if (f != HOST_FOUND) l->tls = HOST_TLS_AS_SET;
+  return f;
+}
+
+enum host_find host_find_bydns(struct expand_ctx *x, struct host *h, const struct host_find_opts *opts, const char **ret_fqdn, bool *ret_removed) {
+  struct host_find_opts o = *opts;
+  struct names l = {.domain = h->name, .fqdn = h->name};
+  struct host *after = h->next;
+  enum host_find f = HOST_FIND_FAILED;
+  if (ret_removed) *ret_removed = false;
+  struct dns_query_opts q = query_opts(x, &o, h->name, &o.dnssec_required);
+  o.dnssec_decided = true;
+  o.dnssec_wanted = q.want_dnssec;
+  if (o.how & HOST_FIND_BY_SRV && o.srv_service && *o.srv_service) f = list_by_services(x, &o, &q, &l);
+  bool by_srv = f == HOST_FOUND;
+  if (f == HOST_FIND_FAILED && o.how & HOST_FIND_BY_MX) f = list_by_type(x, h->name, DNS_T_MX, &q, &o, &l);
   if (f == HOST_FOUND && !l.first) {
     h->name = ""; /* says the caller why: the domain takes no mail */
     return HOST_FIND_FAILED;
   }
-  if (f == HOST_FIND_FAILED && o->how & (HOST_FIND_BY_A | HOST_FIND_BY_AAAA)) {
-    f = by_address(x, h, o, &fqdn);
-    if (ret_fqdn) *ret_fqdn = fqdn;
+  if (f == HOST_FIND_FAILED && o.how & (HOST_FIND_BY_A | HOST_FIND_BY_AAAA)) {
+    f = by_address(x, h, &o, &l.fqdn);
+    if (ret_fqdn) *ret_fqdn = l.fqdn;
     if (f != HOST_FOUND && f != HOST_FOUND_LOCAL) return f;
   } else {
-    if (f == HOST_FOUND) f = find_named(x, h, o, &l, by_srv, ret_removed);
+    if (f == HOST_FOUND) f = find_named(x, h, &o, &l, by_srv, ret_removed);
     if (f != HOST_FOUND && f != HOST_FOUND_LOCAL) return f;
-    if (ret_fqdn) *ret_fqdn = fqdn;
+    if (ret_fqdn) *ret_fqdn = l.fqdn;
   }
   DEBUG(D_HOST_LOOKUP) {
     for (const struct host *p = h; p; p = p->next) debug_printf("  %s %s MX=%d\n", p->name, p->address, p->mx);
