@@ -305,6 +305,30 @@ static const char *real_question(struct arena *a, const struct dns_answer *ans, 
   return qname;
 }
 
+/* Walk over the questions; the first one into name.  False: there was none that can be read. */
+static bool read_questions(struct walk *w, unsigned count, char name[NAME_BUF]) {
+  bool have_first = false;
+  for (unsigned i = 0; i < count && !w->ans->malformed; i++) {
+    char other[NAME_BUF];
+    bool is_name = dns_name(&w->c, i == 0 ? name : other, NAME_BUF);
+    (void)dns_u32(&w->c); /* type and class */
+    w->ans->malformed = !is_name || w->c.bad;
+    if (i == 0) have_first = !w->ans->malformed;
+  }
+  return have_first;
+}
+
+static void read_section(struct walk *w, uint8_t section, unsigned count) {
+  for (unsigned i = 0; i < count && !w->ans->malformed; i++) {
+    /* The message ends before its count says so: what came counts; that nothing came says nothing. */
+    if (w->c.p == w->c.end) {
+      w->ans->malformed = section == 1;
+      return;
+    }
+    w->ans->malformed = !read_record(w, section);
+  }
+}
+
 bool dns_parse_answer(struct arena *a, const uint8_t *msg, size_t n, const char *qname, int qtype,
                       struct dns_answer *ret) {
   if (n < 12) return false;
@@ -320,26 +344,9 @@ bool dns_parse_answer(struct arena *a, const uint8_t *msg, size_t n, const char 
   ans.ad = (flags & 0x0020) != 0;
 
   char question[NAME_BUF];
-  bool have_question = false;
-  for (unsigned i = 0; i < counts[0] && !ans.malformed; i++) {
-    char name[NAME_BUF];
-    ans.malformed = !dns_name(&w.c, name, sizeof name);
-    (void)dns_u32(&w.c);
-    if (w.c.bad) ans.malformed = true;
-    if (i == 0 && !ans.malformed) {
-      memcpy(question, name, sizeof name);
-      have_question = true;
-    }
-  }
-  for (uint8_t section = 1; section <= 2; section++)
-    for (unsigned i = 0; i < counts[section] && !ans.malformed; i++) {
-      /* The message ends before its count says so: what came counts; that nothing came says nothing. */
-      if (w.c.p == w.c.end) {
-        ans.malformed = section == 1;
-        break;
-      }
-      ans.malformed = !read_record(&w, section);
-    }
+  bool have_question = read_questions(&w, counts[0], question);
+  read_section(&w, 1, counts[1]);
+  read_section(&w, 2, counts[2]);
 
   ans.question = real_question(a, &ans, have_question ? question : NULL, qname);
   struct chain ch = {{ans.question}, 1};
