@@ -193,8 +193,6 @@ bool smtp_run_message(struct smtp_attempt *s, size_t at, size_t n, bool in_fligh
   return clean || (!s->is_lmtp && is_only_refused(s->job));
 }
 
-/* ---- jobs -------------------------------------------------------------------------------------------------- */
-
 /* ---- one host --------------------------------------------------------------------------------------------- */
 
 static struct smtp_attempt *attempt_new(struct smtp_job *job, struct host *h, int port) {
@@ -255,6 +253,37 @@ static bool all_taken(const struct smtp_job *job) {
   return true;
 }
 
+/* Early pipelining: what the end of the attempt means for the record about the server, and for the message.  True: the recipients that are
+ * left are tried once more, without talking early.  job: the one that began the connection. */
+static bool early_says_again(struct smtp_job *job, struct smtp_attempt *s) {
+  enum pipe_event event = s->job == job ? smtp_early_event(s) : PIPE_EV_GENUINE;
+  const struct pipe_failure_rule *rule = pipe_connect_rule(event);
+  if (event == PIPE_EV_LOST_WITH_CONTENT || (event == PIPE_EV_LOST_AFTER_CONTENT && s->content_in_flight)) smtp_blame_end(s);
+  if (event == PIPE_EV_LOST_WITH_CONTENT) job->host_may_have_it = true;
+  if (s->early || event == PIPE_EV_AUTH_REFUSED) {
+    DEBUG(D_TRANSPORT) debug_printf("early attempt ended as %s%s\n", rule->classes, rule->replain ? ": plain attempt follows" : "");
+    if (rule->drop_record) pipe_connect_failed(job->d->x, &s->plan, &s->need);
+  }
+  bool again = rule->replain || (event == PIPE_EV_LOST_AFTER_CONTENT && smtp_settle_lost(s));
+  if (!again || !any_pending(job)) return false;
+  if (!rule->drop_record) pipe_connect_mismatched(job->d->x, &s->plan, &s->need);
+  return true;
+}
+
+/* The attempt was the last one on this address: close, and record how it went. */
+static void end_attempts(struct smtp_job *job, struct smtp_attempt *s) {
+  bool first_message = s->job == job;
+  bool close_is_told_last = s->fail.trouble == TROUBLE_REPLY && s->tcp_is_open && !s->dead;
+  if (close_is_told_last) s->tcp_is_open = false;
+  smtp_disconnect(s, s->greeting && s->fail.trouble != TROUBLE_TIMEOUT);
+  DEBUG(D_TRANSPORT | D_V) debug_printf(s->said.n ? "cmdlog: '%s'\n" : "cmdlog: (unset)\n", s->said.n ? s->said.p : "");
+  if (first_message && s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
+  if (close_is_told_last) (void)smtp_event(s, NULL, "tcp:close", NULL, 0);
+  if (first_message) smtp_clear_retry(s);
+  /* the test suite's server goes away after its script: the bounce must not find it still listening */
+  if (job->d->cfg->harness_mode && !all_taken(job)) pause_ms(100);
+}
+
 /* At most one early attempt, then a plain one, then at most one that avoids TLS. */
 static void try_connection(struct smtp_job *job, struct host *h, int port) {
   bool allow_early = true, avoid_tls = false;
@@ -265,42 +294,20 @@ static void try_connection(struct smtp_job *job, struct host *h, int port) {
     s->tls.cipher_std = cipher_std;
     run_attempt(s, allow_early);
     smtp_fastopen_judge(s);
-    bool first_message = s->job == job;
+    bool first_message = s->job == job; /* a connection that went on to other messages has done with this one */
     if (smtp_srv_fall_back(s, &port, &h)) continue;
-    enum pipe_event event = first_message ? smtp_early_event(s) : PIPE_EV_GENUINE;
-    const struct pipe_failure_rule *rule = pipe_connect_rule(event);
-    if (event == PIPE_EV_LOST_WITH_CONTENT || (event == PIPE_EV_LOST_AFTER_CONTENT && s->content_in_flight)) smtp_blame_end(s);
-    if (event == PIPE_EV_LOST_WITH_CONTENT) job->host_may_have_it = true;
-    if (s->early || event == PIPE_EV_AUTH_REFUSED) {
-      DEBUG(D_TRANSPORT) debug_printf("early attempt ended as %s%s\n", rule->classes, rule->replain ? ": plain attempt follows" : "");
-      if (rule->drop_record) pipe_connect_failed(job->d->x, &s->plan, &s->need);
-    }
-    bool again = rule->replain || (event == PIPE_EV_LOST_AFTER_CONTENT && smtp_settle_lost(s));
-    if (again && any_pending(job)) {
-      if (!rule->drop_record) pipe_connect_mismatched(job->d->x, &s->plan, &s->need);
+    if (early_says_again(job, s)) {
       smtp_disconnect(s, !s->dead);
-      reopen_recipients(job);
-      allow_early = false;
-      continue;
-    }
-    if (first_message && smtp_tls_try_clear(s)) {
+    } else if (first_message && smtp_tls_try_clear(s)) {
       smtp_disconnect(s, false);
-      reopen_recipients(job);
-      allow_early = false;
       avoid_tls = true;
       cipher_std = s->tls.cipher_std;
-      continue;
+    } else {
+      end_attempts(job, s);
+      return;
     }
-    bool close_is_told_last = s->fail.trouble == TROUBLE_REPLY && s->tcp_is_open && !s->dead;
-    if (close_is_told_last) s->tcp_is_open = false;
-    smtp_disconnect(s, s->greeting && s->fail.trouble != TROUBLE_TIMEOUT);
-    DEBUG(D_TRANSPORT | D_V) debug_printf(s->said.n ? "cmdlog: '%s'\n" : "cmdlog: (unset)\n", s->said.n ? s->said.p : "");
-    if (first_message && s->fail.trouble != TROUBLE_NONE) smtp_record_failure(s);
-    if (close_is_told_last) (void)smtp_event(s, NULL, "tcp:close", NULL, 0);
-    if (first_message) smtp_clear_retry(s);
-    /* the test suite's server goes away after its script: the bounce must not find it still listening */
-    if (job->d->cfg->harness_mode && !all_taken(job)) pause_ms(100);
-    return;
+    reopen_recipients(job);
+    allow_early = false;
   }
 }
 
@@ -439,6 +446,13 @@ static void note_left(struct smtp_job *job) {
   for (size_t i = 0; i < job->rcpt_count; i++) job->rcpts[i].addr->hosts_left = true;
 }
 
+/* As many hosts as hosts_max_try allows have been tried: the next is one of a higher MX, or an expired one (manual 30.5).  NULL: none. */
+static struct host *host_beyond_max(struct smtp_job *job, struct host *h, bool is_expired) {
+  struct host *up = higher_mx(h);
+  if (!up && !is_expired) note_left(job);
+  return up ? up : is_expired ? h : NULL;
+}
+
 static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) {
   const char *error = NULL;
   int port = default_port(job, &error);
@@ -458,15 +472,13 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
       if (h->port && h->port != port) debug_printf("Transport port=%d replaced by host-specific port=%d\n", port, h->port);
     }
     if (counted >= job->ob->hosts_max_try) {
-      struct host *up = higher_mx(h);
-      if (!up && !expired) {
-        note_left(job);
-        break;
-      }
-      if (up) h = up;
+      struct host *next = host_beyond_max(job, h, expired);
+      if (!next) break;
+      bool is_other = next != h;
+      h = next;
       if (!h->address && !look_up_host(job, h)) continue;
-      if (up && !retry_allows(job, h, h->port ? h->port : port, &expired)) continue;
       host_port = h->port ? h->port : port;
+      if (is_other && !retry_allows(job, h, host_port, &expired)) continue;
     } else if (!expired && h->next && !retry_outlived(job->d->x, h)) {
       counted++; /* manual 30.5; of the last one it does not matter */
     }
