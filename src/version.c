@@ -27,48 +27,49 @@ static bool option_is_built(const char *name) {
   return o && (o->flags & OPT_BUILT);
 }
 
+/* In Exim's order.  option NULL: always there. */
+static const struct {
+  const char *word, *option;
+  bool present;
+} features[] = {
+  {"Content_Scanning", "av_scanner", true},
+  {"Exim_filter", NULL, CFG_SUPPORT_EXIM_FILTER},
+  {"Sieve_filter", NULL, CFG_SUPPORT_SIEVE_FILTER},
+  {"crypteq", NULL, CFG_SUPPORT_CRYPTEQ},
+  {"iconv()", NULL, CFG_HAVE_ICONV},
+  {"IPv6", NULL, CFG_HAVE_IPV6},
+  {"PAM", NULL, CFG_SUPPORT_PAM},
+  {"Perl", "perl_startup", true},
+  {"Expand_dlfunc", NULL, CFG_EXPAND_DLFUNC},
+  {"GnuTLS", "tls_certificate", CFG_USE_GNUTLS},
+  {"translate_ip_address", NULL, true},
+  {"move_frozen_messages", "move_frozen_messages", true},
+  {"TLS_resume", "tls_resumption_hosts", true},
+  {"DANE", NULL, true},
+  {"DKIM", "acl_smtp_dkim", CFG_SUPPORT_DKIM},
+  {"DMARC", "dmarc_tld_file", CFG_SUPPORT_DMARC},
+  {"DNSSEC", "dns_dnssec_ok", true},
+  {"ESMTP_Limits", "limits_advertise_hosts", true},
+  {"ESMTP_Wellknown", "wellknown_advertise_hosts", true},
+  {"Event", "event_action", true},
+  {"I18N", "smtputf8_advertise_hosts", CFG_SUPPORT_I18N},
+  {"OCSP", "tls_ocsp_file", true},
+  {"PIPECONNECT", NULL, CFG_HAVE_PIPE_CONNECT},
+  {"PRDR", "prdr_enable", true},
+  {"PROXY", "hosts_proxy", true},
+  {"Queue_Ramp", "queue_fast_ramp", true},
+  {"SOCKS", NULL, true},
+  {"SPF", "spf_guess", CFG_SUPPORT_SPF},
+  {"SRS", NULL, CFG_SUPPORT_SRS},
+  {"TCP_Fast_Open", NULL, true},
+  {"Experimental_DSN_info", NULL, CFG_EXPERIMENTAL_DSN_INFO},
+  {"Experimental_ARC", NULL, CFG_EXPERIMENTAL_ARC},
+  {"Experimental_QUEUEFILE", NULL, CFG_EXPERIMENTAL_QUEUEFILE},
+  {"Experimental_SRV_smtps", NULL, CFG_EXPERIMENTAL_SRV_SMTPS},
+  {"Experimental_XCLIENT", "hosts_xclient", true},
+};
+
 static void print_features(FILE *f) {
-  /* In Exim's order.  option NULL: always there. */
-  static const struct {
-    const char *word, *option;
-    bool present;
-  } features[] = {
-      {"Content_Scanning", "av_scanner", true},
-      {"Exim_filter", NULL, CFG_SUPPORT_EXIM_FILTER},
-      {"Sieve_filter", NULL, CFG_SUPPORT_SIEVE_FILTER},
-      {"crypteq", NULL, CFG_SUPPORT_CRYPTEQ},
-      {"iconv()", NULL, CFG_HAVE_ICONV},
-      {"IPv6", NULL, CFG_HAVE_IPV6},
-      {"PAM", NULL, CFG_SUPPORT_PAM},
-      {"Perl", "perl_startup", true},
-      {"Expand_dlfunc", NULL, CFG_EXPAND_DLFUNC},
-      {"GnuTLS", "tls_certificate", CFG_USE_GNUTLS},
-      {"translate_ip_address", NULL, true},
-      {"move_frozen_messages", "move_frozen_messages", true},
-      {"TLS_resume", "tls_resumption_hosts", true},
-      {"DANE", NULL, true},
-      {"DKIM", "acl_smtp_dkim", CFG_SUPPORT_DKIM},
-      {"DMARC", "dmarc_tld_file", CFG_SUPPORT_DMARC},
-      {"DNSSEC", "dns_dnssec_ok", true},
-      {"ESMTP_Limits", "limits_advertise_hosts", true},
-      {"ESMTP_Wellknown", "wellknown_advertise_hosts", true},
-      {"Event", "event_action", true},
-      {"I18N", "smtputf8_advertise_hosts", CFG_SUPPORT_I18N},
-      {"OCSP", "tls_ocsp_file", true},
-      {"PIPECONNECT", NULL, CFG_HAVE_PIPE_CONNECT},
-      {"PRDR", "prdr_enable", true},
-      {"PROXY", "hosts_proxy", true},
-      {"Queue_Ramp", "queue_fast_ramp", true},
-      {"SOCKS", NULL, true},
-      {"SPF", "spf_guess", CFG_SUPPORT_SPF},
-      {"SRS", NULL, CFG_SUPPORT_SRS},
-      {"TCP_Fast_Open", NULL, true},
-      {"Experimental_DSN_info", NULL, CFG_EXPERIMENTAL_DSN_INFO},
-      {"Experimental_ARC", NULL, CFG_EXPERIMENTAL_ARC},
-      {"Experimental_QUEUEFILE", NULL, CFG_EXPERIMENTAL_QUEUEFILE},
-      {"Experimental_SRV_smtps", NULL, CFG_EXPERIMENTAL_SRV_SMTPS},
-      {"Experimental_XCLIENT", "hosts_xclient", true},
-  };
   fprintf(f, "Support for:");
   for (size_t i = 0; i < ARRAY_SIZE(features); i++)
     if (features[i].present && (!features[i].option || option_is_built(features[i].option))) fprintf(f, " %s", features[i].word);
