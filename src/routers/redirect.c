@@ -422,6 +422,25 @@ static void set_errors_to(struct redirect_run *run, const char *errors) {
   if (errors && router_sets_errors_to(run->r)) prop->ignore_error = prop->is_noerror || !*errors;
 }
 
+/* Expand the data, or read the file, and obey it: ROUTE_OK with the children made, or what becomes of the address without them. */
+static enum route_result obey_data(struct redirect_run *run) {
+  struct address *addr = run->addr;
+  struct str text;
+  enum route_result res = get_text(run, &text);
+  if (res != ROUTE_OK) return res;
+  enum redirect_filter kind = redirect_filter_kind(text);
+  res = kind == REDIRECT_NO_FILTER ? run_list(run, text, 0) : redirect_run_filter(run, text, kind);
+  if (res != ROUTE_OK) return res;
+  report_mistakes(run);
+  if (run->made > 0) return ROUTE_OK;
+  if (run->bad) { /* unless a later router knows better */
+    addr->message = "syntax error in redirection data";
+    addr->user_message = "";
+  }
+  addr->is_filter_discard = run->is_finished;
+  return run->is_finished ? ROUTE_DISCARD : ROUTE_DECLINE;
+}
+
 static enum route_result redirect_route(struct route_ctx *rc, struct router *r, struct address *addr) {
   const struct redirect_options *ob = r->ob;
   struct redirect_run run = {.rc = rc, .r = r, .ob = ob, .addr = addr, .is_file = ob->file != NULL};
@@ -433,21 +452,7 @@ static enum route_result redirect_route(struct route_ctx *rc, struct router *r, 
   enum route_result res = route_get_user(rc, r, addr);
   if (res == ROUTE_OK) res = route_get_errors_address(rc, r, addr, &errors);
   if (res == ROUTE_OK) res = route_get_munge_headers(rc, r, addr);
-  struct str text;
-  if (res == ROUTE_OK) res = get_text(&run, &text);
-  if (res == ROUTE_OK) {
-    enum redirect_filter kind = redirect_filter_kind(text);
-    res = kind == REDIRECT_NO_FILTER ? run_list(&run, text, 0) : redirect_run_filter(&run, text, kind);
-  }
-  if (res == ROUTE_OK) report_mistakes(&run);
-  if (res == ROUTE_OK && run.made == 0 && run.bad) { /* unless a later router knows better */
-    addr->message = "syntax error in redirection data";
-    addr->user_message = "";
-  }
-  if (res == ROUTE_OK && run.made == 0) {
-    addr->is_filter_discard = run.is_finished;
-    res = run.is_finished ? ROUTE_DISCARD : ROUTE_DECLINE;
-  }
+  if (res == ROUTE_OK) res = obey_data(&run);
   if (res != ROUTE_OK) {
     if (run.keeps_children) {
       set_errors_to(&run, errors);
