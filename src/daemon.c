@@ -362,33 +362,44 @@ static void master_loop(struct master *m, const sigset_t *set) {
   }
 }
 
+/* The sockets to listen on: those of the configuration, or with -bw the one that inetd gave.  NULL or what is wrong with that one; where the
+ * daemon's own cannot be had, it ends here. */
+static const char *get_listeners(struct master *m) {
+  const struct daemon_opts *o = m->o;
+  const char *what;
+  if (o->inetd_wait) return o->queue_interval_sec ? "queue runs may not be specified" : daemon_listen_adopt(&m->listeners);
+  if (!o->listen) return NULL;
+  what = daemon_listen_plan(m->a, m->cfg, o, &m->listeners);
+  if (what) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "%s", what);
+  if (daemon_listen_bind(m->a, m->cfg, &m->listeners, &what) < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "%s", what);
+  return NULL;
+}
+
+/* The signals that master_loop waits for arrive nowhere else. */
+static void block_signals(sigset_t *ret_set) {
+  sigemptyset(ret_set);
+  sigaddset(ret_set, SIGTERM);
+  sigaddset(ret_set, SIGINT);
+  sigaddset(ret_set, SIGHUP);
+  sigaddset(ret_set, SIGCHLD);
+  sigprocmask(SIG_BLOCK, ret_set, NULL);
+}
+
 int daemon_run(struct config *cfg, const struct daemon_opts *o) {
-  struct master *m;
   struct arena *a = arena_new("daemon");
-  m = ARENA_NEW(a, struct master);
+  struct master *m = ARENA_NEW(a, struct master);
   m->cfg = cfg;
   m->o = o;
   m->a = a;
   check_ciphers(m);
-  if (o->inetd_wait) {
-    const char *what = o->queue_interval_sec ? "queue runs may not be specified" : daemon_listen_adopt(&m->listeners);
-    if (what) {
-      fprintf(stderr, "exim: -bw: %s\n", what);
-      return EXIT_FAILURE;
-    }
-  } else if (o->listen) {
-    const char *what = daemon_listen_plan(a, cfg, o, &m->listeners);
-    if (what) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "%s", what);
-    if (daemon_listen_bind(a, cfg, &m->listeners, &what) < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_DIE, "%s", what);
+  const char *what = get_listeners(m);
+  if (what) {
+    fprintf(stderr, "exim: -bw: %s\n", what);
+    return EXIT_FAILURE;
   }
   bool again = daemon_has_inherited();
   sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGHUP);
-  sigaddset(&set, SIGCHLD);
-  sigprocmask(SIG_BLOCK, &set, NULL);
+  block_signals(&set);
   if (o->background && !again) go_to_background();
   if (o->background && chdir("/") < 0)
     log_write(LS_ALWAYS, LOG_MAIN, "cannot change to the root directory: %s", strerror(errno));
