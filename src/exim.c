@@ -284,6 +284,25 @@ static void log_arguments(const struct run *r, int argc, char **argv) {
   log_write(LS_ALWAYS, LOG_MAIN, "cwd=%s %d args:%s", getcwd(cwd, sizeof(cwd)) ? cwd : "", argc, b.p);
 }
 
+/* -bV, and what debugging output begins with.  Printed before the configuration is read: that may fail. */
+static void print_version(const struct cmdline *c) {
+  if (c->action == CMD_VERSION) {
+    version_print(stdout, c->debug);
+    fflush(stdout);
+  } else if (c->debug && c->debug_bits) {
+    fprintf(stderr, "Exim version %s uid=%ld gid=%ld pid=%d D=%x\n", build_version(), (long)getuid(), (long)getgid(), (int)getpid(), c->debug_bits);
+    version_print(stderr, true);
+  }
+}
+
+/* Options that this caller may not use; NULL: none. */
+static const char *refusal_of(const struct run *r) {
+  if (r->c->gateway && !r->who.is_trusted) return "permission denied (-G requires a trusted user)";
+  if (r->c->om_message_ref && !r->who.is_trusted) return "-oMm must be called by a trusted user/config";
+  const char *refusal = why_not(r);
+  return refusal ? refusal : only_for_exim(r);
+}
+
 int main(int argc, char **argv) {
   struct run r = {.a = arena_new("proc"), .argv = argv};
   struct cmdline c;
@@ -298,19 +317,10 @@ int main(int argc, char **argv) {
   r.c = &c;
   if (c.action == CMD_HELP) return run_print_help();
   if (c.action == CMD_INFO) return cmd_info(c.help_for);
-  if (c.action == CMD_VERSION) {
-    version_print(stdout, c.debug);
-    fflush(stdout);
-  } else if (c.debug && c.debug_bits) {
-    fprintf(stderr, "Exim version %s uid=%ld gid=%ld pid=%d D=%x\n", build_version(), (long)getuid(), (long)getgid(), (int)getpid(), c.debug_bits);
-    version_print(stderr, true);
-  }
+  print_version(&c);
   r.cfg = startup_config(r.a, &c, &r.who);
-  if (c.gateway && !r.who.is_trusted) return run_refuse("permission denied (-G requires a trusted user)");
-  if (c.om_message_ref && !r.who.is_trusted) return run_refuse("-oMm must be called by a trusted user/config");
   if (c.run.ages && !r.cfg->harness_mode) return unknown_option("-Tqt");
-  const char *refusal = why_not(&r);
-  if (!refusal) refusal = only_for_exim(&r);
+  const char *refusal = refusal_of(&r);
   if (refusal) return run_refuse(refusal);
   apply_overrides(&r);
   if (!start_perl(&r, &refusal)) return run_refuse(refusal);
