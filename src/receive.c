@@ -336,6 +336,26 @@ static void tell_frozen(struct reception *r) {
   if (pid > 0) (void)sys_waitpid(pid, &status, 0);
 }
 
+/* Taken, but nobody is to get it: checked only, without recipients, or discarded by an ACL. */
+static struct receive_reply drop_accepted(struct reception *r, const char *text) {
+  receive_log_arrival(r);
+  log_discarded(r);
+  struct receive_reply reply = accepted(r, text);
+  spool_abandon(r->m);
+  if (!r->c->host_checking) reply.result = RECEIVE_DISCARDED;
+  return reply;
+}
+
+static void note_frozen(struct reception *r) {
+  int fd = spool_msglog(r->m);
+  log_write(LS_ALWAYS, LOG_MAIN, "frozen by ACL");
+  if (fd >= 0) {
+    log_msglog(fd, "frozen by ACL");
+    (void)!sys_close(fd);
+  }
+  tell_frozen(r);
+}
+
 /* Put the message on the spool for good. */
 static struct receive_reply store(struct reception *r, const char *text) {
   struct message *m = r->m;
@@ -357,32 +377,25 @@ static struct receive_reply store(struct reception *r, const char *text) {
     case CUTTHROUGH_REFUSED: return end_without(r, RECEIVE_REJECTED, onward, false);
     case CUTTHROUGH_LATER: return end_without(r, RECEIVE_TEMPFAIL, onward, false);
   }
-  if (r->c->host_checking || m->recipient_count == 0 || m->discarded_by) {
-    receive_log_arrival(r);
-    log_discarded(r);
-    struct receive_reply reply = accepted(r, text);
-    spool_abandon(m);
-    if (!r->c->host_checking) reply.result = RECEIVE_DISCARDED;
-    return reply;
-  }
+  if (r->c->host_checking || m->recipient_count == 0 || m->discarded_by) return drop_accepted(r, text);
   int rc = spool_commit(m);
   if (rc < 0) return spool_failed(r, "Failed to write message to the spool", rc);
   receive_log_arrival(r);
   if (m->data_fd >= 0 && sys_close(m->data_fd) < 0) m->data_fd = -1; /* synced already; gives up the lock */
   m->data_fd = -1;
-  if (m->frozen && m->frozen_reason) {
-    int fd = spool_msglog(m);
-    log_write(LS_ALWAYS, LOG_MAIN, "frozen by ACL");
-    if (fd >= 0) {
-      log_msglog(fd, "frozen by ACL");
-      (void)!sys_close(fd);
-    }
-    tell_frozen(r);
-  }
+  if (m->frozen && m->frozen_reason) note_frozen(r);
   return accepted(r, text);
 }
 
 /* ---- the flow ---- */
+
+/* The message is not for the queue: who reads it (-bem, -bf) takes it away himself. */
+static struct receive_reply hand_over(struct reception *r, bool had_headers) {
+  count_received(r);
+  r->m->received_count++; /* as a stored one would have it */
+  r->examined_by->examine(r->examined_by->examine_ctx, r->m, r->x, r->from_line_sender, had_headers);
+  return (struct receive_reply){.result = RECEIVE_DISCARDED};
+}
 
 static struct receive_reply receive_run(struct reception *r) {
   struct message *m = r->m;
@@ -409,12 +422,7 @@ static struct receive_reply receive_run(struct reception *r) {
   case BODY_TOO_BIG: return too_big(r);
   case BODY_SPOOL_ERROR: return spool_failed(r, "Failed to write to the spool", rc);
   }
-  if (r->examined_by) {
-    count_received(r);
-    m->received_count++; /* as a stored one would have it */
-    r->examined_by->examine(r->examined_by->examine_ctx, m, r->x, r->from_line_sender, had_headers);
-    return (struct receive_reply){.result = RECEIVE_DISCARDED}; /* it has taken the message away itself */
-  }
+  if (r->examined_by) return hand_over(r, had_headers);
   if (!receive_make_received(r, false)) return spool_failed(r, "Received: header", -EINVAL);
   count_received(r);
   if (!receive_check_dkim(r, &reply)) return end_without(r, reply.result, reply.smtp_text, reply.drop);

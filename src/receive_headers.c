@@ -121,6 +121,23 @@ static bool take_from_line(struct reception *r, struct str line) {
   return true;
 }
 
+/* The body starts with this line, without an empty one before it. */
+static void begin_body_at(struct reception *r, struct strbuf *line, bool whole) {
+  if (whole) strbuf_addc(line, '\n');
+  size_t held = r->rest.n;
+  if (held) strbuf_add_t(line, r->rest.p, held, TAINTED);
+  r->rest = strbuf_str(line);
+  r->header_bytes -= (int64_t)(line->n - held);
+  r->blank_line_added = true;
+}
+
+static void add_without_nul(struct strbuf *header, struct str line) {
+  while (line.n > 0) {
+    struct str piece = str_cut(&line, '\0');
+    strbuf_add(header, piece.p, piece.n);
+  }
+}
+
 bool receive_read_headers(struct reception *r) {
   struct arena *a = r->m->arena;
   struct strbuf header = strbuf_new_t(a, TAINTED, 256), line = strbuf_new_t(a, TAINTED, 256);
@@ -145,20 +162,12 @@ bool receive_read_headers(struct reception *r) {
       strbuf_addc(&header, '\n');
     } else {
       finish_header(r, &header);
-      if (!header_is_valid_start(strbuf_str(&line))) { /* the body starts here, without an empty line */
-        if (whole) strbuf_addc(&line, '\n');
-        size_t held = r->rest.n;
-        if (held) strbuf_add_t(&line, r->rest.p, held, TAINTED);
-        r->rest = strbuf_str(&line);
-        r->header_bytes -= (int64_t)(line.n - held);
-        r->blank_line_added = true;
+      if (!header_is_valid_start(strbuf_str(&line))) {
+        begin_body_at(r, &line, whole);
         return true;
       }
     }
-    for (struct str part = strbuf_str(&line); part.n > 0;) { /* NUL has no place in a header */
-      struct str piece = str_cut(&part, '\0');
-      strbuf_add(&header, piece.p, piece.n);
-    }
+    add_without_nul(&header, strbuf_str(&line));
     if (!whole) break;
   }
   finish_header(r, &header);
