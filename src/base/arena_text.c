@@ -110,9 +110,7 @@ static void take_integer(va_list *ap, const char *length, size_t n) {
 static const char *take_conversion(const char *f, va_list *ap, enum taint *taint) {
   f += strspn(f, "-+ #0'");
   f = skip_number(f, ap);
-  if (*f == '.') {
-    f = skip_number(f + 1, ap);
-  }
+  if (*f == '.') f = skip_number(f + 1, ap);
   const char *length = f;
   f += strspn(f, "hlzjt");
   size_t n = (size_t)(f - length);
@@ -121,21 +119,10 @@ static const char *take_conversion(const char *f, va_list *ap, enum taint *taint
     INVARIANT(n == 0);
     *taint = taint_of_both(*taint, taint_kind(va_arg(*ap, const char *)));
     break;
-  case 'd':
-  case 'i':
-  case 'u':
-  case 'x':
-  case 'X':
-  case 'o':
-  case 'c':
+  case 'd': case 'i': case 'u': case 'x': case 'X': case 'o': case 'c':
     take_integer(ap, length, n);
     break;
-  case 'f':
-  case 'F':
-  case 'g':
-  case 'G':
-  case 'e':
-  case 'E':
+  case 'f': case 'F': case 'g': case 'G': case 'e': case 'E':
     (void)va_arg(*ap, double);
     break;
   case 'p':
