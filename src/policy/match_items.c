@@ -189,6 +189,33 @@ static enum outcome check_domain_part(struct list_run *r, const char *domain, co
   return o;
 }
 
+/* Test the local part with the patterns of one record, "!" before a pattern negates it.  False: none matches, and *ret_key is where a last
+ * item ">key" leads, NULL or empty for no further. */
+static bool local_part_in(struct list_run *r, const char *patterns, const char *local, enum outcome *ret, const char **ret_key) {
+  const char *element;
+  int sep = 0;
+  *ret_key = NULL;
+  while ((element = list_next(r->x->a, &patterns, &sep)) != NULL) {
+    if (*element == '>' && *patterns == '\0') {
+      for (element++; ch_isspace(*element);) element++;
+      *ret_key = element;
+      return false;
+    }
+    bool negated = *element == '!';
+    if (negated)
+      do element++;
+      while (ch_isspace(*element));
+    struct list_run sub = {.x = r->x, .kind = LIST_LOCALPART, .subject = local, .text = local, .original = local, .caseless = r->caseless};
+    enum outcome one = match_check_string(&sub, element);
+    if (one == OUTCOME_FAIL) continue;
+    if (one == OUTCOME_OK) r->value = sub.value;
+    else r->error = sub.error;
+    *ret = one == OUTCOME_OK && negated ? OUTCOME_FAIL : one;
+    return true;
+  }
+  return false;
+}
+
 /* @@lookup: the domain is the key, the data a list of local part patterns, of which a last one ">key" leads on. */
 static enum outcome check_by_domain(struct list_run *r, const char *item, const char *local, const char *domain) {
   struct expand_ctx *x = r->x;
@@ -201,30 +228,7 @@ static enum outcome check_by_domain(struct list_run *r, const char *item, const 
   for (int links = 0; links < CHAIN_MAX_LINKS; links++) {
     enum outcome o = lookup_item(r, &t, data, key, error);
     if (o != OUTCOME_OK) return o;
-    const char *pos = r->value, *element;
-    int sep = 0;
-    key = NULL;
-    bool negated = false;
-    while ((element = list_next(x->a, &pos, &sep)) != NULL) {
-      if (*element == '>' && *pos == '\0') {
-        key = element + 1;
-        while (ch_isspace(*key)) key++;
-        break;
-      }
-      negated = *element == '!';
-      if (negated)
-        do element++;
-        while (ch_isspace(*element));
-      struct list_run sub = {.x = x, .kind = LIST_LOCALPART, .subject = local, .text = local, .original = local, .caseless = r->caseless};
-      enum outcome one = match_check_string(&sub, element);
-      if (one == OUTCOME_FAIL) continue;
-      if (one == OUTCOME_OK) {
-        r->value = sub.value;
-        return negated ? OUTCOME_FAIL : OUTCOME_OK;
-      }
-      r->error = sub.error;
-      return one;
-    }
+    if (local_part_in(r, r->value, local, &o, &key)) return o;
     if (!key || !*key) return OUTCOME_FAIL;
   }
   r->error = arena_printf(x->a, "Loop detected in lookup of local part of %s@%s in @@%s", local, domain, item);
