@@ -244,6 +244,13 @@ static uint8_t *event_set(struct expand_ctx *x, const struct request *q, struct 
 
 /* ---- the database ---- */
 
+static void store_rate(struct expand_ctx *x, struct hints_db *db, const char *key, const struct hints_ratelimit *r) {
+  struct strbuf out = strbuf_new(x->a);
+  hints_put_ratelimit(&out, r);
+  bool ok = hints_put(db, key, strbuf_str(&out)) == 0;
+  narrate(x, D_ACL, ok ? "ratelimit db updated" : "ratelimit db not updated: write failed");
+}
+
 /* Compute the new rate under the lock.  False: no database. */
 static bool compute(struct expand_ctx *x, const struct request *q, const char *key, double *ret_rate) {
   struct hints_db *db = hints_open(x->cfg->spool_directory, "ratelimit", true);
@@ -274,13 +281,10 @@ static bool compute(struct expand_ctx *x, const struct request *q, const char *k
   if (q->mode == MODE_READONLY || (over && q->mode == MODE_LEAKY)) {
     narrate(x, D_ACL, "ratelimit db not updated: %s", q->mode == MODE_READONLY ? "readonly mode" : "over the limit, but leaky");
   } else {
-    struct strbuf out = strbuf_new(x->a);
     if (bits) (void)ratelimit_seen(bits, r.bloom_bytes, str_c(q->unique), true);
     r.stamp = now.tv_sec;
     r.usec = (int)now.tv_usec;
-    hints_put_ratelimit(&out, &r);
-    bool ok = hints_put(db, key, strbuf_str(&out)) == 0;
-    narrate(x, D_ACL, ok ? "ratelimit db updated" : "ratelimit db not updated: write failed");
+    store_rate(x, db, key, &r);
   }
   hints_close(db);
   *ret_rate = r.rate;
