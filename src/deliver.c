@@ -689,24 +689,9 @@ static bool has_utf8_recipient(const struct message *m) {
   return false;
 }
 
-enum deliver_result deliver_message(const struct config *cfg, const char *id, const struct deliver_opts *o) {
-  char outer_id[MSGID_SIZE] = "";
-  if (log_message_id()) memcpy(outer_id, log_message_id(), strnlen(log_message_id(), MSGID_SIZE - 1));
-  sys_role(SYS_ROLE_DELIVERY);
-  priv_leave_caller();
-  if (cfg->o.deliver_drop_privilege && priv_can_raise() && priv_drop_forever(cfg->exim_uid, cfg->exim_gid, NULL) < 0) {
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "deliver_drop_privilege: cannot give up root: %s is not delivered", id);
-    return DELIVER_NOT_ATTEMPTED;
-  }
-  process_info_set("delivering %s", id);
-  DEBUG(D_V | D_DELIVER) {
-    if (o->queue_run_pid) debug_printf("delivering %s (queue run pid %d)\n", id, (int)o->queue_run_pid);
-    else debug_printf("delivering %s\n", id);
-  }
-  log_set_message_id(id);
+static enum deliver_result deliver_from_spool(const struct config *cfg, const char *id, const struct deliver_opts *o) {
   enum deliver_result result = DELIVER_NOT_ATTEMPTED;
   struct message *m = NULL;
-  bool outer_utf8 = log_set_utf8(false);
   switch (spool_open(cfg, id, true, &m)) {
     case SPOOL_OPENED:
       log_set_utf8(m->smtputf8 || has_utf8_recipient(m));
@@ -725,6 +710,26 @@ enum deliver_result deliver_message(const struct config *cfg, const char *id, co
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Error reading the spool files of %s", id);
       break;
   }
+  return result;
+}
+
+enum deliver_result deliver_message(const struct config *cfg, const char *id, const struct deliver_opts *o) {
+  char outer_id[MSGID_SIZE] = "";
+  if (log_message_id()) memcpy(outer_id, log_message_id(), strnlen(log_message_id(), MSGID_SIZE - 1));
+  sys_role(SYS_ROLE_DELIVERY);
+  priv_leave_caller();
+  if (cfg->o.deliver_drop_privilege && priv_can_raise() && priv_drop_forever(cfg->exim_uid, cfg->exim_gid, NULL) < 0) {
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "deliver_drop_privilege: cannot give up root: %s is not delivered", id);
+    return DELIVER_NOT_ATTEMPTED;
+  }
+  process_info_set("delivering %s", id);
+  DEBUG(D_V | D_DELIVER) {
+    if (o->queue_run_pid) debug_printf("delivering %s (queue run pid %d)\n", id, (int)o->queue_run_pid);
+    else debug_printf("delivering %s\n", id);
+  }
+  log_set_message_id(id);
+  bool outer_utf8 = log_set_utf8(false);
+  enum deliver_result result = deliver_from_spool(cfg, id, o);
   lookup_tidy();
   log_set_message_id(*outer_id ? outer_id : NULL);
   log_set_utf8(outer_utf8);

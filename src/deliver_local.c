@@ -253,6 +253,21 @@ static bool is_never_user(struct deliver_run *run, struct delivery *d, uid_t uid
   return true;
 }
 
+/* The transport's group, else what came with the user, else the address's.  *gid_set: has a group been found so far?  False: refused. */
+static bool find_group(struct deliver_run *run, struct delivery *d, bool has_user, struct run_as *as, bool *gid_set) {
+  const struct transport *t = d->transport;
+  const struct address *addr = d->addrs;
+  if (opt_was_set(t->block, "group") && (t->o.group.is_set || t->o.group.expand)) {
+    const char *name = expanded_id(run, &t->o.group);
+    if (!name || !route_find_group(name, &as->gid)) return no_such_id(run, d, "group", &t->o.group, name);
+    *gid_set = true;
+  } else if (!has_user && !*gid_set && addr->gid_set) {
+    as->gid = addr->gid;
+    *gid_set = true;
+  }
+  return true;
+}
+
 static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as *as) {
   const struct transport *t = d->transport;
   const struct address *addr = d->addrs;
@@ -275,14 +290,7 @@ static bool find_user(struct deliver_run *run, struct delivery *d, struct run_as
   } else if (addr->uid_set) {
     as->uid = addr->uid;
   }
-  if (opt_was_set(t->block, "group") && (t->o.group.is_set || t->o.group.expand)) {
-    const char *name = expanded_id(run, &t->o.group);
-    if (!name || !route_find_group(name, &as->gid)) return no_such_id(run, d, "group", &t->o.group, name);
-    gid_set = true;
-  } else if (!has_user && !gid_set && addr->gid_set) {
-    as->gid = addr->gid;
-    gid_set = true;
-  }
+  if (!find_group(run, d, has_user, as, &gid_set)) return false;
   bool is_exim = as->uid == run->cfg->exim_uid;
   if (!gid_set && !is_exim)
     return refuse(d, OUTCOME_DEFER, ERRNO_GIDFAIL,
