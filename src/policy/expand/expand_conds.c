@@ -420,24 +420,32 @@ static bool next_element(struct parse *ps, const struct cond *c, const char **po
   return true;
 }
 
-static bool parse_quantifier(struct parse *ps, const struct cond *c, bool *ret) {
-  struct expand_ctx *x = ps->x;
-  const char *list, *saved_item = x->s.item, *item;
-  bool was_skipping = ps->skip, any = c->kind & QUANT_ANY, result = !any, sub = false;
+/* "{list}{condition}": *ret_body is the text of the condition, parsed once for its syntax, whatever the list holds.  ps is then behind all. */
+static bool parse_list_and_body(struct parse *ps, const struct cond *c, const char **ret_list, const char **ret_body) {
+  bool was_skipping = ps->skip, unused = false;
   exp_skip_space(ps);
   if (*ps->s != '{') return missing_open(ps, c->name);
-  if (!exp_brace(ps, &list)) return false;
+  if (!exp_brace(ps, ret_list)) return false;
   exp_skip_space(ps);
   if (*ps->s != '{') return missing_open(ps, c->name);
-  const char *body = ps->s + 1;
-  ps->s = body;
-  ps->skip = true; /* once for the syntax, whatever the list holds */
-  bool ok = exp_condition(ps, &sub);
+  *ret_body = ++ps->s;
+  ps->skip = true;
+  bool ok = exp_condition(ps, &unused);
   ps->skip = was_skipping;
   if (!ok) return inside(ps, c->name, "");
   exp_skip_space(ps);
-  if (*ps->s != '}') return exp_fail(x, "missing } at end of condition inside \"%s\"", c->name);
-  const char *end = ps->s + 1;
+  if (*ps->s != '}') return exp_fail(ps->x, "missing } at end of condition inside \"%s\"", c->name);
+  ps->s++;
+  return true;
+}
+
+/* forany, forall and their kin: any item for which the condition holds, or every one. */
+static bool parse_quantifier(struct parse *ps, const struct cond *c, bool *ret) {
+  struct expand_ctx *x = ps->x;
+  const char *list = NULL, *body = NULL, *saved_item = x->s.item, *item;
+  bool any = c->kind & QUANT_ANY, result = !any, sub = false;
+  if (!parse_list_and_body(ps, c, &list, &body)) return false;
+  const char *end = ps->s;
   struct str json = STR_NULL;
   if (!ps->skip && c->kind & (QUANT_JSON | QUANT_JSONS) && !json_array_inside(str_c(list), &json))
     return exp_fail(x, "missing '[' wrapping array for %s", c->name);
