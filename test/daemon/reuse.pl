@@ -197,6 +197,79 @@ ACL
     bye($lab, $_) for @full[0, 1];
 });
 
+# Perl and dlfunc are for builds that have them: this one, or the one for the cases.
+sub exim_with {
+    my ($lab, $word) = @_;
+    for my $exim ($lab->{exim}, "$lab->{top}/build/test-variant/exim") {
+        return $exim if -x $exim && `$exim -C /dev/null -bV 2>/dev/null` =~ /^Support for:.* \Q$word\E /m;
+    }
+    return;
+}
+
+# Each connection says HELO, hears what the code has counted, and leaves a process that ends.
+sub ends_each_process {
+    my ($lab, $what) = @_;
+    my @counts;
+    for (1 .. 3) {
+        my $c = $lab->client;
+        my ($pid) = facts($lab, $c);
+        push @counts, $lab->say($c, 'HELO count');
+        bye($lab, $c);
+        check("$what: its process ends", $lab->wait_for(sub { !is_running($pid) }));
+    }
+    is("$what: no connection sees what another has done", join(' ', @counts), '550 1 550 1 550 1');
+    my $plain = visit($lab, 'HELO plain');
+    settle($lab, $plain);
+    is("$what: sessions without it share a process", visit($lab, 'HELO plain'), $plain);
+}
+
+my $count_in_helo = "count:\n  deny condition = \${if eq{\$sender_helo_name}{count}}\n       message = %s\n  accept\n";
+
+part('Perl ends a process' => sub {
+    my ($lab) = @_;
+    $lab->{exim} = exim_with($lab, 'Perl') or return skip('no program with Perl');
+    start_reuse($lab, 50, main => "acl_smtp_helo = count\nperl_startup = \\\n  our \$n = 0; sub count { return ++\$n }\n",
+        acls => sprintf $count_in_helo, '${perl{count}}');
+    ends_each_process($lab, 'a subroutine');
+    $lab->stop;
+    start_reuse($lab, 50, main => "acl_smtp_helo = count\nperl_startup = \\\n  our \$n = 0; sub count { return ++\$n }\nperl_at_start\n",
+        acls => sprintf $count_in_helo, '${perl{count}}');
+    ends_each_process($lab, 'of an interpreter that the daemon has started');
+    $lab->stop;
+    start_reuse($lab, 50, main => "acl_smtp_helo = count\nperl_startup = sub count {\n", acls => sprintf $count_in_helo, '${perl{count}}');
+    my $pid = visit($lab, 'HELO count');
+    check('perl_startup that does not compile: its process ends, too', $lab->wait_for(sub { !is_running($pid) }));
+    check('and the panic log says so', $lab->log('panic') =~ /error in perl_startup code: /, $lab->log('panic'));
+    $lab->{panic_ok} = 1;
+});
+
+part('dlfunc ends a process' => sub {
+    my ($lab) = @_;
+    $lab->{exim} = exim_with($lab, 'Expand_dlfunc') or return skip('no program with dlfunc');
+    my $object = "$lab->{dir}/count.so";
+    DaemonLab::spew("$lab->{dir}/count.c", <<'C');
+int count(unsigned char **yield, int argc, unsigned char **argv);
+int count(unsigned char **yield, int argc, unsigned char **argv) {
+  static unsigned char text[2];
+  static int n;
+  (void)argc; (void)argv;
+  text[0] = (unsigned char)('0' + ++n % 10);
+  *yield = text;
+  return 0;
+}
+C
+    my $cc = $ENV{CC} // 'cc';
+    system("$cc -shared -fPIC -o $object $lab->{dir}/count.c >$lab->{dir}/cc.out 2>&1") == 0 or return skip('no compiler');
+    start_reuse($lab, 50, main => "acl_smtp_helo = count\n", acls => sprintf $count_in_helo, "\${dlfunc{$object}{count}}");
+    ends_each_process($lab, 'a function');
+    $lab->stop;
+    start_reuse($lab, 50, main => "acl_smtp_helo = count\n", acls => sprintf $count_in_helo, "\${dlfunc{$object}{absent}}");
+    my $pid = visit($lab, 'HELO count');
+    check('an object without the function was loaded: its process ends, too', $lab->wait_for(sub { !is_running($pid) }));
+    check('and the panic log names it', $lab->log('panic') =~ /dlsym "absent" in "\Q$object\E" failed/, $lab->log('panic'));
+    $lab->{panic_ok} = 1;
+});
+
 part('the daemon goes while processes wait' => sub {
     my ($lab) = @_;
     start_reuse($lab, 50, args => ['-oP', "$lab->{dir}/pid"]);

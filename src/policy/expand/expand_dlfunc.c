@@ -40,12 +40,12 @@ bool exp_item_dlfunc(struct expand_ctx *x, struct strbuf *out, const char *const
   bool tainted = false;
   if (x->forbid.dlfunc) return exp_fail(x, "dynamically-loaded functions are not permitted");
   if (expand_taint_refused(x, args[0], "shared object") || expand_taint_refused(x, args[1], "function of shared object")) return false;
+  process_use_up(); /* foreign code keeps what it likes, and loading it runs some of it */
   if (!find_function(x, args[0], args[1], &function)) return false;
   for (int i = 2; i < nargs; i++) {
     argv[i - 2] = (unsigned char *)arena_strdup(x->a, args[i]);
     tainted |= is_tainted(args[i]);
   }
-  process_use_up(); /* foreign code keeps what it likes */
   int rc = function(&yield, nargs - 2, argv);
   const char *text = yield ? (const char *)yield : "";
   if (rc == DL_OK) {

@@ -50,10 +50,10 @@ bool exp_item_perl(struct expand_ctx *x, struct strbuf *out, const char *const *
   if (x->forbid.perl) return exp_fail(x, "Perl calls are not permitted");
   if (!x->cfg->o.perl_startup) return exp_fail(x, "A setting of perl_startup is needed when using the Perl interpreter");
   if (expand_taint_refused(x, args[0], "Perl subroutine")) return false;
+  process_use_up(); /* its variables stay, and what perl_startup did */
   if (!expand_perl_start(x->a, x->cfg, &error)) return exp_fail(x, "%s", error);
   struct perl_call call = {.x = x};
   for (int i = 1; i < nargs; i++) call.tainted |= is_tainted(args[i]);
-  process_use_up(); /* its variables stay */
   enum perl_result result = perl_interpreter_call(args[0], nargs - 1, args + 1, &call, &text);
   if (result == PERL_UNDEF) return exp_fail_forced(x, "Perl subroutine \"%s\" returned undef to force failure", args[0]);
   if (result == PERL_DIED) return exp_fail(x, "%s", arena_strdup_t(x->a, text, call.tainted ? TAINTED : UNTAINTED));
