@@ -268,6 +268,7 @@ static bool reap_starttls(struct smtp_attempt *s) {
     smtp_note_reply(s, &what, &r);
     return false;
   }
+  if (!s->hello_in_flight) smtp_tls_resume_find_again(s, s->tls_opts);
   switch (smtp_starttls_answered(s, &what, &r)) {
     case SMTP_TLS_UNUSED: return go_on_plainly(s);
     case SMTP_TLS_STARTED: return greet_again(s);

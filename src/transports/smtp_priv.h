@@ -329,6 +329,8 @@ bool smtp_dane_is_usable(struct str rdata);
 struct tls_result;
 /* Look for a session to resume; sets s->tls_session_key when one may be kept. */
 void smtp_tls_resume_find(struct smtp_attempt *s, struct tls_client_opts *o);
+/* The EHLO reply, which host_name_extract sees, came only after that. */
+void smtp_tls_resume_find_again(struct smtp_attempt *s, struct tls_client_opts *o);
 void smtp_tls_resume_take(struct smtp_attempt *s, const struct tls_result *r);
 void smtp_tls_resume_keep(struct smtp_attempt *s);
 

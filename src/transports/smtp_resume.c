@@ -48,6 +48,7 @@ static bool read_session(struct smtp_attempt *s, struct hints_tls *ret) {
 void smtp_tls_resume_find(struct smtp_attempt *s, struct tls_client_opts *o) {
   struct hints_tls kept;
   s->tls_session_key = NULL;
+  o->resume = STR_NULL;
   if (s->dane || !smtp_host_listed(s, "tls_resumption_hosts", s->ob->tls_resumption_hosts))
     return;
   o->params.resumption = true;
@@ -58,6 +59,10 @@ void smtp_tls_resume_find(struct smtp_attempt *s, struct tls_client_opts *o) {
   o->resume = kept.session;
   s->kept_is_verified = kept.is_verified;
   DEBUG(D_TLS) debug_printf("TLS session found for %s\n", s->tls_session_key);
+}
+
+void smtp_tls_resume_find_again(struct smtp_attempt *s, struct tls_client_opts *o) {
+  if (s->tls_session_key && s->ob->host_name_extract) smtp_tls_resume_find(s, o);
 }
 
 void smtp_tls_resume_take(struct smtp_attempt *s, const struct tls_result *r) {

@@ -176,6 +176,36 @@ static void test_learn_both_halves(void **state) {
 
 #define BASIC_REPLY "250-s\n250-SIZE 9999\n250-PIPELINING\n250 PIPECONNECT\n"
 
+#define NAMED(name) "250-" name ".test hi\n250-SIZE 9999\n250-PIPELINING\n250-PIPECONNECT\n250 STARTTLS\n"
+#define NAMED_EARLY(name) \
+  SCRIPT(EHLO_ST, ">220 hi\n" NAMED(name) "220 go\n", "tls", "<EHLO", "<MAIL", "<RCPT", "<DATA", ">" BASIC_REPLY "250 ok\n250 ok\n354 go\n", "data", ">250 ok\n", "<QUIT")
+
+/* host_name_extract tells the servers behind one address apart by their EHLO replies; STARTTLS has left by then. */
+static void test_resumption_with_extracted_name(void **state) {
+  (void)state;
+  struct client c;
+  struct tls_server s = {.scripts = {SCRIPT("quiet", ">220 hi\n", "<EHLO", ">" NAMED("one"), "<STARTTLS", ">220 go\n", "tls", "<EHLO", ">" BASIC_REPLY, "<MAIL", "<RCPT",
+                                            "<DATA", ">250 ok\n250 ok\n354 go\n", "data", ">250 ok\n", "<QUIT"),
+                                     NAMED_EARLY("one"), NAMED_EARLY("two"), NAMED_EARLY("one")}};
+  static const bool resumed[] = {false, true, false, true};
+  prepare(&c, &s, STARTTLS, WITH_DATA);
+  s.params.resumption = true;
+  client_option(&c, "tls_resumption_hosts", "*");
+  client_option(&c, "host_name_extract", "${if match{$item}{\\N^250-([\\w.]+)\\s\\N}{$1}}");
+  tls_server_start(&s);
+  for (size_t i = 0; i < ARRAY_SIZE(resumed); i++) {
+    client_recipients(&c, 1);
+    client_host(&c, s.port);
+    c.d.addrs->host_list->name = "mx.test";
+    assert_true(smtp_transport.deliver(&c.d));
+    assert_int_equal(c.d.addrs->result, OUTCOME_OK);
+    assert_int_equal(c.d.addrs->early_pipe_used, i > 0);
+    if (c.d.addrs->tls_resumed != resumed[i]) fail_msg("connection %zu: resumed %d", i, c.d.addrs->tls_resumed);
+  }
+  tls_server_finish(&s);
+  client_free(&c);
+}
+
 /* ---- many recipients ------------------------------------------------------------------------------------------ */
 
 enum { MANY = 300, FIRST_GROUP = 240 }; /* room for the replies that stand in front of the envelope's */
@@ -247,6 +277,7 @@ int main(void) {
     cmocka_unit_test(test_tls_was_added),
     cmocka_unit_test(test_hello_in_flight),
     cmocka_unit_test(test_learn_both_halves),
+    cmocka_unit_test(test_resumption_with_extracted_name),
     cmocka_unit_test(test_many_recipients),
 #else
     cmocka_unit_test(test_not_built),
