@@ -110,13 +110,17 @@ static bool write_content(struct smtp_attempt *s, bool bdat) {
   return ok;
 }
 
+/* K5: the server took back what the flight relied on. */
+static bool is_doubtful(const struct smtp_attempt *s) { return s->early && !s->promise_stands; }
+
 static void take_final(struct smtp_attempt *s, struct smtp_rcpt *r, const struct smtp_awaited *what, const struct smtp_reply *reply) {
-  if (reply->code / 100 == 2)
+  if (reply->code / 100 == 2) {
     smtp_record_success(s, r, reply->text);
-  else {
-    r->state = RCPT_PENDING;
-    smtp_record_rcpt(s, r, what, reply);
+    return;
   }
+  r->state = RCPT_PENDING;
+  if (is_doubtful(s)) s->inconclusive = true;
+  else smtp_record_rcpt(s, r, what, reply);
 }
 
 /* LMTP: one reply for each accepted recipient, in order. */
@@ -153,6 +157,7 @@ static bool reap_prdr(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n)
   s->reply_deadline = deadline_in_sec(s->ob->final_timeout);
   if (!smtp_read_reply(s, &last, &final)) return false;
   if (final.code / 100 != 2) {
+    if (is_doubtful(s)) s->inconclusive = true;
     smtp_note_reply(s, &last, &final);
     return true;
   }
@@ -172,7 +177,7 @@ static bool reap_final(struct smtp_attempt *s, struct smtp_rcpt *first, size_t n
   if (!smtp_read_reply(s, &what, &r)) return false;
   if (r.code == 353 && s->t.prdr_asked) return reap_prdr(s, first, n);
   if (r.code / 100 != 2) {
-    if (s->early && !s->promise_stands) s->inconclusive = true;
+    if (is_doubtful(s)) s->inconclusive = true;
     smtp_note_reply(s, &what, &r);
     return true;
   }

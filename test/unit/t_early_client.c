@@ -263,6 +263,48 @@ static void test_partial_acceptance(void **state) {
   client_free(&c);
 }
 
+#define PRDR_EARLY(final) \
+  SCRIPT("early", "<EHLO", "<MAIL FROM:<s@me.test> SIZE=", "<RCPT TO:<a@", "<RCPT TO:<b@", "<DATA", ">220 hi\n250-s\n250-SIZE 10000\n250-PRDR\n250 PIPELINING\n", \
+         ">250 ok\n250 ok\n250 ok\n354 go\n", "data", final)
+
+/* The same of answers that come for each recipient behind the message. */
+static void test_partial_acceptance_behind_the_message(void **state) {
+  (void)state;
+  const struct {
+    const char *name;
+    const char *const *first, *const *second;
+    const char *a, *b;
+  } cases[] = {
+    {"one refused", PRDR_EARLY(">353 go\n250 one\n550 Protocol error\n250 all\n"),
+     SCRIPT("quiet", ">220 hello\n", "<EHLO", ">250-s\n250 PIPELINING\n", "<MAIL", "<RCPT TO:<b@", "<DATA", ">250 ok\n250 ok\n354 go\n", "data", ">250 two\n", "<QUIT"),
+     "250 one\\n250 all", "250 two"},
+    {"one deferred", PRDR_EARLY(">353 go\n250 one\n450 Protocol error\n250 all\n"),
+     SCRIPT("quiet", ">220 hello\n", "<EHLO", ">250-s\n250 PIPELINING\n", "<MAIL", "<RCPT TO:<b@", "<DATA", ">250 ok\n250 ok\n354 go\n", "data", ">250 two\n", "<QUIT"),
+     "250 one\\n250 all", "250 two"},
+    {"all refused", PRDR_EARLY(">353 go\n250 one\n250 two\n550 Protocol error\n"),
+     SCRIPT("quiet", ">220 hello\n", "<EHLO", ">250-s\n250 PIPELINING\n", "<MAIL", "<RCPT TO:<a@", "<RCPT TO:<b@", "<DATA", ">250 ok\n250 ok\n250 ok\n354 go\n", "data",
+            ">250 both\n", "<QUIT"),
+     "250 both", "250 both"},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    struct client c;
+    client_new(&c, "x\n", 2);
+    client_option(&c, "hosts_pipe_connect", "*");
+    client_option(&c, "hosts_try_prdr", "*");
+    struct server s = {.scripts = {cases[i].first, cases[i].second}};
+    server_start(&s);
+    client_host(&c, s.port);
+    remember(&c, s.port, BASIC | EHLO_PRDR, 0, 0);
+    assert_true(smtp_transport.deliver(&c.d));
+    server_finish(&s);
+    CHECK_INT(cases[i].name, s.connections, 2);
+    CHECK_STR(cases[i].name, c.d.addrs->confirmation ? c.d.addrs->confirmation : "none", cases[i].a);
+    CHECK_STR(cases[i].name, c.d.addrs->next->confirmation ? c.d.addrs->next->confirmation : "none", cases[i].b);
+    for (const struct retry_item *r = c.d.addrs->next->retries; r; r = r->next) CHECK_INT(cases[i].name, r->flags & RETRY_DELETE, RETRY_DELETE);
+    client_free(&c);
+  }
+}
+
 /* The next message on the connection has waited for the EHLO reply: what is said about it is believed, and its group is sent as that reply allows. */
 static void test_next_message_is_plain(void **state) {
   (void)state;
@@ -364,6 +406,7 @@ int main(void) {
     cmocka_unit_test(test_failure_classes),      cmocka_unit_test(test_rules_are_walked), cmocka_unit_test(test_f26_next_host),
     cmocka_unit_test(test_f1_refused),           cmocka_unit_test(test_learn_then_talk_early), cmocka_unit_test(test_body_needs_a_confirmed_chunk),
     cmocka_unit_test(test_body_guards),          cmocka_unit_test(test_text_has_verbs),   cmocka_unit_test(test_partial_acceptance),
+    cmocka_unit_test(test_partial_acceptance_behind_the_message),
     cmocka_unit_test(test_not_early),            cmocka_unit_test(test_next_message_is_plain), cmocka_unit_test(test_early_name),
 #else
     cmocka_unit_test(test_not_built),
