@@ -119,6 +119,11 @@ static struct receive_reply lost(struct reception *r) {
 
 static struct receive_reply spool_failed(struct reception *r, const char *what, int rc) {
   bool full = rc == -ENOSPC || rc == -EDQUOT;
+  if (rc == -EMSGSIZE) {
+    receive_log_reject(r->m, LOG_MAIN | LOG_REJECT, arena_printf(r->x->a, "rejected from <%s> %s: header lines and recipients together are too big",
+                                                                 r->m->sender, receive_ident(r)));
+    return end_without(r, RECEIVE_REJECTED, "552 Message header and recipients too big", false);
+  }
   log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s: %s", what, strerror(-rc));
   r->temporary = true;
   return end_without(r, RECEIVE_TEMPFAIL, full ? "452 space shortage, please try later"

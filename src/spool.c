@@ -27,7 +27,7 @@ enum {
   SPOOL_DIR_MAX = SPOOL_PATH_MAX + 16,
   DATA_LINE_LEN = MSGID_LEN + 3, /* "ID-D\n" */
   WRITEBACK_STEP = 1024 * 1024,
-  HEADER_FILE_MAX = 64 * 1024 * 1024,
+  HEADER_FILE_MAX = 64 * 1024 * 1024, /* nothing larger is written, as it could not be read again */
   JOURNAL_FILE_MAX = 256 * 1024 * 1024
 };
 
@@ -203,7 +203,7 @@ int spool_commit(struct message *m) {
   char sub = subdir_for_new(m->cfg, m->id);
   struct path tmp = make_path(m->cfg, m->id, 'h', sub), final = make_path(m->cfg, m->id, 'H', sub);
   struct strbuf b = spool_header_bytes(m);
-  int r = write_synced_file(m->cfg, tmp.s, strbuf_str(&b), m->data_fd);
+  int r = b.n > HEADER_FILE_MAX ? -EMSGSIZE : write_synced_file(m->cfg, tmp.s, strbuf_str(&b), m->data_fd);
   if (r == 0) r = sys_rename(tmp.s, final.s);
   if (r == 0) r = sync_input_dir(m->cfg, sub);
   if (r < 0) {
@@ -433,7 +433,7 @@ int spool_rewrite(struct message *m, bool remove_journal) {
   char sub = subdir_of(m->cfg, m->id, 'D');
   struct path tmp = make_path(m->cfg, m->id, 'h', sub), final = make_path(m->cfg, m->id, 'H', sub);
   struct strbuf b = spool_header_bytes(m);
-  int r = write_synced_file(m->cfg, tmp.s, strbuf_str(&b), -1);
+  int r = b.n > HEADER_FILE_MAX ? -EMSGSIZE : write_synced_file(m->cfg, tmp.s, strbuf_str(&b), -1);
   if (r == 0) r = sys_rename(tmp.s, final.s);
   if (r == 0) r = sync_input_dir(m->cfg, sub);
   if (r < 0 || !remove_journal) return r;

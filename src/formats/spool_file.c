@@ -481,7 +481,7 @@ static void read_recipient(struct reader *r, struct str line, struct spool_rcpt 
     struct str s = str_n(line.p, hash - 1), text;
     int64_t n, m;
     if (bits & 1) {
-      if (!take_pair(&s, &n, &m) || !take_text(&s, n, &text) || m < -1 || m > SPOOL_MAX_RECIPIENTS) {
+      if (!take_pair(&s, &n, &m) || !take_text(&s, n, &text) || m < -1 || m > INT32_MAX) {
         fail(r, "bad recipient extension");
         return;
       }
@@ -509,7 +509,7 @@ static void read_recipients(struct reader *r, struct spool_header_file *h) {
   uint64_t count;
   struct str line = next_line(r);
   /* every recipient takes at least two bytes, so a count the file cannot hold allocates nothing */
-  if (r->error || !str_parse_u64(line, &count) || count > SPOOL_MAX_RECIPIENTS || count * 2 > r->rest.n) {
+  if (r->error || !str_parse_u64(line, &count) || count > r->rest.n / 2) {
     fail(r, "bad recipient count");
     return;
   }

@@ -47,8 +47,6 @@ struct spool_header_file {
   struct header_line *headers; /* in order */
 };
 
-enum { SPOOL_MAX_RECIPIENTS = 50000 * 4 };
-
 /* The kind of taint of text quoted by the rules of that name ("sqlite"), as marked in "--(NAME)name value"; TAINTED for unknown rules. */
 enum taint spool_quoted_kind(struct str name);
 /* Write.  INVARIANT: no field holds CR, LF or NUL (header texts excepted); callers escape or refuse before. */

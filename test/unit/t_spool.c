@@ -139,6 +139,38 @@ static void a_commit_that_fails_leaves_nothing(void **state) {
   }
 }
 
+/* What is acknowledged can be read again: more recipients than anybody would count, and header lines up to what a -H may hold. */
+static void what_could_not_be_read_is_not_written(void **state) {
+  (void)state;
+  enum { MANY = 200002, LINE = 1024 * 1024, MIB = 64 };
+  start_empty();
+  struct message *m = receive_one("x\n"), *again;
+  for (int i = 2; i < MANY; i++) message_add_recipient(m, "c@test.ex");
+  char id[MSGID_SIZE];
+  memcpy(id, m->id, sizeof id);
+  assert_int_equal(spool_commit(m), 0);
+  message_free(m);
+  assert_int_equal(spool_open(&cfg, id, true, &again), SPOOL_OPENED);
+  assert_int_equal(again->recipient_count, MANY);
+  char *line = arena_alloc(cfg.arena, LINE);
+  memset(line, 'x', LINE - 1);
+  line[1] = ':';
+  line[LINE - 1] = '\n';
+  for (int i = 0; i < MIB; i++) message_add_header(again, ' ', line, LINE);
+  assert_int_equal(spool_rewrite(again, true), -EMSGSIZE);
+  CHECK_STR("the old one stays", files_of(id), "HD");
+  message_free(again);
+  assert_int_equal(spool_open(&cfg, id, true, &again), SPOOL_OPENED);
+  message_free(again);
+
+  m = receive_one("x\n");
+  memcpy(id, m->id, sizeof id);
+  for (int i = 0; i < MIB; i++) message_add_header(m, ' ', line, LINE);
+  assert_int_equal(spool_commit(m), -EMSGSIZE);
+  CHECK_STR("nothing stays", files_of(id), "");
+  message_free(m);
+}
+
 static void delivery(void **state) {
   (void)state;
   start_empty();
@@ -432,7 +464,7 @@ static int teardown(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(reception), cmocka_unit_test(a_reception_given_up_leaves_nothing),
-    cmocka_unit_test(a_commit_that_fails_leaves_nothing), cmocka_unit_test(delivery), cmocka_unit_test(a_torn_journal_line_is_cut_off),
+    cmocka_unit_test(a_commit_that_fails_leaves_nothing), cmocka_unit_test(what_could_not_be_read_is_not_written), cmocka_unit_test(delivery), cmocka_unit_test(a_torn_journal_line_is_cut_off),
     cmocka_unit_test(one_at_a_time),
     cmocka_unit_test(damaged_messages_are_moved_aside_once), cmocka_unit_test(set_aside_for_a_while),
     cmocka_unit_test(wrong_data_files), cmocka_unit_test(listing),
