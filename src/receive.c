@@ -10,8 +10,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cutthrough.h"
@@ -19,6 +21,7 @@
 #include "dkim_verify.h"
 #include "os/debug.h"
 #include "os/net.h"
+#include "os/priv.h"
 #include "os/signals.h"
 #include "os/sys.h"
 #include "policy/match.h"
@@ -556,6 +559,30 @@ static void start_in_background(struct conn *c, const struct message *m, struct 
   fork_delivery(c, m, o);
 }
 
+static bool has_terminal(void) {
+  int fd = sys_open("/dev/tty", O_RDWR | O_NOCTTY, 0);
+  if (fd >= 0) (void)!sys_close(fd);
+  return fd >= 0;
+}
+
+/* True: mua_wrapper, and it failed.  A user's terminal could stop or end the delivery while it holds what others wait for: then it runs out of reach. */
+static bool deliver_and_wait(struct conn *c, const struct config *cfg, const char *id, const struct deliver_opts *o) {
+  bool is_within_reach = c->uid != 0 && c->is_local_caller && priv_can_raise() && has_terminal();
+  pid_t pid = is_within_reach ? sys_fork("delivery") : -1;
+  int status = 0;
+  if (pid < 0) return deliver_message(cfg, id, o) == DELIVER_MUA_FAILED;
+  if (pid == 0) {
+    setsid();
+    bool is_failure = deliver_message(cfg, id, o) == DELIVER_MUA_FAILED;
+    cutthrough_cancel(c);
+    fflush(NULL);
+    _exit(is_failure ? EXIT_FAILURE : EXIT_SUCCESS);
+  }
+  cutthrough_given_away(c);
+  bool is_good = sys_waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS;
+  return cfg->o.mua_wrapper && !is_good;
+}
+
 enum { HARNESS_PAUSE_MS = 200 }; /* what the delivery logs comes before what the session logs next */
 
 void receive_start_delivery(struct conn *c, const struct message *m, bool foreground, bool queue_only) {
@@ -565,7 +592,7 @@ void receive_start_delivery(struct conn *c, const struct message *m, bool foregr
   if (foreground) {
     const char *id = arena_strdup(c->arena, m->id);
     o.foreground = true;
-    c->mua_failed = deliver_message(m->cfg, id, &o) == DELIVER_MUA_FAILED;
+    c->mua_failed = deliver_and_wait(c, m->cfg, id, &o);
     cutthrough_cancel(c); /* unless it was used */
     return;
   }

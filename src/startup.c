@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -363,4 +364,6 @@ void startup_become_caller(const struct caller *who) {
   if (!priv_can_raise()) return;
   const struct passwd *pw = getpwuid(who->uid);
   if (priv_drop_forever(who->uid, who->gid, pw ? pw->pw_name : NULL) < 0) die("cannot give up privileges");
+  signals_handle(SIGTSTP, SIG_DFL);
+  signals_handle(SIGTTOU, SIG_DFL);
 }

@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "os/signals.h"
 #include "os/sys.h"
 
 enum { MIN_FILES = 1000, FEW_FILES = 64 };
@@ -86,6 +88,9 @@ void priv_leave_caller(void) {
   if (!priv_state.can_raise || getuid() == geteuid()) return;
   bool ok = setresgid(getegid(), (gid_t)-1, (gid_t)-1) == 0 && setresuid(geteuid(), (uid_t)-1, (uid_t)-1) == 0;
   INVARIANT(ok);
+  /* His terminal is left to him, and with it the keys that stop what runs there. */
+  signals_handle(SIGTSTP, SIG_IGN);
+  signals_handle(SIGTTOU, SIG_IGN);
 }
 
 bool priv_can_raise(void) { return priv_state.can_raise; }

@@ -19,7 +19,7 @@ bool priv_is_limited_by_caller(void);
 /* Give up root for ever: become uid:gid really. */
 MUST_CHECK int priv_drop_forever(uid_t uid, gid_t gid, const char *initgroups_name);
 /* Delivering for somebody else from here on: the real ids become those we work as, so that the user who called us cannot send this process
- * signals.  Root as saved id stays. */
+ * signals, nor stop it by a key of his terminal.  Root as saved id stays. */
 void priv_leave_caller(void);
 /* Core files of this process and of what it starts: none, or as large as the hard limit lets them be. */
 void priv_limit_core(bool is_permitted);

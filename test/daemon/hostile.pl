@@ -195,9 +195,46 @@ sub as_games {
     return $text;
 }
 
+# A terminal of its own for each command, as games, in a shell with job control: (master, pid).
+sub on_terminal {
+    my ($lab, $command) = @_;
+    open my $master, '+<', '/dev/ptmx' or return;
+    my ($unlock, $number) = (pack('i', 0), pack('i', 0));
+    ioctl $master, 0x40045431, $unlock or return; # TIOCSPTLCK
+    ioctl $master, 0x80045430, $number or return; # TIOCGPTN
+    my $name = '/dev/pts/' . unpack 'i', $number;
+    chown((getpwnam 'games')[2, 3], $name);
+    my $pid = fork // die;
+    return ($master, $pid) if $pid;
+    close $master;
+    POSIX::setsid();
+    my ($uid, $gid) = (getpwnam 'games')[2, 3];
+    POSIX::setgid($gid);
+    POSIX::setuid($uid);
+    open my $tty, '+<', $name or POSIX::_exit(1);
+    POSIX::dup2(fileno $tty, $_) for 0 .. 2;
+    exec '/bin/bash', '--norc', '-mc', $command or POSIX::_exit(127);
+}
+
+# The keys ^Z and ^C while a mailbox is being written to: a shadow transport says so, and waits for a word of ours.
+sub keys_of_the_terminal {
+    my ($lab, $exim, $mail) = @_;
+    my ($begun, $go) = ("$lab->{dir}/spool/begun", "$lab->{dir}/spool/go");
+    my ($tty, $pid) = on_terminal($lab, "$mail | $exim -odf held\@local.test; exit 0");
+    if (!$tty) { print "no terminals: skipped\n"; return }
+    check('a delivery of theirs has begun', $lab->wait_for(sub { -e $begun }), $lab->log('main'));
+    syswrite $tty, "\x1a\x03";
+    DaemonLab::spew($go, '');
+    check('the keys of their terminal do not stop it', $lab->log_has(qr/=> held /, 15) && $lab->log_has(qr/ Completed/, 15), $lab->log('main'));
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+}
+
 part('set-uid' => sub {
     my ($lab) = @_;
-    $lab->write_configuration(main => "acl_not_smtp = slow\nadmin_groups =\n", acl => "  accept\nslow:\n  accept continue = \${run{/bin/sleep 2}}\n");
+    $lab->write_configuration(main => "acl_not_smtp = slow\nadmin_groups =\n", acl => "  accept\nslow:\n  accept continue = \${run{/bin/sleep 2}}\n",
+        routers => "held:\n  driver = accept\n  local_parts = held\n  transport = held\n",
+        transports => "held:\n  driver = appendfile\n  user = mail\n  file = \${if eq{\${run{/bin/sh -c \"touch $lab->{dir}/spool/begun; until test -e $lab->{dir}/spool/go; do sleep 0.1; done\"}}}{}{$lab->{dir}/spool/held}}\n");
     my $exim = install_setuid($lab);
     if (!$exim) { print "no overlay: skipped\n"; return }
     my $mail = 'printf "Subject: x\n\nbody\n"';
@@ -208,6 +245,7 @@ part('set-uid' => sub {
     my $is_lifted = $got !~ /cannot be lifted/;
     is('a limit on the size of files is lifted, or nothing is done', delivered($lab, 'box') . scalar(() = $lab->log('main') =~ / <= /g), $is_lifted ? '22' : '11');
     is('nothing is left over', join(' ', glob "$lab->{dir}/spool/input/*"), '');
+    keys_of_the_terminal($lab, $exim, $mail);
     system('umount', '-l', $_) for '/usr', "$lab->{dir}/over";
     $lab->{panic_ok} = 1;
 });
