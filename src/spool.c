@@ -121,28 +121,50 @@ bool spool_exists(const struct config *cfg, const char *id) {
   return msgid_is_valid(str_c(id)) && access(make_path(cfg, id, 'H', subdir_of(cfg, id, 'H')).s, F_OK) == 0;
 }
 
+static int sync_dir(const char *path) {
+  int fd = sys_open(path, O_RDONLY | O_DIRECTORY, 0);
+  if (fd < 0) return fd;
+  int r = sys_fsync_dir(fd), c = sys_close(fd);
+  return r < 0 ? r : c;
+}
+
+/* The names of new directories must outlast a power cut before what lies in them can be promised to. */
+static int sync_above_input(const struct config *cfg, char subdir) {
+  char input[SPOOL_DIR_MAX];
+  struct path q = queue_directory(cfg);
+  if (cfg->o.disable_fsync) return 0;
+  snprintf(input, sizeof input, "%s/%s", q.s, area_name(cfg, "input"));
+  int r = subdir ? sync_dir(input) : 0;
+  if (r == 0) r = sync_dir(q.s);
+  if (r == 0 && cfg->queue_name && *cfg->queue_name) r = sync_dir(cfg->spool_directory);
+  return r;
+}
+
 static int make_area(const struct config *cfg, const char *area, char subdir) {
   char rel[128];
   const char *name = cfg->queue_name ? cfg->queue_name : "";
   int n = snprintf(rel, sizeof rel, "%s%s%s", name, *name ? "/" : "", area_name(cfg, area));
   if (subdir) snprintf(rel + n, sizeof rel - (size_t)n, "/%c", subdir);
-  return sys_mkdir_path(cfg->spool_directory, rel, 0750, cfg->exim_uid, cfg->exim_gid);
+  int r = sys_mkdir_path(cfg->spool_directory, rel, 0750, cfg->exim_uid, cfg->exim_gid);
+  return r == 0 && strcmp(area, "input") == 0 ? sync_above_input(cfg, subdir) : r;
+}
+
+static void input_dir_path(const struct config *cfg, char subdir, char ret[SPOOL_DIR_MAX]) {
+  char sub[3] = {subdir ? '/' : '\0', subdir, '\0'};
+  snprintf(ret, SPOOL_DIR_MAX, "%s/%s%s", queue_directory(cfg).s, area_name(cfg, "input"), sub);
 }
 
 static int open_input_dir(const struct config *cfg, char subdir) {
   char path[SPOOL_DIR_MAX];
-  char sub[3] = {subdir ? '/' : '\0', subdir, '\0'};
-  snprintf(path, sizeof path, "%s/%s%s", queue_directory(cfg).s, area_name(cfg, "input"), sub);
+  input_dir_path(cfg, subdir, path);
   return sys_open(path, O_RDONLY | O_DIRECTORY, 0);
 }
 
 static int sync_input_dir(const struct config *cfg, char subdir) {
+  char path[SPOOL_DIR_MAX];
   if (cfg->o.disable_fsync) return 0;
-  int fd = open_input_dir(cfg, subdir);
-  if (fd < 0) return fd;
-  int r = sys_fsync_dir(fd);
-  int c = sys_close(fd);
-  return r < 0 ? r : c;
+  input_dir_path(cfg, subdir, path);
+  return sync_dir(path);
 }
 
 /* ---- reception: R1 - R7 ------------------------------------------------------------------------------------------ */

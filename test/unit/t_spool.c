@@ -139,6 +139,35 @@ static void a_commit_that_fails_leaves_nothing(void **state) {
   }
 }
 
+/* A new directory is a name in the one above, which a power cut must not take back. */
+static void new_directories_are_synced(void **state) {
+  (void)state;
+  static const struct {
+    const char *queue;
+    bool is_split;
+    unsigned long syncs; /* of the directories above; then one for the message */
+  } rows[] = {{NULL, false, 1}, {NULL, true, 2}, {"other", false, 2}, {"other", true, 3}};
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    start_empty();
+    cfg.queue_name = rows[i].queue;
+    cfg.o.split_spool_directory = rows[i].is_split;
+    unsigned long before = sys_call_count("fsyncdir");
+    struct message *m = receive_one("x\n");
+    CHECK_INT("of a new directory", (long)(sys_call_count("fsyncdir") - before), (long)rows[i].syncs);
+    assert_int_equal(spool_commit(m), 0);
+    CHECK_INT("and of its message", (long)(sys_call_count("fsyncdir") - before), (long)rows[i].syncs + 1);
+    message_free(m);
+    if (rows[i].is_split) continue;
+    before = sys_call_count("fsyncdir");
+    m = receive_one("x\n");
+    assert_int_equal(spool_commit(m), 0);
+    CHECK_INT("of the next one", (long)(sys_call_count("fsyncdir") - before), 1);
+    message_free(m);
+  }
+  cfg.queue_name = NULL;
+  cfg.o.split_spool_directory = false;
+}
+
 /* What is acknowledged can be read again: more recipients than anybody would count, and header lines up to what a -H may hold. */
 static void what_could_not_be_read_is_not_written(void **state) {
   (void)state;
@@ -464,7 +493,7 @@ static int teardown(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(reception), cmocka_unit_test(a_reception_given_up_leaves_nothing),
-    cmocka_unit_test(a_commit_that_fails_leaves_nothing), cmocka_unit_test(what_could_not_be_read_is_not_written), cmocka_unit_test(delivery), cmocka_unit_test(a_torn_journal_line_is_cut_off),
+    cmocka_unit_test(a_commit_that_fails_leaves_nothing), cmocka_unit_test(new_directories_are_synced), cmocka_unit_test(what_could_not_be_read_is_not_written), cmocka_unit_test(delivery), cmocka_unit_test(a_torn_journal_line_is_cut_off),
     cmocka_unit_test(one_at_a_time),
     cmocka_unit_test(damaged_messages_are_moved_aside_once), cmocka_unit_test(set_aside_for_a_while),
     cmocka_unit_test(wrong_data_files), cmocka_unit_test(listing),

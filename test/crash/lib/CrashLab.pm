@@ -363,12 +363,18 @@ sub transactions {
     return \%t;
 }
 
+# With split_spool_directory they lie a letter deeper.
+sub input_files {
+    my ($self, $pattern) = @_;
+    return map { glob "$self->{dir}/spool/input/$_$pattern" } '', '?/';
+}
+
 # Recipients that the spool says are done.
 sub journaled {
     my ($self) = @_;
     my %done;
-    for my $p (glob "$self->{dir}/spool/input/*-J") { $done{$_} = 1 for split /\n/, slurp($p) }
-    for my $p (glob "$self->{dir}/spool/input/*-H") {
+    for my $p ($self->input_files('*-J')) { $done{$_} = 1 for split /\n/, slurp($p) }
+    for my $p ($self->input_files('*-H')) {
         my $h = slurp($p);
         $done{$1} = 1 while $h =~ /^[YN][YN] (\S+)$/mg;
     }
@@ -381,9 +387,9 @@ sub journaled {
 sub spool_states {
     my ($self) = @_;
     my (%state, @strange);
-    opendir my $d, "$self->{dir}/spool/input" or return ({}, []);
-    for my $name (readdir $d) {
-        next if $name =~ /^\.\.?$/;
+    for my $path ($self->input_files('*')) {
+        my ($name) = $path =~ m{([^/]+)\z};
+        next if $self->{options} =~ /^split_spool_directory$/m && $name =~ /^\w$/ && -d $path;
         if ($name =~ /^([0-9A-Za-z]{6}-[0-9A-Za-z]{11}-[0-9A-Za-z]{4})-([DHJ])$/) { $state{$1}{$2} = 1 }
         elsif ($name =~ /^hdr\.([0-9A-Za-z]{6}-[0-9A-Za-z]{11}-[0-9A-Za-z]{4})$/) { $state{$1}{h} = 1 }
         else { push @strange, $name }
@@ -394,7 +400,7 @@ sub spool_states {
 # Is the message itself there?  (A report about a failed submission does not count.)
 sub is_queued {
     my ($self, $message) = @_;
-    return scalar grep { slurp($_) =~ /^\d{3,}[ \w*] X-Token: \Q$message->{token}\E$/m } glob "$self->{dir}/spool/input/*-H";
+    return scalar grep { slurp($_) =~ /^\d{3,}[ \w*] X-Token: \Q$message->{token}\E$/m } $self->input_files('*-H');
 }
 
 # Only the states that the durability protocol has; $quiet also forbids leftovers of a killed process.
@@ -423,7 +429,7 @@ sub check_leftovers_go {
     my ($states) = $self->spool_states;
     return unless %$states;
     my $old = time - 7200;
-    utime $old, $old, glob "$self->{dir}/spool/input/*";
+    utime $old, $old, grep { -f } $self->input_files('*');
     $self->run_exim(['-q'], '');
     ($states) = $self->spool_states;
     for my $id (sort keys %$states) {
