@@ -31,7 +31,13 @@ const char *lsearch_data(struct arena *a, struct str rest, struct str following,
   struct str first = str_ltrim(rest);
   if (first.n > 0 && first.p[0] == ':') first = str_ltrim(str_n(first.p + 1, first.n - 1));
   struct strbuf b = strbuf_new(a);
-  strbuf_addstr(&b, str_rtrim(want_full ? whole_line : first));
+  if (want_full && str_starts(whole_line, STR("\""))) { /* a key is given back without its quotes */
+    strbuf_addstr(&b, lsearch_key(a, whole_line, &rest));
+    first = rest;
+  } else if (want_full) {
+    first = whole_line;
+  }
+  strbuf_addstr(&b, str_rtrim(first));
   while (following.n > 0) {
     struct str line = str_cut(&following, '\n');
     struct str t = str_trim(line);

@@ -14,7 +14,7 @@ struct str lsearch_key(struct arena *a, struct str line, struct str *ret_rest);
 /* Is this a line with a key, and not empty, a comment, or the continuation of another? */
 static inline bool lsearch_is_item(struct str line) { return line.n > 0 && line.p[0] != '#' && !ch_isspace(line.p[0]); }
 /* Data behind the key: white space and one colon are dropped; continuation lines (the text after this line) follow, each joined by one
- * space.  want_full: the whole line instead of what is behind the key. */
+ * space.  want_full: the whole line, with a quoted key unescaped, instead of what is behind the key. */
 const char *lsearch_data(struct arena *a, struct str rest, struct str following, struct str whole_line, bool want_full);
 
 #endif

@@ -14,6 +14,7 @@
 #include "formats/lsearch_index.h"
 #include "formats/lsearch_line.h"
 #include "lookups/lookups_priv.h"
+#include "os/log.h"
 #include "os/sys.h"
 #include "policy/match.h"
 
@@ -112,11 +113,22 @@ static enum outcome fits_nwild(struct expand_ctx *x, struct str line, const char
 
 static enum outcome fits_wild(struct expand_ctx *x, struct str line, const char *key, const char **ret_error) {
   const char *text = str_dup(x->a, line), *expanded = expand_string(x, text);
-  if (!expanded) { /* a key that cannot be expanded matches nothing */
+  if (!expanded && x->forced_fail) { /* such a line is not there */
     x->error = NULL;
     return OUTCOME_FAIL;
   }
+  if (!expanded) { /* who knows what would have matched: a default further down must not answer for it */
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to expand \"%s\" while checking a list: %s", text, x->error ? x->error : "");
+    *ret_error = x->error;
+    return OUTCOME_DEFER;
+  }
   return fits_pattern(x, expanded, key, ret_error);
+}
+
+static enum outcome fits_default(struct expand_ctx *x, struct str line, const char *key, const char **ret_error) {
+  (void)x;
+  (void)ret_error;
+  return str_eq_c(line, key) ? OUTCOME_OK : OUTCOME_FAIL;
 }
 
 static enum outcome fits_ip(struct expand_ctx *x, struct str line, const char *key, const char **ret_error) {
@@ -153,8 +165,7 @@ static enum outcome find_iplsearch(struct expand_ctx *x, void *h, const char *fi
   (void)file;
   struct ip ip;
   char buf[IP_TEXT_SIZE];
-  /* Default keys are tried after the address; no such line can fit. */
-  if (*key == '*') return OUTCOME_FAIL;
+  if (strcmp(key, "*") == 0) return scan(x, h, key, opts, fits_default, ret); /* the default of iplsearch* */
   if (!ip_parse(str_c(key), &ip)) {
     ret->error = arena_printf(x->a, "\"%s\" is not a valid iplsearch key (an IP address, with optional CIDR mask, is wanted): "
                               "in a host list, use net-iplsearch as the search type", key);

@@ -71,7 +71,8 @@ enum outcome match_run_lookup(struct list_run *r, const struct lookup_type *t, c
   enum outcome o = lookup_run(r->x, t, is_query ? NULL : data, is_query ? data : key, &res);
   if (o == OUTCOME_OK) {
     r->value = res.data;
-    if (res.fixed) {
+    r->parted = res.fixed != NULL;
+    if (r->parted) {
       captures_begin(r, r->text ? r->text : key);
       capture_add(r, res.wild, strlen(res.wild));
       capture_add(r, res.fixed, strlen(res.fixed));
@@ -165,7 +166,7 @@ enum outcome match_check_string(struct list_run *r, const char *item) {
   }
   if (match_item_lookup(x->a, item, false, &t, &data, &error)) {
     enum outcome o = lookup_item(r, &t, data, r->text, error);
-    return !error && t.partial >= 0 ? o : with_subject(r, o);
+    return !error && (t.partial >= 0 || r->parted) ? o : with_subject(r, o);
   }
   return with_subject(r, same(r, r->text, item) ? OUTCOME_OK : OUTCOME_FAIL);
 }
@@ -285,7 +286,10 @@ enum outcome match_check_address(struct list_run *r, const char *item) {
       log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "partial matching is not applicable to whole-address lookups: ignored \"partial-\" in \"%s\"", item);
     if (!error && !is_query && *r->text == '\0') return OUTCOME_FAIL;
     t.partial = -1;
-    return lookup_item(r, &t, data, r->text, error);
+    int kept = x->s.ncaptures; /* a default leaves nothing in $1 here */
+    enum outcome o = lookup_item(r, &t, data, r->text, error);
+    x->s.ncaptures = kept;
+    return o;
   }
   if (*r->text == '\0') return OUTCOME_FAIL;
   struct str local_part, domain_part;

@@ -29,6 +29,7 @@ struct list_run {
   const char *list;          /* for messages */
   int depth;
   const char *value;         /* of the item that matched */
+  bool parted;               /* the lookup that matched left the parts of its key in $1 and $2 */
   bool unknown;              /* check() returned FAIL because information could not be found */
   const char *error;         /* then, or with DEFER: why */
 };

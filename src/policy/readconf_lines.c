@@ -96,8 +96,11 @@ static bool push_file(struct readconf *r, const char *name, int fd) {
 bool rc_open_file(struct readconf *r, const char *name, bool missing_ok) {
   struct stat st;
   if (r->depth >= RC_MAX_INCLUDE_DEPTH) return rc_fail(r, "too many nested .include files (%s)", name);
-  int fd = sys_open(name, O_RDONLY | O_NOCTTY, 0);
+  /* The caller may give its configuration through a pipe; what that includes are files, and opening one must not wait for a writer. */
+  bool is_included = r->depth > 0;
+  int fd = is_included ? sys_open_file(name) : sys_open(name, O_RDONLY | O_NOCTTY, 0);
   if (fd == -ENOENT && missing_ok) return true;
+  if (fd == -ENXIO && is_included) return rc_fail(r, "included configuration file %s is not a regular file", name);
   if (fd < 0) return rc_fail(r, "failed to open included configuration file %s", name);
   bool ok = true;
   if (fstat(fd, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))

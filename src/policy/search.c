@@ -342,14 +342,23 @@ static enum outcome find_partial(struct expand_ctx *x, const struct lookup_type 
   return got;
 }
 
+/* A default matched the first n characters of the key by its asterisk. */
+static void set_default(struct expand_ctx *x, struct lookup_result *r, const char *key, size_t n) {
+  r->fixed = "";
+  r->wild = arena_strndup(x->a, key, n);
+}
+
 static enum outcome find_defaults(struct expand_ctx *x, const struct lookup_type *t, const struct common_opts *o, const char *file,
                                   const char *key, struct lookup_result *ret) {
   const char *at = t->starat ? strrchr(key, '@') : NULL;
   if (at && !(at == key + 1 && *key == '*')) {
     enum outcome got = find_one(x, t, o, file, arena_printf(x->a, "*%s", at), ret);
+    if (got == OUTCOME_OK) set_default(x, ret, key, (size_t)(at - key));
     if (got != OUTCOME_FAIL) return got;
   }
-  return t->star ? find_one(x, t, o, file, "*", ret) : OUTCOME_FAIL;
+  enum outcome got = t->star ? find_one(x, t, o, file, "*", ret) : OUTCOME_FAIL;
+  if (got == OUTCOME_OK) set_default(x, ret, key, strlen(key));
+  return got;
 }
 
 /* The file of a query to a file, and the query itself. */

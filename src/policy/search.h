@@ -19,7 +19,8 @@ struct lookup_result {
   uint32_t ttl_sec;        /* UINT32_MAX: no limit */
   const char *error;       /* for DEFER/ERROR */
   const char *ldap_dn;     /* of what was found, for $ldap_dn; else NULL */
-  const char *wild, *fixed; /* after a partial lookup: the two parts of the key ("" and the whole for an exact match), else NULL */
+  const char *wild, *fixed; /* after a partial lookup: the two parts of the key ("" and the whole for an exact match); after a default
+                             * ("*", "*@"): what the asterisk stands for, and ""; else NULL */
 };
 
 /* ABI of a lookup driver.  open returns a handle in ret_handle (NULL allowed for query types). */

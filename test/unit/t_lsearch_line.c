@@ -37,6 +37,9 @@ static void test_lines(void **state) {
   struct str line = STR("a:  one "), rest;
   (void)lsearch_key(a, line, &rest);
   CHECK_STR("whole line", lsearch_data(a, rest, STR(" two"), line, true), "a:  one two");
+  line = STR("\"q \\\"k\" :  one ");
+  (void)lsearch_key(a, line, &rest);
+  CHECK_STR("whole line with a quoted key", lsearch_data(a, rest, STR(" two"), line, true), "q \"k :  one two");
   arena_free(a);
 }
 

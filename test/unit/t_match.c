@@ -252,6 +252,26 @@ static void test_names_of_hosts(void **state) {
   }
 }
 
+/* Domain lists: Exim 4.96 -be '${if match_domain{SUBJECT}{PATTERN}{$0,$1,$2}}' */
+static void test_captures_of_lookups(void **state) {
+  (void)state;
+  static const struct {
+    const char *domain, *pattern, *want[3];
+    int n;
+  } rows[] = {
+      {"zzz.y", "lsearch*;@F/f", {"zzz.y", "zzz.y", ""}, 3},
+      {"one", "lsearch*;@F/f", {"one"}, 1},
+      {"q.b.c", "partial-lsearch*;@F/w", {"q.b.c", "q", "b.c"}, 3},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    struct expand_ctx x = context();
+    struct match_opts o = {.no_expand = true, .allow_named = true, .want_captures = true};
+    CHECK_INT(rows[i].pattern, match_list(&x, LIST_DOMAIN, rows[i].domain, with_dir(rows[i].pattern), &o), OUTCOME_OK);
+    CHECK_INT(rows[i].pattern, x.s.ncaptures, rows[i].n);
+    for (int k = 0; k < rows[i].n; k++) CHECK_STR(rows[i].pattern, x.s.captures[k], rows[i].want[k]);
+  }
+}
+
 static void test_captures(void **state) {
   (void)state;
   static const struct {
@@ -310,7 +330,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_split),       cmocka_unit_test(test_domains),        cmocka_unit_test(test_addresses),
       cmocka_unit_test(test_local_parts), cmocka_unit_test(test_hosts),          cmocka_unit_test(test_names_of_hosts),
-      cmocka_unit_test(test_captures),    cmocka_unit_test(test_nothing_foreign_is_expanded), cmocka_unit_test(test_regex),
+      cmocka_unit_test(test_captures),    cmocka_unit_test(test_captures_of_lookups), cmocka_unit_test(test_nothing_foreign_is_expanded), cmocka_unit_test(test_regex),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -189,6 +189,23 @@ static void test_include_and_lists(void **state) {
   arena_free(a);
 }
 
+/* Opening a FIFO would wait for a writer; /dev/null is an empty file. */
+static void test_include_of_what_is_no_file(void **state) {
+  (void)state;
+  struct arena *a = arena_new("t");
+  const char *error, *fifo = arena_printf(a, "%s/fifo", dir);
+  assert_int_equal(mkfifo(fifo, 0600), 0);
+  assert_null(read_text(a, arena_printf(a, "primary_hostname=h.ex\n.include %s\n", fifo), &error));
+  assert_string_equal(error, expect(a, arena_printf(a, AT("2", "included configuration file %s is not a regular file"), fifo)));
+  assert_null(read_text(a, arena_printf(a, ".include_if_exists %s\n", fifo), &error));
+  assert_non_null(strstr(error, "is not a regular file"));
+  assert_int_equal(unlink(fifo), 0);
+  struct config *c = read_text(a, "primary_hostname=h.ex\n.include /dev/null\n", &error);
+  assert_non_null(c);
+  arena_free(c->arena);
+  arena_free(a);
+}
+
 static void test_command_line_macros(void **state) {
   (void)state;
   struct arena *a = arena_new("t");
@@ -273,6 +290,7 @@ static int remove_dir(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_errors),       cmocka_unit_test(test_values), cmocka_unit_test(test_include_and_lists),
+    cmocka_unit_test(test_include_of_what_is_no_file),
       cmocka_unit_test(test_command_line_macros), cmocka_unit_test(test_retry),  cmocka_unit_test(test_file_checks),
   };
   return cmocka_run_group_tests(tests, make_dir, remove_dir);

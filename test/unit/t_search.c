@@ -29,6 +29,8 @@ static int setup(void **state) {
   if (!mkdtemp(dir)) return -1;
   file("f", "one: first\ntwo second\n\"three x\": third\nfour:\n cont\n\n# c\n  more : x\nf5 : :fail:\n*@dom: domdef\n*: star\nONE: late\n");
   file("w", "^\\N\\d+\\N data for digits\n*.b.c: star bc $key\nx y\n.c: dotc\n.: dot\n");
+  file("wbad", "x: first\n\"${if eq{a}{b}{x}fail}\": y\nz: third\n\"^.$\": one sign\n*: all\n");
+  file("ipd", "\"::1\": loop\n*: star six\n");
   file("ip", "1.2.0.0/16: net data\n\"::1\": loop six\n");
   file("cont", "a1: x\n  y\n# c\n  z\na2: x\n  y\n\n  z\na3: x\n\t\n z\n");
   file("p", "*.dates.fict.example: dates\n*.fict.example: fict\n*: all\nexact.example: exact\n");
@@ -38,7 +40,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
   (void)state;
-  static const char *const names[] = {"f", "w", "ip", "cont", "p", "j"};
+  static const char *const names[] = {"f", "w", "wbad", "ip", "ipd", "cont", "p", "j"};
   for (size_t i = 0; i < ARRAY_SIZE(names); i++) (void)unlink(path_of(names[i]));
   (void)rmdir(dir);
   lookup_tidy();
@@ -76,6 +78,17 @@ static const struct row rows[] = {
     {"A.b.c", "wildlsearch", "w", "star bc $key"},
     {"a.b.c", "nwildlsearch", "w", "star bc $key"},
     {"a.b.c", "partial-lsearch", "w", "star bc $key"},
+    /* a key that cannot be expanded: nobody knows whom it stands for; one that is forced to fail is not there */
+    {"x", "wildlsearch", "wbad", "first"},
+    {"z", "wildlsearch", "wbad", "third"},
+    {"q", "wildlsearch", "wbad", "?$ not followed by letter, digit, or {"},
+    {"q", "nwildlsearch", "wbad", "one sign"},
+    {"three x", "lsearch,ret=full", "f", "three x: third"},
+    {"9.9.9.9", "iplsearch*", "ipd", "star six"},
+    {"9.9.9.9", "iplsearch*@,ret=full", "ipd", "*: star six"},
+    {"9.9.9.9", "iplsearch", "ipd", NULL},
+    {"::1", "iplsearch*,ret=full", "ipd", "::1: loop"},
+    {"bogus", "iplsearch*", "ipd", "?\"bogus\" is not a valid iplsearch key"},
     {"1.2.3.4", "iplsearch", "ip", "net data"},
     {"1.2.3.4", "iplsearch,ret=full", "ip", "1.2.0.0/16: net data"},
     {"::1", "iplsearch", "ip", "loop six"},
@@ -141,6 +154,33 @@ static void test_lookups(void **state) {
       CHECK_STR(what, o == OUTCOME_OK ? res.data : o == OUTCOME_FAIL ? "(none)" : res.error ? res.error : "?",
                 !r->want ? "(none)" : *r->want == '@' ? path_of(r->want + 2) : r->want);
     }
+}
+
+/* What partial and default matching leave for $1 and $2 (manual 11.5; that defaults do it too is Exim 4.96's doing). */
+static void test_parts(void **state) {
+  (void)state;
+  static const struct {
+    const char *key, *type, *file, *wild, *fixed; /* wild NULL: none */
+  } want[] = {
+      {"a.b.fict.example", "partial-lsearch", "p", "a.b", "fict.example"},
+      {"exact.example", "partial-lsearch", "p", "", "exact.example"},
+      {"q.example", "partial-lsearch*", "p", "q.example", ""},
+      {"zzz", "lsearch*", "f", "zzz", ""},
+      {"u@dom", "lsearch*@", "f", "u", ""},
+      {"u@else", "lsearch*@", "f", "u@else", ""},
+      {"9.9.9.9", "iplsearch*", "ipd", "9.9.9.9", ""},
+      {"one", "lsearch*", "f", NULL, NULL},
+      {"one", "lsearch*@", "f", NULL, NULL},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+    struct expand_ctx x = expand_ctx_new(arena, &cfg);
+    struct lookup_type t;
+    struct lookup_result res = {0};
+    assert_null(lookup_parse_type(arena, str_c(want[i].type), &t));
+    assert_int_equal(lookup_run(&x, &t, path_of(want[i].file), want[i].key, &res), OUTCOME_OK);
+    CHECK_STR(want[i].key, res.wild ? res.wild : "(none)", want[i].wild ? want[i].wild : "(none)");
+    CHECK_STR(want[i].key, res.fixed ? res.fixed : "(none)", want[i].fixed ? want[i].fixed : "(none)");
+  }
 }
 
 static void test_types(void **state) {
@@ -247,7 +287,7 @@ static void test_forget(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_lookups), cmocka_unit_test(test_types), cmocka_unit_test(test_taint),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_lookups), cmocka_unit_test(test_parts), cmocka_unit_test(test_types), cmocka_unit_test(test_taint),
                                      cmocka_unit_test(test_cache),
                                      cmocka_unit_test(test_nested_lookups_with_few_files), cmocka_unit_test(test_forget)};
   return cmocka_run_group_tests(tests, setup, teardown);
