@@ -3,7 +3,7 @@
  *
  * Query: [>sep[,itemsep | ;]] [options,] [type=]name[:name...].  The query may hold hostile names, and every byte of an answer is
  * hostile: records reach this file only decoded and checked (formats/dns_message), chains are followed by dns.c.  Results are
- * tainted and never expanded again.  "Found" always has at least one record behind it; a temporary failure is never "not found" unless
+ * tainted and never expanded again.  "Found" always has at least one record with text behind it; a temporary failure is never "not found" unless
  * defer_never asks for that. */
 
 #include "base/ip.h"
@@ -133,7 +133,8 @@ static void add_txt(struct strbuf *b, const struct dns_rr *rr, const struct quer
   struct str s;
   for (int i = 0; dns_txt_next(rr, &off, &s); i++) {
     if (i > 0 && !all) break;
-    if (i > 0 && q->item_sep && !q->join_items) strbuf_addc(b, q->item_sep);
+    bool is_void_end = s.n == 0 && off >= rr->rdlen; /* an empty string at the end is not separated, as in Exim */
+    if (i > 0 && q->item_sep && !q->join_items && !is_void_end) strbuf_addc(b, q->item_sep);
     add_chunk(b, s);
   }
 }
@@ -160,7 +161,7 @@ static void add_record(struct strbuf *b, const struct dns_rr *rr, const struct q
   case DNS_T_SRV: strbuf_addf(b, "%u%s%u%s%u%s%s", rr->pref, isep, rr->weight, isep, rr->port, isep, host_text(rr->name)); break;
   case DNS_T_SOA:
     strbuf_adds(b, host_text(rr->name));
-    if (!q->item_sep && !q->join_items) break;
+    if (!q->item_sep) break;
     strbuf_addl(b, isep, host_text(rr->rname), NULL);
     for (int i = 0; i < 5; i++) strbuf_addf(b, "%s%lu", isep, (unsigned long)rr->soa[i]);
     break;
@@ -209,7 +210,8 @@ static bool one_name(struct expand_ctx *x, const struct query *q, const char *na
   else r->any_insecure = true;
   r->ttl_sec = MIN(r->ttl_sec, ans.min_ttl);
   for (const struct dns_rr *rr = ans.answers; rr; rr = rr->next) {
-    if (r->records++ > 0) strbuf_addc(&r->text, q->sep);
+    r->records++;
+    if (r->text.n > 0) strbuf_addc(&r->text, q->sep);
     add_record(&r->text, rr, q);
   }
   return true;
@@ -224,7 +226,8 @@ static bool one_csa(struct expand_ctx *x, const struct query *q, const char *ite
   if (st != DNS_SUCCEED) return no_answer(q, st, r);
   r->any_insecure = true;
   r->ttl_sec = MIN(r->ttl_sec, ans.min_ttl);
-  if (r->records++ > 0) strbuf_addc(&r->text, q->sep);
+  r->records++;
+  if (r->text.n > 0) strbuf_addc(&r->text, q->sep);
   strbuf_addf(&r->text, "%c%c", code, q->item_sep ? q->item_sep : ' ');
   strbuf_adds(&r->text, host_text(target));
   return true;
@@ -269,10 +272,10 @@ static enum outcome dnsdb_find(struct expand_ctx *x, void *handle, const char *f
     ret->error = ""; /* as Exim has it */
     return OUTCOME_DEFER;
   }
-  if (r.any_secure || r.any_insecure) x->match.lookup_dnssec = q.dnssec == MODE_NEVER ? "" : r.any_insecure ? "no" : "yes";
+  if (r.any_secure || r.any_insecure) ret->dnssec = x->match.lookup_dnssec = q.dnssec == MODE_NEVER ? "" : r.any_insecure ? "no" : "yes";
   /* An answer with gaps (defer_lax) or none at all is not kept longer than a moment. */
   ret->ttl_sec = r.records == 0 || r.deferred ? 60 : r.ttl_sec;
-  if (r.records == 0) return OUTCOME_FAIL;
+  if (r.text.n == 0) return OUTCOME_FAIL; /* records that say nothing ("MXH" of a null MX, empty strings) are as good as none, as in Exim */
   ret->data = r.text.p;
   return OUTCOME_OK;
 }

@@ -31,6 +31,7 @@ struct open_file {
 struct result {
   bool found;
   const char *data;
+  const char *dnssec; /* literal or NULL */
   int64_t expires_ms; /* INT64_MAX: never */
 };
 
@@ -232,6 +233,7 @@ static void keep_result(const char *cache_key, bool found, const struct lookup_r
   struct tree_node *n = tree_insert(&service.results, service.result_arena, cache_key, NULL);
   struct result *res = ARENA_NEW(service.result_arena, struct result);
   res->found = found;
+  res->dnssec = r->dnssec;
   res->data = r->data ? arena_strdup(service.result_arena, r->data) : NULL;
   res->expires_ms = r->ttl_sec == UINT32_MAX ? INT64_MAX : time_mono_ms() + (int64_t)r->ttl_sec * 1000;
   n->data = res;
@@ -283,6 +285,7 @@ static enum outcome find_one(struct expand_ctx *x, const struct lookup_type *t, 
   if (cached && (cached->expires_ms == INT64_MAX || cached->expires_ms > time_mono_ms())) {
     DEBUG(D_LOOKUP) debug_printf("cached data used for lookup of %s%s%s\n", lookup_shown(x->a, d, key), file ? "\n  in " : "", file ? file : "");
     ret->data = cached->data ? arena_strdup(x->a, cached->data) : NULL;
+    if (cached->dnssec) x->match.lookup_dnssec = cached->dnssec;
     return cached->found ? OUTCOME_OK : OUTCOME_FAIL;
   }
   check_quoted(x->a, d, key);

@@ -18,6 +18,7 @@ struct lookup_result {
   bool forget_all;         /* this lookup may have changed data: results kept so far are dropped */
   uint32_t ttl_sec;        /* UINT32_MAX: no limit */
   const char *error;       /* for DEFER/ERROR */
+  const char *dnssec;      /* a literal for $lookup_dnssec_authenticated, NULL none */
   const char *ldap_dn;     /* of what was found, for $ldap_dn; else NULL */
   const char *wild, *fixed; /* after a partial lookup: the two parts of the key ("" and the whole for an exact match); after a default
                              * ("*", "*@"): what the asterisk stands for, and ""; else NULL */
