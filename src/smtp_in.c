@@ -260,11 +260,10 @@ bool smtp_too_many_nonmail(struct smtp_session *s, enum smtp_verb v) {
   }
   if (s->nonmail_counts == NONMAIL_FREE || ++s->c->nonmail_count <= s->opt->smtp_accept_max_nonmail) return false;
   smtp_log_incomplete(s, "too many non-mail commands");
-  smtp_replyf(s, "554 Too many nonmail commands");
   struct str rest = s->line, name = str_word(&rest);
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many nonmail commands (last was \"%.*s\")",
             smtp_host_text(s), STR_FMT(name));
-  smtp_notquit(s, "bad-commands");
+  smtp_notquit_reply(s, "bad-commands", 554, "Too many nonmail commands");
   s->done = s->drop = true;
   s->exit_status = s->c->host_checking ? 0 : 1;
   return true;
@@ -279,8 +278,7 @@ static void unknown_command(struct smtp_session *s) {
   if (s->c->unknown_commands++ >= s->opt->smtp_max_unknown_commands) {
     log_write(LS_SMTP_SYNTAX_ERROR, LOG_MAIN, "SMTP syntax error in \"%s\" %s unrecognized command", s->line.p, smtp_ident(s));
     smtp_log_incomplete(s, "unrecognized command");
-    smtp_notquit(s, "bad-commands");
-    smtp_replyf(s, "500 Too many unrecognized commands");
+    smtp_notquit_reply(s, "bad-commands", 500, "Too many unrecognized commands");
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many unrecognized commands (last was \"%s\")",
               smtp_host_text(s), s->line.p);
     s->done = s->drop = true;

@@ -9,14 +9,28 @@
 #include "os/signals.h"
 #include "smtp_in_priv.h"
 
-void smtp_notquit(struct smtp_session *s, const char *reason) {
-  if (!s->opt->acl_smtp_notquit || s->notquit_done || s->c->is_batched) return;
+/* The message of the ACL, NULL: none. */
+static const char *run_notquit(struct smtp_session *s, const char *reason) {
+  if (!s->opt->acl_smtp_notquit || s->notquit_done || s->c->is_batched) return NULL;
   s->notquit_done = true;
   s->x.notquit_reason = reason;
   struct acl_result r = smtp_run_acl(s, ACL_WHERE_NOTQUIT, NULL, s->opt->acl_smtp_notquit, OUTCOME_OK);
   s->x.notquit_reason = NULL;
   if (r.outcome == OUTCOME_ERROR)
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "ACL for not-QUIT returned ERROR: %s", r.log_message ? r.log_message : "");
+  return r.user_message;
+}
+
+void smtp_notquit(struct smtp_session *s, const char *reason) { (void)run_notquit(s, reason); }
+
+void smtp_notquit_reply(struct smtp_session *s, const char *reason, int code, const char *text) {
+  const char *own = run_notquit(s, reason);
+  struct str rest = str_c(own && *own ? own : text);
+  do { /* a code in the message is text like any other */
+    struct str line = str_cut(&rest, '\n');
+    if (s->c->no_multiline) rest.n = 0;
+    smtp_replyf(s, "%d%c%.*s", code, rest.n > 0 ? '-' : ' ', STR_FMT(line));
+  } while (rest.n > 0);
 }
 
 /* ---- smtp_ratelimit_mail, smtp_ratelimit_rcpt ---- */

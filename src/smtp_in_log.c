@@ -127,7 +127,6 @@ void smtp_count_synprot_error(struct smtp_session *s, int code, const char *repl
   log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many syntax or protocol errors (last command was "
             "\"%.*s\", %s%s)", smtp_host_text(s), STR_FMT(s->line), c->command_names.n ? " " : "",
             c->command_names.n ? smtp_command_list(s) : "NULL");
-  smtp_notquit(s, "bad-commands");
   s->done = s->drop = true;
   s->exit_status = s->c->host_checking ? 0 : 1;
 }
@@ -164,8 +163,7 @@ void smtp_log_sync_error(struct smtp_session *s, bool greeting) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (next input sent too soon: pipelining was "
               "%sadvertised): rejected \"%.*s\" %s next input=\"%s\" (%d bytes)", s->c->pipelining_advertised ? "" : "not ",
               STR_FMT(s->line), smtp_ident(s), text, (int)in.n);
-  smtp_notquit(s, "synchronization-error");
-  smtp_replyf(s, "554 SMTP synchronization error");
+  smtp_notquit_reply(s, "synchronization-error", 554, "SMTP synchronization error");
   s->done = s->drop = true;
   s->exit_status = greeting ? 0 : 1;
 }
@@ -306,21 +304,22 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st) {
               s->c->from.tls.active ? "TLS " : "", smtp_host_text(s), d);
     s->line = STR("");
     s->chunks = CHUNKS_NONE; /* this line is enough */
-    smtp_notquit(s, "command-timeout");
-    if (s->o->mode == SMTP_MODE_BATCH) s->line_number--; /* that one did not come */
-    if (s->o->mode == SMTP_MODE_BATCH) smtp_batch_error(s, "421 SMTP command timeout");
-    else smtp_replyf(s, "421 %s: SMTP command timeout - closing connection", name);
+    if (s->o->mode == SMTP_MODE_BATCH) {
+      s->line_number--; /* that one did not come */
+      smtp_batch_error(s, "421 SMTP command timeout");
+    } else {
+      smtp_notquit_reply(s, "command-timeout", 421, arena_printf(s->tmp, "%s: SMTP command timeout - closing connection", name));
+    }
   } else {
     bool in_mail = s->m->sender && !s->chunks;
     if (in_mail) smtp_log_incomplete(s, "connection lost");
-    smtp_notquit(s, "connection-lost");
+    smtp_notquit_reply(s, "connection-lost", 421, arena_printf(s->tmp, "%s lost input connection", name));
     if (in_mail) {
       log_write(LS_LOST_INCOMING_CONNECTION, LOG_MAIN, "unexpected %s while reading SMTP command from %s D=%s",
                 s->is_socket || s->c->from.host_address ? "disconnection" : "EOF", smtp_host_text(s), d);
     } else if (!s->is_unlogged && !s->chunks) {
       log_write(LS_SMTP_CONNECTION, LOG_MAIN, "SMTP connection from %s lost D=%s", smtp_connection_text(s), d);
     }
-    smtp_replyf(s, "421 %s lost input connection", name);
   }
   s->done = true;
   if (s->o->mode != SMTP_MODE_BATCH) s->exit_status = s->c->host_checking && st != STREAM_TIMEOUT ? 0 : 1;

@@ -125,6 +125,8 @@ void smtp_log_end(struct smtp_session *s, const char *how);
 /* ---- smtp_in_limits.c ---- */
 /* The session ends without QUIT: run acl_smtp_notquit, once.  reason: for $smtp_notquit_reason. */
 void smtp_notquit(struct smtp_session *s, const char *reason);
+/* The same, and the reply that closes the connection: the message of the ACL takes the place of text (manual 44.11). */
+void smtp_notquit_reply(struct smtp_session *s, const char *reason, int code, const char *text);
 struct smtp_ratelimit {
   int64_t threshold;
   double first_sec, factor, max_sec;

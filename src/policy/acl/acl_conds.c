@@ -4,6 +4,8 @@
  * Floor: policy.  One sorted table says where each may stand and who handles it.  Known names without a
  * subsystem in this build are refused when the configuration is read.  Manual ch. 44 "ACL conditions". */
 #include "buildconfig.h"
+#include "base/strbuf.h"
+#include "formats/codecs.h"
 #include "os/debug.h"
 #include "policy/acl/acl_priv.h"
 #include "policy/dkim.h"
@@ -65,43 +67,54 @@ static enum outcome cond_ratelimit(struct acl_run *r, const struct acl_cond *c, 
   return hooks ? hooks->ratelimit(r->x, r->where, arg, &r->log_text) : OUTCOME_ERROR;
 }
 
-/* Arguments in quotes: the words of the statement as it stands in the file, each expanded by itself, so that what a value holds makes no words. */
-static void take_quoted_args(struct expand_ctx *x, const char *raw) {
-  struct str rest = str_c(raw);
-  int n = 0;
-  (void)str_word(&rest);
-  while (n < ACL_MAX_ARGS && (rest = str_ltrim(rest)).n > 0) {
-    bool quoted = *rest.p == '"';
-    int depth = 0;
-    size_t i = quoted;
-    for (; i < rest.n && (quoted ? rest.p[i] != '"' : depth > 0 || !ch_isspace(rest.p[i])); i++) {
-      if (rest.p[i] == '\\' && i + 1 < rest.n) i++;
-      else if (rest.p[i] == '{') depth++;
-      else if (rest.p[i] == '}') depth--;
-    }
-    const char *text = expand_string(x, str_dup(x->a, str_n(rest.p + quoted, i - quoted)));
-    x->s.acl_args[n++] = text ? text : "";
-    i = MIN(i + quoted, rest.n);
-    rest = str_n(rest.p + i, rest.n - i);
+/* A word of the statement as it stands in the file: in quotes, or up to white space, also where that is inside of an expansion. */
+static const char *next_arg_word(struct arena *a, struct str *rest) {
+  struct strbuf b = strbuf_new(a);
+  struct str s = str_ltrim(*rest);
+  bool quoted = s.n > 0 && *s.p == '"';
+  size_t used = 1;
+  for (s = str_n(s.p + quoted, s.n - quoted); s.n > 0 && (quoted ? *s.p != '"' : !ch_isspace(*s.p)); s = str_n(s.p + used, s.n - used)) {
+    used = 1;
+    strbuf_addc(&b, quoted && *s.p == '\\' ? (char)escape_interpret(s, &used) : *s.p);
   }
+  quoted = quoted && s.n > 0;
+  *rest = str_n(s.p + quoted, s.n - quoted);
+  return b.p ? b.p : "";
+}
+
+/* Name and values are expanded by themselves, so that what a value holds makes no words (manual ch. 44).  What is no name is an ACL itself. */
+static const char *take_args(struct acl_run *r, const char *raw) {
+  struct expand_ctx *x = r->x;
+  struct str rest = str_c(raw);
+  const char *args[ACL_MAX_ARGS] = {NULL}, *word = next_arg_word(x->a, &rest), *name = expand_string(x, word), *shown = word;
+  bool is_named = name && (config_acl(x->cfg, name) || (*name == '/' && !is_tainted(name)));
+  int n = 0;
+  if (name && !is_named && acl_is_text(raw)) { /* what a client said does not become a statement: it is expanded when its turn comes */
+    const char *whole = expand_string(x, raw);
+    return whole && is_tainted(whole) ? raw : whole;
+  }
+  if (name && !is_named) return name;
+  const char *text = name;
+  for (shown = name ? name : word; text && n < ACL_MAX_ARGS && (rest = str_ltrim(rest)).n > 0; args[n++] = text)
+    if (!(text = expand_string(x, next_arg_word(x->a, &rest)))) break;
+  if (!text) {
+    if (!x->forced_fail) r->log_text = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", shown, x->error ? x->error : "");
+    return NULL;
+  }
+  memcpy(x->s.acl_args, args, sizeof(args));
   x->s.acl_narg = n;
-  for (; n < ACL_MAX_ARGS; n++) x->s.acl_args[n] = NULL;
+  return name;
 }
 
 static enum outcome cond_acl(struct acl_run *r, const struct acl_cond *c, const char *arg) {
+  (void)c;
   struct expand_ctx *x = r->x;
   struct expand_scope saved = x->s;
   struct acl_run inner = {.x = x, .env = r->env, .where = r->where, .recipient = r->recipient, .depth = r->depth + 1, .stmt = r->stmt};
-  const char *text = arg;
-  struct str rest = str_c(arg), name = str_word(&rest);
-  const char *first = str_dup(x->a, name);
-  if (config_acl(x->cfg, first) || (*first == '/' && !is_tainted(first))) {
-    text = first;
-    x->s.acl_narg = 0;
-    for (struct str w; x->s.acl_narg < ACL_MAX_ARGS && (w = str_word(&rest)).n > 0;)
-      x->s.acl_args[x->s.acl_narg++] = str_dup(x->a, w);
-    for (int i = x->s.acl_narg; i < ACL_MAX_ARGS; i++) x->s.acl_args[i] = NULL;
-    if (strchr(c->arg, '"')) take_quoted_args(x, c->arg);
+  const char *text = take_args(r, arg);
+  if (!text) {
+    x->s = saved;
+    return x->lookup_deferred ? OUTCOME_DEFER : OUTCOME_ERROR;
   }
   narrate_indent(1);
   enum outcome o = acl_run_text(&inner, text);
@@ -216,7 +229,7 @@ static enum outcome cond_sender_domains(struct acl_run *r, const struct acl_cond
 
 /* Sorted by name. */
 const struct acl_cond_type acl_cond_types[] = {
-  {"acl", EXP, 0, cond_acl, "run another ACL; true when it accepts"},
+  {"acl", 0, 0, cond_acl, "run another ACL; true when it accepts"},
   {"add_header", MOD | EXP, ONLY_RECEIVING, acl_mod_add_header, "add header lines when the message is accepted"},
   {"atrn_domains", EXP, ~ACL_BIT(ATRN), cond_atrn_domains, "mail waits for one of these domains, which ATRN is to hand over"},
   {"authenticated", 0, ACL_NOTSMTP_BITS | ACL_BIT(CONNECT) | ACL_BIT(HELO), cond_authenticated,

@@ -103,35 +103,26 @@ void acl_log_warning(struct acl_run *r, const char *text) {
   if (is_new) log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
 }
 
-/* "main,reject" to log bits; unknown names are reported and skipped. */
-static unsigned parse_log_names(struct acl_run *r, const char *list, char sep, const char *modifier, const char *whole, bool *ret_unknown) {
-  unsigned dest = 0;
-  *ret_unknown = false;
-  struct str s = str_c(list);
-  while (s.n > 0) {
-    struct str name = str_trim(str_cut(&s, sep));
-    if (str_eq(name, STR("main"))) dest |= LOG_MAIN;
-    else if (str_eq(name, STR("panic"))) dest |= LOG_PANIC;
-    else if (str_eq(name, STR("reject"))) dest |= LOG_REJECT;
-    else if (name.n > 0) {
-      *ret_unknown = true;
-      log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "unknown log name %s%.*s%s in \"%s\" in %s ACL",
-                whole ? "in \"" : "\"", whole ? (int)strlen(whole) : (int)name.n, whole ? whole : name.p, "\"",
-                modifier, acl_where_name(r->where));
-    }
-  }
-  return dest;
+/* The bit of a log, 0: there is none of that name. */
+static unsigned log_named(struct str name) {
+  if (str_eq(name, STR("main"))) return LOG_MAIN;
+  if (str_eq(name, STR("panic"))) return LOG_PANIC;
+  return str_eq(name, STR("reject")) ? LOG_REJECT : 0;
 }
 
+/* A name that is not known leaves the logs as they are: a rejection must not go unnoticed. */
 enum outcome acl_mod_log_reject_target(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
-  /* A list with a separator of its own choice (manual 44.20). */
-  struct strbuf names = strbuf_new(r->x->a);
   const char *item;
   int sep = 0;
-  while ((item = list_next(r->x->a, &arg, &sep))) strbuf_addl(&names, item, ":", NULL);
-  bool unknown;
-  unsigned dest = parse_log_names(r, names.p, ':', "log_reject_target", NULL, &unknown);
+  unsigned dest = 0;
+  while ((item = list_next(r->x->a, &arg, &sep))) {
+    unsigned bit = log_named(str_c(item));
+    dest |= bit;
+    if (bit) continue;
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "unknown log name \"%s\" in \"log_reject_target\" in %s ACL", item, acl_where_name(r->where));
+    return OUTCOME_OK;
+  }
   if (r->x->conn) {
     r->x->conn->log_reject_target = dest;
     r->x->conn->log_reject_target_set = true;
@@ -139,18 +130,28 @@ enum outcome acl_mod_log_reject_target(struct acl_run *r, const struct acl_cond 
   return OUTCOME_OK;
 }
 
+/* ":main,reject:" in front of the text, which is moved over it.  False: not names of logs, one after the other. */
+static bool take_log_names(struct str *text, unsigned *ret_dest) {
+  *ret_dest = LOG_MAIN;
+  if (text->n == 0 || *text->p != ':') return true;
+  struct str rest = str_n(text->p + 1, text->n - 1);
+  size_t n = str_index(rest, ':');
+  if (n == rest.n) return false;
+  struct str names = str_n(rest.p, n);
+  *text = str_ltrim(str_n(rest.p + n + 1, rest.n - n - 1));
+  for (unsigned bit, dest = 0; names.n > 0; *ret_dest = dest |= bit)
+    if (!(bit = log_named(str_cut(&names, ',')))) return false;
+  return true;
+}
+
 enum outcome acl_mod_logwrite(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
-  unsigned dest = 0;
+  unsigned dest;
   struct str s = str_ltrim(str_c(arg));
-  if (s.n > 0 && s.p[0] == ':') {
-    struct str rest = str_n(s.p + 1, s.n - 1), names = str_cut(&rest, ':');
-    bool unknown;
-    dest = parse_log_names(r, str_dup(r->x->a, names), ',', "logwrite", arg, &unknown);
-    if (unknown) return OUTCOME_OK; /* the text was shown with the complaint */
-    s = str_ltrim(rest);
+  if (!take_log_names(&s, &dest)) { /* the text is shown with the complaint */
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "unknown log name in \"%s\" in \"logwrite\" in %s ACL", arg, acl_where_name(r->where));
+    return OUTCOME_OK;
   }
-  if (dest == 0) dest = LOG_MAIN;
   size_t n = s.n; /* a line end at the end is part of the text, and shown like one inside */
   while (n > 0 && s.p[n - 1] == '\n') n--;
   struct strbuf b = strbuf_new(r->x->a);

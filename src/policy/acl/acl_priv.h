@@ -79,6 +79,9 @@ const struct acl_hooks *acl_get_hooks(void);
 /* Run one ACL by name or text at a nesting depth. */
 enum outcome acl_run_text(struct acl_run *outer, const char *text);
 
+/* Does an option or argument itself hold the ACL, "accept hosts = ..."? */
+bool acl_is_text(const char *text);
+
 /* acl_mods.c */
 enum outcome acl_mod_add_header(struct acl_run *r, const struct acl_cond *c, const char *arg);
 enum outcome acl_mod_queue(struct acl_run *r, const struct acl_cond *c, const char *arg);

@@ -272,6 +272,13 @@ static enum step finish(struct acl_run *r, const char *word, enum outcome o, enu
   return STEP_DONE;
 }
 
+/* Behind QUIT there is nothing to refuse. */
+static enum step refuse(struct acl_run *r, const char *word, enum acl_verb verb, enum outcome o, enum outcome *ret) {
+  bool is_end = r->depth == 0 && (r->where == ACL_WHERE_QUIT || r->where == ACL_WHERE_NOTQUIT);
+  if (is_end) r->log_text = arena_printf(r->x->a, "QUIT or not-QUIT toplevel ACL may not fail ('%s' verb used incorrectly)", acl_verb_names[verb]);
+  return finish(r, word, is_end ? OUTCOME_ERROR : o, ret);
+}
+
 /* What one statement decides; conditions have been run with outcome o (OK or FAIL). */
 static enum step decide(struct acl_run *r, const struct acl_stmt *s, enum outcome o, enum outcome *ret) {
   enum outcome deny = r->nested_drop ? OUTCOME_FAIL_DROP : OUTCOME_FAIL;
@@ -287,13 +294,9 @@ static enum step decide(struct acl_run *r, const struct acl_stmt *s, enum outcom
     return STEP_DONE;
   case ACL_DEFER: return yes ? finish(r, "DEFER", OUTCOME_DEFER, ret) : STEP_NEXT;
   case ACL_DENY:
-    if (yes && r->depth == 0 && (r->where == ACL_WHERE_QUIT || r->where == ACL_WHERE_NOTQUIT)) { /* there is nothing to deny */
-      r->log_text = "QUIT or not-QUIT toplevel ACL may not fail ('deny' verb used incorrectly)";
-      return finish(r, "DENY", OUTCOME_ERROR, ret);
-    }
-    return yes ? finish(r, "DENY", deny, ret) : STEP_NEXT;
-  case ACL_DROP: return yes ? finish(r, "DROP", OUTCOME_FAIL_DROP, ret) : STEP_NEXT;
-  case ACL_REQUIRE: return yes ? STEP_NEXT : finish(r, "not OK", deny, ret);
+    return yes ? refuse(r, "DENY", s->verb, deny, ret) : STEP_NEXT;
+  case ACL_DROP: return yes ? refuse(r, "DROP", s->verb, OUTCOME_FAIL_DROP, ret) : STEP_NEXT;
+  case ACL_REQUIRE: return yes ? STEP_NEXT : refuse(r, "not OK", s->verb, deny, ret);
   case ACL_WARN: return STEP_NEXT;
   case ACL_VERB_COUNT: break;
   }
@@ -395,8 +398,7 @@ const char *acl_split_message(struct arena *a, const char *text) {
   return out;
 }
 
-/* Does the option itself hold the ACL, "accept hosts = ..."? */
-static bool is_acl_text(const char *text) {
+bool acl_is_text(const char *text) {
   struct str rest = str_c(text), word = str_word(&rest);
   for (int i = 0; i < ACL_VERB_COUNT; i++)
     if (str_eqic_c(word, acl_verb_names[i])) return str_trim(rest).n > 0;
@@ -459,7 +461,7 @@ struct acl_result acl_check(struct expand_ctx *x, struct acl_env *env, enum acl_
   bool hack_known = !recipient || percent_hack(&r);
   const char *text = expand_string(x, acl_text);
   /* What a client said does not become a statement: its conditions and modifiers are expanded when their turn comes. */
-  if (text && is_tainted(text) && !is_tainted(acl_text) && is_acl_text(acl_text)) text = acl_text;
+  if (text && is_tainted(text) && !is_tainted(acl_text) && acl_is_text(acl_text)) text = acl_text;
   if (!hack_known) res = (struct acl_result){.outcome = OUTCOME_DEFER, .log_message = "defer in percent_hack_domains check"};
   else if (text) res = run_expanded(&r, where, text);
   else if (x->forced_fail) res.outcome = OUTCOME_OK;
