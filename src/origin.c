@@ -45,7 +45,8 @@ static const char *make_rcvhost(struct arena *a, const struct origin *o, const c
     }
     return b.p;
   }
-  strbuf_addf(&b, "%s ([%s]%s", o->host_name, o->host_address, port.p);
+  /* With all three parts the line is folded (manual 11.9, $sender_rcvhost). */
+  strbuf_addf(&b, "%s%s([%s]%s", o->host_name, helo && o->ident ? "\n\t" : " ", o->host_address, port.p);
   if (helo || o->ident) strbuf_addc(&b, ' ');
   add_rcv_details(&b, o, helo, false);
   strbuf_addc(&b, ')');

@@ -260,8 +260,8 @@ static bool final_acl(struct reception *r, struct receive_reply *ret, const char
     return true;
   }
   bool denied = a.outcome == OUTCOME_FAIL || a.outcome == OUTCOME_FAIL_DROP;
-  receive_apply_acl_headers(r->x, r->m);
-  if (r->is_smtp) {
+  if (r->is_smtp) { /* the log of rejections has them with what this ACL did to them */
+    receive_apply_acl_headers(r->x, r->m);
     smtp_acl_failed(r->env->session, where, &a, "after DATA");
     *ret = end_without(r, denied ? RECEIVE_REJECTED : RECEIVE_TEMPFAIL, NULL, a.outcome == OUTCOME_FAIL_DROP);
     return false;

@@ -98,6 +98,7 @@ const char *smtp_take_address(struct smtp_session *s, struct str text, bool is_s
   if (ok && is_sender) return arena_printf(s->tmp, "%s@%s", a, s->c->cfg->qualify_domain);
   if (ok) return *ret_raw = arena_printf(s->tmp, "%s@%s", a, s->c->cfg->qualify_recipient);
   const char *what = is_sender ? "sender" : "recipient";
+  if (!is_sender) smtp_note_rcpt_failure(s, arena_printf(s->tmp, "501 %.*s: recipient address must contain a domain", STR_FMT(text)));
   if (s->o->mode == SMTP_MODE_BATCH) smtp_replyf(s, "501 %s address must contain a domain", what);
   else smtp_replyf(s, "501 %.*s: %s address must contain a domain", STR_FMT(text), what);
   log_write(LS_SMTP_SYNTAX_ERROR, LOG_MAIN | LOG_REJECT, "unqualified %s rejected: <%s> %s", what, a, smtp_ident(s));

@@ -332,16 +332,13 @@ static void bdat_drain(struct body_source *src) {
 
 static bool must_queue(struct smtp_session *s, const char **ret_reason) {
   const struct main_options *o = s->opt;
-  *ret_reason = NULL;
+  *ret_reason = s->m->queue_only_policy ? "queued by ACL" : NULL;
+  if (*ret_reason) return true;
   if (s->o->queue_only) {
     *ret_reason = o->queue_only ? NULL : s->o->queue_reason;
     return true;
   }
   if (s->m->is_put_off) return true;
-  if (s->m->queue_only_policy) {
-    *ret_reason = "queued by ACL";
-    return true;
-  }
   if (!s->c->is_batched && o->smtp_accept_queue_per_connection > 0 &&
       s->c->messages_received > o->smtp_accept_queue_per_connection) {
     *ret_reason = arena_printf(s->tmp, "more than %d messages received in one connection",

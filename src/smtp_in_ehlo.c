@@ -180,6 +180,8 @@ static void set_helo(struct smtp_session *s, const char *name, bool esmtp) {
 static void end_transaction(struct smtp_session *s) {
   if (s->m->sender) smtp_reset(s);
   else s->transaction_line = s->line_number;
+  s->last_rcpt_error = NULL; /* a transaction that never was ends as well */
+  s->rcpt_errors_differ = false;
 }
 
 void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
@@ -196,8 +198,8 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
     return;
   }
   set_helo(s, arg.p, esmtp);
-  if (!verify(s, esmtp)) {
-    forget_helo(s);
+  if (!verify(s, esmtp)) { /* log lines still say how it called itself */
+    c->esmtp = false;
     return;
   }
   struct acl_result acl = smtp_run_acl(s, ACL_WHERE_HELO, NULL, s->opt->acl_smtp_helo, OUTCOME_OK);

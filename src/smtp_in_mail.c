@@ -219,7 +219,7 @@ void smtp_do_mail(struct smtp_session *s, struct str arg) {
   }
   if (r.outcome != OUTCOME_OK && r.outcome != OUTCOME_DISCARD) {
     m->sender = NULL;
-    smtp_acl_failed(s, ACL_WHERE_MAIL, &r, arena_printf(s->tmp, "MAIL <%s>", sender));
+    smtp_acl_failed(s, ACL_WHERE_MAIL, &r, arena_printf(s->tmp, "MAIL %.*s", STR_FMT(str_trim(str_n(arg.p, path)))));
     smtp_reset(s); /* variables, controls and verify results of the refused transaction are not for the next one */
     return;
   }

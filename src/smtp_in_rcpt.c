@@ -57,7 +57,8 @@ static bool take_params(struct smtp_session *s, struct str arg, size_t *path, un
 
 static bool too_many(struct smtp_session *s) {
   struct message *m = s->m;
-  if (s->recipients_max <= 0 || m->rcpt_count + 1 <= s->recipients_max) return false;
+  if (s->recipients_max <= 0 || m->rcpt_count <= s->recipients_max) return false;
+  smtp_note_rcpt_failure(s, s->opt->recipients_max_reject ? "552 too many recipients" : "452 too many recipients");
   if (s->opt->recipients_max_reject) {
     m->rcpt_fail_count++;
     smtp_replyf(s, "552 too many recipients");
@@ -75,12 +76,19 @@ static bool too_many(struct smtp_session *s) {
   return true;
 }
 
+/* "550 5.7.1 text": the text. */
+static const char *without_codes(const char *text) {
+  struct str t = str_c(text);
+  bool has = t.n > 3 && ch_isdigit(t.p[0]) && ch_isdigit(t.p[1]) && ch_isdigit(t.p[2]) && ch_isspace(t.p[3]);
+  return has ? text + 4 + smtp_enhanced_code_len(str_n(t.p + 4, t.n - 4), t.p[0] - '0') : text;
+}
+
 static void refused(struct smtp_session *s, const struct acl_result *r, struct str path) {
   bool temporary = r->outcome == OUTCOME_DEFER || r->outcome == OUTCOME_ERROR;
   if (temporary) s->m->rcpt_defer_count++;
   else s->m->rcpt_fail_count++;
   cutthrough_rcpt_refused(&s->x);
-  smtp_note_rcpt_failure(s, r->user_message && r->outcome != OUTCOME_ERROR ? r->user_message
+  smtp_note_rcpt_failure(s, r->user_message && r->outcome != OUTCOME_ERROR ? without_codes(r->user_message)
                   : temporary ? "Temporary local problem - please try later" : "Administrative prohibition");
   smtp_acl_failed(s, ACL_WHERE_RCPT, r, arena_printf(s->tmp, "RCPT %.*s", STR_FMT(path)));
 }
@@ -92,16 +100,17 @@ static void add_recipient(struct smtp_session *s, const char *recipient, const c
   r->orcpt = orcpt ? arena_strdup(s->m->arena, orcpt) : NULL;
 }
 
-static void log_discarded(struct smtp_session *s, const char *recipient, const struct acl_result *r) {
+static void log_discarded(struct smtp_session *s, struct str path, const struct acl_result *r) {
   const struct message *m = s->m;
   const char *ident = smtp_ident(s), *why = m->discarded ? m->discard_text : r->log_message;
-  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s%sF=<%s> RCPT <%s>: discarded by %s ACL%s%s", ident, *ident ? " " : "", m->sender,
-            recipient, m->discarded ? "MAIL" : "RCPT", why ? ": " : "", why ? why : "");
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s%sF=<%s> RCPT %.*s: discarded by %s ACL%s%s", ident, *ident ? " " : "", m->sender,
+            STR_FMT(path), m->discarded ? "MAIL" : "RCPT", why ? ": " : "", why ? why : "");
 }
 
 /* Is there a transaction, and an operand?  False: answered. */
 static bool may_name_recipient(struct smtp_session *s, struct str arg) {
   if (!s->m->sender) {
+    s->m->rcpt_fail_count++;
     if (s->mail_was_refused) smtp_replyf(s, "503 sender not yet given");
     else smtp_synprot_error(s, false, 503, "sender not yet given");
     smtp_note_rcpt_failure(s, "503 sender not yet given");
@@ -128,13 +137,13 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
   struct message *m = s->m;
   unsigned dsn = 0;
   const char *orcpt = NULL;
+  m->rcpt_count++; /* of the commands, whatever is in them (manual 11.9) */
   if (!may_name_recipient(s, arg)) return;
-  smtp_slow_down(s, "rcpt", s->opt->smtp_ratelimit_rcpt, m->rcpt_count + 1);
+  smtp_slow_down(s, "rcpt", s->opt->smtp_ratelimit_rcpt, m->rcpt_count);
   size_t path = smtp_path_len(arg);
   if (!take_params(s, arg, &path, &dsn, &orcpt)) return;
   const char *raw, *recipient = take_recipient(s, str_n(arg.p, path), &raw);
   if (!recipient || too_many(s)) return;
-  m->rcpt_count++;
   s->x.address_data = NULL; /* of the recipient before */
   s->c->rcpt_count_session++;
   if (s->o->mode == SMTP_MODE_BATCH) {
@@ -149,7 +158,7 @@ void smtp_do_rcpt(struct smtp_session *s, struct str arg) {
   }
   if (r.outcome == OUTCOME_DISCARD || m->discarded) {
     s->c->recipients_discarded = true;
-    log_discarded(s, recipient, &r);
+    log_discarded(s, str_trim(str_n(arg.p, path)), &r);
   } else if (cutthrough_rcpt(&s->env, &s->x, recipient, &onward)) {
     add_recipient(s, recipient, raw, dsn, orcpt);
   } else {

@@ -512,15 +512,16 @@ __attribute__((noinline, format(printf, 4, 0))) static void write_line(enum log_
   put_text(line + at, sizeof line - at, text, len, dest & LOG_MULTILINE);
   mark_cut(line, (size_t)n >= sizeof text);
   tell_user(sel, dest, line + at);
-  if (!selected) return;
+  if (!selected) dest &= LOG_REJECT;
+  if (!dest) return;
   write_all(dest, line, at, NULL);
   if (dest & LOG_DIE && log_state.s.panic_coredump) abort();
   if (dest & LOG_DIE) exit(EXIT_FAILURE);
 }
 
 void log_vwrite(enum log_sel sel, unsigned dest, const char *fmt, va_list ap) {
-  bool selected = log_selects(sel);
-  if (selected || debug_selector) write_line(sel, dest, selected, fmt, ap); /* who listens with -v hears all */
+  bool selected = log_selects(sel); /* that is about the main log, not about the one of rejections (manual ch. 53) */
+  if (selected || debug_selector || dest & LOG_REJECT) write_line(sel, dest, selected, fmt, ap); /* who listens with -v hears all */
 }
 
 void log_write(enum log_sel sel, unsigned dest, const char *fmt, ...) {

@@ -84,7 +84,8 @@ enum outcome acl_mod_queue(struct acl_run *r, const struct acl_cond *c, const ch
   struct message *m = r->x->msg;
   if (!m || m->id[0]) return OUTCOME_OK;
   if (!config_queue_name_is_valid(arg)) {
-    r->x->error = arena_printf(r->x->a, "bad name of a queue: \"%s\"", arg);
+    r->log_text = strchr(arg, '/') ? arena_printf(r->x->a, "Directory separator not permitted in queue name: '%s'", arg)
+                                   : arena_printf(r->x->a, "bad name of a queue: \"%s\"", arg);
     return OUTCOME_ERROR;
   }
   m->cfg = config_for_queue(m->arena, m->cfg, arg);

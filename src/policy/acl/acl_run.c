@@ -34,12 +34,12 @@ struct text_reader {
   int line;
 };
 
-/* The next physical line, white space removed at both ends; false at the end of the text. */
+/* The next physical line, without the white space it begins with; false at the end of the text. */
 static bool next_physical_line(struct text_reader *t, struct str *ret) {
   if (!*t->next) return false;
   size_t n = strcspn(t->next, "\n");
   struct str line = str_ltrim(str_n(t->next, n));
-  *ret = t->file ? str_rtrim(line) : line; /* blanks at the end of a text that was expanded are part of it */
+  *ret = line; /* blanks at the end are part of it */
   t->next += n;
   if (*t->next == '\n') {
     t->next++;
@@ -227,7 +227,8 @@ static enum outcome run_cond(struct acl_run *r, const struct acl_cond *c) {
 static const char *condition_word(enum outcome o) {
   switch (o) {
   case OUTCOME_OK: return "succeeded";
-  case OUTCOME_FAIL: case OUTCOME_FAIL_DROP: return "failed";
+  case OUTCOME_FAIL: return "failed";
+  case OUTCOME_FAIL_DROP: return "yielded \"drop\"";
   case OUTCOME_DEFER: return "deferred";
   case OUTCOME_DISCARD: return "succeeded";
   case OUTCOME_ERROR: break;
@@ -242,7 +243,7 @@ static enum outcome run_conditions(struct acl_run *r, const struct acl_stmt *s) 
   r->endpass_seen = r->nested_drop = r->log_is_user = false;
   for (const struct acl_cond *c = s->conds; c && o == OUTCOME_OK; c = c->next) o = run_cond(r, c);
   expand_messages(r, s->verb, o);
-  narrate(r->x, D_ACL, "%s: condition test %s in %s", acl_verb_names[s->verb], condition_word(o), r->label);
+  narrate(r->x, D_ACL, "%s: condition test %s in %s", acl_verb_names[s->verb], condition_word(r->nested_drop ? OUTCOME_FAIL_DROP : o), r->label);
   return o;
 }
 
@@ -286,8 +287,8 @@ static enum step decide(struct acl_run *r, const struct acl_stmt *s, enum outcom
   switch (s->verb) {
   case ACL_ACCEPT:
   case ACL_DISCARD:
-    if (yes) return finish(r, s->verb == ACL_ACCEPT ? "ACCEPT" : "DISCARD",
-                           s->verb == ACL_ACCEPT ? OUTCOME_OK : OUTCOME_DISCARD, ret);
+    if (yes && s->verb == ACL_DISCARD) return refuse(r, "DISCARD", s->verb, OUTCOME_DISCARD, ret);
+    if (yes) return finish(r, "ACCEPT", OUTCOME_OK, ret);
     if (!r->endpass_seen) return STEP_NEXT;
     narrate(r->x, D_ACL, "%s: endpass encountered - denying access", acl_verb_names[s->verb]);
     *ret = deny;
