@@ -240,11 +240,11 @@ static struct delivery *extra_find(struct delivery *d, const struct host *host, 
     base->others_host = ARENA_NEW(base->run->a, struct host);
     base->others_host->name = host->name;
   }
+  const struct wait_who who = {.exclude_id = base->run->m->id, .exists = extra_exists, .ctx = (void *)d->cfg};
   for (int i = 0; i < EXTRA_MAX_TRIES; i++) {
     char id[MSGID_SIZE];
-    bool more = false;
-    if (!wait_next(d->cfg, base->run->a, d->transport->name, host->name, base->run->m->id, extra_exists, (void *)d->cfg, id, &more))
-      return NULL;
+    enum wait_found found = wait_next(d->cfg, base->run->a, d->transport->name, host->name, &who, id);
+    if (found == WAIT_NONE) return NULL;
     if (finish && !finish_first(base, d)) return NULL; /* the id is lost from the hints only */
     /* a lock says nothing to the process that holds it */
     struct delivery *next = strcmp(id, d->msg->id) != 0 ? extra_open(base, d, id, host) : NULL;
@@ -253,7 +253,7 @@ static struct delivery *extra_find(struct delivery *d, const struct host *host, 
       return next;
     }
     if (next) extra_wait_on(base, next);
-    if (!more) return NULL;
+    if (found == WAIT_LAST) return NULL;
   }
   return NULL;
 }

@@ -140,33 +140,33 @@ bool retry_is_fresh(const struct config *cfg, const struct hints_retry *r, time_
   return !time_is_ahead(r->stamp, now) && now - r->stamp <= cfg->o.retry_data_expire;
 }
 
-bool retry_check_host(struct expand_ctx *x, struct hints_db *db, const char *domain, struct host *h, int port, bool include_ip,
-                      const char *interface, const struct message *m, const char **ret_host_key, const char **ret_message_key) {
-  *ret_host_key = *ret_message_key = NULL;
+bool retry_check_host(struct expand_ctx *x, struct hints_db *db, struct host *h, const struct retry_use *use, struct retry_keys *ret) {
+  const struct message *m = use->msg;
+  *ret = (struct retry_keys){NULL, NULL};
   time_t now = time_sec();
   h->status = HOST_USABLE;
   h->why = HOST_WHY_UNKNOWN;
   if (!db) return false;
-  const char *key = retry_host_key_build(x->a, h, port, include_ip, interface);
+  const char *key = retry_host_key_build(x->a, h, use->port, use->include_ip, use->interface);
   const char *mkey = arena_printf(x->a, "%s:%s", key, m ? m->id : "");
   struct hints_retry host, msg;
   bool has_host = retry_get(db, x->a, key, &host) && retry_is_fresh(x->cfg, &host, now);
   bool has_msg = m && retry_get(db, x->a, mkey, &msg) && retry_is_fresh(x->cfg, &msg, now);
   bool forced = m && m->delivery_forced;
   if (has_host) {
-    *ret_host_key = key;
+    ret->host = key;
     h->last_try = host.last_try;
     /* A host past its cutoff has its own times, however old the message is (manual 32.11, "Long-term failures"). */
-    bool too_old = !host.expired && retry_ultimate_address_timeout(x, h->name, domain, &host, now);
+    bool too_old = !host.expired && retry_ultimate_address_timeout(x, h->name, use->domain, &host, now);
     if (!forced && now < host.next_try && !too_old) {
       h->status = host.expired ? HOST_UNUSABLE_EXPIRED : HOST_UNUSABLE;
       h->why = HOST_WHY_RETRY;
     }
   }
   if (has_msg) {
-    *ret_message_key = mkey;
+    ret->message = mkey;
     if (!forced && h->status == HOST_USABLE && now < msg.next_try &&
-        !retry_ultimate_address_timeout(x, h->name, domain, &msg, now)) {
+        !retry_ultimate_address_timeout(x, h->name, use->domain, &msg, now)) {
       h->status = HOST_UNUSABLE;
       h->why = HOST_WHY_RETRY;
     }

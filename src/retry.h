@@ -24,10 +24,21 @@ struct retry_item {
 const char *retry_host_key_build(struct arena *a, const struct host *h, int port, bool include_ip, const char *interface);
 void retry_add_item(struct arena *a, struct address *addr, const char *key, const char *message, unsigned flags);
 
-/* May this host be tried now?  Sets h->status/why; returns true when its record says that its final cutoff has passed.
- * *ret_host_key, *ret_message_key: keys that have records (for deletion on success), NULL none.  db NULL: there are none. */
-bool retry_check_host(struct expand_ctx *x, struct hints_db *db, const char *domain, struct host *h, int port, bool include_ip,
-                      const char *interface, const struct message *m, const char **ret_host_key, const char **ret_message_key);
+/* How a host is about to be used: what its key is made of, and for whom. */
+struct retry_use {
+  int port;
+  bool include_ip;           /* retry_include_ip_address */
+  const char *interface;     /* NULL: any */
+  const char *domain;        /* of the addresses; rules may be about it instead of the host */
+  const struct message *msg; /* NULL: none in particular */
+};
+/* Keys that have records, for deletion on success; NULL none. */
+struct retry_keys {
+  const char *host, *message;
+};
+/* May this host be tried now?  Sets h->status/why; returns true when its record says that its final cutoff has passed.  db NULL: there are no
+ * records. */
+bool retry_check_host(struct expand_ctx *x, struct hints_db *db, struct host *h, const struct retry_use *use, struct retry_keys *ret);
 /* Is the message older than all that the rule for this host, by its name and for no particular error, grants?  So when there is no such rule. */
 bool retry_outlived(struct expand_ctx *x, const struct host *h);
 /* The rule for a key and error, or NULL. */
@@ -50,15 +61,17 @@ bool retry_is_fresh(const struct config *cfg, const struct hints_retry *r, time_
 /* wait-TRANSPORT database: message ids waiting for a host. */
 /* True: so many messages wait for one of the hosts now (250, 300, ...) that a connection should be made. */
 bool wait_add(const struct config *cfg, const char *transport, struct host *hosts, const char *message_id);
-/* Next message id waiting for that host (not excluded, still on the queue as told by exists()), removed from the list; false when none. */
-bool wait_next(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const char *exclude_id,
-               bool (*exists)(void *ctx, const char *id), void *ctx, char ret_id[MSGID_SIZE], bool *ret_more);
-/* Would there be one?  Nobody is taken out of the list, but a list of which nothing is of use any more is removed. */
+/* Which of the waiting messages count. */
 struct wait_who {
-  const char *exclude_id;
-  bool (*exists)(void *ctx, const char *id);
+  const char *exclude_id;                    /* the one that asks; NULL: none */
+  bool (*exists)(void *ctx, const char *id); /* is it still on the queue? */
   void *ctx;
 };
+enum wait_found { WAIT_NONE, WAIT_LAST, WAIT_MORE }; /* WAIT_MORE: there are others behind it */
+/* Next message id waiting for that host, removed from the list. */
+enum wait_found wait_next(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const struct wait_who *who,
+                          char ret_id[MSGID_SIZE]);
+/* Would there be one?  Nobody is taken out of the list, but a list of which nothing is of use any more is removed. */
 bool wait_any(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const struct wait_who *who);
 
 #endif

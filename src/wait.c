@@ -116,12 +116,12 @@ bool wait_any(const struct config *cfg, struct arena *a, const char *transport, 
   return false;
 }
 
-bool wait_next(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const char *exclude_id,
-               bool (*exists)(void *ctx, const char *id), void *ctx, char ret_id[MSGID_SIZE], bool *ret_more) {
+enum wait_found wait_next(const struct config *cfg, struct arena *a, const char *transport, const char *host_name, const struct wait_who *who,
+                          char ret_id[MSGID_SIZE]) {
   struct hints_db *db = somebody_waits(cfg, a, transport, host_name) ? wait_open(cfg, a, transport) : NULL;
-  if (!db) return false;
+  if (!db) return WAIT_NONE;
   struct hints_wait w;
-  bool found = false;
+  bool found = false, more = false;
   if (wait_read(db, a, host_name, &w)) {
     while (!found && wait_refill(db, a, host_name, &w)) {
       w.count--;
@@ -130,12 +130,13 @@ bool wait_next(const struct config *cfg, struct arena *a, const char *transport,
       char buf[MSGID_SIZE];
       memcpy(buf, id, MSGID_LEN);
       buf[MSGID_LEN] = '\0';
-      if (!msgid_is_valid(str_c(buf)) || (exclude_id && strcmp(buf, exclude_id) == 0) || !exists(ctx, buf)) continue;
+      if (!msgid_is_valid(str_c(buf)) || (who->exclude_id && strcmp(buf, who->exclude_id) == 0) || !who->exists(who->ctx, buf))
+        continue;
       memcpy(ret_id, buf, sizeof(buf));
       found = true;
     }
-    *ret_more = w.count > 0 || w.sequence > 0;
-    if (w.count > 0 || w.sequence > 0) {
+    more = w.count > 0 || w.sequence > 0;
+    if (more) {
       w.stamp = time_sec();
       wait_write(db, a, host_name, &w);
     } else {
@@ -143,5 +144,5 @@ bool wait_next(const struct config *cfg, struct arena *a, const char *transport,
     }
   }
   hints_close(db);
-  return found;
+  return !found ? WAIT_NONE : more ? WAIT_MORE : WAIT_LAST;
 }

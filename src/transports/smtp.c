@@ -406,9 +406,10 @@ static bool prepare_host(struct smtp_job *job, struct host *h) {
 static bool retry_allows(struct smtp_job *job, struct host *h, int port, bool *ret_expired) {
   struct delivery *d = job->d;
   if (!prepare_host(job, h)) return false;
+  const struct retry_use use = {.port = port, .include_ip = job->include_ip, .interface = job->interface, .domain = d->addrs->domain,
+                                .msg = d->msg};
   struct hints_db *db = hints_open(d->cfg->spool_directory, "retry", false);
-  *ret_expired = retry_check_host(d->x, db, d->addrs->domain, h, port, job->include_ip, job->interface, d->msg, &job->host_key,
-                                  &job->message_key);
+  *ret_expired = retry_check_host(d->x, db, h, &use, &job->retry_keys);
   if (db) hints_close(db);
   if (h->status == HOST_UNUSABLE_EXPIRED) job->any_expired = true;
   if (h->status == HOST_UNUSABLE) job->any_retry_skip = true;

@@ -13,6 +13,7 @@
 #include "os/stream.h"
 #include "pipe_connect.h"
 #include "policy/config.h"
+#include "retry.h"
 #include "transport.h"
 
 struct smtp_opts {
@@ -90,8 +91,7 @@ struct smtp_job {                 /* one host list worked through for one delive
   bool any_left;                  /* the list was not worked through to its end */
   bool is_later_host;             /* of this delivery: another one was tried before */
   bool host_may_have_it;          /* the whole message was in a first flight that got no reply: no further host in this run */
-  const char *host_key;           /* retry record of the host now tried that a success deletes, NULL none */
-  const char *message_key;
+  struct retry_keys retry_keys;   /* retry records of the host now tried that a success deletes */
 };
 
 /* From MAIL to the reply to the end of the message. */

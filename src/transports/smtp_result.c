@@ -245,9 +245,9 @@ void smtp_record_success(struct smtp_attempt *s, struct smtp_rcpt *r, const char
   a->new_transaction = !s->t.any_success;
   s->t.any_success = true;
   r->state = RCPT_DONE;
-  if (s->job->host_key) retry_add_item(s->a, a, s->job->host_key, NULL, RETRY_HOST | RETRY_DELETE);
-  if (s->job->message_key) retry_add_item(s->a, a, s->job->message_key, NULL, RETRY_HOST | RETRY_DELETE);
-  s->job->host_key = s->job->message_key = NULL;
+  if (s->job->retry_keys.host) retry_add_item(s->a, a, s->job->retry_keys.host, NULL, RETRY_HOST | RETRY_DELETE);
+  if (s->job->retry_keys.message) retry_add_item(s->a, a, s->job->retry_keys.message, NULL, RETRY_HOST | RETRY_DELETE);
+  s->job->retry_keys = (struct retry_keys){NULL, NULL};
 }
 
 /* Which recipients a failure of the connection or the message is about. */
@@ -337,7 +337,7 @@ void smtp_clear_retry(struct smtp_attempt *s) {
   enum smtp_error_class class = s->fail.trouble == TROUBLE_NONE ? SMTP_ERROR_RECIPIENT : smtp_classify(&s->fail);
   struct address *a = s->d->addrs;
   if (!s->greeting || class == SMTP_ERROR_HOST) return;
-  if (s->job->host_key) retry_add_item(s->a, a, s->job->host_key, NULL, RETRY_HOST | RETRY_DELETE);
-  if (s->job->message_key && class != SMTP_ERROR_MESSAGE) retry_add_item(s->a, a, s->job->message_key, NULL, RETRY_HOST | RETRY_DELETE);
-  s->job->host_key = s->job->message_key = NULL;
+  if (s->job->retry_keys.host) retry_add_item(s->a, a, s->job->retry_keys.host, NULL, RETRY_HOST | RETRY_DELETE);
+  if (s->job->retry_keys.message && class != SMTP_ERROR_MESSAGE) retry_add_item(s->a, a, s->job->retry_keys.message, NULL, RETRY_HOST | RETRY_DELETE);
+  s->job->retry_keys = (struct retry_keys){NULL, NULL};
 }

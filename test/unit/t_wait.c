@@ -25,15 +25,18 @@ static void test_order(void **state) {
     assert_false(wait_add(&cfg, "smtp", &h, id_of(a, n))); /* it waits already */
   }
   char id[MSGID_SIZE];
-  bool more = false;
+  const struct wait_who who = {.exclude_id = id_of(a, 7), .exists = exists, .ctx = (void *)id_of(a, 9)};
+  enum wait_found found, last = WAIT_NONE;
   int seen = 0;
-  while (wait_next(&cfg, a, "smtp", "mx.test", id_of(a, 7), exists, (void *)id_of(a, 9), id, &more)) {
+  while ((found = wait_next(&cfg, a, "smtp", "mx.test", &who, id)) != WAIT_NONE) {
+    assert_int_not_equal(last, WAIT_LAST);
+    last = found;
     assert_string_not_equal(id, id_of(a, 7)); /* asked for by that one */
     assert_string_not_equal(id, id_of(a, 9)); /* gone meanwhile */
     seen++;
   }
   assert_int_equal(seen, ALL - 2);
-  assert_false(more);
+  assert_int_equal(last, WAIT_LAST);
   assert_false(wait_add(&cfg, "smtp", &h, id_of(a, 1))); /* an empty list again */
   arena_free(a);
 }
