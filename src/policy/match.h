@@ -77,10 +77,10 @@ enum outcome match_ip(struct expand_ctx *x, const char *address, const char *lis
 
 /* PCRE2 with JIT, match limits and a per-process cache of compiled patterns keyed by text.  Result captures (arena) when ret given. */
 enum outcome regex_match(struct expand_ctx *x, const char *pattern, bool caseless, struct str subject, bool set_captures);
-/* The same from an offset of the subject on, for global substitution.  nonempty_here: only a match that begins at start and is not
+/* The same from an offset of the subject on, for global substitution.  REGEX_NONEMPTY_HERE: only a match that begins at start and is not
  * empty.  ret_span (may be NULL): offsets of the matched text. */
-enum outcome regex_match_from(struct expand_ctx *x, const char *pattern, bool caseless, struct str subject, size_t start,
-                              bool nonempty_here, bool set_captures, size_t ret_span[2]);
+enum { REGEX_CASELESS = 1, REGEX_NONEMPTY_HERE = 2, REGEX_SET_CAPTURES = 4 };
+enum outcome regex_match_from(struct expand_ctx *x, const char *pattern, unsigned flags, struct str subject, size_t start, size_t ret_span[2]);
 /* Is a host "local" in the sense of @ / self= ? */
 bool match_is_local_ip(struct expand_ctx *x, const char *ip);
 /* Look at the interfaces again when it matters the next time. */

@@ -109,14 +109,13 @@ static pcre2_match_data *match_data(void) {
   return regexes.data;
 }
 
-enum outcome regex_match_from(struct expand_ctx *x, const char *pattern, bool caseless, struct str subject, size_t start,
-                              bool nonempty_here, bool want_captures, size_t ret_span[2]) {
+enum outcome regex_match_from(struct expand_ctx *x, const char *pattern, unsigned flags, struct str subject, size_t start, size_t ret_span[2]) {
   bool owned;
-  pcre2_code *code = get_code(x, pattern, caseless, &owned);
+  pcre2_code *code = get_code(x, pattern, (flags & REGEX_CASELESS) != 0, &owned);
   if (!code) return OUTCOME_ERROR;
   pcre2_match_data *md = match_data();
   pcre2_match_context *limits = match_limits();
-  uint32_t options = nonempty_here ? PCRE2_NOTEMPTY_ATSTART | PCRE2_ANCHORED : 0;
+  uint32_t options = flags & REGEX_NONEMPTY_HERE ? PCRE2_NOTEMPTY_ATSTART | PCRE2_ANCHORED : 0;
   int rc = PCRE2_ERROR_NOMEMORY;
   PCRE2_SPTR bytes = (PCRE2_SPTR)(subject.p ? subject.p : "");
   if (md && limits) rc = pcre2_match(code, bytes, subject.n, start, options, md, limits);
@@ -132,7 +131,7 @@ enum outcome regex_match_from(struct expand_ctx *x, const char *pattern, bool ca
     result = OUTCOME_ERROR;
   } else {
     const PCRE2_SIZE *ov = pcre2_get_ovector_pointer(md);
-    if (want_captures) set_captures(x, subject, md, rc == 0 ? (int)pcre2_get_ovector_count(md) : rc);
+    if (flags & REGEX_SET_CAPTURES) set_captures(x, subject, md, rc == 0 ? (int)pcre2_get_ovector_count(md) : rc);
     if (ret_span) {
       ret_span[0] = MIN(ov[0], ov[1]); /* \K may put the start behind the end */
       ret_span[1] = ov[1];
@@ -143,5 +142,5 @@ enum outcome regex_match_from(struct expand_ctx *x, const char *pattern, bool ca
 }
 
 enum outcome regex_match(struct expand_ctx *x, const char *pattern, bool caseless, struct str subject, bool want_captures) {
-  return regex_match_from(x, pattern, caseless, subject, 0, false, want_captures, NULL);
+  return regex_match_from(x, pattern, (caseless ? REGEX_CASELESS : 0u) | (want_captures ? REGEX_SET_CAPTURES : 0u), subject, 0, NULL);
 }

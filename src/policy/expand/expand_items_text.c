@@ -281,7 +281,7 @@ bool exp_item_sg(struct expand_ctx *x, struct strbuf *out, const char *const *ar
   exp_save(x, &sv);
   while (ok) {
     x->error = NULL;
-    enum outcome rc = regex_match_from(x, args[1], false, subject, at, after_empty, true, span);
+    enum outcome rc = regex_match_from(x, args[1], REGEX_SET_CAPTURES | (after_empty ? REGEX_NONEMPTY_HERE : 0u), subject, at, span);
     if (rc != OUTCOME_OK && rc != OUTCOME_FAIL) {
       ok = x->error ? false : exp_fail(x, "regular expression error in \"%s\"", args[1]);
     } else if (rc == OUTCOME_OK) {
