@@ -422,28 +422,34 @@ enum route_result route_get_errors_address(struct route_ctx *rc, struct router *
   return ROUTE_OK;
 }
 
-/* Items of a list option, each expanded, joined to what the address already has. */
-static enum route_result munge_list(struct route_ctx *rc, struct router *r, struct address *addr, const char *option,
-                                    const char *list, int default_sep, struct strbuf *out, bool expand) {
-  const char *pos = list, *item;
-  int sep = default_sep;
+/* The items of headers_add, each expanded, as lines. */
+static enum route_result added_headers(struct route_ctx *rc, const struct router *r, struct address *addr, struct strbuf *out) {
+  const char *pos = r->o.headers_add, *item;
+  int sep = -'\n'; /* unless the list says otherwise */
   while ((item = list_next(rc->x->a, &pos, &sep))) {
-    const char *s = expand ? expand_string(rc->x, item) : item;
+    const char *s = expand_string(rc->x, item);
     if (!s) {
       if (rc->x->forced_fail) continue;
-      addr->message = arena_printf(rc->x->a, "%s router failed to expand %s item \"%s\": %s", r->name, option, item,
+      addr->message = arena_printf(rc->x->a, "%s router failed to expand add_headers item \"%s\": %s", r->name, item,
                                    rc->x->error ? rc->x->error : "");
       return ROUTE_DEFER;
     }
     if (!*s) continue;
-    if (default_sep == -'\n') {
-      strbuf_adds(out, s);
-      if (s[strlen(s) - 1] != '\n') strbuf_addc(out, '\n');
-    } else {
-      list_append(out, ':', s);
-    }
+    strbuf_adds(out, s);
+    if (s[strlen(s) - 1] != '\n') strbuf_addc(out, '\n');
   }
   return ROUTE_OK;
+}
+
+/* The items of headers_remove behind what the address already has; each is expanded at transport time. */
+static const char *removed_headers(struct arena *a, const char *old, const char *list) {
+  struct strbuf b = strbuf_new(a);
+  const char *item;
+  int sep = 0;
+  if (old) strbuf_adds(&b, old);
+  while ((item = list_next(a, &list, &sep)))
+    if (*item) list_append(&b, ':', item);
+  return b.p;
 }
 
 /* Added header lines are chained as header_line structs in the order of the routers. */
@@ -479,18 +485,11 @@ enum route_result route_get_munge_headers(struct route_ctx *rc, struct router *r
   struct arena *a = rc->x->a;
   if (r->o.headers_add) {
     struct strbuf b = strbuf_new(a);
-    enum route_result res = munge_list(rc, r, addr, "add_headers", r->o.headers_add, -'\n', &b, true);
+    enum route_result res = added_headers(rc, r, addr, &b);
     if (res != ROUTE_OK) return res;
     if (b.n) addr->prop.extra_headers = headers_from_text(a, addr->prop.extra_headers, b.p);
   }
-  if (r->o.headers_remove) {
-    /* Each item is expanded at transport time. */
-    struct strbuf b = strbuf_new(a);
-    if (addr->prop.remove_headers) strbuf_adds(&b, addr->prop.remove_headers);
-    enum route_result res = munge_list(rc, r, addr, "remove_headers", r->o.headers_remove, 0, &b, false);
-    if (res != ROUTE_OK) return res;
-    addr->prop.remove_headers = b.p;
-  }
+  if (r->o.headers_remove) addr->prop.remove_headers = removed_headers(a, addr->prop.remove_headers, r->o.headers_remove);
   return ROUTE_OK;
 }
 
