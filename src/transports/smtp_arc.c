@@ -136,7 +136,14 @@ static const char *finish(struct arena *a, const struct arc_signer *k, struct dk
   return NULL;
 }
 
-static const char *make_signature(struct arena *a, struct arc_signer *k, int instance, const char *algorithm, const struct str *lines, size_t count) {
+/* The set of three header lines that is being made. */
+struct new_set {
+  int instance;
+  const char *algorithm, *results, *signature; /* the last two: the lines that are ready */
+  struct str cv;                               /* the state of the chain before it */
+};
+
+static const char *make_signature(struct arena *a, struct arc_signer *k, const struct new_set *set, const struct str *lines, size_t count) {
   /* The usual lines that are there, and the signatures of others. */
   struct strbuf list = strbuf_new(a), b = strbuf_new(a);
   struct dkim_sum sum;
@@ -147,7 +154,7 @@ static const char *make_signature(struct arena *a, struct arc_signer *k, int ins
   strbuf_adds(&list, "=DKIM-Signature");
   dkim_canon_end(&k->canon);
   dkim_digest_end(&k->digest, &sum);
-  struct dkim_header_spec spec = {.name = "ARC-Message-Signature", .instance = instance, .algorithm = algorithm, .has_canon = true, .relaxed = true,
+  struct dkim_header_spec spec = {.name = "ARC-Message-Signature", .instance = set->instance, .algorithm = set->algorithm, .has_canon = true, .relaxed = true,
                                   .domain = k->admd, .selector = k->selector, .names = dkim_choose_names(a, lines, count, list.p),
                                   .body_hash = base64_encode(a, sum.p, sum.n), .created = k->created, .expires = k->expires, .data = ""};
   if (!*spec.names || dkim_count_names(spec.names) > DKIM_MAX_NAMES) {
@@ -161,36 +168,35 @@ static const char *make_signature(struct arena *a, struct arc_signer *k, int ins
   return finish(a, k, &spec, &b);
 }
 
-static const char *make_seal(struct arena *a, const struct arc_signer *k, const struct arc_chain *c, int instance, const char *algorithm, struct str cv,
-                             const char *results, const char *signature) {
+static const char *make_seal(struct arena *a, const struct arc_signer *k, const struct arc_chain *c, const struct new_set *set) {
   struct strbuf b = strbuf_new(a);
-  bool failed = str_eqic(cv, STR("fail")); /* then the seal covers its own set alone */
-  for (int i = 1; i < instance && !failed; i++) {
+  bool failed = str_eqic(set->cv, STR("fail")); /* then the seal covers its own set alone */
+  for (int i = 1; i < set->instance && !failed; i++) {
     dkim_canon_header(&b, c->sets[i].results, true, true);
     dkim_canon_header(&b, c->sets[i].signature, true, true);
     dkim_canon_header(&b, c->sets[i].seal, true, true);
   }
-  dkim_canon_header(&b, str_c(results), true, true);
-  dkim_canon_header(&b, str_c(signature), true, true);
-  struct dkim_header_spec spec = {.name = "ARC-Seal", .instance = instance, .chain_state = str_dup_lower(a, cv), .algorithm = algorithm, .domain = k->admd,
-                                  .selector = k->selector, .created = k->created, .data = ""};
+  dkim_canon_header(&b, str_c(set->results), true, true);
+  dkim_canon_header(&b, str_c(set->signature), true, true);
+  struct dkim_header_spec spec = {.name = "ARC-Seal", .instance = set->instance, .chain_state = str_dup_lower(a, set->cv),
+                                  .algorithm = set->algorithm, .domain = k->admd, .selector = k->selector, .created = k->created, .data = ""};
   return finish(a, k, &spec, &b);
 }
 
 void smtp_arc_seal(struct arena *a, struct arc_signer *k, const struct str *lines, size_t count, struct strbuf *out) {
-  struct str results = find_results(lines, count, k->admd), cv = chain_word(results);
+  struct str results = find_results(lines, count, k->admd);
   const struct arc_chain *c = arc_find_chain(a, as_state(a, lines, count), false);
-  int instance = c ? c->count + 1 : 1;
-  const char *algorithm = arena_printf(a, "%s-sha256", dkim_keytype_names[k->key.keytype]);
+  struct new_set set = {.instance = c ? c->count + 1 : 1, .cv = chain_word(results),
+                        .algorithm = arena_printf(a, "%s-sha256", dkim_keytype_names[k->key.keytype])};
   if (!results.p) complain("no Authentication-Results header for signing by ", k->admd);
-  else if (instance > ARC_MAX_INSTANCES || (c && c->count > 0 && str_eqic(c->sets[c->count].as.cv, STR("fail")))) complain("the chain has ended: ", k->admd);
-  else if (c && (cv.n == 0 || str_eqic(cv, STR("none")))) complain("no verified state of the chain in Authentication-Results: ", k->admd);
+  else if (set.instance > ARC_MAX_INSTANCES || (c && c->count > 0 && str_eqic(c->sets[c->count].as.cv, STR("fail")))) complain("the chain has ended: ", k->admd);
+  else if (c && (set.cv.n == 0 || str_eqic(set.cv, STR("none")))) complain("no verified state of the chain in Authentication-Results: ", k->admd);
   else {
-    if (!c) cv = STR("none");
-    if (c && c->fault) cv = STR("fail");
-    const char *aar = arena_printf(a, "ARC-Authentication-Results: i=%d; %.*s\n", instance, STR_FMT(results));
-    const char *ams = make_signature(a, k, instance, algorithm, lines, count);
-    const char *as = ams ? make_seal(a, k, c, instance, algorithm, cv, aar, ams) : NULL;
-    if (as) strbuf_addl(out, as, ams, aar, NULL);
+    if (!c) set.cv = STR("none");
+    if (c && c->fault) set.cv = STR("fail");
+    set.results = arena_printf(a, "ARC-Authentication-Results: i=%d; %.*s\n", set.instance, STR_FMT(results));
+    set.signature = make_signature(a, k, &set, lines, count);
+    const char *seal = set.signature ? make_seal(a, k, c, &set) : NULL;
+    if (seal) strbuf_addl(out, seal, set.signature, set.results, NULL);
   }
 }
