@@ -238,7 +238,7 @@ part('set-uid' => sub {
     my $exim = install_setuid($lab);
     if (!$exim) { print "no overlay: skipped\n"; return }
     my $mail = 'printf "Subject: x\n\nbody\n"';
-    my $got = as_games($lab, "($mail | $exim -odf box\@local.test; echo end) & sleep 1; for p in \$(pgrep -u mail exim); do kill -STOP \$p && echo stopped; done; wait");
+    my $got = as_games($lab, "($mail | $exim -odf box\@local.test; echo end) & for i in \$(seq 200); do pgrep -f '^/bin/sleep 2\$' >/dev/null && break; sleep 0.05; done; for p in \$(pgrep -u mail exim); do kill -STOP \$p && echo stopped; done; wait");
     check('its caller cannot stop it', $got =~ /^end$/m && $got !~ /stopped/, $got);
     is('the mail arrives', delivered($lab, 'box'), 1);
     $got = as_games($lab, "ulimit -f 1; $mail | $exim -odf box\@local.test");

@@ -158,7 +158,8 @@ part('handshakes that never end' => sub {
     is('as many as may, and no more', "$begun begun, $refused refused", ($limit - 10) . ' begun, ' . ($n - $limit + 10) . ' refused');
     my $began = time;
     my $other = $lab->client(LocalAddr => '127.0.0.9');
-    check('a host with a reserved place is greeted at once', $other->{greeting} =~ /^220/ && time - $began < 1, sprintf '%.2f s', time - $began);
+    # at once: without waiting for one of the others to time out
+    check('a host with a reserved place is greeted at once', $other->{greeting} =~ /^220/ && time - $began < 5, sprintf '%.2f s', time - $began);
     my $end = time + 6;
     while (time < $end) { # a byte a second each: no reason to wait longer
         sleep 1;

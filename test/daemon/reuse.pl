@@ -43,10 +43,15 @@ sub tls_visit {
     return { pid => $found // '', descriptors => $n };
 }
 sub is_running { my ($pid) = @_; return kill(0, $pid) && DaemonLab::slurp("/proc/$pid/status") !~ /^State:\s+Z/m }
-# The session has ended and its process sleeps.
+# The session has ended, and its process sleeps.  So does the acceptor behind it, which means that it has heard of the end: on a busy machine both
+# may have to wait for their turn.
 sub settle {
     my ($lab, $pid) = @_;
-    for (1 .. 2) { sleep 0.08; $lab->wait_for(sub { DaemonLab::slurp("/proc/$pid/stat") !~ /\) R / }) }
+    my ($acceptor) = DaemonLab::slurp("/proc/$pid/stat") =~ /\) \S (\d+) /;
+    for (1 .. 2) {
+        sleep 0.08;
+        for my $p ($pid, $acceptor // ()) { $lab->wait_for(sub { DaemonLab::slurp("/proc/$p/stat") !~ /\) [RD] / }) }
+    }
 }
 
 part('connections in one process' => sub {
