@@ -120,9 +120,14 @@ static bool is_one_step_auth(struct smtp_session *s, enum smtp_verb v) {
   return response.n > 0 && (str_eqic_c(mechanism, "PLAIN") || str_eqic_c(mechanism, "EXTERNAL"));
 }
 
+/* Inside TLS nobody is held to waiting, as in Exim: only in clear can somebody else have put words behind the client's. */
+bool smtp_enforces_sync(const struct smtp_session *s) {
+  return s->c->enforce_sync && s->is_socket && !s->c->is_batched && !s->c->from.tls.active;
+}
+
 bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb) {
   struct conn *c = s->c;
-  if (!c->enforce_sync || !s->is_socket || c->is_batched) return true;
+  if (!smtp_enforces_sync(s)) return true;
   if (verb == VERB_EHLO && c->early_acceptable) return true; /* what follows is checked when its turn comes */
   if (verb == VERB_STARTTLS && c->tlsflight_advertised) return true; /* smtp_do_starttls() looks at what it is */
   if (verb == VERB_BDAT || verb == VERB_QUIT) return true; /* a chunk follows its command at once, RFC 3030 */
@@ -134,7 +139,7 @@ bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb) {
 }
 
 bool smtp_check_chunk_sync(struct smtp_session *s) {
-  if (!s->c->enforce_sync || !s->is_socket || s->c->pipelining_advertised || s->early_group) return true;
+  if (!smtp_enforces_sync(s) || s->c->pipelining_advertised || s->early_group) return true;
   if (stream_input_ready(s->c->io, 0) != STREAM_DATA) return true;
   smtp_log_sync_error(s, false);
   return false;
@@ -293,7 +298,7 @@ static void unknown_command(struct smtp_session *s) {
 static void check_sync_again(struct smtp_session *s, enum smtp_verb v) {
   if (s->c->pipelining_advertised || s->early_group) return;
   size_t answer = stream_unsent(s->c->io);
-  if (!answer || !s->c->enforce_sync || !s->is_socket || stream_input_ready(s->c->io, 0) != STREAM_DATA) return;
+  if (!answer || !smtp_enforces_sync(s) || stream_input_ready(s->c->io, 0) != STREAM_DATA) return;
   stream_drop_unsent(s->c->io, answer);
   (void)smtp_check_sync(s, v);
 }

@@ -104,17 +104,24 @@ static void check_narration_head(const struct conn *c) {
 
 enum { HARNESS_WAIT_MS = 40 }; /* client and server of the suite share a machine: what is early there must not be left to chance */
 
-/* Input before the greeting: a promise kept (S1) or an error (S3). */
+/* The client talks early, as it was told that it may.  S1 holds where synchronisation is enforced. */
+static void note_early(struct smtp_session *s) {
+  s->c->early_used = true;
+  s->early_pending = smtp_enforces_sync(s);
+}
+
+/* Input before the greeting: a promise kept (S1) or, in clear, an error (S3). */
 static bool check_early_input(struct smtp_session *s) {
   struct conn *c = s->c;
   if (!s->is_socket || !c->enforce_sync || !c->from.host_address) return true;
   int wait_ms = c->cfg->harness_mode ? HARNESS_WAIT_MS : 0; /* nobody else waits for what may come */
+  if (!c->early_acceptable && !smtp_enforces_sync(s)) return true;
   if (stream_input_ready(c->io, wait_ms) != STREAM_DATA) return true;
   if (!c->early_acceptable) {
     smtp_log_sync_error(s, true);
     return false;
   }
-  c->early_used = s->early_pending = true;
+  note_early(s);
   return true;
 }
 
@@ -169,7 +176,6 @@ bool smtp_in_greet(struct smtp_session *s) {
   if (!check_early_input(s)) return false; /* inside TLS when that was there from the start */
   if (!find_banner(s, &banner)) return true;
   smtp_reply_text(s, code, banner); /* an empty one still gives a well-formed line */
-  if (s->is_socket && c->early_acceptable && stream_input_ready(c->io, 0) == STREAM_DATA)
-    c->early_used = s->early_pending = true;
+  if (s->is_socket && c->early_acceptable && stream_input_ready(c->io, 0) == STREAM_DATA) note_early(s);
   return true;
 }

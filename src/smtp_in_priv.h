@@ -79,6 +79,8 @@ void smtp_forget_message_variables(struct smtp_session *s);
 deadline_ms smtp_deadline(const struct smtp_session *s);
 /* The line reader (used between BDAT chunks too).  False: the session is over (reason logged). */
 bool smtp_read_command(struct smtp_session *s);
+/* Is input that came too soon an error here? */
+bool smtp_enforces_sync(const struct smtp_session *s);
 /* After a command that is the last of a group (or any, without pipelining): unread input is an error, false then. */
 bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb);
 /* The same behind a chunk that is not the last. */

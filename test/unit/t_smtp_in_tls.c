@@ -151,6 +151,33 @@ static void injected_commands(void **state) {
     }
 }
 
+/* Inside TLS input that comes too soon is no error, whoever sends it; as in Exim. */
+static void input_too_soon_in_tls(void **state) {
+  (void)state;
+  static const char not_listed[] = ".ifdef _OPT_MAIN_PIPELINING_CONNECT_ADVERTISE_HOSTS\npipelining_connect_advertise_hosts =\n.endif";
+  static const struct {
+    const char *conf, *all;
+    const char *codes[8];
+  } cases[] = {
+    {not_listed, "EHLO x.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nQUIT\r\n", {"250-mx", "250 ", "250 ", "221 "}},
+    {"", "HELO x.example\r\nNOOP\r\nNOOP\r\nQUIT\r\n", {"250 mx", "250 ", "250 ", "221 "}},
+    {not_listed, "EHLO x.example\r\nNOOP\r\nWHAT\r\nMAIL FROM:<a@b.example>\r\nQUIT\r\n", {"250-mx", "250 ", "500 ", "250 ", "221 "}},
+    {"pipelining_advertise_hosts =", "EHLO x.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nQUIT\r\n", {"250-mx", "250 ", "250 ", "221 "}},
+    {"pipelining_advertise_hosts =",
+     "EHLO x.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nBDAT 4 LAST\r\nhi\r\nQUIT\r\n", {"250-mx", "250 ", "250 ", "250", "221 "}},
+  };
+  for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+    for (int on_connect = 0; on_connect < 2; on_connect++) {
+      struct peer p = begin(cases[i].conf, on_connect);
+      if (on_connect) crypt_with(&p, &plain_client);
+      else starttls(&p, &plain_client);
+      stream_puts(p.io, cases[i].all);
+      if (on_connect) want(reply(&p), "220");
+      for (const char *const *code = cases[i].codes; *code; code++) want(reply(&p), *code);
+      assert_null(strstr(end(&p), "synchronization"));
+    }
+}
+
 /* A client that goes on in clear after a handshake that failed is refused all it asks for. */
 static void failed_handshake(void **state) {
   (void)state;
@@ -399,7 +426,8 @@ static void not_offered(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_whole_session), cmocka_unit_test(tls_twice), cmocka_unit_test(names_choose_certificates), cmocka_unit_test(names_choose_no_files),
-    cmocka_unit_test(client_certificates), cmocka_unit_test(certificates_authenticate), cmocka_unit_test(injected_commands), cmocka_unit_test(failed_handshake),
+    cmocka_unit_test(client_certificates), cmocka_unit_test(certificates_authenticate), cmocka_unit_test(injected_commands),
+    cmocka_unit_test(input_too_soon_in_tls), cmocka_unit_test(failed_handshake),
     cmocka_unit_test(silent_client), cmocka_unit_test(end_of_tls_in_the_middle), cmocka_unit_test(tls_breaks_anywhere), cmocka_unit_test(on_connect),
     cmocka_unit_test(on_connect_in_clear),
 #ifdef EXPERIMENTAL_PIPE_CONNECT
