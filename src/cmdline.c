@@ -55,6 +55,12 @@ static bool set_text(struct parse *p, const struct cmd_option *o, const char *va
   return true;
 }
 
+/* What goes into lines of files and of headers. */
+static bool set_line(struct parse *p, const struct cmd_option *o, const char *value) {
+  if (strpbrk(value, "\r\n")) return fail(p, "exim: the text after %s must not have a line end\n", o->name);
+  return set_text(p, o, value);
+}
+
 /* A daemon does nothing else; to show its version or configuration is no action of that kind. */
 static bool goes_with_daemon(enum cmd_action a) {
   return a == CMD_DAEMON || a == CMD_QUEUE_RUN || a == CMD_VERSION || a == CMD_PRINT || a == CMD_HELP || a == CMD_INFO;
@@ -226,7 +232,7 @@ static bool set_batch_max(struct parse *p, const struct cmd_option *o, const cha
 
 static bool set_protocol(struct parse *p, const struct cmd_option *o, const char *value) {
   (void)o;
-  if (!*value) return fail(p, "exim abandoned: unknown, malformed, or incomplete option -p\n");
+  if (!*value || strpbrk(value, "\r\n")) return fail(p, "exim abandoned: unknown, malformed, or incomplete option -p\n");
   const char *colon = strchr(value, ':');
   p->c->om_protocol = colon ? str_dup(p->c->a, str_n(value, (size_t)(colon - value))) : value;
   if (colon) p->c->om_host = colon + 1;
@@ -514,14 +520,14 @@ static const struct cmd_option options[] = {
     FLAG("-oi", ignore_dots),
     FLAG("-oitrue", ignore_dots),
     {"-oMa", ARG_NEXT, set_address, offsetof(struct cmdline, om_address), 0},
-    TEXT("-oMaa", ARG_NEXT, om_auth_name),
-    TEXT("-oMai", ARG_NEXT, om_auth_id),
-    TEXT("-oMas", ARG_NEXT, om_auth_sender),
+    {"-oMaa", ARG_NEXT, set_line, offsetof(struct cmdline, om_auth_name), 0},
+    {"-oMai", ARG_NEXT, set_line, offsetof(struct cmdline, om_auth_id), 0},
+    {"-oMas", ARG_NEXT, set_line, offsetof(struct cmdline, om_auth_sender), 0},
     {"-oMi", ARG_NEXT, set_address, offsetof(struct cmdline, om_interface), 0},
     {"-oMm", ARG_NEXT, set_message_ref, 0, 0},
-    TEXT("-oMr", ARG_NEXT, om_protocol),
-    TEXT("-oMs", ARG_NEXT, om_host),
-    TEXT("-oMt", ARG_NEXT, om_ident),
+    {"-oMr", ARG_NEXT, set_line, offsetof(struct cmdline, om_protocol), 0},
+    {"-oMs", ARG_NEXT, set_line, offsetof(struct cmdline, om_host), 0},
+    {"-oMt", ARG_NEXT, set_line, offsetof(struct cmdline, om_ident), 0},
     IGNORED("-om", ARG_NONE),
     IGNORED("-oo", ARG_NONE),
     TEXT("-oP", ARG_NEXT, pid_file),

@@ -459,10 +459,18 @@ static size_t add_quoted_string(struct strbuf *b, struct str s, size_t i) {
   return end;
 }
 
+/* Of printable characters and blanks, with no line end but one that folds a line: any other would begin a header line of its own. */
+static bool can_stand_in_header(struct str s) {
+  for (size_t i = 0; i < s.n; i++) {
+    bool is_folding = s.p[i] == '\n' && i + 1 < s.n && ch_isblank(s.p[i + 1]);
+    if (!ch_isprint(s.p[i]) && !ch_isblank(s.p[i]) && !is_folding) return false;
+  }
+  return true;
+}
+
 const char *rfc5322_fix_phrase(struct arena *a, struct str phrase, const char *charset) {
   phrase = str_trim(phrase);
-  for (size_t i = 0; i < phrase.n; i++)
-    if (!ch_isprint(phrase.p[i]) && !ch_isspace(phrase.p[i])) return rfc2047_encode(a, phrase, charset);
+  if (!can_stand_in_header(phrase)) return rfc2047_encode_always(a, phrase, charset);
   struct strbuf b = strbuf_new_t(a, is_tainted(phrase.p) ? TAINTED : UNTAINTED, phrase.n + 3);
   bool unclosed = false;
   for (size_t i = 0, end; i < phrase.n; i = end) {

@@ -122,7 +122,8 @@ static const struct {
   {"(nested (comment) here) x", "(nested (comment) here) x"}, {"(nested (comment here) x", "\"(nested (comment here) x\""},
   {"x) y", "\"x) y\""}, {"a@b", "\"a@b\""}, {"w.d (com\"ment)", "\"w.d (com\\\"ment)\""}, {"x\"y\"z", "x\"y\"z"}, {"a\\", "\"a\\\\\""},
   {"\\", "\"\\\\\""}, {"\"", "\"\""}, {"(", "\"(\""}, {"\"a\\", "\"a\\\\\""}, {"\"a\\\\", "\"a\\\\\""}, {"(a\\", "\"(a\\\\\""},
-  {"", ""}, {"\xc3\xa9.x", "=?UTF-8?Q?=C3=A9=2Ex?="},
+  {"", ""}, {"\xc3\xa9.x", "=?UTF-8?Q?=C3=A9=2Ex?="}, {"me\nBcc: evil@x", "=?UTF-8?Q?me=0ABcc=3A_evil=40x?="}, {"a\rb", "=?UTF-8?Q?a=0Db?="},
+  {"a\033b", "=?UTF-8?Q?a=1Bb?="}, {"\"a\nb\"", "=?UTF-8?Q?=22a=0Ab=22?="}, {"(a\nb)", "=?UTF-8?Q?=28a=0Ab=29?="}, {"a\tb", "a\tb"},
 };
 
 static void makes_phrases(void **state) {
