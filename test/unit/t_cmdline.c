@@ -11,8 +11,10 @@ static bool parse(struct arena *a, const char *text, struct cmdline *c, const ch
   static char *argv[MAX_WORDS + 1];
   int argc = 0;
   struct str rest = str_c(text);
-  for (struct str w = str_word(&rest); w.n && argc < MAX_WORDS; w = str_word(&rest))
-    argv[argc++] = str_eq_c(w, "''") ? arena_strdup(a, "") : str_dup(a, w);
+  while (rest.n && argc < MAX_WORDS) {
+    struct str w = str_cut(&rest, ' ');
+    if (w.n) argv[argc++] = str_eq_c(w, "''") ? arena_strdup(a, "") : str_dup(a, w);
+  }
   argv[argc] = NULL;
   return cmdline_parse(c, a, argc, argv, ret_error);
 }
