@@ -14,7 +14,7 @@
 #include "os/signals.h"
 #include "os/sys.h"
 
-enum { MIN_FILES = 1000, FEW_FILES = 64 };
+enum { MIN_FILES = 1000, FEW_FILES = 64, MIN_STACK_BYTES = 8 << 20 };
 
 static struct {
   uid_t real_uid, exim_uid;
@@ -36,6 +36,17 @@ static void priv_lower(void) {
   priv_state.raised = false;
 }
 
+/* To at least so much. */
+static void lift_to(int resource, rlim_t least) {
+  struct rlimit l;
+  if (getrlimit(resource, &l) < 0 || l.rlim_cur >= least) return; /* RLIM_INFINITY is the largest */
+  l.rlim_cur = least;
+  if (l.rlim_max < least) l.rlim_max = least;
+  if (setrlimit(resource, &l) == 0 || getrlimit(resource, &l) < 0) return;
+  l.rlim_cur = l.rlim_max; /* root without that capability */
+  (void)setrlimit(resource, &l);
+}
+
 /* Limits are the caller's to set, also for a program that is set-uid root; mail of others and shared files must not be cut at them. */
 static void lift_limits(void) {
   static const int unlimited[] = {RLIMIT_FSIZE, RLIMIT_CPU, RLIMIT_AS, RLIMIT_DATA, RLIMIT_NPROC};
@@ -46,11 +57,8 @@ static void lift_limits(void) {
     some.rlim_cur = some.rlim_max; /* root without that capability */
     (void)setrlimit(unlimited[i], &some);
   }
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < MIN_FILES) {
-    files.rlim_cur = MIN_FILES;
-    if (files.rlim_max < MIN_FILES) files.rlim_max = MIN_FILES;
-    (void)setrlimit(RLIMIT_NOFILE, &files);
-  }
+  lift_to(RLIMIT_NOFILE, MIN_FILES);
+  lift_to(RLIMIT_STACK, MIN_STACK_BYTES); /* a death in the middle of a delivery is not his to choose */
   /* Root of a container may lack the capability to go beyond hard limits. */
   priv_state.is_limited = (getrlimit(RLIMIT_FSIZE, &some) == 0 && some.rlim_cur != RLIM_INFINITY) ||
                           (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FEW_FILES);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,6 +96,25 @@ static int looks_as_a_user(void) {
   return 0;
 }
 
+/* A set-uid start by a user who has lowered his limits. */
+static int lifts_limits(void) {
+  static const struct {
+    int resource;
+    rlim_t low, least;
+  } rows[] = {{RLIMIT_STACK, 64 << 10, 8 << 20}, {RLIMIT_NOFILE, 20, 1000}, {RLIMIT_FSIZE, 512, RLIM_INFINITY}, {RLIMIT_CPU, 100, RLIM_INFINITY}};
+  struct rlimit l;
+  HOLDS(seteuid(0) == 0 && setresuid(USER_ID, 0, 0) == 0);
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+    HOLDS(getrlimit(rows[i].resource, &l) == 0);
+    l.rlim_cur = rows[i].low;
+    HOLDS(setrlimit(rows[i].resource, &l) == 0);
+  }
+  priv_init(EXIM_ID, EXIM_ID);
+  for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+    HOLDS(getrlimit(rows[i].resource, &l) == 0 && l.rlim_cur >= MIN(rows[i].least, l.rlim_max));
+  return 0;
+}
+
 static int report_ids(void *ctx) {
   (void)ctx;
   uid_t r, e, s;
@@ -140,6 +160,7 @@ CASE(starts_as_exim)
 CASE(leaves_its_caller)
 CASE(opens_as_a_user)
 CASE(looks_as_a_user)
+CASE(lifts_limits)
 CASE(runs_as_a_user)
 CASE(gives_root_up)
 
@@ -153,7 +174,7 @@ static int setup(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(case_starts_as_exim), cmocka_unit_test(case_leaves_its_caller),
                                      cmocka_unit_test(case_opens_as_a_user),
-                                     cmocka_unit_test(case_looks_as_a_user), cmocka_unit_test(case_runs_as_a_user),
+                                     cmocka_unit_test(case_looks_as_a_user), cmocka_unit_test(case_lifts_limits), cmocka_unit_test(case_runs_as_a_user),
                                      cmocka_unit_test(case_gives_root_up)};
   return cmocka_run_group_tests(tests, setup, scratch_teardown);
 }
