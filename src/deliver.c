@@ -482,7 +482,7 @@ static void apply_one_time(struct deliver_run *run) {
     bool is_known = false;
     for (size_t i = 0; i < m->recipient_count; i++) {
       if (parent < 0 && strcmp(m->recipients[i].address, origin) == 0) parent = (int)i;
-      if (strcmpic(m->recipients[i].address, made->address) == 0) is_known = true;
+      if (strcmp(m->recipients[i].address, made->address) == 0) is_known = true; /* local parts that differ in case may be two mailboxes */
     }
     if (!is_known) {
       struct recipient *r = message_add_recipient(m, made->address);
