@@ -289,8 +289,41 @@ static int merge_journal(struct message *m, char sub) {
   return r;
 }
 
+/* A lock says nothing to the process that holds it, which loses it when it closes another descriptor of the file.  So what this process has locked
+ * is known here: the report about a message may be delivered in the middle of the message's own delivery, and take others along.  An entry counts as
+ * long as its descriptor is that of the file. */
+enum { HELD_MAX = 32 };
+static struct held {
+  pid_t pid;
+  int fd;
+  dev_t dev;
+  ino_t ino;
+} held[HELD_MAX];
+
+static bool is_current(const struct held *h) {
+  struct stat st;
+  return h->pid == getpid() && fstat(h->fd, &st) == 0 && st.st_dev == h->dev && st.st_ino == h->ino;
+}
+
+static bool is_held_here(const char *path) {
+  struct stat st;
+  if (stat(path, &st) < 0) return false;
+  for (size_t i = 0; i < HELD_MAX; i++)
+    if (held[i].ino == st.st_ino && held[i].dev == st.st_dev && is_current(&held[i])) return true;
+  return false;
+}
+
+static void note_held(int fd) {
+  struct stat st;
+  size_t i = 0;
+  while (i < HELD_MAX && is_current(&held[i])) i++;
+  if (i < HELD_MAX && fstat(fd, &st) == 0) held[i] = (struct held){getpid(), fd, st.st_dev, st.st_ino};
+}
+
 static enum spool_open_result open_data(const struct config *cfg, const char *id, char sub, bool want_lock, int *ret_fd) {
-  int fd = sys_open(make_path(cfg, id, 'D', sub).s, (want_lock ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK, 0);
+  struct path path = make_path(cfg, id, 'D', sub);
+  if (want_lock && is_held_here(path.s)) return SPOOL_LOCKED;
+  int fd = sys_open(path.s, (want_lock ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK, 0);
   if (fd == -ENOENT) return SPOOL_GONE;
   if (fd < 0) return SPOOL_IO_ERROR;
   if (want_lock) {
@@ -299,6 +332,7 @@ static enum spool_open_result open_data(const struct config *cfg, const char *id
       IGNORE_RESULT(sys_close(fd)); /* only looked at */
       return r == -EAGAIN ? SPOOL_LOCKED : SPOOL_IO_ERROR;
     }
+    note_held(fd);
   }
   *ret_fd = fd;
   return SPOOL_OPENED;

@@ -130,6 +130,23 @@ part('full disk' => sub {
     system('umount', $input);
 });
 
+# ---- a report about a message, and the message -----------------------------------------------------------------------
+
+# With -odf the report is delivered by the process that is still at the message.  The report's connection takes along what waits for the host.
+part('a report on the way to where the message waits' => sub {
+    my ($lab) = @_;
+    my $note = "$lab->{dir}/far";
+    $lab->sink(2626, $note);
+    $lab->write_configuration(main => 'queue_smtp_domains = held.test',
+        routers => "held:\n  driver = manualroute\n  domains = held.test\n  route_list = * 127.0.0.1\n  self = send\n  transport = smtp\n");
+    $lab->exim("Subject: x\n\nx\n", '-odf', '-f', 'sender@far.test', 'one@held.test', 'fails@bad.test', 'two@held.test');
+    my $count = sub { my ($who) = @_; return scalar(() = DaemonLab::slurp($note) =~ /^RCPT TO:<\Q$who\E>/mg) };
+    is('the report is out, the message is not taken along', join(' ', map { $count->($_) } qw(sender@far.test one@held.test two@held.test)), '1 0 0');
+    $lab->exim('', '-qff');
+    is('all arrives once', join(' ', map { $count->($_) } qw(sender@far.test one@held.test two@held.test)), '1 1 1');
+    is('the queue is empty', $lab->exim('', '-bpc'), "0\n");
+});
+
 # ---- a connection of a user's own ------------------------------------------------------------------------------------
 
 part('-bs with a connection of a user' => sub {

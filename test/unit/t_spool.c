@@ -302,6 +302,29 @@ static void one_at_a_time(void **state) {
   close(ready[0]);
 }
 
+/* The report about a message may be delivered by the process that works on the message. */
+static void one_at_a_time_in_one_process(void **state) {
+  (void)state;
+  start_empty();
+  char id[MSGID_SIZE];
+  struct message *m, *again;
+  queue_one(id, "x\n");
+  for (int i = 0; i < 40; i++) { /* more than it remembers */
+    assert_int_equal(spool_open(&cfg, id, true, &m), SPOOL_OPENED);
+    assert_int_equal(spool_open(&cfg, id, true, &again), SPOOL_LOCKED);
+    if (i < 39) message_free(m);
+  }
+  fflush(NULL);
+  pid_t pid = fork();
+  if (pid == 0) _exit(spool_open(&cfg, id, true, &again) == SPOOL_LOCKED ? 0 : 1);
+  int status;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  assert_int_equal(status, 0); /* it has not been given up */
+  message_free(m);
+  assert_int_equal(spool_open(&cfg, id, true, &m), SPOOL_OPENED);
+  message_free(m);
+}
+
 static void damaged_messages_are_moved_aside_once(void **state) {
   (void)state;
   struct message *m;
@@ -494,7 +517,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(reception), cmocka_unit_test(a_reception_given_up_leaves_nothing),
     cmocka_unit_test(a_commit_that_fails_leaves_nothing), cmocka_unit_test(new_directories_are_synced), cmocka_unit_test(what_could_not_be_read_is_not_written), cmocka_unit_test(delivery), cmocka_unit_test(a_torn_journal_line_is_cut_off),
-    cmocka_unit_test(one_at_a_time),
+    cmocka_unit_test(one_at_a_time), cmocka_unit_test(one_at_a_time_in_one_process),
     cmocka_unit_test(damaged_messages_are_moved_aside_once), cmocka_unit_test(set_aside_for_a_while),
     cmocka_unit_test(wrong_data_files), cmocka_unit_test(listing),
     cmocka_unit_test(leftovers_are_removed), cmocka_unit_test(ids_ascend)};
