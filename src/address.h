@@ -123,6 +123,9 @@ struct address {
   const char *smtp_greeting, *helo_response; /* DSN info */
   const char *confirmation;       /* text for C= */
   bool is_verify_only, timedout, continued_connection;
+  bool is_fallback;               /* host_list is now that of fallback_hosts */
+  bool we_are_an_mx;              /* the hosts behind us in the list of MX records were taken away: no fallback */
+  bool may_fall_back;             /* the transport: put off by its hosts, others may be tried */
   bool hosts_left;                /* hosts_max_try kept some from being tried: it is not timed out */
   bool pipelining_used, early_pipe_used, chunking_used, prdr_used, new_transaction /* the first of an SMTP transaction */, tfo_used, tfo_data_used;
   const char *auth_name, *auth_id, *auth_sndr; /* client authentication for A= */

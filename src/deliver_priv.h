@@ -16,6 +16,7 @@ struct deliver_run {
   struct expand_ctx x;
   struct address *fresh;      /* waiting to be routed */
   struct address *local, *remote;
+  struct address *fallback;   /* to be tried at their fallback hosts when remote has been worked through; newest first */
   int64_t remote_count;       /* addresses on remote when its deliveries began */
   struct address *succeed, *failed, *defer, *dup;
   struct tree seen;           /* unique form -> struct address * */
@@ -59,6 +60,11 @@ void deliver_local_all(struct deliver_run *run);
 void deliver_remote_all(struct deliver_run *run);
 /* Wait for the children that go on with other messages; of this one they have told all. */
 void deliver_remote_wait(struct deliver_run *run);
+
+/* deliver_fallback.c.  Are there other hosts to be tried when its own do not take the message?  After that: no. */
+bool deliver_has_fallback(const struct address *addr);
+/* Of a batch that was tried put on run->fallback what is to go there; the rest is returned, in order. */
+struct address *deliver_take_fallback(struct deliver_run *run, struct address *batch);
 
 /* max_parallel (deliver_limit.c).  False: the limit is reached, the batch is deferred without a retry record.  *ret_held: give it back afterwards. */
 MUST_CHECK bool deliver_slot_take(struct deliver_run *run, struct address *batch, bool *ret_held);

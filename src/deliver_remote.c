@@ -31,7 +31,7 @@ struct remote_ctx {
   struct vec extras;       /* struct extra *: finished ones live on until the connection is over */
   bool is_last;            /* no other batch of the message is left: it can be finished before the connection goes on */
   int answer_fd;           /* where a child tells its results, else -1 */
-  bool is_told;            /* it has */
+  bool is_told;            /* it has, or this process has logged them */
   struct timeval start;
   struct vec others;       /* ids: for the host, but not for this connection */
   struct host *others_host;
@@ -163,7 +163,7 @@ static bool journal_first(struct remote_ctx *base, const struct delivery *d) {
 
 static void finish_batch(struct deliver_run *run, struct address *batch) {
   for (struct address *addr = batch; addr; addr = addr->next) addr->pass_message = true;
-  deliver_batch_results(run, batch);
+  deliver_batch_results(run, deliver_take_fallback(run, batch));
 }
 
 static void note_time(struct address *addrs, struct timeval start) {
@@ -174,7 +174,7 @@ static void note_time(struct address *addrs, struct timeval start) {
 
 /* The server has put it off, and there is no other to ask. */
 static bool is_put_off(const struct address *addr) {
-  bool only_one = addr->host_list && !addr->host_list->next && !addr->fallback_hosts && !deliver_transport_str(addr->transport, "fallback_hosts");
+  bool only_one = addr->host_list && !addr->host_list->next && !deliver_has_fallback(addr);
   return addr->result == OUTCOME_DEFER && addr->basic_errno == ERRNO_RCPT4XX && only_one;
 }
 
@@ -192,18 +192,19 @@ static bool tell_results(struct remote_ctx *base, struct address *batch) {
   return base->is_told;
 }
 
-/* Log, journal and end the first message before the connection carries another one, or tell the parent; when something of it is left to do,
- * only journal it. */
+/* Log and journal the batch of the first message before the connection carries another one, and end the message when there is no other batch, or
+ * tell the parent; when something of the batch is left to do, only journal it. */
 static bool finish_first(struct remote_ctx *base, struct delivery *d) {
   struct deliver_run *run = base->run;
-  if (run->is_finished) return !run->journal_failed;
-  if (base->is_told) return true;
+  if (base->is_told) return !run->journal_failed;
   bool is_child = base->answer_fd >= 0;
-  if (!is_settled(d->addrs) || (!base->is_last && !is_child)) return journal_first(base, d);
+  if (!is_settled(d->addrs)) return journal_first(base, d);
   if (is_child) return journal_first(base, d) && tell_results(base, d->addrs);
   note_time(d->addrs, base->start);
   finish_batch(run, d->addrs);
+  base->is_told = true;
   if (run->journal_failed) return false;
+  if (!base->is_last) return true;
   deliver_run_finish(run);
   run->is_finished = true;
   return true;
@@ -340,7 +341,7 @@ static struct remote_ctx *run_transport(struct deliver_run *run, struct address 
   }
   extras_wait_on(ctx, batch->transport);
   for (size_t i = 0; i < ctx->extras.n; i++) message_free(((struct extra *)ctx->extras.v[i])->run.m);
-  if (run->is_finished || ctx->is_told) return ctx;
+  if (ctx->is_told) return ctx;
   note_time(batch, ctx->start);
   for (struct address *addr = batch; addr; addr = addr->next) {
     if (run->dont_deliver && addr->result == OUTCOME_OK && !addr->confirmation) {
@@ -353,8 +354,10 @@ static struct remote_ctx *run_transport(struct deliver_run *run, struct address 
 
 /* In this process, if max_parallel allows. */
 static void run_here(struct deliver_run *run, struct address *batch, bool held, bool is_last) {
-  (void)run_transport(run, batch, is_last, -1);
-  if (held) deliver_slot_give(run, batch->transport);
+  const struct transport *t = batch->transport;
+  struct remote_ctx *ctx = run_transport(run, batch, is_last, -1);
+  if (held) deliver_slot_give(run, t);
+  if (!ctx->is_told) finish_batch(run, batch);
 }
 
 /* --- parallel children ------------------------------------------------------------------------------ */
@@ -456,7 +459,7 @@ void deliver_remote_wait(struct deliver_run *run) {
 }
 
 static void run_parallel(struct deliver_run *run, struct vec *batches, size_t max) {
-  run->children = ARENA_NEW(run->a, struct deliver_children);
+  if (!run->children) run->children = ARENA_NEW(run->a, struct deliver_children); /* some may go on from the first time */
   struct slot *slots = run->children->slots;
   for (size_t i = 0; i < batches->n; i++) {
     struct address *batch = batches->v[i];
@@ -484,7 +487,6 @@ static void run_parallel(struct deliver_run *run, struct vec *batches, size_t ma
     }
     /* No process or pipe to be had: do it here. */
     run_here(run, batch, held, false);
-    finish_batch(run, batch);
   }
   while (slots_owe_results(slots, max)) (void)slots_poll(run, slots, max);
 }
@@ -543,9 +545,8 @@ static void sort_by_domain(struct deliver_run *run) {
   run->remote = sorted;
 }
 
-void deliver_remote_all(struct deliver_run *run) {
-  hold_for_queue_run(run);
-  sort_by_domain(run);
+/* All of run->remote, batch by batch. */
+static void remote_pass(struct deliver_run *run) {
   run->remote_count = 0;
   for (const struct address *a = run->remote; a; a = a->next) run->remote_count++;
   struct vec batches = vec_new(run->a);
@@ -570,7 +571,17 @@ void deliver_remote_all(struct deliver_run *run) {
       continue;
     }
     bool held;
-    if (deliver_slot_take(run, batch, &held)) run_here(run, batch, held, i + 1 == batches.n);
-    if (!run->is_finished) finish_batch(run, batch);
+    if (deliver_slot_take(run, batch, &held)) run_here(run, batch, held, i + 1 == batches.n && !run->fallback);
+    else finish_batch(run, batch);
   }
+}
+
+void deliver_remote_all(struct deliver_run *run) {
+  hold_for_queue_run(run);
+  sort_by_domain(run);
+  remote_pass(run);
+  if (!run->fallback) return;
+  run->remote = run->fallback;
+  run->fallback = NULL;
+  remote_pass(run);
 }

@@ -29,7 +29,7 @@ static void put_num(struct strbuf *b, char tag, int64_t v) {
 
 /* Flags of an address, in the order of the bits. */
 #define RESULT_FLAGS(X)                                                                                                    \
-  X(dsn_aware) X(timedout) X(hosts_left) X(continued_connection) X(pipelining_used) X(early_pipe_used) X(chunking_used) \
+  X(dsn_aware) X(timedout) X(hosts_left) X(may_fall_back) X(continued_connection) X(pipelining_used) X(early_pipe_used) X(chunking_used) \
   X(prdr_used) X(new_transaction) X(tfo_used) X(tfo_data_used) X(tls_certificate_verified) X(tls_on) X(tls_dane) X(tls_resumed) X(log_failed_output) X(log_output)       \
   X(pass_message) X(is_misconfigured) X(quota_crossed)
 

@@ -96,6 +96,8 @@ struct transport_driver {
   void (*finish)(struct delivery *d);
   /* The hosts an address would be sent to: the router's or the transport's own, perhaps not looked up yet; NULL unknown.  NULL: the router's. */
   struct host *(*hosts_of)(struct expand_ctx *x, struct transport *t, struct address *addr);
+  /* The transport's own fallback_hosts, for an address that brings none; what cannot be expanded is logged.  NULL: there are none. */
+  struct host *(*fallback_of)(struct expand_ctx *x, const struct transport *t);
   /* Called now and then in a process that starts deliveries: make what they share before they are forked.  NULL: nothing. */
   void (*preload)(const struct config *c, const struct transport *t);
   const char *info;            /* for -bV: "maildir/mailstore/mbx" or NULL */

@@ -166,6 +166,7 @@ static enum route_result dnslookup_route(struct route_ctx *rc, struct router *r,
     case HOST_FOUND: break;
   }
   if (ob->check_secondary_mx && !s.removed) return ROUTE_DECLINE;
+  addr->we_are_an_mx = s.removed;
   return found_hosts(rc, r, addr, s.h);
 }
 

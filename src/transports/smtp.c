@@ -496,7 +496,7 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
 
 static struct host *smtp_hosts_of(struct expand_ctx *x, struct transport *t, struct address *addr) {
   const struct smtp_opts *ob = t->ob;
-  if (addr->host_list && !(ob->hosts && ob->hosts_override)) return addr->host_list;
+  if (addr->host_list && (addr->is_fallback || !(ob->hosts && ob->hosts_override))) return addr->host_list;
   const char *list = ob->hosts ? expand_string(x, ob->hosts) : NULL;
   return list ? host_build_list(x, list, false) : NULL;
 }
@@ -518,12 +518,16 @@ static struct host *own_host_list(struct smtp_job *job, const char **ret_error) 
   return hosts;
 }
 
-/* A forced failure means none; what cannot be expanded is noted and means none too: the hosts themselves have been tried. */
-static struct host *own_fallback(struct smtp_job *job) {
-  struct expand_ctx *x = job->d->x;
-  const char *list = expand_option(x, "fallback_hosts", job->ob->fallback_hosts);
+static struct host *smtp_fallback_of(struct expand_ctx *x, const struct transport *t) {
+  const struct smtp_opts *ob = t->ob;
+  if (!ob->fallback_hosts) return NULL;
+  const char *list = expand_option(x, "fallback_hosts", ob->fallback_hosts);
   if (!list && !x->forced_fail) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s", x->error ? x->error : "fallback_hosts: expansion failed");
-  return list ? host_build_list(x, list, job->randomize) : NULL;
+  return list ? host_build_list(x, list, false) : NULL;
+}
+
+static bool is_for_fallback(const struct smtp_job *job, const struct address *addr) {
+  return addr->is_fallback || (!addr->we_are_an_mx && (addr->fallback_hosts || job->ob->fallback_hosts));
 }
 
 /* Every host is past its cutoff (manual 32.8): new mail for them is returned as well, until one of them is due. */
@@ -553,7 +557,7 @@ static void explain_untried(struct smtp_job *job) {
       addr->message = arena_printf(a, "retry time not reached for any host for '%s'", addr->domain);
     else if (job->any_expired) {
       fail_at_once(job, addr);
-      if (addr->fallback_hosts) addr->result = OUTCOME_DEFER; /* who names a second way wants the mail kept longer */
+      if (is_for_fallback(job, addr)) addr->result = OUTCOME_DEFER; /* who names a second way wants the mail kept longer */
     }
     else
       addr->message = "no host could be tried";
@@ -588,7 +592,7 @@ static bool deliver_to_hosts(struct delivery *d) {
     transport_set_results(d->addrs, OUTCOME_DEFER, ERRNO_EXPANDFAIL, error);
     return true;
   }
-  if (!list || (job->ob->hosts && job->ob->hosts_override)) list = own_host_list(job, &error);
+  if (!list || (job->ob->hosts && job->ob->hosts_override && !d->addrs->is_fallback)) list = own_host_list(job, &error);
   else list = smtp_shuffle_hosts(job, list);
   if (!list) {
     transport_set_misconfigured(d->addrs, ERRNO_UNKNOWNERROR, error);
@@ -605,13 +609,8 @@ static bool deliver_to_hosts(struct delivery *d) {
   if (smtp_probe_take_over(d, list)) return true;
   work_hosts(job, list, false);
   if (!job->ob->delay_after_cutoff && job->any_expired && !job->any_retry_skip && !job->any_tried) work_hosts(job, list, true);
-  struct host *fallback = smtp_shuffle_hosts(job, d->addrs->fallback_hosts);
-  if (!fallback && job->ob->fallback_hosts) fallback = own_fallback(job);
-  if (fallback && any_pending(job) && !job->host_may_have_it && !job->all_or_none) {
-    reopen_recipients(job);
-    work_hosts(job, fallback, false);
-  }
   explain_untried(job);
+  for (size_t i = 0; i < job->rcpt_count; i++) job->rcpts[i].addr->may_fall_back = !job->host_may_have_it && !job->all_or_none;
   if ((job->host_error_seen || job->any_retry_skip || job->late_deferral) && any_pending(job)) wait_add(d->cfg, d->transport->name, list, d->msg->id);
   return true;
 }
@@ -700,5 +699,6 @@ const struct transport_driver smtp_transport = {
   .init = smtp_init,
   .deliver = smtp_deliver,
   .hosts_of = smtp_hosts_of,
+  .fallback_of = smtp_fallback_of,
   .preload = smtp_tls_client_preload,
 };

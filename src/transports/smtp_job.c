@@ -17,6 +17,8 @@ struct smtp_job *smtp_job_new(struct delivery *d) {
   for (struct address *a = d->addrs; a; a = a->next) {
     job->rcpts[i++].addr = a;
     a->result = OUTCOME_DEFER;
+    a->may_fall_back = false;
+    if (a->is_fallback) continue; /* what its own hosts said holds unless others are asked */
     a->basic_errno = a->more_errno = 0;
     a->message = NULL;
   }
