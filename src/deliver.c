@@ -89,14 +89,6 @@ void deliver_raise_failed(struct deliver_run *run, struct address *addr) {
   raise(run, addr, addr->transport ? "msg:fail:delivery" : "msg:fail:internal", addr->message ? addr->message : "", 0);
 }
 
-static void raise_deferred(struct deliver_run *run, struct address *addr) {
-  bool by_rcpt = addr->basic_errno == ERRNO_RCPT4XX;
-  const char *text = addr->message ? addr->message : "";
-  if (addr->basic_errno > 0) text = arena_printf(run->a, "%s%s%s", text, *text ? ": " : "", strerror(addr->basic_errno));
-  bool by_host = addr->transport && (addr->host_used || addr->basic_errno == ECONNREFUSED || addr->basic_errno == ETIMEDOUT);
-  if (by_host && !by_rcpt) raise(run, addr, "msg:defer", text, addr->basic_errno);
-}
-
 /* disable_logging of the transport, or where there is none that of the router, silences failures and delays. */
 static bool logs_trouble(const struct address *addr) {
   return addr->transport ? !addr->transport->o.disable_logging : !(addr->router && addr->router->o.disable_logging);
@@ -119,18 +111,17 @@ static const char *errors_target(const struct deliver_run *run, const struct add
   return addr->prop.errors_address ? addr->prop.errors_address : run->m->sender ? run->m->sender : "";
 }
 
-/* Nobody will be told of this failure. */
-static bool is_forgotten(const struct deliver_run *run, const struct address *addr) {
-  return addr->prop.ignore_error || (addr->dsn_flags != 0 && !(addr->dsn_flags & DSN_FAILURE)) || !*errors_target(run, addr);
+/* Nobody wants to be told of this failure: what the log says of that; NULL: somebody may. */
+static const char *ignored_why(const struct address *addr) {
+  if (addr->prop.ignore_error) return "";
+  bool is_unwanted = addr->dsn_flags != 0 && !(addr->dsn_flags & DSN_FAILURE);
+  return is_unwanted ? ": RFC 3461 DSN, failure notify not requested" : NULL;
 }
 
 static void failed(struct deliver_run *run, struct address *addr) {
   const char *line = deliver_log_failed(run->a, run->m, addr);
-  bool is_ignored = is_forgotten(run, addr), is_asked_for = addr->dsn_flags & DSN_FAILURE;
-  /* As Exim: before the line when a bounce follows, behind it when none does, and not at all when the sender asked for the report. */
-  if (!is_ignored && !is_asked_for) deliver_raise_failed(run, addr);
+  if (!ignored_why(addr)) deliver_raise_failed(run, addr); /* else when that is told */
   if (logs_trouble(addr)) log_write(LS_ALWAYS, LOG_MAIN, "** %s", line);
-  if (is_ignored) deliver_raise_failed(run, addr);
   bool was_routed = addr->router || (addr->transport && strcmp(addr->address, FILTER_BAD_REPLY) != 0);
   if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", was_routed ? "" : "routing failed for ", line);
   addr->settled = ++run->settled;
@@ -146,7 +137,6 @@ static void deferred(struct deliver_run *run, struct address *addr) {
     list_push(&run->defer, addr);
     return;
   }
-  if (!is_retry) raise_deferred(run, addr);
   if (logs_trouble(addr) || addr->is_misconfigured)
     log_write(is_retry || is_queued ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN | (addr->is_misconfigured ? LOG_PANIC : 0u), "== %s", line);
   if (run->msglog_fd >= 0 && (!is_retry || run->m->deliver_firsttime)) log_msglog(run->msglog_fd, "%s", line);
@@ -329,10 +319,11 @@ static void send_bounces(struct deliver_run *run) {
     next = addr->next;
     addr->next = NULL;
     const char *target = errors_target(run, addr);
-    if (addr->prop.ignore_error) ignored(run, addr, "");
-    else if (!*target) list_push(&kept, addr); /* NOTIFY= speaks of reports, and there would be none */
-    else if (addr->dsn_flags != 0 && (addr->dsn_flags & DSN_FAILURE) == 0)
-      ignored(run, addr, ": RFC 3461 DSN, failure notify not requested");
+    const char *why = ignored_why(addr);
+    if (why && (*target || addr->prop.ignore_error)) {
+      deliver_raise_failed(run, addr);
+      ignored(run, addr, why);
+    } else if (!*target) list_push(&kept, addr); /* NOTIFY= speaks of reports, and there would be none */
     else {
       *tail = addr;
       tail = &addr->next;
@@ -553,7 +544,7 @@ static void log_timeout(struct deliver_run *run, struct address *addr) {
   const char *text = addr->is_file ? address_file_name(addr) : addr->address;
   if (addr->parent) text = arena_printf(run->a, "%s <%s>", text, addr->parent->address);
   log_write(LS_ALWAYS, LOG_MAIN, "** %s: retry timeout exceeded", text);
-  if (is_forgotten(run, addr)) deliver_raise_failed(run, addr); /* as Exim: else the bounce is the event */
+  if (!*errors_target(run, addr) && !ignored_why(addr)) deliver_raise_failed(run, addr); /* as Exim: else the bounce is the event */
 }
 
 static void log_timeouts(struct deliver_run *run, const struct address *old_failed) {

@@ -273,7 +273,9 @@ static bool early_says_again(struct smtp_job *job, struct smtp_attempt *s) {
 /* The attempt was the last one on this address: close, and record how it went. */
 static void end_attempts(struct smtp_job *job, struct smtp_attempt *s) {
   bool first_message = s->job == job;
-  bool close_is_told_last = s->fail.trouble == TROUBLE_REPLY && s->tcp_is_open && !s->dead;
+  /* what is about the message is told before the connection's end, what is about the host behind it */
+  bool is_reply = s->fail.trouble == TROUBLE_REPLY && s->fail.at >= AT_MAIL && !s->dead;
+  bool close_is_told_last = s->tcp_is_open && (is_reply || (s->fail.trouble != TROUBLE_NONE && s->fail.at == AT_END));
   if (close_is_told_last) s->tcp_is_open = false;
   smtp_disconnect(s, s->greeting && s->fail.trouble != TROUBLE_TIMEOUT);
   DEBUG(D_TRANSPORT | D_V) debug_printf(s->said.n ? "cmdlog: '%s'\n" : "cmdlog: (unset)\n", s->said.n ? s->said.p : "");
@@ -421,7 +423,7 @@ static void log_deferred(const struct smtp_job *job) {
   for (size_t i = 0; i < job->rcpt_count; i++) {
     const struct smtp_rcpt *r = &job->rcpts[i];
     const struct address *a = r->addr;
-    if (r->state == RCPT_DONE || !r->deferred_by_reply || !a->host_used) continue;
+    if (r->state == RCPT_DONE || !r->deferred_by_reply || r->is_told || !a->host_used) continue;
     log_write(LS_ALWAYS, LOG_MAIN, "H=%s [%s] %s", a->host_used->name, a->host_used->address, a->message);
   }
 }
@@ -487,6 +489,7 @@ static void work_hosts(struct smtp_job *job, struct host *list, bool once_more) 
     if (job->any_tried) reopen_deferred(job);
     job->is_later_host = job->any_tried;
     job->any_tried = true;
+    job->blamed = NULL;
     try_host(job, h, host_port);
     if (h->next) log_deferred(job);
     if (job->d->cfg->harness_mode && any_pending(job)) pause_ms(HARNESS_PAUSE_MS); /* retry times there count on it */
@@ -609,6 +612,7 @@ static bool deliver_to_hosts(struct delivery *d) {
   if (smtp_probe_take_over(d, list)) return true;
   work_hosts(job, list, false);
   if (!job->ob->delay_after_cutoff && job->any_expired && !job->any_retry_skip && !job->any_tried) work_hosts(job, list, true);
+  smtp_raise_defer(job);
   explain_untried(job);
   for (size_t i = 0; i < job->rcpt_count; i++) job->rcpts[i].addr->may_fall_back = !job->host_may_have_it && !job->all_or_none;
   if ((job->host_error_seen || job->any_retry_skip || job->late_deferral) && any_pending(job)) wait_add(d->cfg, d->transport->name, list, d->msg->id);

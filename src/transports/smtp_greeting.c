@@ -78,12 +78,12 @@ bool smtp_reap_greeting(struct smtp_attempt *s) {
   struct smtp_reply r;
   if (!smtp_read_reply(s, &what, &r)) return false;
   s->greeting = r.text;
-  if (smtp_event(s, NULL, "smtp:connect", r.text, 0)) {
-    smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_GREETING, .err = ERRNO_EVENT});
+  if (r.code / 100 != 2) {
+    smtp_note_reply(s, &what, &r);
     return false;
   }
-  if (r.code / 100 == 2) return true;
-  smtp_note_reply(s, &what, &r);
+  if (!smtp_event(s, NULL, "smtp:connect", r.text, 0)) return true;
+  smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_GREETING, .err = ERRNO_EVENT});
   return false;
 }
 

@@ -35,6 +35,7 @@ struct smtp_rcpt {
   enum { TURN_OPEN, TURN_LATER, TURN_OVER } turn; /* at this host: not every connection may carry all domains */
   bool is_excess;         /* 452 to RCPT: perhaps only too many for one transaction */
   bool is_doubtful;       /* kept by smtp_settle_lost() */
+  bool is_told;           /* its deferral by a host that is not the last of the list stands in the log */
 };
 
 /* A reply that is still owed. */
@@ -91,6 +92,9 @@ struct smtp_job {                 /* one host list worked through for one delive
   bool any_left;                  /* the list was not worked through to its end */
   bool is_later_host;             /* of this delivery: another one was tried before */
   bool host_may_have_it;          /* the whole message was in a first flight that got no reply: no further host in this run */
+  /* The attempt that ended the work on the list with an error that was not about single recipients, for the event msg:defer; NULL: none. */
+  struct smtp_attempt *blamed;
+  const struct address *blamed_addr;
   struct retry_keys retry_keys;   /* retry records of the host now tried that a success deletes */
 };
 
@@ -457,6 +461,8 @@ enum smtp_error_class { SMTP_ERROR_HOST, SMTP_ERROR_MESSAGE, SMTP_ERROR_RECIPIEN
 const char *smtp_failure_text(struct smtp_attempt *s, const struct smtp_failure *f, int *ret_errno, int *ret_more);
 /* Record s->fail in the pending recipients, write the log line of the host and the retry items. */
 void smtp_record_failure(struct smtp_attempt *s);
+/* The work on a host list is over: the event msg:defer, when the last host tried was to blame. */
+void smtp_raise_defer(struct smtp_job *job);
 /* A reply refused this recipient. */
 void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct smtp_awaited *what, const struct smtp_reply *reply);
 /* A transaction has carried the message to somebody: those that got 452 may stand in the next one (RFC 5321 section 4.5.3.1.10).  True: there are some. */

@@ -200,16 +200,18 @@ void smtp_record_rcpt(struct smtp_attempt *s, struct smtp_rcpt *r, const struct 
   if (what->at == AT_END && !permanent) err = 0; /* LMTP: about this recipient, not about the data */
   set_result(s, r, permanent, err, more, text, true);
   r->addr->smtp_greeting = r->addr->helo_response = NULL; /* they explain a refusal by the host, not of a recipient */
-  if (what->at == AT_RCPT && s->d->msglog_fd > 0) log_msglog(s->d->msglog_fd, "%s %s", smtp_host_shown(s), text);
+  if (what->at == AT_RCPT && s->d->msglog_fd > 0) log_msglog(s->d->msglog_fd, "H=%s [%s] %s", s->host->name, s->host->address, text);
   if (permanent) return;
   r->deferred_by_reply = true;
+  r->is_excess = what->at == AT_RCPT && reply->code == 452;
+  r->is_told = what->at == AT_RCPT && s->host->next && !r->is_excess;
   if (what->at == AT_RCPT) {
     (void)smtp_event(s, r->addr, "msg:rcpt:host:defer", text, more);
-    (void)smtp_event(s, r->addr, "msg:rcpt:defer", text, more);
+    if (r->is_told) log_write(LS_ALWAYS, LOG_MAIN, "%s %s", smtp_host_shown(s), text);
+    if (!s->host->next) (void)smtp_event(s, r->addr, "msg:rcpt:defer", text, more);
   } else if (s->t.prdr_used) {
     s->job->late_deferral = true;
   }
-  r->is_excess = what->at == AT_RCPT && reply->code == 452;
   retry_add_item(s->a, r->addr, address_key(s, r->addr, what->at == AT_RCPT), with_host(s, text), 0);
 }
 
@@ -293,9 +295,15 @@ bool smtp_event(struct smtp_attempt *s, const struct address *addr, const char *
   return other;
 }
 
-static void raise_host_defer(struct smtp_attempt *s, const struct address *addr, const char *text, int err) {
+static void raise_defer(struct smtp_attempt *s, const struct address *addr, const char *name) {
+  int err, more;
+  const char *text = smtp_failure_text(s, &s->fail, &err, &more);
   const char *data = err > 0 ? arena_printf(s->a, "%s%s%s", text ? text : "", text ? ": " : "", strerror(err)) : text;
-  (void)smtp_event(s, addr, "msg:host:defer", data, err);
+  (void)smtp_event(s, addr, name, data, err);
+}
+
+void smtp_raise_defer(struct smtp_job *job) {
+  if (job->blamed) raise_defer(job->blamed, job->blamed_addr, "msg:defer");
 }
 
 void smtp_record_failure(struct smtp_attempt *s) {
@@ -326,8 +334,14 @@ void smtp_record_failure(struct smtp_attempt *s) {
   /* mua_wrapper: the caller is told; what a server said is final */
   bool is_told = s->job->all_or_none && f->trouble != TROUBLE_CONNECT;
   if (!by_filter && !is_told && is_logged_for_host(f, permanent, class)) smtp_log_host(s, text, has_errno ? err : 0);
+  /* events tell of a host that takes no mail at all, too */
+  bool is_raised = !permanent || f->trouble == TROUBLE_REPLY;
+  if (class == SMTP_ERROR_HOST && is_raised) raise_defer(s, first, "msg:host:defer");
+  if (class == SMTP_ERROR_HOST ? is_raised : class == SMTP_ERROR_MESSAGE && !permanent) {
+    s->job->blamed = s;
+    s->job->blamed_addr = first;
+  }
   if (permanent) return;
-  if (class == SMTP_ERROR_HOST) raise_host_defer(s, first, text, err);
   if (class == SMTP_ERROR_HOST) s->job->host_error_seen = true;
   if (!f->is_ours) add_retry_items(s, class, class == SMTP_ERROR_RECIPIENT && timed_out ? timed_out : first, text);
 }
