@@ -120,7 +120,9 @@ static const char *ignored_why(const struct address *addr) {
 
 static void failed(struct deliver_run *run, struct address *addr) {
   const char *line = deliver_log_failed(run->a, run->m, addr);
-  if (!ignored_why(addr)) deliver_raise_failed(run, addr); /* else when that is told */
+  /* As Exim: else when that is told, and not at all when more than this report was asked for. */
+  bool wants_more = (addr->dsn_flags & DSN_FAILURE) && (addr->dsn_flags & (DSN_SUCCESS | DSN_DELAY));
+  if (!ignored_why(addr) && !wants_more) deliver_raise_failed(run, addr);
   if (logs_trouble(addr)) log_write(LS_ALWAYS, LOG_MAIN, "** %s", line);
   bool was_routed = addr->router || (addr->transport && strcmp(addr->address, FILTER_BAD_REPLY) != 0);
   if (run->msglog_fd >= 0) log_msglog(run->msglog_fd, "%s%s", was_routed ? "" : "routing failed for ", line);
