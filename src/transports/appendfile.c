@@ -39,6 +39,16 @@ static void show_strings(struct appendfile_opts *ob, const struct opt_block *b) 
   if (ob->use_bsmtp || !opt_was_set(b, "escape_string")) ob->escape_string = ob->use_bsmtp ? ".." : NULL;
 }
 
+/* Quotas that count files, or another directory than the one written to, are for directories.  Without either name it is a redirection that says
+ * what is written, and when. */
+static const char *quota_error(const struct opt_block *set, const struct appendfile_opts *ob) {
+  if (ob->file && opt_was_set(set, "quota_filecount")) return "quota_filecount must not be set without \"directory\"";
+  if (ob->file && ob->quota_directory) return "quota_directory must not be set without \"directory\"";
+  if (!ob->directory || ob->quota) return NULL;
+  if (ob->quota_filecount && strcmp(ob->quota_filecount, "0") != 0) return "quota must be set if quota_filecount is set";
+  return ob->quota_directory ? "quota must be set if quota_directory is set" : NULL;
+}
+
 static const char *appendfile_init(struct arena *a, struct config *c, struct transport *t) {
   struct appendfile_opts *ob = t->ob;
   (void)c;
@@ -47,11 +57,11 @@ static const char *appendfile_init(struct arena *a, struct config *c, struct tra
   if (ob->file && ob->directory)
     return "only one of \"file\" or \"directory\" can be specified";
   if (ob->file && !ob->use_lockfile && !ob->use_fcntl_lock && !ob->use_flock_lock && !ob->use_mbx_lock)
-    return arena_printf(a, "no locking configured for the %s transport", t->name);
+    return "no locking configured";
   if (ob->maildir_format && ob->mailstore_format)
-    return arena_printf(a, "only one of maildir and mailstore may be specified for the %s transport", t->name);
-  if (ob->quota_filecount && strcmp(ob->quota_filecount, "0") != 0 && !ob->quota)
-    return arena_printf(a, "quota must be set if quota_filecount is set for the %s transport", t->name);
+    return "only one of maildir and mailstore may be specified";
+  const char *bad_quota = quota_error(t->ob_block, ob);
+  if (bad_quota) return bad_quota;
   show_strings(ob, t->ob_block);
   if (ob->quota_warn_threshold && !ob->quota_warn_message) ob->quota_warn_message = append_default_warning;
   const char *create = ob->create_file;
@@ -239,6 +249,11 @@ static bool choose_path(struct append_job *j) {
                    d->x->error ? d->x->error : "");
       return false;
     }
+    const char *wants_directory = is_directory ? NULL : ob->maildir_format ? "maildir" : ob->mailstore_format ? "mailstore" : NULL;
+    if (wants_directory) {
+      append_misconfigured(j, ERRNO_UNKNOWNERROR, "%s_format requires \"directory\" to be specified for the %s transport", wants_directory, d->transport->name);
+      return false;
+    }
   } else if (d->addrs->is_file) {
     path = d->addrs->address; /* the text of the redirection; its local part may have been cut at an @ */
     if (strncmp(path, "save ", 5) == 0) path += 5 + strspn(path + 5, " ");
@@ -252,6 +267,10 @@ static bool choose_path(struct append_job *j) {
     return false;
   }
   if (!accept_path(j, path, is_slashed)) return false;
+  if (is_directory && j->limits && j->limits->directory && *j->limits->directory != '/') {
+    append_defer(j, ERRNO_NOTABSOLUTE, "appendfile: quota_directory name \"%s\" is not absolute", j->limits->directory);
+    return false;
+  }
   for (struct address *a = d->addrs; a; a = a->next)
     if (a->is_file && (text || a->address[0] != '/')) a->file_used = path;
   j->format = ob->mailstore_format && is_directory ? APPEND_MAILSTORE : ob->maildir_format ? APPEND_MAILDIR : is_directory ? APPEND_FILE : APPEND_MBOX;

@@ -86,9 +86,9 @@ enum outcome append_setup(struct delivery *d, const char **ret_error) {
   if (!error) error = one_limit(d, "mailbox_filecount", ob->mailbox_filecount, &l->given_files, NULL);
   if (!error) error = warn_threshold(d, ob->quota_warn_threshold, l);
   if (!error && ob->quota_directory) {
-    l->directory = expand_option(d->x, "quota_directory", ob->quota_directory);
+    l->directory = expand_string(d->x, ob->quota_directory);
     if (!l->directory)
-      error = arena_printf(d->arena, "Expansion of \"%s\" (quota_directory) in %s transport failed: %s", ob->quota_directory,
+      error = arena_printf(d->arena, "Expansion of \"%s\" (quota_directory name for %s transport) failed: %s", ob->quota_directory,
                            d->transport->name, d->x->error ? d->x->error : "");
   }
   if (error) {

@@ -58,12 +58,17 @@ static bool refuse_errno(struct reply_job *j, int err, const char *fmt, ...) {
   return false;
 }
 
-/* Expand; *ret NULL when unset or forced to fail. */
+static bool fail(struct reply_job *j, const char *text) {
+  transport_set_results(j->d->addrs, OUTCOME_FAIL, 0, text);
+  return false;
+}
+
+/* Expand; *ret NULL when unset.  A forced failure is one like any other. */
 static bool option_text(struct reply_job *j, const char *name, const char *option, const char **ret) {
   *ret = NULL;
   if (!option) return true;
   *ret = expand_string(j->d->x, option);
-  if (*ret || j->d->x->forced_fail) return true;
+  if (*ret) return true;
   const char *why = arena_printf(j->d->arena, "Expansion of \"%s\" failed in %s transport: %s", option, name, j->d->x->error ? j->d->x->error : "");
   transport_set_results(j->d->addrs, j->d->x->lookup_deferred ? OUTCOME_DEFER : OUTCOME_FAIL, 0, why);
   return false;
@@ -109,7 +114,7 @@ static bool take_texts(struct reply_job *j) {
             option_text(j, name, ob->once_repeat, &repeat);
   j->r.file_expand = ob->file_expand;
   if (ok && repeat && !time_parse_interval(str_trim(str_c(repeat)), false, &j->r.once_repeat))
-    return refuse(j, "Invalid time value \"%s\" for once_repeat in %s transport", repeat, name);
+    return fail(j, arena_printf(j->d->arena, "Invalid time value \"%s\" for \"once_repeat\" in %s transport", repeat, name));
   return ok;
 }
 
@@ -120,25 +125,29 @@ static bool add_header(struct reply_job *j, const char *name, const char *value)
   return true;
 }
 
-/* The list without those in never_mail; NULL: nobody is left.  Texts stay as they are while nobody is taken out. */
-static const char *mailable(struct reply_job *j, const char *list) {
+/* The list without those in never_mail (expanded; NULL: there is none); *ret NULL: nobody is left.  Texts stay as they are while nobody is taken out.
+ * When it cannot be known who must never have mail, nobody gets any now. */
+static bool mailable(struct reply_job *j, const char *never_mail, const char *list, const char **ret) {
+  const struct match_opts o = {.caseless = true, .allow_named = true, .no_expand = true, .name = "never_mail"};
   struct str rest = str_c(list);
   struct strbuf kept = strbuf_new(j->d->arena);
-  if (!str_trim(rest).n) return NULL;
-  if (!j->ob->never_mail) return list;
+  *ret = str_trim(rest).n ? list : NULL;
+  if (!never_mail || !*ret) return true;
   while (rest.n) {
     size_t n = rfc5322_find_address_end(rest);
     struct str item = str_n(rest.p, n);
     const char *error;
     const char *address = rfc5322_extract_address(j->d->arena, item, (struct addr_opts){.allow_domain_literal = true}, NULL, &error);
-    bool never = address && match_address(j->d->x, address, j->ob->never_mail, true, NULL) == OUTCOME_OK;
-    if (!never) {
+    enum outcome never = address ? match_list(j->d->x, LIST_ADDRESS, address, never_mail, &o) : OUTCOME_FAIL;
+    if (never != OUTCOME_OK && never != OUTCOME_FAIL) return refuse(j, "unable to check never_mail for %s transport", j->d->transport->name);
+    if (never == OUTCOME_FAIL) {
       if (kept.n) strbuf_addc(&kept, ',');
       strbuf_addstr(&kept, item);
     }
     rest = n < rest.n ? str_n(rest.p + n + 1, rest.n - n - 1) : STR_NULL;
   }
-  return kept.n ? kept.p : NULL;
+  *ret = kept.n ? kept.p : NULL;
+  return true;
 }
 
 /* Line by line; one that cannot be expanded stands as it is.  A filter's file may do what the filter may. */
@@ -160,9 +169,11 @@ static bool add_expanded(struct reply_job *j, const char *name, struct str rest)
 /* To, Cc, Bcc; *ret_any: somebody is left. */
 static bool take_recipients(struct reply_job *j, bool *ret_any) {
   const char **lists[] = {&j->r.to, &j->r.cc, &j->r.bcc};
+  const char *never_mail = j->ob->never_mail ? expand_string(j->d->x, j->ob->never_mail) : NULL, *name = j->d->transport->name;
   *ret_any = false;
+  if (j->ob->never_mail && !never_mail) return fail(j, arena_printf(j->d->arena, "Failed to expand \"%s\" for \"never_mail\" in %s transport", j->ob->never_mail, name));
   for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-    if (*lists[i]) *lists[i] = mailable(j, *lists[i]);
+    if (*lists[i] && !mailable(j, never_mail, *lists[i], lists[i])) return false;
     *ret_any = *ret_any || *lists[i];
   }
   return true;

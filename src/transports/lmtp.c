@@ -89,10 +89,11 @@ static bool refuse_all(struct lmtp *l, int err_4xx) {
 }
 
 static bool broken(struct lmtp *l, enum stream_status st, const char *malformed) {
+  const char *bytes = l->written > 0 ? arena_printf(l->a, " (%lld bytes written)", (long long)l->written) : "";
   if (malformed)
     set_open(l, OUTCOME_DEFER, ERRNO_SMTPFORMAT, arena_printf(l->a, "Malformed LMTP response after %s: %s", l->last, malformed));
   else if (st == STREAM_TIMEOUT)
-    set_open(l, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(l->a, "LMTP timeout after %s (%lld bytes written)", l->last, (long long)l->written));
+    set_open(l, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(l->a, "LMTP timeout after %s%s", l->last, bytes));
   else
     set_open(l, OUTCOME_DEFER, ERRNO_UNKNOWNERROR, arena_printf(l->a, "LMTP connection closed after %s", l->last));
   return false;

@@ -34,28 +34,41 @@ static const struct option pipe_options[] = {
 };
 #undef OPT_ROW
 
+enum { NO_TIMEOUT_SEC = 10 * 366 * 86400, SHELL_SIGNAL_BASE = 128 };
+
 static const char default_prefix[] = "From ${if def:return_path{$return_path}{MAILER-DAEMON}} ${tod_bsdinbox}\n";
 
 struct pipe_job {
   struct delivery *d;
   struct pipe_opts *ob;
   struct vec argv;        /* const char *, NULL at the end */
+  const char *command;    /* as it was given: what expansion brings may be secret */
   struct child child;
   deadline_ms deadline;
   struct strbuf output;
   bool overdone, timed_out;
 };
 
+/* temp_errors: numbers, or an asterisk alone. */
+static bool are_codes(struct arena *a, const char *list) {
+  const char *item;
+  int sep = -':', v;
+  if (!list || strcmp(list, "*") == 0) return true;
+  while ((item = list_next(a, &list, &sep)))
+    if (!str_parse_int(str_c(item), &v) || v < 0) return false;
+  return true;
+}
+
 static const char *pipe_init(struct arena *a, struct config *c, struct transport *t) {
   struct pipe_opts *ob = t->ob;
   (void)c;
   if (ob->return_output && ob->return_fail_output)
-    return arena_printf(a, "both return_output and return_fail_output are set for %s transport", t->name);
+    return arena_printf(a, "both return_output and return_fail_output set for %s transport", t->name);
   if (ob->use_shell && (ob->allow_commands || ob->restrict_to_path))
-    return arena_printf(a, "both use_shell and allow_commands or restrict_to_path are set for %s transport", t->name);
+    return arena_printf(a, "both %s and use_shell set for %s transport", ob->allow_commands ? "allow_commands" : "restrict_to_path", t->name);
   if (ob->log_output && ob->log_fail_output)
-    return arena_printf(a, "both log_output and log_fail_output are set for %s transport", t->name);
-  if (ob->timeout <= 0) return arena_printf(a, "timeout value is zero for %s transport", t->name);
+    return arena_printf(a, "both log_output and log_fail_output set for the %s transport", t->name);
+  if (!are_codes(a, ob->temp_errors)) return arena_printf(a, "temp_errors must be a list of numbers or an asterisk for the %s transport", t->name);
   t->permits_core = ob->permit_coredump;
   t->names_recipients = ob->use_bsmtp;
   /* Stuffed dots take the place of check_string; the rest is for -bP. */
@@ -204,6 +217,7 @@ static bool build_command(struct pipe_job *j) {
   if (expand_taint_refused(d->x, command, arena_printf(d->arena, "command for %s transport", d->transport->name)))
     return misconfigured(j, d->x->error);
   restore_filter_values(d);
+  j->command = command;
   bool ok = j->ob->use_shell ? shell_command(j, command, expand)
                              : split_command(j, command, expand, j->ob->force_command ? from_address : NULL);
   if (!ok) return false;
@@ -396,6 +410,8 @@ static void judge_code(struct pipe_job *j, int code) {
   strbuf_addf(&b, "Child process of %s transport returned %d", j->d->transport->name, code);
   for (size_t i = 0; i < ARRAY_SIZE(exit_meanings); i++)
     if (exit_meanings[i].code == code) strbuf_addf(&b, " (could mean %s)", exit_meanings[i].text);
+  int signal = code - SHELL_SIGNAL_BASE; /* as shells have it */
+  if (signal > 0) strbuf_addf(&b, " (could mean shell command ended by signal %d (%s))", signal, strsignal(signal));
   strbuf_addl(&b, " from command: ", (const char *)j->argv.v[0], NULL); /* arguments may be secrets */
   bool is_report = j->ob->return_output && j->output.n > 0 && output_reader(j); /* what it says is the reason to fail */
   bool temporary = !is_report && is_temporary(j, code);
@@ -409,9 +425,9 @@ static void judge_status(struct pipe_job *j, int status) {
   const char *name = j->d->transport->name;
   if (WIFSIGNALED(status)) {
     const char *text = arena_printf(a, "Child process of %s transport (running command \"%s\") was terminated by signal %d (%s)", name,
-                                    (const char *)j->argv.v[0], WTERMSIG(status), strsignal(WTERMSIG(status)));
+                                    j->command, WTERMSIG(status), strsignal(WTERMSIG(status)));
     if (j->ob->freeze_signal) {
-      set_result(j, OUTCOME_DEFER, ERRNO_PIPEFAIL, text);
+      set_result(j, OUTCOME_DEFER, 0, text);
       freeze(j);
     } else if (!j->ob->ignore_status) {
       set_result(j, OUTCOME_FAIL, ERRNO_PIPEFAIL, text);
@@ -470,7 +486,7 @@ static void run_command(struct pipe_job *j, const struct vec *env) {
     exec_failed(j, -r);
     return;
   }
-  j->deadline = deadline_in_sec(j->ob->timeout);
+  j->deadline = deadline_in_sec(j->ob->timeout > 0 ? j->ob->timeout : NO_TIMEOUT_SEC);
   (void)fcntl(j->child.in_fd, F_SETFL, O_NONBLOCK);
   int w = write_message(j), status = 0, err = 0;
   bool is_cut = w == -EPROTO && d->write_fault.text;
