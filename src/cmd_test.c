@@ -259,12 +259,33 @@ int cmd_test_retry(struct config *cfg, const struct cmdline *c) {
 
 /* ---- -brw ---- */
 
+/* Up to the next c that stands neither in quotes nor in a comment; the end when there is none. */
+static const char *find_plain(const char *p, char c) {
+  bool quoted = false;
+  for (int depth = 0; *p && (*p != c || quoted || depth > 0); p++) {
+    if (*p == '\\' && p[1]) p++;
+    else if (*p == '"' && depth == 0) quoted = !quoted;
+    else if (*p == '(' && !quoted) depth++;
+    else if (*p == ')' && !quoted && depth > 0) depth--;
+  }
+  return p;
+}
+
+/* "Phrase <@route:(comment) address>" without what stands beside the address in the brackets. */
+static const char *without_route(struct arena *a, const char *text) {
+  const char *open = find_plain(text, '<'), *close = find_plain(open, '>'), *error = NULL;
+  size_t domain;
+  if (!*close) return text;
+  const char *address = rfc5322_extract_address(a, str_n(open, (size_t)(close + 1 - open)), (struct addr_opts){.allow_domain_literal = true}, &domain, &error);
+  return address ? arena_printf(a, "%.*s<%s%s", (int)(open - text), text, address, close) : text;
+}
+
 /* A header line NAME: TEXT: what the rules make of its text. */
 static const char *rewrite_in_header(struct expand_ctx *x, const char *name, const char *text) {
   const char *line = arena_printf(x->a, "%s: %s\n", name, text);
   struct header_line h = {.text = line, .n = strlen(line)};
   const char *changed = rewrite_header(x, &h, x->cfg->rewrite_rules);
-  return changed ? str_dup(x->a, str_rtrim(str_c(changed + strlen(name) + 2))) : text;
+  return without_route(x->a, changed ? str_dup(x->a, str_n(changed + strlen(name) + 2, strlen(changed) - strlen(name) - 3)) : text);
 }
 
 int cmd_test_rewrite(struct config *cfg, const struct cmdline *c) {

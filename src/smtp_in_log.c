@@ -210,7 +210,7 @@ static void log_refusal(struct smtp_session *s, enum acl_where where, bool tempo
 
 /* A sender that did not verify is explained once per message; a deferral is explained to the client only, and each time, when
  * details are given out. */
-static void explain_sender(struct smtp_session *s, enum acl_where where, int code) {
+static void explain_sender(struct smtp_session *s, enum acl_where where, int code, bool log_only) {
   struct message *m = s->m;
   struct sender_check *c = m->sender_check;
   if (!c || c->result == OUTCOME_OK) return;
@@ -223,6 +223,7 @@ static void explain_sender(struct smtp_session *s, enum acl_where where, int cod
     if (where == ACL_WHERE_DATA) receive_log_reject(m, LOG_MAIN | LOG_REJECT, line);
     else log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s", line);
   }
+  if (log_only) return;
   const char *user = c->details ? c->details : c->user;
   bool with_head = failed && !c->details;
   if (!user && s->opt->smtp_return_error_details) user = log;
@@ -250,7 +251,7 @@ void smtp_acl_failed(struct smtp_session *s, enum acl_where where, const struct 
     user = "Temporary local problem - please try later";
     code = 451;
   }
-  if (r->outcome != OUTCOME_ERROR && where != ACL_WHERE_MAIL) explain_sender(s, where, code);
+  if (where != ACL_WHERE_MAIL) explain_sender(s, where, code, r->outcome == OUTCOME_ERROR);
   const char *log = r->log_message;
   if (user && (!log || strcmp(log, user) == 0)) { /* a code that does not fit is not logged either */
     int given = code;

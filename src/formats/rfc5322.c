@@ -238,9 +238,7 @@ static bool skip_phrase(struct scan *s) {
     } else if (c >= 0 && (c == '.' || c == '\\' || is_atom_char(c))) {
       s->p += c == '\\' && s->p + 1 < s->end ? 2 : 1;
     } else {
-      if (c == ',' || c == ':' || c == '[' || c == '>')
-        for (const char *p = s->p; p < s->end; p++)
-          if (*p == '<') set_error(s, "missing or malformed local part (expected word or \"<\")");
+      if (c == ',' || c == ':' || c == '[' || c == '>') set_error(s, "missing or malformed local part (expected word or \"<\")");
       if (c == ';') set_trailing_error(s);
       s->p = start;
       return false;

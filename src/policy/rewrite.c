@@ -118,15 +118,14 @@ static const char *check_result(struct expand_ctx *x, const struct rewrite_rule 
   const char *error = NULL;
   size_t domain = 0;
   struct addr_opts o = {.allow_domain_literal = true, .allow_empty = flag & REWRITE_ENVFROM && str_trim(str_c(*text)).n > 0};
-  if (r->flags & REWRITE_SMTP) return *text;
   const char *a = rfc5322_extract_address(x->a, str_c(*text), o, &domain, &error);
   if (!a) {
-    log_write(LS_ALWAYS, LOG_MAIN, "Rewrite of %s yielded unparseable address: %s in address %s", old, error, *text);
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Rewrite of %s yielded unparseable address: %s in address %s", old, error, *text);
     return NULL;
   }
   if (domain || !*a) return a;
   if (!(r->flags & REWRITE_QUALIFY)) {
-    log_write(LS_ALWAYS, LOG_MAIN, "Rewrite of %s yielded unqualified address \"%s\"", old, *text);
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Rewrite of %s yielded unqualified address \"%s\"", old, *text);
     return NULL;
   }
   const char *full = arena_printf(x->a, "%s@%s", a, x->cfg->qualify_recipient);
@@ -151,7 +150,8 @@ static void take_result(struct expand_ctx *x, const struct rewrite_rule *r, unsi
     log_write(LS_ADDRESS_REWRITE, LOG_MAIN, "\"%s\" from %s rewritten as \"%s\" by rule %d", s->whole ? s->whole : s->address, place_name(flag), text,
               r->number + 1);
   DEBUG(D_REWRITE) debug_printf("%s rewritten as %s by rule %d\n", s->address, text, r->number + 1);
-  if (r->flags & REWRITE_WHOLE) s->whole = fix_whole(x, text);
+  const unsigned headers = REWRITE_HEADERS; /* an envelope has no room for more than the address */
+  if (r->flags & REWRITE_WHOLE && flag & headers) s->whole = fix_whole(x, text);
   else if (s->whole) s->whole = exchange(x->a, s->whole, s->address, now);
   s->address = now;
 }
@@ -195,7 +195,7 @@ static enum step repeat_rule(struct expand_ctx *x, const struct rewrite_rule *r,
     enum step step = apply_rule(x, r, flag, s);
     if (step != STEP_REWRITTEN) return step;
   }
-  log_write(LS_ALWAYS, LOG_MAIN, "rewrite rule repeat ignored after %d times", REPEAT_MAX);
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "rewrite rule repeat ignored after %d times", REPEAT_MAX);
   return STEP_REWRITTEN;
 }
 

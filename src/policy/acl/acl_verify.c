@@ -102,7 +102,6 @@ static enum outcome verify_sender(struct acl_run *r, const char *arg, const char
     rewrite_message_sender(r->x);
     address = m->sender;
   }
-  if (strcmp(address, "<>") == 0) address = "";
   struct verify_report v = {.user = NULL};
   enum outcome o;
   struct sender_check *known = opts.callout ? NULL : known_sender(m, address);
