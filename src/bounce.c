@@ -170,16 +170,14 @@ static bool was_sent_again(const struct message *m) {
   return resent;
 }
 
-/* NULL: the message has no id.  That of a message sent again is the one of its Resent- lines. */
-static const char *references_line(struct report *r) {
-  struct arena *a = r->a;
-  const char *refs = id_list(a, r->old, "References"), *id = id_list(a, r->old, was_sent_again(r->old) ? "Resent-Message-ID" : "Message-ID");
-  if (!refs) refs = id_list(a, r->old, "In-Reply-To");
+const char *bounce_references(struct arena *a, const struct message *m) {
+  const char *refs = id_list(a, m, "References"), *id = id_list(a, m, was_sent_again(m) ? "Resent-Message-ID" : "Message-ID");
+  if (!refs) refs = id_list(a, m, "In-Reply-To");
   return id ? arena_printf(a, "References: %s%s%s\n", refs ? refs : "", refs ? " " : "", id) : NULL;
 }
 
 static void report_references(struct report *r) {
-  const char *line = references_line(r);
+  const char *line = bounce_references(r->a, r->old);
   if (line) report_header(r, line);
 }
 
@@ -232,7 +230,7 @@ static void common_headers(struct report *r, const char *subject) {
 
 void report_plain_headers(struct report *r, const char *subject, bool references_in_body) {
   first_headers(r, true);
-  const char *references = references_line(r);
+  const char *references = bounce_references(r->a, r->old);
   if (references && references_in_body) strbuf_adds(&r->body, references);
   else if (references) report_header(r, references);
   report_header(r, arena_printf(r->a, "Subject: %s\n", report_one_line(r->a, subject)));

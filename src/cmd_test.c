@@ -271,11 +271,19 @@ static const char *find_plain(const char *p, char c) {
   return p;
 }
 
+/* An address that has comments or blanks in it without them; what stands in front of it and behind it stays. */
+static const char *without_comments(struct arena *a, const char *text) {
+  const char *error = NULL;
+  size_t domain, before = strspn(text, " \t");
+  const char *address = rfc5322_extract_address(a, str_c(text), (struct addr_opts){.allow_domain_literal = true}, &domain, &error);
+  return address && !strstr(text, address) ? arena_printf(a, "%.*s%s", (int)before, text, address) : text;
+}
+
 /* "Phrase <@route:(comment) address>" without what stands beside the address in the brackets. */
 static const char *without_route(struct arena *a, const char *text) {
   const char *open = find_plain(text, '<'), *close = find_plain(open, '>'), *error = NULL;
   size_t domain;
-  if (!*close) return text;
+  if (!*close) return without_comments(a, text);
   const char *address = rfc5322_extract_address(a, str_n(open, (size_t)(close + 1 - open)), (struct addr_opts){.allow_domain_literal = true}, &domain, &error);
   return address ? arena_printf(a, "%.*s<%s%s", (int)(open - text), text, address, close) : text;
 }
@@ -312,7 +320,7 @@ int cmd_test_rewrite(struct config *cfg, const struct cmdline *c) {
   for (const struct rewrite_rule *r = cfg->rewrite_rules; r; r = r->next) wanted |= r->flags;
   if (!(wanted & (REWRITE_HEADERS | REWRITE_ENVFROM | REWRITE_ENVTO))) return EXIT_SUCCESS;
   if (!strchr(given, '@')) given = arena_printf(a, "%s@%s", given, cfg->qualify_recipient);
-  const char *address = rfc5322_extract_address(a, str_c(given), (struct addr_opts){.allow_domain_literal = true},
+  const char *address = rfc5322_extract_address(a, str_c(given), (struct addr_opts){.allow_domain_literal = cfg->o.allow_domain_literals},
                                                 &domain, &error);
   if (!address) {
     printf("Syntax error in %s\n%c%s\n", given, ch_upper(error[0]), error + 1);

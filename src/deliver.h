@@ -57,6 +57,9 @@ bool bounce_send(struct message *m, struct expand_ctx *x, struct address *failed
 bool bounce_warn_delay(struct message *m, struct expand_ctx *x, struct address *deferred, const char *errors_to, int64_t queued_sec);
 /* Tell the sender that these recipients got the message (NOTIFY=SUCCESS). */
 bool bounce_send_success(struct message *m, struct expand_ctx *x, struct address *done);
+/* "References: ..." for a report about the message, a line end behind it.  NULL: it has no id.  That of a message sent again is the one of its
+ * Resent- lines. */
+const char *bounce_references(struct arena *a, const struct message *m);
 /* freeze_tell: the message has been frozen.  Reports that were made here are frozen in silence. */
 struct frozen_facts {
   const char *why;                /* " (delivery error message)" or NULL */

@@ -121,7 +121,6 @@ struct message {
   bool dmarc_disabled;           /* control = dmarc_disable_verify */
   bool freeze_no_tell;           /* control = freeze/no_tell */
   bool sender_is_rewritten;      /* the ordinary rewriting rules were applied to sender */
-  bool recipients_are_rewritten; /* and to recipients */
   struct sender_check *sender_checks; /* the addresses that were verified as senders, the newest first */
   struct sender_check *sender_check;  /* the one that verify = sender was about last, NULL: there was none */
 };

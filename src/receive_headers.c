@@ -303,15 +303,16 @@ static void check_sender(struct reception *r) {
   struct message *m = r->m;
   const struct main_options *o = &r->c->cfg->o;
   bool submission = m->submission_mode && r->c->from.host_address;
+  if (m->submission_mode && !submission && !m->local_sender_retain) remove_senders(r);
   if (!submission && (r->c->is_trusted || r->c->from.host_address)) return;
   if (m->local_sender_retain || (!submission && o->local_sender_retain)) return;
   remove_senders(r);
   if (!submission && !o->local_from_check) return;
   const char *name, *own = submitter_address(r, &name);
   struct header_line *from = message_find_header(m, r->saw_resent ? "Resent-From" : "From", NULL);
-  if (!own || !from || same_sender(r, first_address_of(r, from), own)) return;
-  receive_add_header(m, 'S', "%sSender: %s\n", r->saw_resent ? "Resent-" : "", with_phrase(r, name, own));
-  bool is_bounce = submission && m->sender && !*m->sender;
+  bool is_bounce = submission && m->sender && !*m->sender, is_own = !own || !from || same_sender(r, first_address_of(r, from), own);
+  if (!is_own) receive_add_header(m, 'S', "%sSender: %s\n", r->saw_resent ? "Resent-" : "", with_phrase(r, name, own));
+  if (!own || !from || (is_own && !submission)) return; /* submission mode has its own return path (manual 44.24) */
   if (!m->sender_set_untrusted && !is_bounce) m->sender = arena_strdup(m->arena, own); /* untrusted_set_sender let him choose */
 }
 
@@ -406,16 +407,14 @@ static struct header_line *replace_header(struct message *m, struct header_line 
   return n;
 }
 
-/* The envelope: the sender first (manual 31.4), unless its verification has done it already. */
+/* The envelope: recipients, and the sender unless its verification has done it already. */
 static void rewrite_envelope(struct reception *r) {
   struct message *m = r->m;
-  rewrite_message_sender(r->x);
-  if (m->recipients_are_rewritten) return;
-  m->recipients_are_rewritten = true;
   for (size_t i = 0; r->c->cfg->rewrite_rules && i < m->recipient_count; i++) {
     const char *old = m->recipients[i].address, *now = rewrite_address(r->x, old, REWRITE_ENVTO, r->c->cfg->rewrite_rules);
     if (now != old) m->recipients[i].address = arena_strdup(m->arena, now);
   }
+  rewrite_message_sender(r->x);
 }
 
 static void qualify_headers(struct reception *r) {

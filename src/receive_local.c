@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "deliver.h"
 #include "formats/utf8_domain.h"
 #include "os/sys.h"
 #include "policy/match.h"
@@ -128,7 +129,8 @@ static void local_drain(struct body_source *src) {
 static void add_first_lines(struct submission *s, struct strbuf *b, const char *subject, const char *what) {
   const struct config *cfg = s->c->cfg;
   strbuf_addf(b, "Auto-Submitted: auto-replied\nFrom: Mail Delivery System <Mailer-Daemon@%s>\nTo: %s\n", cfg->qualify_domain, s->m->sender);
-  if (s->m->id[0]) strbuf_addf(b, "References: <E%s@%s>\n", s->m->id, cfg->primary_hostname);
+  const char *references = bounce_references(s->x.a, s->m);
+  if (references) strbuf_adds(b, references);
   strbuf_addf(b, "Subject: %s\n\nA message that you sent %s\n\n", subject, what);
 }
 
@@ -270,7 +272,6 @@ static void add_recipient_text(struct submission *s, struct str text, bool into_
   if (!utf8_is_ascii(str_c(a))) s->m->smtputf8 = true;
   const char *raw = a;
   a = arena_strdup_t(s->x.a, qualify(s, a, domain, false), TAINTED);
-  if (s->c->cfg->rewrite_rules) a = rewrite_address(&s->x, a, REWRITE_ENVTO, s->c->cfg->rewrite_rules);
   if (into_nonrecipients) tree_insert(&s->m->nonrecipients, s->m->arena, a, NULL);
   else receive_add_recipient(s->m, a, raw);
 }
@@ -309,7 +310,6 @@ static void set_sender(struct submission *s, const char *text) {
   else if (!s->c->is_trusted) s->m->sender_set_untrusted = strcmp(sender, own_address(s)) != 0;
   s->m->sender = arena_strdup(s->m->arena, sender);
   if (!utf8_is_ascii(str_c(sender))) s->m->smtputf8 = true;
-  s->m->recipients_are_rewritten = true; /* each when it is added */
   struct origin *f = &s->c->from;
   if (s->c->sender_is_own || (!s->c->is_trusted && s->c->is_local_caller)) {
     if (!f->auth_sender) f->auth_sender = arena_strdup(s->c->arena, own_address(s));

@@ -185,7 +185,7 @@ static void set_utf8(struct smtp_session *s, bool smtputf8) {
 static void begin_transaction(struct message *m, const char *sender, const char *raw, const struct mail_params *p) {
   m->sender = arena_strdup(m->arena, sender);
   m->raw_sender = arena_strdup(m->arena, raw);
-  m->sender_is_rewritten = m->recipients_are_rewritten = false;
+  m->sender_is_rewritten = false;
   m->message_size = p->has_size ? (int64_t)MIN(p->size, (uint64_t)INT64_MAX) : -1;
   m->body_type = p->body_type;
   m->dsn_ret = p->dsn_ret;

@@ -90,7 +90,9 @@ static bool rule_matches(struct expand_ctx *x, const struct rewrite_rule *r, con
   struct match_opts o = {.allow_named = true, .want_captures = true, .single_item = true};
   if (r->flags & REWRITE_SMTP) {
     const char *pattern = expand_string(x, r->pattern);
-    return pattern && regex_match(x, pattern, true, str_c(address), true) == OUTCOME_OK;
+    if (!pattern || regex_match(x, pattern, false, str_c(address), true) != OUTCOME_OK) return false; /* (?i) is the rule's to say */
+    x->s.captures[0] = address;
+    return true;
   }
   if (match_list(x, LIST_ADDRESS, address, r->pattern, &o) != OUTCOME_OK) return false;
   x->s.captures[0] = address;

@@ -19,6 +19,10 @@ const struct acl_hooks *acl_get_hooks(void) { return hooks; }
 
 static enum outcome cond_dnslists(struct acl_run *r, const struct acl_cond *c, const char *arg) {
   (void)c;
+  if (1u << r->where & ACL_NOTSMTP_BITS && !strchr(arg, '/')) { /* without a host there must be keys */
+    r->log_text = arena_printf(r->x->a, "cannot test auto-keyed dnslists condition in %s ACL", acl_where_name(r->where));
+    return OUTCOME_ERROR;
+  }
   return hooks ? hooks->dnslists(r->x, arg, &r->log_text) : OUTCOME_ERROR;
 }
 
@@ -245,7 +249,7 @@ const struct acl_cond_type acl_cond_types[] = {
   {"dmarc_status", DMARC_FLAGS, ~ACL_BIT(DATA), cond_dmarc, "DMARC result"},
   {"dnslists", 0, 0, cond_dnslists, "host or key is on a DNS list"},
   {"domains", 0, ONLY_RCPT_PRDR_VRFY, cond_domains, "domain of the recipient is in the list"},
-  {"encrypted", 0, ACL_NOTSMTP_BITS | ACL_BIT(CONNECT), cond_encrypted, "cipher of the session is in the list"},
+  {"encrypted", 0, ACL_NOTSMTP_BITS, cond_encrypted, "cipher of the session is in the list"},
   {"endpass", MOD | ACL_COND_NOARG | ACL_COND_SILENT, 0, NULL, "from here on a false condition denies"},
   {"hosts", 0, ACL_NOTSMTP_BITS, cond_hosts, "calling host is in the list"},
   {"local_parts", 0, ONLY_RCPT_PRDR_VRFY, cond_local_parts, "local part of the recipient is in the list"},
@@ -255,7 +259,7 @@ const struct acl_cond_type acl_cond_types[] = {
   {"malware", SCAN_FLAGS, ONLY_WHOLE_MESSAGE & ~ACL_BIT(DKIM), cond_scan, "virus scanner"},
   {"message", MOD | ACL_COND_SILENT, 0, NULL, "text of the reply"},
   {"mime_regex", SCAN_FLAGS, ~ACL_BIT(MIME), cond_scan, "regular expressions over a MIME part"},
-  {"queue", MOD | EXP, ~(ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_BIT(ATRN) | ACL_BIT(NOTSMTP_START)), acl_mod_queue,
+  {"queue", MOD | EXP, ACL_HAVE_DATA_BITS, acl_mod_queue,
    "named queue of the message, or where ATRN looks for mail"},
   {"ratelimit", EXP, 0, cond_ratelimit, "rate of the sender has reached the limit"},
   {"recipients", 0, ~ACL_BIT(RCPT), cond_recipients, "recipient is in the address list"},

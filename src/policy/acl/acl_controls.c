@@ -212,7 +212,7 @@ static const struct control controls[] = {
   {"dkim_disable_verify", 0, ACL_BIT(DATA) | ACL_BIT(PRDR) | ACL_NOTSMTP_BITS, set_no_dkim},
   {"dmarc_disable_verify", 0, ACL_BIT(DATA) | ACL_NOTSMTP_BITS, set_no_dmarc},
   {"dmarc_enable_forensic", CONTROL_UNBUILT, 0, NULL},
-  {"dscp", TAKES_OPTION, 0, set_dscp},
+  {"dscp", TAKES_OPTION, ACL_NOTSMTP_BITS | ACL_BIT(NOTQUIT), set_dscp},
   {"enforce_sync", 0, ACL_NOTSMTP_BITS, set_sync},
   {"fakedefer", TAKES_OPTION, ONLY(FAKE_BITS), set_fakedefer},
   {"fakereject", TAKES_OPTION, ONLY(FAKE_BITS), set_fakereject},

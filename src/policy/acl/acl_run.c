@@ -146,7 +146,7 @@ static void expand_messages(struct acl_run *r, enum acl_verb verb, enum outcome 
   const char *own_log = r->log_text, *underlying = own_log ? own_log : r->user_text;
   if (r->message || r->user_text) r->x->acl_verify_message = r->user_text;
   bool warn = verb == ACL_WARN;
-  enum { HEADERS_OK = ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_HAVE_DATA_BITS | ACL_BIT(NOTSMTP_START) };
+  enum { HEADERS_OK = ACL_BIT(MAIL) | ACL_BIT(RCPT) | ACL_BIT(PREDATA) | ACL_HAVE_DATA_BITS };
   if (r->message && warn && !(1u << r->where & HEADERS_OK)) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "ACL \"warn\" with \"message\" setting found in a non-message (%s) ACL: cannot specify header "
               "lines here: message ignored", acl_where_name(r->where));
