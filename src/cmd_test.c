@@ -259,18 +259,6 @@ int cmd_test_retry(struct config *cfg, const struct cmdline *c) {
 
 /* ---- -brw ---- */
 
-/* Up to the next c that stands neither in quotes nor in a comment; the end when there is none. */
-static const char *find_plain(const char *p, char c) {
-  bool quoted = false;
-  for (int depth = 0; *p && (*p != c || quoted || depth > 0); p++) {
-    if (*p == '\\' && p[1]) p++;
-    else if (*p == '"' && depth == 0) quoted = !quoted;
-    else if (*p == '(' && !quoted) depth++;
-    else if (*p == ')' && !quoted && depth > 0) depth--;
-  }
-  return p;
-}
-
 /* An address that has comments or blanks in it without them; what stands in front of it and behind it stays. */
 static const char *without_comments(struct arena *a, const char *text) {
   const char *error = NULL;
@@ -281,11 +269,11 @@ static const char *without_comments(struct arena *a, const char *text) {
 
 /* "Phrase <@route:(comment) address>" without what stands beside the address in the brackets. */
 static const char *without_route(struct arena *a, const char *text) {
-  const char *open = find_plain(text, '<'), *close = find_plain(open, '>'), *error = NULL;
+  const char *error = NULL;
   size_t domain;
-  if (!*close) return without_comments(a, text);
-  const char *address = rfc5322_extract_address(a, str_n(open, (size_t)(close + 1 - open)), (struct addr_opts){.allow_domain_literal = true}, &domain, &error);
-  return address ? arena_printf(a, "%.*s<%s%s", (int)(open - text), text, address, close) : text;
+  const char *address = rfc5322_extract_address(a, str_c(text), (struct addr_opts){.allow_domain_literal = true}, &domain, &error);
+  const char *bare = address ? rfc5322_put_in_brackets(a, text, address) : NULL;
+  return bare ? bare : without_comments(a, text);
 }
 
 /* A header line NAME: TEXT: what the rules make of its text. */

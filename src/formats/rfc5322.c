@@ -246,6 +246,20 @@ static bool skip_phrase(struct scan *s) {
   }
 }
 
+/* Up to the next c that stands neither in quotes nor in a comment; the end when there is none. */
+static const char *find_plain(const char *p, char c) {
+  struct str s = str_c(p);
+  int depth = 0;
+  for (size_t i = 0; i < s.n; i++)
+    if (!rfc5322_skip_opaque(s, &i, &depth) && s.p[i] == c) return s.p + i;
+  return s.p + s.n;
+}
+
+const char *rfc5322_put_in_brackets(struct arena *a, const char *text, const char *address) {
+  const char *open = find_plain(text, '<'), *close = find_plain(open, '>');
+  return *close ? arena_printf(a, "%.*s<%s%s", (int)(open - text), text, address, close) : NULL;
+}
+
 /* Without quotes that are not needed: "abc"@x stays, but quotes around plain text in front of < do not matter here. */
 const char *rfc5322_extract_address(struct arena *a, struct str in, struct addr_opts o, size_t *ret_domain,
                                     const char **ret_error) {

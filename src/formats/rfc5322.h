@@ -24,6 +24,8 @@ struct addr_opts {
  * NULL on error with *ret_error a static text. */
 const char *rfc5322_extract_address(struct arena *a, struct str s, struct addr_opts o, size_t *ret_domain,
                                     const char **ret_error);
+/* "Phrase <@route:(comment) old> (comment)" with address as all that is in the brackets.  NULL: there are none. */
+const char *rfc5322_put_in_brackets(struct arena *a, const char *text, const char *address);
 /* Is s[*i] part of a comment, a quoted string or a quoted pair?  *i is then at the last octet that is; *depth counts open comments, 0 at first. */
 bool rfc5322_skip_opaque(struct str s, size_t *i, int *depth);
 /* Length of the first address of a comma-separated list (up to the comma or the end; groups handled: "name:" skipped, ";" ends). */

@@ -108,8 +108,10 @@ static size_t place_of(struct str text, const char *address) {
   return last;
 }
 
-/* The text with its address exchanged. */
+/* The text with its address exchanged; in brackets nothing else stays. */
 static const char *exchange(struct arena *a, const char *text, const char *old, const char *now) {
+  const char *bracketed = rfc5322_put_in_brackets(a, text, now);
+  if (bracketed) return bracketed;
   size_t at = place_of(str_c(text), old);
   if (at == SIZE_MAX) return now;
   return arena_printf(a, "%.*s%s%s", (int)at, text, now, text + at + strlen(old));
