@@ -108,7 +108,7 @@ static bool read_answer(struct query *q, const struct child *c, deadline_ms dead
 }
 
 static enum route_result run_command(struct query *q, struct vec *argv) {
-  struct child_spec spec = {.argv = (const char *const *)argv->v, .uid = q->uid, .gid = q->gid, .cwd = q->ob->current_directory, .umask = -1,
+  struct child_spec spec = {.argv = (const char *const *)argv->v, .uid = q->uid, .gid = q->gid, .cwd = q->ob->current_directory, .umask = 077,
                             .new_session = true, .stdin_fd = -2, .stdout_fd = -1};
   deadline_ms deadline = q->ob->timeout > 0 ? deadline_in_sec(q->ob->timeout) : DEADLINE_NEVER;
   struct child c;

@@ -86,6 +86,16 @@ static void note_growth(struct append_job *j, int64_t bytes) {
 
 static bool make_maildir(struct append_job *j) {
   static const char *const parts[] = {"new", "cur", "tmp"};
+  struct stat st;
+  bool is_there = stat(j->path, &st) == 0;
+  if (is_there && !S_ISDIR(st.st_mode)) {
+    append_defer(j, ERRNO_NOTDIRECTORY, "%s is not a directory", j->path);
+    return false;
+  }
+  if (!is_there && (errno != ENOENT || !j->ob->create_directory)) {
+    append_defer(j, errno, "stat() error for %s: %s", j->path, strerror(errno));
+    return false;
+  }
   for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
     if (!append_make_directories(j, arena_printf(j->d->arena, "%s/%s", j->path, parts[i]))) return false;
   const char *re = j->ob->maildirfolder_create_regex;

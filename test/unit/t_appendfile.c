@@ -299,6 +299,22 @@ static void test_maildir(void **state) {
   stop(&f);
 }
 
+static void test_maildir_that_is_none(void **state) {
+  (void)state;
+  struct fixture f;
+  start(&f, "x\n");
+  option(&f, "maildir_format", "true");
+  put_file(&f, "box", "", 0600);
+  option(&f, "directory", path_in(&f, "box"));
+  deliver(&f, OUTCOME_DEFER, "box is not a directory");
+  assert_int_equal(f.d.addrs->basic_errno, ERRNO_NOTDIRECTORY);
+  option(&f, "create_directory", "false");
+  option(&f, "directory", path_in(&f, "none"));
+  deliver(&f, OUTCOME_DEFER, "stat() error for ");
+  assert_int_equal(f.d.addrs->basic_errno, ENOENT);
+  stop(&f);
+}
+
 static void test_plain_directory(void **state) {
   (void)state;
   struct fixture f;
@@ -459,7 +475,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_shown_strings),
     cmocka_unit_test(test_new_and_append),  cmocka_unit_test(test_removed_under_lock), cmocka_unit_test(test_checks),          cmocka_unit_test(test_locks),
-    cmocka_unit_test(test_create_file),     cmocka_unit_test(test_taint),           cmocka_unit_test(test_maildir),
+    cmocka_unit_test(test_create_file),     cmocka_unit_test(test_taint),           cmocka_unit_test(test_maildir), cmocka_unit_test(test_maildir_that_is_none),
     cmocka_unit_test(test_plain_directory), cmocka_unit_test(test_write_failure_restores),
     cmocka_unit_test(test_mbx),             cmocka_unit_test(test_mbx_lock),        cmocka_unit_test(test_comsat), cmocka_unit_test(test_orphan),
   };

@@ -192,7 +192,7 @@ static bool command_argv(struct expand_ctx *x, const char *command, bool preexpa
 
 /* Run; *ret_status as $runrc, output in $value. */
 static bool run_command(struct expand_ctx *x, const struct vec *argv, int *ret_status) {
-  struct child_spec spec = {.argv = (const char *const *)argv->v, .uid = (uid_t)-1, .gid = (gid_t)-1, .umask = -1,
+  struct child_spec spec = {.argv = (const char *const *)argv->v, .uid = (uid_t)-1, .gid = (gid_t)-1, .umask = 077,
                             .new_session = true, .stdin_fd = -2, .stdout_fd = -1};
   struct child c;
   struct strbuf output = strbuf_new(x->a);
