@@ -324,6 +324,13 @@ static void fill_caller(struct arena *a, const struct config *cfg, const struct 
   ret->is_admin = exim_or_root || in_group(g, ret->gid, cfg->exim_gid) || in_group_list(g, ret->gid, cfg->o.admin_groups);
 }
 
+/* A spool directory that is not there yet is made, and is Exim's own (manual 4.18): log and pid file of the first daemon have a place then.  Why
+ * that fails is told when it is needed. */
+static void make_spool_directory(const struct config *cfg) {
+  const char *dir = cfg->spool_directory;
+  if (*dir == '/' && access(dir, F_OK) < 0) (void)!sys_mkdir_path("/", dir + 1, 0750, cfg->exim_uid, cfg->exim_gid);
+}
+
 struct config *startup_config(struct arena *a, const struct cmdline *c, struct caller *ret) {
   *ret = (struct caller){.uid = getuid(), .gid = getgid()};
   struct groups g;
@@ -337,10 +344,11 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
   }
   bool have_root = geteuid() == 0, surprise;
   struct config *cfg = read_config(c, have_root);
+  bool works_on_mail = c->action == CMD_SUBMIT || c->action == CMD_SMTP || c->action == CMD_BATCH_SMTP || c->action == CMD_DAEMON ||
+                       c->action == CMD_QUEUE_RUN || c->action == CMD_MESSAGE;
+  if (have_root && works_on_mail) make_spool_directory(cfg);
   priv_init(cfg->exim_uid, cfg->exim_gid);
   purge_environment(a, cfg, &surprise);
-  bool works_on_mail = c->action == CMD_SUBMIT || c->action == CMD_SMTP || c->action == CMD_BATCH_SMTP || c->action == CMD_DAEMON ||
-                         c->action == CMD_QUEUE_RUN || c->action == CMD_MESSAGE;
   if (have_root) prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   startup_logging(cfg, STARTUP_LOG_FILES);
   if (works_on_mail && priv_is_limited_by_caller()) die("your limits on files (ulimit -f, -n) cannot be lifted here: nothing is done");

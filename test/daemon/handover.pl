@@ -80,4 +80,15 @@ part('filter test' => sub {
     check('it ran', $text =~ /Save message to: \/dev\/null/, $text);
     is('no spool file stays', join(' ', glob "$lab->{dir}/spool/input/*"), '');
 });
+part('the first start' => sub {
+    my ($lab) = @_;
+    system('rm', '-rf', "$lab->{dir}/spool") == 0 or die;
+    $lab->start;
+    my @st = stat "$lab->{dir}/spool";
+    is('the spool directory is made, as Exim\'s own', @st ? sprintf('%o %s', $st[2] & 07777, (getpwuid $st[4])[0]) : 'none', '750 mail');
+    check('the log begins with the daemon', $lab->log_has(qr/\A.* daemon started: /), $lab->log('main'));
+    check('the pid file is there', $lab->wait_for(sub { DaemonLab::slurp("$lab->{dir}/spool/exim-daemon.pid") eq "$lab->{daemon}\n" }));
+    $lab->send_message('a@b.test', 'box@local.test');
+    is('mail is delivered', in_mailbox($lab, 1), '1');
+});
 1;
