@@ -38,7 +38,7 @@ static struct address *route_to(struct expand_ctx *x, const char *host, const ch
   return NULL;
 }
 
-/* From here on the provider is the peer, and the one who speaks. */
+/* ATRN was accepted: the provider becomes the client on this connection, and what we know of "the client" is about it. */
 static void change_places(struct conn *c, const struct turned_answer *a) {
   struct net_end local;
   char text[IP_TEXT_SIZE];
@@ -56,7 +56,7 @@ static void change_places(struct conn *c, const struct turned_answer *a) {
   origin_set_fullhost(c->arena, &c->from, log_selects(LS_INCOMING_PORT));
 }
 
-/* The provider did not turn round. */
+/* The provider has not changed roles with us: "no mail" is a good end, all else is a failure. */
 static int not_turned(const struct expand_ctx *x, const char *host, const struct turned_answer *a) {
   const char *at = a->host_address ? arena_printf(x->a, " [%s]", a->host_address) : "";
   const char *line = arena_printf(x->a, "%s%s%s: %s", a->code ? "refused by " : "", host, at, a->text);

@@ -142,7 +142,7 @@ void bounce_tell_frozen(struct message *m, struct expand_ctx *x, const struct fr
   if (list && *list && is_told) for_each_address(m, x, list, write_frozen, f);
 }
 
-/* In the name of root, as the owner of the configuration. */
+/* The report comes from root, who owns the configuration in which the mistake is. */
 static void write_syntax(struct report *r, const void *data) {
   r->c->login = r->c->from.ident = r->m->login = "root";
   r->c->uid = r->m->uid = 0;

@@ -27,7 +27,7 @@ void cutthrough_given_away(struct conn *c) {
   c->held = NULL;
 }
 
-/* A reply as the text of an answer of ours: the code once, in front. */
+/* The other server's reply as we pass it on: its code stands once, in front of the first line, as smtp_reply wants it. */
 static const char *one_code(struct arena *a, const char *reply) {
   struct strbuf b = strbuf_new(a);
   for (struct str rest = str_c(reply); rest.n > 0;) {

@@ -342,7 +342,7 @@ static void check_ciphers(struct master *m) {
   if (error) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC | LOG_MULTILINE | (daemon_has_inherited() ? 0 : LOG_DIE), "%s", error);
 }
 
-/* No process could be had for one of the two. */
+/* Do the two children run?  Not when fork failed for one of them: then it is tried again once a second. */
 static bool is_complete(const struct master *m) { return m->queue_manager > 0 && (m->acceptor > 0 || !m->o->listen); }
 
 static void start_missing(struct master *m) {

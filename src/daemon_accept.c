@@ -88,7 +88,7 @@ static bool host_in(struct acceptor *s, struct arena *a, const struct net_end *p
   return match_host(&x, &h, list, NULL) == OUTCOME_OK;
 }
 
-/* An ACL called in an expansion that says so holds up everybody. */
+/* "delay" in an ACL that an expansion of the acceptor calls.  Nobody else is served meanwhile; that is what the administrator asked for. */
 static void delay(struct acl_env *env, struct expand_ctx *x, int seconds) {
   (void)env;
   (void)x;
@@ -293,7 +293,7 @@ static void prepare_poll(struct acceptor *s, struct pollfd *p) {
   }
 }
 
-/* Nothing has happened for that long: -1 for ever. */
+/* How long to wait for something to happen, in milliseconds; -1: for ever. */
 static int idle_wait_ms(const struct acceptor *s) {
   int sec = s->o->inetd_timeout_sec;
   if (s->sessions.idle > 0) return SESSION_IDLE_LOOK_MS;

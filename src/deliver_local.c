@@ -485,7 +485,7 @@ static const char *batch_id_of(struct deliver_run *run, struct address *addr, co
   return expand_string(&run->x, batch_id);
 }
 
-/* Take the next address and those that may go with it. */
+/* Take from the list the next address, and those that may share its delivery (batch_max). */
 static struct address *take_batch(struct deliver_run *run) {
   struct address *lead = run->local;
   run->local = lead->next;
@@ -539,7 +539,7 @@ static struct address *drop_early(struct deliver_run *run, struct address *batch
   return keep;
 }
 
-/* What the driver must expand with the rights of this process. */
+/* Let the driver expand what needs the rights of this process, before it gives them up. */
 static bool set_up_driver(struct delivery *d) {
   const char *error = NULL;
   if (!d->transport->driver->setup || d->transport->driver->setup(d, &error) == OUTCOME_OK) return true;

@@ -180,7 +180,7 @@ static void narrate_refusal(struct expand_ctx *x, const struct dns_list_item *it
           item->is_mask ? "&" : "=", item->addresses);
 }
 
-/* Where all must agree the first that cannot has settled it. */
+/* Log the answers outside 127/8, which do not count.  With "==" (all must match) the first of them has decided, and the rest are not looked at. */
 static void log_discarded(const struct dns_list_item *item, const char *key, const struct vec *found) {
   for (size_t i = 0; i < found->n; i++) {
     if (is_loopback_net(found->v[i])) continue;

@@ -15,7 +15,7 @@ static void report(struct reception *r, struct dkim_result *s) {
   if (log_selects(LS_DKIM_VERBOSE)) log_write(LS_ALWAYS, LOG_MAIN, "%s", dkim_log_text(r->x->a, s));
 }
 
-/* One run.  cur NULL: the signer has signed nothing. */
+/* Run the ACL for one signer.  cur: the signature it is about; NULL: the list names a signer who has not signed. */
 static bool run_acl(struct reception *r, const char *signer, struct dkim_result *cur, struct receive_reply *ret) {
   struct dkim_state *s = r->m->dkim;
   s->cur_signer = signer;

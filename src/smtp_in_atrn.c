@@ -127,7 +127,7 @@ bool smtp_advertise_atrn(struct smtp_session *s) {
   return s->atrn_advertised = text && *text;
 }
 
-/* The text of the refusal of what comes before the ACL, NULL: none. */
+/* Why ATRN is refused before the ACL is asked: the text, and the reply code in *ret_code.  NULL: it is not. */
 static const char *why_not_now(const struct smtp_session *s, int *ret_code) {
   if (!s->atrn_advertised) return *ret_code = 502, "ATRN command used when not advertised";
   if (!s->c->from.auth_name) return *ret_code = 530, "ATRN is not permitted without authentication";
@@ -146,7 +146,7 @@ static struct acl_result ask_acl(struct smtp_session *s) {
   return r;
 }
 
-/* The ACL has said yes.  NULL: then so be it. */
+/* Why ATRN is refused although the ACL has accepted it: the reply.  NULL: it is not. */
 static const char *why_not_after_all(const struct smtp_session *s, struct str arg) {
   if (!atrn_list_is_valid(arg)) return "501 ATRN takes domains with commas between them";
   if (!s->atrn || s->opt->system_filter) {

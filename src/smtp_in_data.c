@@ -447,7 +447,7 @@ static void body_init(struct smtp_body *b, struct smtp_session *s, bool chunked)
 
 /* ---- the commands ---- */
 
-/* Is there anybody to send to?  Says why not. */
+/* Has any recipient been accepted?  False: the client was told why DATA or BDAT is refused. */
 static bool have_recipients(struct smtp_session *s, const char *verb) {
   if (s->m->sender && (s->m->recipient_count > 0 || s->c->recipients_discarded)) return true;
   if (s->last_rcpt_error && !s->rcpt_errors_differ) {

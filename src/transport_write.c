@@ -127,7 +127,7 @@ static void add_message_headers(struct delivery *d, const struct write_opts *o, 
   }
 }
 
-/* An expansion failed: what a transport says about it. */
+/* -EPROTO means that an expansion failed: note for the transport what it says about that.  Other errors pass. */
 static int header_fault(struct delivery *d, int r) {
   if (r != -EPROTO) return r;
   d->write_fault = (struct write_fault){.basic_errno = ERRNO_CHHEADER_FAIL, .text = "failed to expand headers_add or headers_remove",

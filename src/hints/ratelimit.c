@@ -133,7 +133,7 @@ static const char *parse_request(struct arena *a, const char *arg, struct reques
   return NULL;
 }
 
-/* Fill in what was not said, by the place. */
+/* Fill in what the condition did not say: the default measure, count and key depend on the ACL it stands in. */
 static const char *complete_request(struct expand_ctx *x, enum acl_where where, struct request *q) {
   const struct message *m = x->msg;
   if (q->measure == PER_NONE) q->measure = PER_MAIL;
@@ -291,7 +291,7 @@ static bool compute(struct expand_ctx *x, const struct request *q, const char *k
   return true;
 }
 
-/* The variables outlive the command. */
+/* Set $sender_rate...  In a connection they outlive the SMTP command, so they are copied there. */
 static void set_variables(struct expand_ctx *x, const struct request *q, double rate) {
   if (!x->conn) {
     x->sender_rate = arena_printf(x->a, "%.1f", rate);

@@ -41,7 +41,7 @@ bool exp_fail_forced(struct expand_ctx *x, const char *fmt, ...) {
   return false;
 }
 
-/* A step costs about as much as so many bytes. */
+/* One step of an expansion costs about as much time as copying so many bytes; both are counted as work. */
 enum { STEP_BYTES = 128 };
 
 bool exp_count_work(struct expand_ctx *x, size_t bytes) {
@@ -88,7 +88,7 @@ static bool fail_unclosed(struct parse *ps) {
                            : "missing } at end of string");
 }
 
-/* Length of the text that stands for itself. */
+/* Length of the text at s that is copied as it is, up to the next character with a meaning. */
 static size_t plain_length(const char *s, bool in_braces) {
   const unsigned ends = in_braces ? ENDS_PLAIN_IN_BRACES : ENDS_PLAIN;
   size_t n = 0;
@@ -139,7 +139,7 @@ static bool fail_yes_no(struct parse *ps, const char *what) {
   return exp_fail(ps->x, "curly-bracket problem in conditional yes/no parsing: %s\n remaining string is '%s'", what, ps->s);
 }
 
-/* One branch string: evaluated when wanted. */
+/* One of the strings {yes}{no} behind an item: evaluated into out when it is wanted, else only parsed. */
 static bool branch(struct parse *ps, struct strbuf *out, bool wanted) {
   bool was_skipping = ps->skip;
   ps->skip = was_skipping || !wanted;

@@ -19,7 +19,7 @@ static bool list_arg(struct parse *ps, const char *name, const char **ret) {
   return exp_brace(ps, ret);
 }
 
-/* The separator a list uses, as a result list shall use it. */
+/* The separator of a list; the list made from it gets the same one. */
 static char list_separator(const char *list) {
   while (ch_isspace(*list)) list++;
   if (*list == '<' && (ch_ispunct(list[1]) || ch_iscntrl(list[1]))) return list[1];

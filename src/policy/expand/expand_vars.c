@@ -308,7 +308,7 @@ static const char *get_tod_epoch(struct expand_ctx *x, const struct var *v) {
 #define PROXY_PORT(f) get_proxy_port, offsetof(struct proxy_info, f), NULL
 #define FN(f) get_##f, 0, NULL
 #define FN_K(f, k) get_##f, (k), NULL
-/* Those of expand_vars_msg.c. */
+/* How rows of the table below name their getters; MSG_FN: one in expand_vars_msg.c. */
 #define MSG_FN(f) exp_get_##f, 0, NULL
 #define MSG_FN_K(f, k) exp_get_##f, (k), NULL
 #define TEXT(t) get_text, 0, t

@@ -14,7 +14,7 @@ static PerlInterpreter *interpreter;
 static const struct perl_callbacks *callbacks;
 static void *call_context; /* of the running call */
 
-/* The one argument of a function of ours. */
+/* The argument of a function that Perl can call (Exim::expand_string and its like), which takes exactly one. */
 #define ONLY_ARGUMENT(name) \
   (items == 1 ? SvPV_nolen(ST(0)) : (Perl_croak(aTHX_ "Usage: Exim::" name "(string)"), ""))
 
