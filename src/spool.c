@@ -654,9 +654,14 @@ static bool is_orphan_name(const struct config *cfg, const char *name, char sub)
   return access(make_path(cfg, id, 'H', sub).s, F_OK) < 0;
 }
 
-static bool nobody_locks(const char *path) {
+/* The lock of a message is on its -D, whichever of its files is looked at: what is moved to another queue has a -J there before it has a -H. */
+static bool nobody_works_on(const char *dir, const char *name) {
+  char path[SPOOL_DIR_MAX + 256];
+  size_t skip = strncmp(name, "hdr.", 4) == 0 ? 4 : 0;
+  snprintf(path, sizeof path, "%s/%.*s-D", dir, (int)msgid_prefix_len(str_c(name + skip)), name + skip);
+  if (is_held_here(path)) return false;
   int fd = sys_open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
-  if (fd < 0) return false;
+  if (fd < 0) return fd == -ENOENT;
   bool free_now = sys_lock(fd, F_WRLCK, 0, DATA_LINE_LEN, false) == 0;
   IGNORE_RESULT(sys_close(fd)); /* only looked at */
   return free_now;
@@ -671,7 +676,7 @@ static int clean_dir(const struct config *cfg, const char *dir, char sub, time_t
     struct stat st;
     if (!is_orphan_name(cfg, e->d_name, sub)) continue;
     snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-    if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_mtime > before || !nobody_locks(path)) continue;
+    if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_mtime > before || !nobody_works_on(dir, e->d_name)) continue;
     if (!is_orphan_name(cfg, e->d_name, sub)) continue; /* its reception committed before it let go of the lock */
     if (sys_unlink(path) == 0) removed++;
   }
