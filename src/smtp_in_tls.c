@@ -240,8 +240,8 @@ static int run_handshake(struct smtp_session *s, const struct tls_params *p, boo
   if (r.warning) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s%s", changed_files, r.warning);
   if (rc < 0) {
     if (r.failure) (void)raise_event(s, "tls:fail:connect", r.failure);
-    /* As Exim: the client may read the alert, and begin anew in clear, before the line in the log and all else. */
-    if (r.failure && rc != -ECONNRESET && rc != -ETIMEDOUT) pause_ms(AFTER_ALERT_MS);
+    /* As Exim: the client may read the alert, or have gone, and begin anew in clear, before the line in the log and all else. */
+    if (r.failure && rc != -ETIMEDOUT) pause_ms(AFTER_ALERT_MS);
     c->from.tls.sni = c->from.tls.peer_cert = NULL;
     return rc;
   }

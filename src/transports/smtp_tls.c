@@ -197,8 +197,13 @@ static bool handshake(struct smtp_attempt *s, struct tls_client_opts *o) {
     smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_CONNECT, .at = AT_GREETING, .err = e == -ETIMEDOUT ? ETIMEDOUT : ECONNREFUSED});
     return false;
   }
-  if (e < 0) s->tls.cipher_std = r.cipher_std;
-  if (e < 0) return tls_failed(s, error ? error : "(gnutls_handshake): failed");
+  if (e < 0) { /* of a session whose certificate was refused: for msg:host:defer */
+    s->tls.cipher = r.cipher;
+    s->tls.cipher_std = r.cipher_std;
+    s->tls.ver = r.ver;
+    s->tls.bits = r.bits;
+    return tls_failed(s, error ? error : "(gnutls_handshake): failed");
+  }
   take_result(s, &r);
   smtp_tls_resume_take(s, &r);
   s->d->x->tls_out = &s->tls;
@@ -246,10 +251,10 @@ enum smtp_tls_step smtp_starttls_answered(struct smtp_attempt *s, const struct s
 
 bool smtp_tls_try_clear(struct smtp_attempt *s) {
   if (s->fail.trouble != TROUBLE_TLS || s->tls_required || s->avoid_tls || s->content_sent || !s->ob->tls_tempfail_tryclear) return false;
-  (void)smtp_event(s, s->job->rcpt_count ? s->job->rcpts[0].addr : NULL, "msg:host:defer", s->fail.reply, ERRNO_TLSFAILURE);
-  const char *doing = s->probe ? "callout unencrypted to" : "delivering unencrypted to H=";
-  const char *line = arena_printf(s->a, "TLS session: %s: %s%s%s [%s] (not in hosts_require_tls)", s->fail.reply, doing, s->probe ? " " : "",
-                                  s->host->name, s->host->address);
+  const char *why = arena_printf(s->a, "TLS session: %s", s->fail.reply);
+  (void)smtp_event(s, s->job->rcpt_count ? s->job->rcpts[0].addr : NULL, "msg:host:defer", why, ERRNO_TLSFAILURE);
+  const char *doing = s->probe ? "callout unencrypted to " : "delivering unencrypted to H=";
+  const char *line = arena_printf(s->a, "%s: %s%s [%s] (not in hosts_require_tls)", why, doing, s->host->name, s->host->address);
   log_write(LS_ALWAYS, LOG_MAIN, "%s", line);
   return true;
 }
