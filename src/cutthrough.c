@@ -118,6 +118,40 @@ static bool is_wanted(const struct conn *c, const struct message *m) {
          !m->prdr_requested && !m->discarded && !m->discarded_by && !m->dont_deliver && m->recipient_count > 0;
 }
 
+void cutthrough_note_headers(struct expand_ctx *x) {
+  struct message *m = x->msg;
+  if (!x->conn || !x->conn->held || m->cutthrough == CUTTHROUGH_OFF) return;
+  m->cutthrough_headers = vec_new(m->arena);
+  for (struct header_line *h = m->headers; h; h = h->next) {
+    struct header_line *copy = ARENA_NEW(m->arena, struct header_line);
+    *copy = *h;
+    vec_push(&m->cutthrough_headers, h);
+    vec_push(&m->cutthrough_headers, copy);
+  }
+}
+
+/* The header lines that were noted, in sent; complains when there are others now.  Texts may have changed for another reason (the time of Received:). */
+static void take_noted_headers(const struct message *m, struct message *sent) {
+  struct header_line **tail = &sent->headers;
+  size_t now = 0, noted = m->cutthrough_headers.n / 2;
+  bool changed = false;
+  for (const struct header_line *h = m->headers; h; h = h->next) now++;
+  for (size_t i = 0; i < noted; i++) {
+    const struct header_line *h = m->cutthrough_headers.v[2 * i];
+    struct header_line *copy = m->cutthrough_headers.v[2 * i + 1];
+    changed = changed || h->type != copy->type;
+    copy->text = h->text;
+    copy->n = h->n;
+    if (h == m->received_header) sent->received_header = copy;
+    *tail = copy;
+    tail = &copy->next;
+  }
+  *tail = NULL;
+  sent->headers_tail = tail;
+  if (changed || now != noted)
+    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Header modification in data ACLs will not take effect on cutthrough deliveries");
+}
+
 static void log_refusal(struct expand_ctx *x, const char *ident, const struct probe_answer *a, bool temporary) {
   const struct conn *c = x->conn;
   const struct address *addr = smtp_probe_recipients(c->held, NULL);
@@ -174,7 +208,10 @@ enum cutthrough_end cutthrough_send(struct expand_ctx *x, const char *ident, con
   own.transport = addrs->transport;
   own.transport_name = addrs->transport->name;
   own.return_path = sender;
-  struct delivery d = {.cfg = x->cfg, .arena = m->arena, .msg = m, .transport = addrs->transport, .addrs = addrs, .x = &own,
+  struct message sent = *m;
+  if (m->cutthrough_headers.n) take_noted_headers(m, &sent);
+  own.msg = &sent;
+  struct delivery d = {.cfg = x->cfg, .arena = m->arena, .msg = &sent, .transport = addrs->transport, .addrs = addrs, .x = &own,
                        .return_path = sender, .msglog_fd = -1, .sequence = 1};
   struct probe_answer a;
   enum cutthrough_end end = CUTTHROUGH_NOT_DONE;

@@ -58,12 +58,19 @@ void deliver_mark_done(struct deliver_run *run, struct address *addr) {
     if (d->dupof == addr) deliver_parent_done(run, d);
 }
 
+/* A new -H says what was delivered and could not be noted. */
+static void rewrite_header(struct deliver_run *run) {
+  int rc = spool_rewrite(run->m, false);
+  if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to rewrite the header file: %s", strerror(-rc));
+}
+
 void deliver_flush_journal(struct deliver_run *run) {
   if (run->pending.n == 0 || run->journal_failed) return;
   int rc = spool_journal(run->m, (const char *const *)run->pending.v, run->pending.n);
   if (rc < 0) {
     log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to write the journal: %s: no further deliveries in this attempt", strerror(-rc));
     run->journal_failed = true;
+    rewrite_header(run); /* now, not when the last of the parallel deliveries is over: until then a crash would repeat what is done */
     return;
   }
   run->pending.n = 0;
@@ -515,9 +522,7 @@ static void finish_message(struct deliver_run *run) {
   struct message *m = run->m;
   /* When all is done the removal of -H says as much as the journal would have, and it needs no room. */
   if (run->journal_failed && !all_recipients_done(run)) {
-    /* -J stays for the next attempt.  A new -H, when it can be had, saves what was delivered and could not be noted. */
-    int rc = spool_rewrite(m, false);
-    if (rc < 0) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "failed to rewrite the header file: %s", strerror(-rc));
+    rewrite_header(run); /* -J stays for the next attempt */
     return;
   }
   apply_one_time(run);

@@ -433,6 +433,8 @@ static struct receive_reply receive_run(struct reception *r) {
   if (r->examined_by) return hand_over(r, had_headers);
   if (!receive_make_received(r, false)) return spool_failed(r, "Received: header", -EINVAL);
   count_received(r);
+  if (m->cutthrough != CUTTHROUGH_OFF) receive_apply_acl_headers(r->x, m);
+  cutthrough_note_headers(r->x);
   if (!receive_check_dkim(r, &reply)) return end_without(r, reply.result, reply.smtp_text, reply.drop);
   /* What one ACL has discarded the next ones are not asked about. */
   if (!m->discarded_by && !receive_check_mime(r, &reply)) return end_without(r, reply.result, reply.smtp_text, reply.drop);

@@ -33,6 +33,7 @@
 #include "policy/acl.h"
 #include "policy/match.h"
 #include "policy/readconf.h"
+#include "receive.h"
 #include "router.h"
 #include "scan.h"
 #include "spf.h"
@@ -358,7 +359,7 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
   host_init();
   route_set_find_user((int)MIN(cfg->o.finduser_retries, INT64_C(60)), cfg->o.max_username_length);
   static const struct acl_hooks acl_conditions = {.arc = arc_verify, .dnslists = dns_list_check, .ratelimit = ratelimit_check, .seen = seen_check,
-                                                  .udpsend = host_udp_send, .csa = dns_csa_verify, .spf = spf_condition, .dmarc = dmarc_condition, .scan = scan_condition};
+                                                  .udpsend = host_udp_send, .csa = dns_csa_verify, .log_rejected = receive_log_reject, .spf = spf_condition, .dmarc = dmarc_condition, .scan = scan_condition};
   acl_set_hooks(&acl_conditions);
   if (cfg->harness_mode) {
     rand_set_seed(42);

@@ -88,6 +88,7 @@ struct acl_hooks {
   enum outcome (*scan)(struct expand_ctx *x, enum acl_where where, const char *condition, const char *arg, const char **ret_log); /* content scanning */
   enum outcome (*dmarc)(struct expand_ctx *x, const char *list, const char **ret_log);
   enum outcome (*spf)(struct expand_ctx *x, bool use_guess, const char *list, const char **ret_log);
+  void (*log_rejected)(const struct message *m, unsigned dest, const char *line);             /* with the envelope and the header lines */
   enum outcome (*csa)(struct expand_ctx *x, const char *domain, const char **ret_log);        /* domain NULL: the client's name */
 };
 void acl_set_hooks(const struct acl_hooks *h);

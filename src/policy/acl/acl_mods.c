@@ -158,7 +158,10 @@ enum outcome acl_mod_logwrite(struct acl_run *r, const struct acl_cond *c, const
   struct strbuf b = strbuf_new(r->x->a);
   strbuf_add(&b, s.p, n);
   for (; n < s.n; n++) strbuf_adds(&b, "\\n");
-  log_write(LS_ALWAYS, dest, "%s", b.p);
+  const struct message *m = r->x->msg;
+  const struct acl_hooks *hooks = acl_get_hooks();
+  if (dest & LOG_REJECT && m && m->headers && hooks && hooks->log_rejected) hooks->log_rejected(m, dest, b.p);
+  else log_write(LS_ALWAYS, dest, "%s", b.p);
   return OUTCOME_OK;
 }
 
