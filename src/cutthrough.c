@@ -130,26 +130,24 @@ void cutthrough_note_headers(struct expand_ctx *x) {
   }
 }
 
-/* The header lines that were noted, in sent; complains when there are others now.  Texts may have changed for another reason (the time of Received:). */
-static void take_noted_headers(const struct message *m, struct message *sent) {
-  struct header_line **tail = &sent->headers;
-  size_t now = 0, noted = m->cutthrough_headers.n / 2;
-  bool changed = false;
+void cutthrough_settle_headers(struct expand_ctx *x) {
+  struct message *m = x->msg;
+  size_t noted = m->cutthrough_headers.n / 2, now = 0;
+  if (!noted || m->cutthrough == CUTTHROUGH_OFF || !is_wanted(x->conn, m) || !has_all(x->conn, m)) return;
   for (const struct header_line *h = m->headers; h; h = h->next) now++;
+  bool changed = now != noted;
+  struct header_line **tail = &m->headers;
   for (size_t i = 0; i < noted; i++) {
-    const struct header_line *h = m->cutthrough_headers.v[2 * i];
-    struct header_line *copy = m->cutthrough_headers.v[2 * i + 1];
+    struct header_line *h = m->cutthrough_headers.v[2 * i];
+    const struct header_line *copy = m->cutthrough_headers.v[2 * i + 1];
     changed = changed || h->type != copy->type;
-    copy->text = h->text;
-    copy->n = h->n;
-    if (h == m->received_header) sent->received_header = copy;
-    *tail = copy;
-    tail = &copy->next;
+    h->type = copy->type;
+    *tail = h;
+    tail = &h->next;
   }
   *tail = NULL;
-  sent->headers_tail = tail;
-  if (changed || now != noted)
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Header modification in data ACLs will not take effect on cutthrough deliveries");
+  m->headers_tail = tail;
+  if (changed) log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "Header modification in data ACLs will not take effect on cutthrough deliveries");
 }
 
 static void log_refusal(struct expand_ctx *x, const char *ident, const struct probe_answer *a, bool temporary) {
@@ -208,10 +206,7 @@ enum cutthrough_end cutthrough_send(struct expand_ctx *x, const char *ident, con
   own.transport = addrs->transport;
   own.transport_name = addrs->transport->name;
   own.return_path = sender;
-  struct message sent = *m;
-  if (m->cutthrough_headers.n) take_noted_headers(m, &sent);
-  own.msg = &sent;
-  struct delivery d = {.cfg = x->cfg, .arena = m->arena, .msg = &sent, .transport = addrs->transport, .addrs = addrs, .x = &own,
+  struct delivery d = {.cfg = x->cfg, .arena = m->arena, .msg = m, .transport = addrs->transport, .addrs = addrs, .x = &own,
                        .return_path = sender, .msglog_fd = -1, .sequence = 1};
   struct probe_answer a;
   enum cutthrough_end end = CUTTHROUGH_NOT_DONE;

@@ -17,8 +17,10 @@ bool cutthrough_rcpt(struct acl_env *env, struct expand_ctx *x, const char *reci
 /* The recipient was refused, by whomever: what it began is over. */
 void cutthrough_rcpt_refused(struct expand_ctx *x);
 
-/* The ACLs that see the header lines come next: what they change is for the message that is queued only. */
+/* The ACLs that see the header lines come next: what they change does not count when the message is sent on (manual: headers cannot be modified). */
 void cutthrough_note_headers(struct expand_ctx *x);
+/* They are over: take it back, and say so, when cutthrough_send() is going to send the message. */
+void cutthrough_settle_headers(struct expand_ctx *x);
 
 enum cutthrough_end { CUTTHROUGH_NOT_DONE /* queue it */, CUTTHROUGH_DELIVERED, CUTTHROUGH_REFUSED, CUTTHROUGH_LATER };
 /* The message is complete and accepted.  ident: the client, for log lines.  *ret_reply: for REFUSED and LATER, with code, lines by newlines. */

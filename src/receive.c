@@ -375,6 +375,7 @@ static struct receive_reply store(struct reception *r, const char *text) {
     m->recipients[i].dsn_flags &= ~(unsigned)DSN_SUCCESS; /* the client was told that this fails */
   m->is_local = r->c->sender_is_own || (r->c->is_local_caller && !r->c->is_trusted);
   receive_apply_acl_headers(r->x, m);
+  cutthrough_settle_headers(r->x);
   if (!receive_make_received(r, true)) return spool_failed(r, "Received: header", -EINVAL);
   count_size(m);
   if (client_is_gone(r)) return end_without(r, RECEIVE_LOST, NULL, true);
