@@ -200,13 +200,24 @@ static bool mail_sender(struct submission *s, const char *subject, const char *w
   return sys_close(fd) == 0;
 }
 
+/* Errors are for the sender, and there is none: the log has to do. */
+static bool is_for_nobody(const struct submission *s) { return s->o->error_handling == ERRORS_SENDER && s->m->sender && !*s->m->sender; }
+
+static void log_untold(struct submission *s, const char *text) {
+  const char *of = s->o->bounce_of ? arena_printf(s->x.a, " (R=%s)", s->o->bounce_of) : "";
+  log_write(LS_ALWAYS, LOG_MAIN, "Error while reading message with no usable sender address%s: %s", of, text);
+}
+
+static const char *malformed(struct submission *s) {
+  return arena_printf(s->x.a, "at least one malformed recipient address: %s - %s", s->first_bad, s->first_error);
+}
+
 /* text: what follows "exim: " on stderr. */
 static int fail(struct submission *s, int status, const char *text, const char *subject, const char *what) {
-  if (s->o->error_handling == ERRORS_SENDER && s->m->sender && !*s->m->sender) { /* nobody to tell */
-    const char *of = s->o->bounce_of ? arena_printf(s->x.a, " (R=%s)", s->o->bounce_of) : "";
+  if (is_for_nobody(s)) {
     size_t skip = strncmp(text, "message ", 8) == 0 && strncmp(text + 8, "rejected by", 11) == 0 ? 8 : 0;
-    log_write(LS_ALWAYS, LOG_MAIN, "Error while reading message with no usable sender address%s: %s", of, text + skip);
-    return s->o->error_exit ? s->o->error_exit : status;
+    log_untold(s, text + skip);
+    return MAX(s->o->error_exit, status);
   }
   if (s->o->error_handling == ERRORS_SENDER && mail_sender(s, subject, what)) return s->o->error_exit; /* -oee: 0 once it is told */
   fprintf(stderr, "exim: %s\n", text);
@@ -223,15 +234,14 @@ static int bad_argument(struct submission *s) {
   bool has_dot = str_ends(str_c(s->first_bad), STR("."));
   strbuf_addf(&s->bad, "  %s  %s\n%s\nThe message has not been delivered to any recipients.\n", s->first_bad, s->first_error,
               has_dot ? "\nRecipient addresses must not end with a '.' character.\n" : "");
-  bool only_logged = s->o->error_handling == ERRORS_SENDER && s->m->sender && !*s->m->sender;
-  const char *text = arena_printf(s->x.a, only_logged ? "at least one malformed recipient address: %s - %s" : "bad recipient address \"%s\": %s",
-                                  s->first_bad, s->first_error);
+  const char *text = is_for_nobody(s) ? malformed(s) : arena_printf(s->x.a, "bad recipient address \"%s\": %s", s->first_bad, s->first_error);
   return fail(s, 1, text, bad_subject,
               "contained a recipient address that was incorrectly\nconstructed:");
 }
 
 /* -t: the message is on its way to those of its header whose addresses could be read. */
 static void tell_ignored(struct submission *s) {
+  if (is_for_nobody(s)) return; /* it was logged before the message was taken */
   strbuf_adds(&s->bad, s->bad_count > 1 ? bad_many : bad_one);
   strbuf_adds(&s->bad, "The other addresses in the message were\nsyntactically valid and have been passed on for an attempt at delivery.\n");
   s->is_taken = true;
@@ -353,6 +363,7 @@ static bool finish_envelope(struct reception *r, struct receive_reply *ret) {
   bool has_some = s->m->recipient_count > 0;
   if (has_some && s->bad_count == 0) return true;
   log_write(LS_ALWAYS, LOG_MAIN | LOG_PANIC, "%s %s found in headers", s->m->id, s->bad_count ? "bad addresses" : "no recipients");
+  if (has_some && is_for_nobody(s)) log_untold(s, malformed(s));
   if (has_some && s->o->error_handling == ERRORS_SENDER) return true; /* the others get it, the sender is told */
   receive_fix_headers(r); /* the sender sees them as others would have */
   spool_abandon(s->m);
@@ -366,11 +377,12 @@ static int report(struct submission *s, const struct receive_reply *reply) {
   const char *t = reply->smtp_text;
   if (t && strcmp(t, "recipients") == 0) {
     if (s->bad_count == 0)
-      return fail(s, s->o->error_handling == ERRORS_SENDER ? 2 : 1, "no recipients in message",
+      return fail(s, s->o->error_handling == ERRORS_SENDER ? 2 : 1, is_for_nobody(s) ? "no recipient addresses" : "no recipients in message",
                   "Mail failure - no recipient addresses", "contained no recipient addresses, and therefore no\ndelivery could be attempted.");
     strbuf_adds(&s->bad, s->bad_count > 1 ? bad_many : bad_one);
     strbuf_adds(&s->bad, "There were no other addresses in your\nmessage, and so no attempt at delivery was possible.\n");
-    return fail(s, 1, arena_printf(s->x.a, "invalid address: %s: %s", s->first_bad, s->first_error), bad_subject, bad_in_headers);
+    const char *text = is_for_nobody(s) ? malformed(s) : arena_printf(s->x.a, "invalid address: %s: %s", s->first_bad, s->first_error);
+    return fail(s, 1, text, bad_subject, bad_in_headers);
   }
   if (reply->result == RECEIVE_LOST) return s->o->error_exit ? s->o->error_exit : 1; /* who stopped sending needs no mail */
   if (!t) t = "550 message rejected";
