@@ -208,6 +208,7 @@ void smtp_do_helo(struct smtp_session *s, struct str arg, bool esmtp) {
     forget_helo(s);
     return;
   }
+  if (s->opt->acl_smtp_helo && !smtp_check_sync(s, esmtp ? VERB_EHLO : VERB_HELO)) return; /* a delay there is for those who cannot wait */
   end_transaction(s);
   smtp_forget_message_variables(s);
   c->helo_seen = true;

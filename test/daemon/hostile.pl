@@ -266,4 +266,37 @@ part('set-uid' => sub {
     system('umount', '-l', $_) for '/usr', "$lab->{dir}/over";
     $lab->{panic_ok} = 1;
 });
+
+# Who goes on talking while acl_smtp_helo takes its time is not answered.  The ACL asks a server here, which answers when the client has talked.
+part('input while acl_smtp_helo is at work' => sub {
+    my ($lab) = @_;
+    my ($asked, $talked) = map { "$lab->{dir}/$_" } qw(asked talked);
+    $lab->serve(2727, sub {
+        my ($s) = @_;
+        DaemonLab::spew($asked, '');
+        $lab->wait_for(sub { -e $talked });
+        print $s "go\n";
+    });
+    for my $row (['EHLO, no early pipelining', "pipelining_connect_advertise_hosts =\n", 'EHLO', 0],
+        ['HELO, early pipelining for all', '', 'HELO', 0],
+        ['EHLO, early pipelining for all', '', 'EHLO', 1]) {
+        my ($name, $main, $verb, $is_good) = @$row;
+        my $only = $main ? ".ifdef _HAVE_PIPE_CONNECT\n$main.endif\n" : '';
+        next if $is_good && $lab->exim('', '-bP', 'macro', '_HAVE_PIPE_CONNECT') !~ /y/;
+        unlink $asked, $talked;
+        $lab->start(main => "${only}acl_smtp_helo = ask\n", acl => "  accept\nask:\n  accept set acl_c_x = \${readsocket{inet:127.0.0.1:2727}{x}{20s}}\n");
+        my $c = $lab->client;
+        syswrite $c->{io}, "$verb client.test\r\n";
+        check("$name: the ACL is at work", $lab->wait_for(sub { -e $asked }));
+        syswrite $c->{io}, "MAIL FROM:<a\@far.test>\r\n";
+        DaemonLab::spew($talked, '');
+        my $first = $lab->reply($c) // '';
+        is("$name: the reply", $first =~ /^(\d+)/, $is_good ? '250' : '554');
+        check("$name: MAIL", ($lab->reply($c) // '') =~ ($is_good ? qr/^250 / : qr/^$/));
+        my $line = qr/synchronization error \(next input sent too soon: pipelining was not advertised\): rejected "$verb client.test" H=\(client.test\) \[127\.0\.0\.1\]/;
+        check("$name: the log", $lab->log('reject') =~ $line, $lab->log('reject')) if !$is_good;
+        kill 'TERM', $lab->{daemon};
+        waitpid $lab->{daemon}, 0;
+    }
+});
 1;
