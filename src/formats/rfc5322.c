@@ -367,10 +367,12 @@ static size_t quoted_end(struct str s, size_t i) {
 
 struct str rfc5322_strip_group(struct str item) {
   size_t colon = 0, end;
+  bool unclosed = false; /* a comment: nobody looks for the end of another one, or a line of brackets would cost its square */
   while (colon < item.n && !strchr(":<@", item.p[colon])) {
     char c = item.p[colon];
-    end = c == '(' ? comment_end(item, colon) : c == '"' ? quoted_end(item, colon) : 0;
+    end = c == '(' && !unclosed ? comment_end(item, colon) : c == '"' ? quoted_end(item, colon) : 0;
     if (c == '"' && !end) break;
+    unclosed = unclosed || (c == '(' && !end);
     colon = end ? end : colon + 1;
   }
   if (colon < item.n && item.p[colon] == ':') item = str_n(item.p + colon + 1, item.n - colon - 1);

@@ -146,10 +146,27 @@ static void takes_names_of_groups_away(void **state) {
   }
 }
 
+/* A megabyte of brackets takes its time once: with the square of it this test does not end. */
+static void brackets_cost_no_square(void **state) {
+  (void)state;
+  static const char *const pieces[] = {"(", "(()", "(\"a\"", "\\(("};
+  enum { BYTES = 4000000 };
+  struct arena *a = arena_new("test");
+  char *line = arena_alloc(a, BYTES + 8);
+  for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
+    struct str piece = str_c(pieces[i]), all = str_n(line, BYTES / piece.n * piece.n);
+    for (size_t n = 0; n < all.n; n += piece.n) memcpy(line + n, piece.p, piece.n);
+    CHECK_INT(pieces[i], (long)rfc5322_strip_group(all).n, (long)all.n);
+    CHECK_INT(pieces[i], (long)rfc5322_find_address_end(all), (long)all.n);
+  }
+  arena_free(a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(extracts_addresses), cmocka_unit_test(options_change_what_is_allowed), cmocka_unit_test(finds_list_items),
     cmocka_unit_test(classifies_headers), cmocka_unit_test(quotes_local_parts), cmocka_unit_test(makes_phrases), cmocka_unit_test(takes_names_of_groups_away),
+    cmocka_unit_test(brackets_cost_no_square),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
