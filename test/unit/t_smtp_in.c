@@ -534,7 +534,8 @@ static void endless_clients(void **state) {
     CHECK_INT(rows[i].what, f.by_class[4], rows[i].temporary);
     CHECK_INT(rows[i].what, f.by_class[5], rows[i].bad);
     if (MEMORY_COUNTS && f.grown_kib > rows[i].max_kib) fail_msg("%s: grew by %ld KiB", rows[i].what, f.grown_kib);
-    if (MEMORY_COUNTS && !strstr(rows[i].piece, "BDAT") && f.cpu_sec >= 1) fail_msg("%s: took %.2f s", rows[i].what, f.cpu_sec);
+    /* What grows with the square of the count takes minutes; processor time on a busy machine may be several times that of an idle one. */
+    if (MEMORY_COUNTS && !strstr(rows[i].piece, "BDAT") && f.cpu_sec >= 10) fail_msg("%s: took %.2f s", rows[i].what, f.cpu_sec);
   }
 }
 
