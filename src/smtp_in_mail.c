@@ -186,6 +186,7 @@ static void begin_transaction(struct message *m, const char *sender, const char 
   m->sender = arena_strdup(m->arena, sender);
   m->raw_sender = arena_strdup(m->arena, raw);
   m->sender_is_rewritten = false;
+  m->rcpt_count = m->rcpt_defer_count = m->rcpt_fail_count = 0; /* what came too early is not of this message */
   m->message_size = p->has_size ? (int64_t)MIN(p->size, (uint64_t)INT64_MAX) : -1;
   m->body_type = p->body_type;
   m->dsn_ret = p->dsn_ret;

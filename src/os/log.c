@@ -511,8 +511,8 @@ __attribute__((noinline, format(printf, 4, 0))) static void write_line(enum log_
   size_t at = put_stamp(line, sizeof line, true, true);
   put_text(line + at, sizeof line - at, text, len, dest & LOG_MULTILINE);
   mark_cut(line, (size_t)n >= sizeof text);
-  tell_user(sel, dest, line + at);
-  if (!selected) dest &= LOG_REJECT;
+  if (selected || debug_selector) tell_user(sel, dest, line + at);
+  if (!selected) dest &= log_state.s.testing || log_state.s.stderr_only ? 0 : LOG_REJECT;
   if (!dest) return;
   write_all(dest, line, at, NULL);
   if (dest & LOG_DIE && log_state.s.panic_coredump) abort();
