@@ -253,7 +253,8 @@ static void add_from(struct reception *r) {
   const char *name, *own = submitter_address(r, &name);
   const char *header = r->saw_resent ? "Resent-From" : "From";
   if (has_header(m, header)) return;
-  const char *address = m->sender && *m->sender ? m->sender : (m->submission_mode && r->c->from.host_address) || m->bounce_of || (!r->c->is_smtp_input && !r->c->is_trusted) ? own : NULL;
+  bool may_invent = (m->submission_mode && r->c->from.host_address) || m->bounce_of || (!r->c->is_smtp_input && !r->c->is_trusted);
+  const char *address = m->sender && *m->sender ? m->sender : may_invent ? own : NULL;
   if (!address) return;
   /* A trusted caller who names a sender speaks for somebody else, whose name we do not know; an automatic message has no person behind it. */
   bool is_submitter = r->c->from.host_address ? own && strcmp(own, address) == 0 : !r->c->is_trusted || r->c->sender_is_own;

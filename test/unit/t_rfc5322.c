@@ -23,6 +23,8 @@ static const struct {
   {"<@a,b@c>", NULL, "colon expected after route list"}, {"<@a,@b:>", NULL, "missing or malformed local part"},
   {"<a@b.>", NULL, "domain missing or malformed"}, {"<a@b", NULL, "'>' missing at end of address"},
   {"<a@>", NULL, "domain missing or malformed"}, {"<a@-b>", NULL, "domain missing or malformed"},
+  {"a,b@c", NULL, "missing or malformed local part (expected word or \"<\")"},
+  {"a:b@c", NULL, "missing or malformed local part (expected word or \"<\")"},
   {"<@>", NULL, "domain missing or malformed"}, {"<a\"b\"@c>", NULL, "\"@\" or \".\" expected after \"a\""},
   {"<\"a\"b@c>", NULL, "\"@\" or \".\" expected after \"\"a\"\""}, {"<a@b>x", NULL, "malformed address: x may not follow <a@b>"},
   {"a@b c", NULL, "malformed address: c may not follow a@b "}, {"<a@b_c>", NULL, "malformed address: _c> may not follow <a@b"},
