@@ -61,8 +61,9 @@ static const char *next_text_line(struct acl_reader *r, struct conf_pos *ret_pos
       if (!is_continued) ret_pos->line = t->line;
       continue;
     }
-    is_continued = line.n > 0 && line.p[line.n - 1] == '\\';
-    if (is_continued) line.n--;
+    struct str text = t->file ? str_rtrim(line) : line; /* white space may follow the backslash in a file */
+    is_continued = text.n > 0 && text.p[text.n - 1] == '\\';
+    if (is_continued) line = str_n(text.p, text.n - 1);
     strbuf_addstr(&b, line);
     if (!is_continued) break;
   }
