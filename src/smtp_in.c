@@ -141,7 +141,7 @@ bool smtp_check_sync(struct smtp_session *s, enum smtp_verb verb) {
 bool smtp_check_chunk_sync(struct smtp_session *s) {
   if (!smtp_enforces_sync(s) || s->c->pipelining_advertised || s->early_group) return true;
   if (stream_input_ready(s->c->io, 0) != STREAM_DATA) return true;
-  smtp_log_sync_error(s, false);
+  smtp_log_chunk_sync_error(s);
   return false;
 }
 

@@ -115,6 +115,12 @@ void smtp_synprot_error(struct smtp_session *s, bool syntax, int code, const cha
   smtp_synprot_error_at(s, syntax, code, STR(""), text);
 }
 
+static const char *too_many_errors_line(struct smtp_session *s, struct str last) {
+  const struct vec *names = &s->c->command_names;
+  return arena_printf(s->tmp, "SMTP call from %s dropped: too many syntax or protocol errors (last command was \"%.*s\", %s%s)",
+                      smtp_host_text(s), STR_FMT(last), names->n ? " " : "", names->n ? smtp_command_list(s) : "NULL");
+}
+
 void smtp_count_synprot_error(struct smtp_session *s, int code, const char *reply) {
   struct conn *c = s->c;
   bool too_many = ++c->synprot_errors > s->opt->smtp_max_synprot_errors && s->o->mode != SMTP_MODE_BATCH;
@@ -124,9 +130,7 @@ void smtp_count_synprot_error(struct smtp_session *s, int code, const char *repl
   }
   smtp_replyf(s, "%d-%s", code, reply);
   smtp_replyf(s, "%d Too many syntax or protocol errors", code);
-  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP call from %s dropped: too many syntax or protocol errors (last command was "
-            "\"%.*s\", %s%s)", smtp_host_text(s), STR_FMT(s->line), c->command_names.n ? " " : "",
-            c->command_names.n ? smtp_command_list(s) : "NULL");
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s", too_many_errors_line(s, s->line));
   s->done = s->drop = true;
   s->exit_status = s->c->host_checking ? 0 : 1;
 }
@@ -147,25 +151,46 @@ void smtp_synprot_error_as(struct smtp_session *s, int code, const char *log_tex
   count_error(s, true, code, log_text, reply);
 }
 
-void smtp_log_sync_error(struct smtp_session *s, bool greeting) {
+static const char *sync_error_line(struct smtp_session *s, bool greeting) {
   struct str in = stream_buffered(s->c->io);
   size_t shown = MIN(in.n, greeting ? (size_t)128 : (size_t)32);
   /* What follows a NUL is no text any more: TLS or noise, other for each client. */
   const char *text = log_escape(s->tmp, str_n(in.p, strnlen(in.p, shown)));
   if (greeting)
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (input sent without waiting for greeting): "
-              "rejected connection from %s input=\"%s\"", smtp_ident(s), text);
-  else if (shown < in.n)
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (next input sent too soon: pipelining was "
-              "%sadvertised): rejected \"%.*s\" %s next input=\"%s\"...", s->c->pipelining_advertised ? "" : "not ",
-              STR_FMT(s->line), smtp_ident(s), text);
-  else
-    log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "SMTP protocol synchronization error (next input sent too soon: pipelining was "
-              "%sadvertised): rejected \"%.*s\" %s next input=\"%s\" (%d bytes)", s->c->pipelining_advertised ? "" : "not ",
-              STR_FMT(s->line), smtp_ident(s), text, (int)in.n);
+    return arena_printf(s->tmp, "SMTP protocol synchronization error (input sent without waiting for greeting): "
+                        "rejected connection from %s input=\"%s\"", smtp_ident(s), text);
+  const char *count = shown < in.n ? "..." : arena_printf(s->tmp, " (%d bytes)", (int)in.n);
+  return arena_printf(s->tmp, "SMTP protocol synchronization error (next input sent too soon: pipelining was %sadvertised): "
+                      "rejected \"%.*s\" %s next input=\"%s\"%s", s->c->pipelining_advertised ? "" : "not ", STR_FMT(s->line),
+                      smtp_ident(s), text, count);
+}
+
+static void refuse_for_sync_error(struct smtp_session *s, bool greeting) {
   smtp_notquit_reply(s, "synchronization-error", 554, "SMTP synchronization error");
   s->done = s->drop = true;
   s->exit_status = greeting ? 0 : 1;
+}
+
+void smtp_log_sync_error(struct smtp_session *s, bool greeting) {
+  log_write(LS_ALWAYS, LOG_MAIN | LOG_REJECT, "%s", sync_error_line(s, greeting));
+  refuse_for_sync_error(s, greeting);
+}
+
+/* What is there already behind the chunk is not obeyed and not answered, only counted: Exim tells of those who sent too much of it. */
+static void count_unread_lines(struct smtp_session *s) {
+  struct str in = stream_buffered(s->c->io);
+  for (const char *nl; (nl = memchr(in.p, '\n', in.n)); in = str_n(nl + 1, in.n - (size_t)(nl + 1 - in.p))) {
+    if (++s->c->synprot_errors <= s->opt->smtp_max_synprot_errors) continue;
+    struct str line = str_n(in.p, (size_t)(nl - in.p) - (nl > in.p && nl[-1] == '\r'));
+    receive_log_reject(s->m, LOG_MAIN | LOG_REJECT, too_many_errors_line(s, line));
+    return;
+  }
+}
+
+void smtp_log_chunk_sync_error(struct smtp_session *s) {
+  receive_log_reject(s->m, LOG_MAIN | LOG_REJECT, sync_error_line(s, false));
+  refuse_for_sync_error(s, false);
+  count_unread_lines(s);
 }
 
 /* ---- ACL results ---- */

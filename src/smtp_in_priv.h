@@ -121,6 +121,8 @@ void smtp_log_lost(struct smtp_session *s, enum stream_status st);
 /* The connection ended before the message did.  where: "", " (header)", " (after header)" when all of that had come so far. */
 void smtp_log_data_lost(struct arena *a, const struct conn *c, const char *where);
 void smtp_log_sync_error(struct smtp_session *s, bool greeting);
+/* The same behind a chunk; the unread lines that are there count as errors of the client, none of them is obeyed. */
+void smtp_log_chunk_sync_error(struct smtp_session *s);
 void smtp_log_incomplete(struct smtp_session *s, const char *how);
 void smtp_log_end(struct smtp_session *s, const char *how);
 
