@@ -140,15 +140,15 @@ static void failed(struct deliver_run *run, struct address *addr) {
 static void deferred(struct deliver_run *run, struct address *addr) {
   addr->settled = ++run->settled;
   const char *line = deliver_log_deferred(run->a, run->m, addr);
-  bool is_queued = addr->basic_errno == ERRNO_QUEUE_DOMAIN;
-  bool is_retry = addr->basic_errno == ERRNO_RRETRY || addr->basic_errno == ERRNO_LRETRY || addr->basic_errno == ERRNO_HRETRY;
+  /* as Exim: what was only put off, for its retry time or because it is not the time for it, is one kind in the logs */
+  bool is_put_off = addr->basic_errno <= ERRNO_RRETRY && addr->basic_errno >= ERRNO_QUEUE_DOMAIN;
   if (run->o->first_pass && addr->basic_errno == ERRNO_LOCAL_ONLY) { /* nothing happened: its turn is the second pass */
     list_push(&run->defer, addr);
     return;
   }
   if (logs_trouble(addr) || addr->is_misconfigured)
-    log_write(is_retry || is_queued ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN | (addr->is_misconfigured ? LOG_PANIC : 0u), "== %s", line);
-  if (run->msglog_fd >= 0 && (!is_retry || run->m->deliver_firsttime)) log_msglog(run->msglog_fd, "%s", line);
+    log_write(is_put_off ? LS_RETRY_DEFER : LS_ALWAYS, LOG_MAIN | (addr->is_misconfigured ? LOG_PANIC : 0u), "== %s", line);
+  if (run->msglog_fd >= 0 && (!is_put_off || run->m->deliver_firsttime)) log_msglog(run->msglog_fd, "%s", line);
   if (addr->special_action == SPECIAL_FREEZE) {
     run->freeze = true;
   }

@@ -572,14 +572,23 @@ static bool lines_too_long(const struct smtp_job *job) {
   return limit > 0 && job->d->msg->max_received_linelength > limit;
 }
 
-static void pretend(struct smtp_job *job, struct host *list) {
-  while (list->next && !list->address && !look_up_host(job, list)) list = list->next;
-  if (!list->address) (void)look_up_host(job, list);
-  for (size_t i = 0; i < job->rcpt_count; i++) {
-    job->rcpts[i].addr->host_used = list;
+/* -N: the first host that would have been tried took them all.  False: none would have been, results are not set. */
+static bool pretend(struct smtp_job *job, struct host *list) {
+  const char *error = NULL;
+  int port = default_port(job, &error);
+  bool expired;
+  if (port < 0) {
+    transport_set_misconfigured(job->d->addrs, ERRNO_UNKNOWNERROR, error);
+    return true;
+  }
+  struct host *h = list;
+  while (h && ((!h->address && !look_up_host(job, h)) || !retry_allows(job, h, h->port ? h->port : port, &expired))) h = h->next;
+  for (size_t i = 0; h && i < job->rcpt_count; i++) {
+    job->rcpts[i].addr->host_used = h;
     job->rcpts[i].addr->result = OUTCOME_OK;
     job->rcpts[i].addr->message = "delivery bypassed by -N option";
   }
+  return h != NULL;
 }
 
 static bool deliver_to_hosts(struct delivery *d) {
@@ -602,7 +611,7 @@ static bool deliver_to_hosts(struct delivery *d) {
     return true;
   }
   if (d->dont_deliver) {
-    pretend(job, list);
+    if (!pretend(job, list)) explain_untried(job);
     return true;
   }
   if (d->turned) {

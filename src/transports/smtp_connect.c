@@ -17,7 +17,7 @@ const char *smtp_expand_helo(struct smtp_attempt *s, bool before_connect) {
   x->sending_ip_was_read = x->sending_port_was_read = false;
   x->sending_ip_unavailable = before_connect && !s->interface;
   if (before_connect && s->interface) x->sending_ip_address = s->interface;
-  const char *name = expand_option(x, "helo_data", s->ob->helo_data);
+  const char *name = expand_string(x, s->ob->helo_data ? s->ob->helo_data : "");
   x->sending_ip_unavailable = false;
   bool is_guess = x->sending_port_was_read || (x->sending_ip_was_read && !s->interface);
   if (!name || (before_connect && is_guess)) return NULL;

@@ -198,7 +198,7 @@ bool smtp_plan_early(struct smtp_attempt *s, bool already_failed) {
     else debug_printf("early pipelining: %s%s\n", s->is_smtps ? "inside TLS" : s->plan.starttls ? "EHLO and STARTTLS" : "EHLO and envelope",
                       s->plan.starttls && s->plan.use_crypted ? ", and inside TLS" : "");
   }
-  if (!s->plan.use && strstr(s->ob->helo_data, "sending_")) s->helo = NULL; /* expanded again when there is a local address */
+  if (!s->plan.use && s->ob->helo_data && strstr(s->ob->helo_data, "sending_")) s->helo = NULL; /* expanded again when there is a local address */
   return !s->plan.use || smtp_put_first_flight(s);
 }
 

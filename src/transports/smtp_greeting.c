@@ -105,7 +105,7 @@ static bool try_helo(struct smtp_attempt *s) {
 /* The name for EHLO, once the connection has a local address. */
 static bool name_is_known(struct smtp_attempt *s) {
   if (s->helo || (s->helo = smtp_expand_helo(s, false))) return true;
-  smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_LOCAL, .at = AT_EHLO, .err = 0,
+  smtp_note_failure(s, (struct smtp_failure){.trouble = TROUBLE_CONNECT, .at = AT_EHLO, .err = ERRNO_EXPANDFAIL,
                                              .reply = arena_printf(s->a, "failed to expand helo_data: %s",
                                                                    s->d->x->error ? s->d->x->error : "forced failure")});
   return false;

@@ -175,8 +175,9 @@ static void set_result(struct smtp_attempt *s, struct smtp_rcpt *r, bool permane
     smtp_set_facts(s, a);
   else
     a->host_used = NULL;
-  /* a server that takes no mail at all (RFC 7504) is not the last word when there are others */
-  bool others = s->fail.trouble == TROUBLE_REPLY && s->fail.at == AT_GREETING;
+  /* a server that takes no mail at all (RFC 7504), or nothing from here, is not the last word when there are others */
+  enum smtp_at at = s->fail.at;
+  bool others = s->fail.trouble == TROUBLE_REPLY && (at == AT_GREETING || at == AT_EHLO || at == AT_HELO);
   r->state = permanent && !others ? RCPT_DONE : RCPT_PENDING;
 }
 
@@ -259,7 +260,8 @@ static bool is_concerned(const struct smtp_rcpt *r) {
 
 static void add_retry_items(struct smtp_attempt *s, enum smtp_error_class class, struct address *first, const char *text) {
   const char *key = retry_host_key_build(s->a, s->host, s->port, s->job->include_ip, s->interface);
-  const char *noted = text ? with_host(s, text) : NULL;
+  bool is_of_host = s->fail.trouble != TROUBLE_CONNECT || s->fail.err != ERRNO_EXPANDFAIL; /* helo_data is ours */
+  const char *noted = text && is_of_host ? with_host(s, text) : text;
   if (class == SMTP_ERROR_HOST)
     retry_add_item(s->a, first, key, noted, RETRY_HOST);
   else if (class == SMTP_ERROR_MESSAGE)
