@@ -3,7 +3,8 @@
  *
  * A log line is built in a fixed buffer and written with one write(2) to a descriptor opened O_APPEND, so that lines of many processes
  * never mix.  Descriptors stay open; a file that was renamed or removed (log rotation) is noticed by its inode at most once a second.
- * When the main log cannot be written the line goes to the panic log and to stderr: nothing is dropped silently. */
+ * When the main log cannot be written the line goes to the panic log and to stderr, and when that cannot be written either, to syslog: nothing
+ * is dropped silently. */
 #include "os/log.h"
 
 #include <errno.h>
@@ -39,7 +40,6 @@ static struct {
   char message_id[MSGID_SIZE];
   struct log_file file[KINDS];
   bool utf8;            /* UTF-8 in texts is meant as such */
-  bool in_panic;        /* guards against a panic about the panic log */
 } log_state = {.file = {{.fd = -1}, {.fd = -1}, {.fd = -1}}};
 
 /* ---- selectors ----------------------------------------------------------------------------------------- */
@@ -383,43 +383,54 @@ bool log_next_piece(struct log_pieces *p, struct str *ret, char *ret_end) {
   return true;
 }
 
-static void syslog_piece(int kind, const char *mark, struct str text) {
-  static const int priorities[KINDS] = {LOG_INFO, LOG_NOTICE, LOG_ALERT};
+static void syslog_piece(int priority, const char *mark, struct str text) {
   if (log_state.s.harness_mode)
     fprintf(stderr, "SYSLOG: '%s%.*s'\n", mark, STR_FMT(text));
   else
-    syslog(priorities[kind], "%s%.*s", mark, STR_FMT(text));
+    syslog(priority, "%s%.*s", mark, STR_FMT(text));
+}
+
+static void open_syslog(int options, int facility) {
+  if (!log_state.s.harness_mode) openlog(log_state.s.syslog_processname ? log_state.s.syslog_processname : "exim", options, facility);
 }
 
 /* An entry is cut at its line ends and where lines are too long for what reads them: "[n\m] " and "[n/m] " say which of how many. */
-static void to_syslog(int kind, const char *line, const char *extra) {
-  const char *text = line;
-  if (!log_state.s.syslog_timestamp) { /* skip "date time[ zone] " */
-    int words = log_state.s.want_zone ? 3 : 2;
-    while (words-- > 0 && (text = strchr(text, ' '))) text++;
-    if (!text) text = line;
-  }
+static void put_syslog(int priority, const char *text, const char *extra) {
   struct log_pieces all = {.line = str_c(text), .extra = str_c(extra ? extra : ""), .max = log_state.s.syslog_long_lines ? 0 : SYSLOG_MAX_BYTES};
   struct log_pieces count = all;
   struct str piece;
   char end;
   int total = 0;
   while (log_next_piece(&count, &piece, &end)) total++;
-  if (!log_state.s.harness_mode)
-    openlog(log_state.s.syslog_processname ? log_state.s.syslog_processname : "exim",
-            log_state.s.syslog_pid ? LOG_PID | LOG_CONS : LOG_CONS, syslog_facility_number());
   for (int i = 1; log_next_piece(&all, &piece, &end); i++) {
     char mark[32] = "";
     if (total > 1) snprintf(mark, sizeof mark, "[%d%c%d] ", i, i < total ? end : '/', total);
-    syslog_piece(kind, mark, piece);
+    syslog_piece(priority, mark, piece);
   }
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------- */
-
-static void last_resort(const char *why, const char *line) {
-  fprintf(stderr, "exim: %s\n%s\n", why, line);
+/* Without "date time[ zone] " when syslog_timestamp says so. */
+static const char *syslog_text(const char *line) {
+  if (log_state.s.syslog_timestamp) return line;
+  const char *text = line;
+  for (int words = log_state.s.want_zone ? 3 : 2; words > 0 && (text = strchr(text, ' ')); words--) text++;
+  return text ? text : line;
 }
+
+static void to_syslog(int kind, const char *line, const char *extra) {
+  static const int priorities[KINDS] = {LOG_INFO, LOG_NOTICE, LOG_ALERT};
+  open_syslog(log_state.s.syslog_pid ? LOG_PID | LOG_CONS : LOG_CONS, syslog_facility_number());
+  put_syslog(priorities[kind], syslog_text(line), extra);
+}
+
+/* No file takes the line.  Facility and priority are those of the manual, ch. 53, whatever is set for lines that are meant for syslog. */
+static void last_resort(const char *why, const char *line) {
+  open_syslog(LOG_PID | LOG_CONS, LOG_MAIL);
+  put_syslog(LOG_CRIT, why, NULL);
+  put_syslog(LOG_CRIT, syslog_text(line), NULL);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* Without syslog_duplication a line goes there once, for the log that has most to say. */
 static bool is_for_syslog(int kind, unsigned dest) {
@@ -428,25 +439,27 @@ static bool is_for_syslog(int kind, unsigned dest) {
   return kind == (dest & LOG_PANIC ? KIND_PANIC : is_rejection ? KIND_REJECT : KIND_MAIN);
 }
 
-static void write_kind(int kind, unsigned dest, const char *line, const char *extra) {
-  if (is_for_syslog(kind, dest)) to_syslog(kind, line, extra);
-  if (path_item().n == 0) return;
+/* False, and why in words: the line is not in the file. */
+static bool write_file(int kind, const char *line, const char *extra, char *why, size_t size) {
   int fd = log_fd(kind);
   if (fd < 0) {
-    char why[700];
-    snprintf(why, sizeof why, "could not open %s log %s: %s", kind_names[kind], log_state.file[kind].path, strerror(-fd));
-    last_resort(why, line);
-    if (kind != KIND_PANIC && !log_state.in_panic) {
-      log_state.in_panic = true;
-      write_kind(KIND_PANIC, LOG_PANIC, line, NULL);
-      log_state.in_panic = false;
-    }
-    return;
+    snprintf(why, size, "could not open %s log %s: %s", kind_names[kind], log_state.file[kind].path, strerror(-fd));
+    return false;
   }
   struct iovec iov[3] = {{(void *)(uintptr_t)line, strlen(line)}, {(void *)(uintptr_t) "\n", 1},
                          {(void *)(uintptr_t)extra, extra ? strlen(extra) : 0}};
   int r = sys_writev_all(fd, iov, extra ? 3 : 2);
-  if (r < 0) last_resort("could not write to a log file", line);
+  if (r < 0) snprintf(why, size, "could not write to %s log %s: %s", kind_names[kind], log_state.file[kind].path, strerror(-r));
+  return r >= 0;
+}
+
+static void write_kind(int kind, unsigned dest, const char *line, const char *extra) {
+  char why[700];
+  if (is_for_syslog(kind, dest)) to_syslog(kind, line, extra);
+  if (path_item().n == 0 || write_file(kind, line, extra, why, sizeof why)) return;
+  fprintf(stderr, "exim: %s\n%s\n", why, line);
+  if (kind != KIND_PANIC) write_kind(KIND_PANIC, LOG_PANIC, line, NULL);
+  else last_resort(why, line);
 }
 
 /* As Exim shows lines to -v and -d users: "LOG: MAIN REJECT", with the selector if any, and the text below. */

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -262,6 +263,25 @@ static void what_cannot_be_written_goes_to_panic(void **state) {
   CHECK_STR("panic", lines_of("paniclog"), "T important\n");
 }
 
+/* Neither file: syslog has it, once, and says why (manual ch. 53). */
+static void what_no_file_takes_goes_to_syslog(void **state) {
+  (void)state;
+  begin("%slog");
+  log_init(&(struct log_settings){.file_path = pattern, .harness_mode = true, .exim_uid = geteuid(), .exim_gid = getegid()});
+  assert_int_equal(mkdir(scratch_path("mainlog"), 0700), 0);
+  assert_int_equal(mkfifo(scratch_path("paniclog"), 0600), 0); /* nobody reads it: ENXIO, and no waiting */
+  catch_stderr();
+  log_write(LS_ALWAYS, LOG_MAIN, "important");
+  char want[1000], main_path[300];
+  snprintf(main_path, sizeof main_path, "%s", scratch_path("mainlog"));
+  const char *got = caught_stderr();
+  snprintf(want, sizeof want,
+           "exim: could not open main log %s: %s\nT important\nexim: could not open panic log %s: %s\nT important\n"
+           "SYSLOG: 'could not open panic log %s: %s'\nSYSLOG: 'important'\n",
+           main_path, strerror(EISDIR), scratch_path("paniclog"), strerror(ENXIO), scratch_path("paniclog"), strerror(ENXIO));
+  CHECK_STR("stderr", got, want);
+}
+
 static void panic_lines_are_shown(void **state) {
   (void)state;
   begin("%slog");
@@ -358,7 +378,7 @@ int main(void) {
     cmocka_unit_test(lines), cmocka_unit_test(pieces), cmocka_unit_test(prefixes), cmocka_unit_test(unprintables_are_escaped),
     cmocka_unit_test(newlines_stay_when_asked), cmocka_unit_test(long_lines_are_cut), cmocka_unit_test(reject_log_has_more),
     cmocka_unit_test(no_reject_log), cmocka_unit_test(names), cmocka_unit_test(rotation_is_noticed),
-    cmocka_unit_test(what_cannot_be_written_goes_to_panic), cmocka_unit_test(panic_lines_are_shown),
+    cmocka_unit_test(what_cannot_be_written_goes_to_panic), cmocka_unit_test(what_no_file_takes_goes_to_syslog), cmocka_unit_test(panic_lines_are_shown),
     cmocka_unit_test(message_logs), cmocka_unit_test(selectors)};
   return cmocka_run_group_tests(tests, scratch_setup, teardown);
 }
