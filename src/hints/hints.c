@@ -45,7 +45,7 @@ static bool open_lock(const char *spool_directory, const char *path, const struc
   char lock_path[PATH_BYTES + 16];
   snprintf(lock_path, sizeof lock_path, "%s.lockfile", path);
   bool for_write = how->for_write;
-  int flags = (for_write ? O_RDWR : O_RDONLY) | (how->makes_nothing ? 0 : O_CREAT) | O_NOFOLLOW;
+  int flags = (for_write ? O_RDWR : O_RDONLY) | (how->makes_nothing ? 0 : O_CREAT) | O_NOFOLLOW | O_NONBLOCK;
   int fd = sys_open(lock_path, flags, 0640);
   if (fd == -ENOENT && !how->makes_nothing) {
     if (sys_mkdir_path(spool_directory, "db", 0750, (uid_t)-1, (gid_t)-1) < 0) return false;
@@ -88,10 +88,24 @@ static bool error_means_damage(int gdbm_error) {
   return true;
 }
 
+/* A file, opened without waiting for whoever has the other end of what only has its name.  -errno otherwise. */
+static int open_file(const char *path, bool for_write) {
+  struct stat st;
+  int fd = sys_open(path, (for_write ? O_RDWR | O_CREAT : O_RDONLY) | O_NONBLOCK | O_NOCTTY, 0640);
+  if (fd < 0 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))) return fd;
+  close(fd);
+  return -EINVAL;
+}
+
 static GDBM_FILE open_gdbm(const char *path, bool for_write) {
   int mode = for_write ? GDBM_WRCREAT : GDBM_READER;
   for (int attempt = 0; attempt < 2; attempt++) {
-    GDBM_FILE g = gdbm_open(path, 0, mode | GDBM_NOLOCK | GDBM_CLOEXEC, 0640, NULL);
+    int fd = open_file(path, for_write);
+    if (fd < 0) {
+      DEBUG(D_HINTS) debug_printf("hints: open %s: %s\n", path, strerror(-fd));
+      return NULL;
+    }
+    GDBM_FILE g = gdbm_fd_open(fd, path, 0, mode | GDBM_NOLOCK | GDBM_CLOERROR, NULL);
     if (g) return g;
     int error = errno, gdbm_error = gdbm_errno;
     DEBUG(D_HINTS) debug_printf("hints: open %s: %s (%s)\n", path, gdbm_strerror(gdbm_error), strerror(error));

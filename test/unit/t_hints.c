@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -142,6 +143,26 @@ static void links(void **state) {
   assert_int_equal(access(scratch_path("victim"), F_OK), -1);
 }
 
+/* What is no file is no database, and nobody waits for what stands at its other end (the alarm ends a test that would). */
+static void no_files(void **state) {
+  (void)state;
+  start_empty();
+  assert_int_equal(mkdir(scratch_path("db"), 0750), 0);
+  assert_int_equal(mkfifo(scratch_path("db/retry"), 0600), 0);
+  assert_int_equal(mkdir(scratch_path("db/wait-there"), 0700), 0);
+  assert_int_equal(mkfifo(scratch_path("db/misc.lockfile"), 0600), 0);
+  alarm(60);
+  assert_null(hints_open(scratch_dir, "retry", false));
+  assert_null(hints_open(scratch_dir, "retry", true));
+  assert_null(hints_inspect(scratch_dir, "retry"));
+  assert_null(hints_open(scratch_dir, "wait-there", true));
+  assert_null(hints_open(scratch_dir, "misc", false));
+  hints_close(hints_open(scratch_dir, "misc", true));
+  alarm(0);
+  struct stat st;
+  assert_true(stat(scratch_path("db/retry"), &st) == 0 && S_ISFIFO(st.st_mode)); /* it is not ours to remove */
+}
+
 static void fill(void) {
   struct hints_db *db = hints_open(scratch_dir, "retry", true);
   char key[32];
@@ -272,7 +293,8 @@ static int teardown(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(records),         cmocka_unit_test(changes_only_of_what_was_seen), cmocka_unit_test(scanning),
-    cmocka_unit_test(names),           cmocka_unit_test(links),                         cmocka_unit_test(truncated_files),
+    cmocka_unit_test(names),           cmocka_unit_test(links),                         cmocka_unit_test(no_files),
+    cmocka_unit_test(truncated_files),
     cmocka_unit_test(foreign_files),   cmocka_unit_test(damaged_files),                 cmocka_unit_test(a_reader_shares_and_a_writer_waits)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
