@@ -111,6 +111,7 @@ struct conn {
   const char *smtp_command;      /* the command being handled, whole line */
   const char *smtp_command_argument;
   struct tree acl_c;             /* connection ACL variables; data const char * value; val unused */
+  struct tree acl_rooms;         /* kept by policy/acl/acl_vars.c: the memory of those values */
   bool log_reject_target_set;    /* log_reject_target = in the ACL that ran last */
   unsigned log_reject_target;    /* LOG_* bits, 0 nowhere */
   unsigned command_serial;       /* counts SMTP commands */

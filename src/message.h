@@ -91,6 +91,7 @@ struct message {
   const char *queue_reason;      /* who asked for queue_only */
   struct tree acl_m;             /* message ACL variables: data const char * */
   struct tree acl_c;             /* copy kept with the message (spool) */
+  struct tree acl_rooms;         /* kept by policy/acl/acl_vars.c: the memory of the values of both */
   const char *dsn_envid;
   int dsn_ret;
   const char *spam_score, *spam_bar, *spam_score_int, *local_scan_data;

@@ -539,6 +539,39 @@ static void endless_clients(void **state) {
   }
 }
 
+/* Bytes that a connection keeps after so many refused recipients, for each of which variables are set. */
+static size_t kept_after(const struct config *cfg, int count) {
+  struct arena *a = arena_new("test"), *io = arena_new("client");
+  struct strbuf in = strbuf_new_t(io, TAINTED, 1024);
+  strbuf_adds(&in, "EHLO x\r\nMAIL FROM:<a@b>\r\n");
+  for (int i = 0; i < count; i++) strbuf_addf(&in, "RCPT TO:<bad%04d@test.ex>\r\n", i);
+  strbuf_adds(&in, "QUIT\r\n");
+  struct conn *c = ARENA_NEW(a, struct conn);
+  c->arena = a;
+  c->cfg = cfg;
+  c->io = stream_new_memory(io, strbuf_str(&in), NULL, 0);
+  c->from.host_address = "192.0.2.1";
+  (void)smtp_session_run(c, &(struct smtp_opts){.mode = SMTP_MODE_SESSION, .queue_only = true});
+  size_t bytes = arena_used_bytes(a);
+  CHECK_INT("refused", strstr(str_dup(io, stream_memory_output(c->io)), arena_printf(io, "bad%04d ", count - 1)) != NULL, true);
+  stream_close(c->io);
+  arena_free(io);
+  arena_free(a);
+  return bytes;
+}
+
+static void variables_take_one_place(void **state) {
+  (void)state;
+  struct config *cfg = session_config("vars",
+    "primary_hostname = mx.test.ex\nspool_directory = %s\nlog_file_path = %s/%%slog\nkeep_environment =\ntls_advertise_hosts =\nhost_lookup =\n"
+    "queue_only\nsmtp_enforce_sync = false\nlog_selector = -all\nacl_smtp_rcpt = r\nbegin acl\nr:\n"
+    "  warn set acl_c_last = $local_part was here\n       set acl_c_before = $acl_c_last\n       set acl_c_turn = ${if match{$local_part}{[02468]\\$}{x}{$local_part}}\n"
+    "  deny message = $acl_c_before \n", scratch_dir, scratch_dir);
+  assert_non_null(cfg);
+  size_t few = kept_after(cfg, 200), many = kept_after(cfg, 5000);
+  if (many > few) fail_msg("%zu bytes after 200, %zu after 5000", few, many);
+}
+
 /* LIM-1: one more than recipients_max is told to come later, and what was taken stays. */
 static void recipients_limit(void **state) {
   (void)state;
@@ -562,6 +595,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(verbs_by_state), cmocka_unit_test(after_rejection),
                                      cmocka_unit_test(command_characters), cmocka_unit_test(chunk_without_pipelining), cmocka_unit_test(synchronisation),
                                      cmocka_unit_test(end_of_data), cmocka_unit_test(disconnected),
-                                     cmocka_unit_test(endless_clients), cmocka_unit_test(recipients_limit)};
+                                     cmocka_unit_test(endless_clients), cmocka_unit_test(variables_take_one_place),
+                                     cmocka_unit_test(recipients_limit)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }
