@@ -55,26 +55,33 @@ static int open_target(struct expand_ctx *x, const char *name, const char **ret_
   return sys_open(*ret_path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0640);
 }
 
-/* The decoded body to fd. */
+static int write_out(int fd, const char *out, size_t *n, int64_t *total) {
+  int rc = sys_write_all(fd, out, *n);
+  *total += (int64_t)*n;
+  *n = 0;
+  return rc;
+}
+
+/* The decoded body to fd.  Pieces may be short lines, and messages within messages are written once for each level: they are written together. */
 static int decode_body(struct scan_part *p, int fd, int64_t *ret_bytes) {
+  enum { TOGETHER_BYTES = 32 << 10 };
   struct scan_reader r;
   struct mime_decoder d = {.encoding = mime_encoding_of(&p->f)};
-  char out[MIME_DECODED_ROOM(SCAN_PIECE_BYTES)];
+  char out[TOGETHER_BYTES + MIME_DECODED_ROOM(SCAN_PIECE_BYTES)];
   struct str piece;
   bool starts;
-  size_t which, n;
+  size_t which, n = 0;
+  int rc = 0;
   *ret_bytes = 0;
-  for (scan_reader_init(&r, p->fd, p->body); scan_read_piece(&r, &piece, &starts);) {
+  for (scan_reader_init(&r, p->fd, p->body); rc >= 0 && scan_read_piece(&r, &piece, &starts);) {
     if (starts && scan_find_boundary(p->boundaries, piece, &which) != MIME_LINE_TEXT) break;
-    n = mime_decode(&d, piece, out);
-    int rc = sys_write_all(fd, out, n);
-    if (rc < 0) return rc;
-    *ret_bytes += (int64_t)n;
+    n += mime_decode(&d, piece, out + n);
+    if (n >= TOGETHER_BYTES) rc = write_out(fd, out, &n, ret_bytes);
   }
-  n = mime_decode_end(&d, out);
-  *ret_bytes += (int64_t)n;
+  if (rc < 0) return rc;
+  n += mime_decode_end(&d, out + n);
   if (d.is_broken) mime_note_anomaly(&p->f, 2, mime_broken_text(&d));
-  return r.error ? r.error : sys_write_all(fd, out, n);
+  return r.error ? r.error : write_out(fd, out, &n, ret_bytes);
 }
 
 /* An open, decoded file of the part, or -errno. */

@@ -75,6 +75,20 @@ static void give(struct dkim_canon *c, char ch) {
   c->buf[c->n++] = ch;
 }
 
+/* The same for many. */
+static void give_all(struct dkim_canon *c, const char *p, size_t n) {
+  if (c->left >= 0) n = MIN(n, (uint64_t)c->left);
+  if (c->left > 0) c->left -= (int64_t)n;
+  while (n > 0) {
+    if (c->n == sizeof(c->buf)) flush(c);
+    size_t take = MIN(n, sizeof(c->buf) - c->n);
+    memcpy(c->buf + c->n, p, take);
+    c->n += take;
+    p += take;
+    n -= take;
+  }
+}
+
 static void give_line_end(struct dkim_canon *c) {
   give(c, '\r');
   give(c, '\n');
@@ -106,13 +120,27 @@ static void text(struct dkim_canon *c, char ch) {
   else give_text(c, ch);
 }
 
+/* Bytes at p that stand for themselves, wherever they are. */
+static size_t plain_run(const struct dkim_canon *c, const char *p, size_t n) {
+  size_t i = 0;
+  while (i < n && p[i] != '\n' && p[i] != '\r' && !(c->relaxed && ch_isblank(p[i]))) i++;
+  return i;
+}
+
+/* A message may carry dozens of signatures with a digest of the body each: text goes as a whole, and nothing is looked at behind a limit. */
 void dkim_canon_feed(struct dkim_canon *c, const void *data, size_t n) {
   const char *p = data;
-  for (size_t i = 0; i < n; i++) {
+  for (size_t i = 0; i < n && c->left != 0; i++) {
     if (c->held_cr && p[i] != '\n') text(c, '\r');
     c->held_cr = p[i] == '\r';
-    if (p[i] == '\n') line_end(c);
-    else if (p[i] != '\r') text(c, p[i]);
+    if (p[i] == '\n') {
+      line_end(c);
+    } else if (p[i] != '\r') {
+      text(c, p[i]);
+      size_t run = c->held_blank ? 0 : plain_run(c, p + i + 1, n - i - 1);
+      give_all(c, p + i + 1, run);
+      i += run;
+    }
   }
 }
 

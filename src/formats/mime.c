@@ -143,26 +143,25 @@ static const char *main_value(struct arena *a, struct str s) {
 }
 
 static void take_parameters(struct arena *a, struct mime_fields *f, struct str value, bool is_type, const char *charset) {
-  struct sections *filename = ARENA_NEW(a, struct sections), *name = ARENA_NEW(a, struct sections);
-  struct sections *boundary = ARENA_NEW(a, struct sections), *cs = ARENA_NEW(a, struct sections);
+  struct sections filename = {0}, name = {0}, boundary = {0}, cs = {0};
   size_t semicolon = str_index(value, ';');
   struct strbuf b = strbuf_new_t(a, TAINTED, value.n + 2);
   strbuf_add_t(&b, value.p + semicolon, value.n - semicolon, TAINTED);
   strbuf_addc(&b, ';');
   struct str rest = strbuf_str(&b);
   for (struct parameter p; next_parameter(a, &rest, &p);) {
-    collect(filename, "filename", &p);
-    collect(name, "name", &p);
+    collect(&filename, "filename", &p);
+    collect(&name, "name", &p);
     if (!is_type) continue;
-    collect(boundary, "boundary", &p);
-    collect(cs, "charset", &p);
+    collect(&boundary, "boundary", &p);
+    collect(&cs, "charset", &p);
   }
-  const char *v = join(a, filename, charset);
-  if (!v) v = join(a, name, charset);
+  const char *v = join(a, &filename, charset);
+  if (!v) v = join(a, &name, charset);
   if (v && (!f->filename || !*f->filename || (!is_type && *v))) f->filename = v; /* Content-Disposition is the one that clients obey */
   if (!is_type) return;
-  f->boundary = join(a, boundary, NULL);
-  f->charset = join(a, cs, NULL);
+  f->boundary = join(a, &boundary, NULL);
+  f->charset = join(a, &cs, NULL);
   if (f->boundary && strlen(f->boundary) > MIME_MAX_BOUNDARY) {
     mime_note_anomaly(f, 1, "Boundary too long");
     f->boundary = arena_strndup(a, f->boundary, MIME_MAX_BOUNDARY); /* compared as far as that */

@@ -69,6 +69,28 @@ static void body_forms(void **state) {
     }
 }
 
+/* Long runs, limits within them and in front of them: as byte by byte. */
+static void long_bodies(void **state) {
+  (void)state;
+  static const char letters[] = "abcdefgh \t\r\n";
+  uint32_t seed = 1;
+  for (int round = 0; round < 200; round++) {
+    struct strbuf body = strbuf_new(a);
+    while (body.n < 6000) {
+      seed = seed * 1103515245 + 12345;
+      size_t n = seed >> 8 & 1 ? 1 : seed >> 9 & 0x7ff; /* runs longer than the buffer, and single characters */
+      for (char c = letters[(seed >> 20) % (sizeof letters - 1)]; n > 0; n--) strbuf_addc(&body, c);
+    }
+    int64_t limit = round % 4 == 0 ? -1 : (int64_t)(seed % 7000);
+    for (int relaxed = 0; relaxed < 2; relaxed++) {
+      const char *want = canon_cut(strbuf_str(&body), relaxed, limit, 1);
+      for (size_t piece = 3; piece <= body.n; piece = piece * 7 + round) CHECK_STR("body", canon_cut(strbuf_str(&body), relaxed, limit, piece), want);
+      CHECK_STR("body", canon_cut(strbuf_str(&body), relaxed, limit, body.n), want);
+      if (limit >= 0) assert_true(strlen(want) <= (size_t)limit);
+    }
+  }
+}
+
 static void header_forms(void **state) {
   (void)state;
   static const struct {
@@ -332,6 +354,7 @@ static void own_signature(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(body_forms, setup, teardown),    cmocka_unit_test_setup_teardown(header_forms, setup, teardown),
+    cmocka_unit_test_setup_teardown(long_bodies, setup, teardown),
     cmocka_unit_test_setup_teardown(signatures, setup, teardown),    cmocka_unit_test_setup_teardown(without_b, setup, teardown),
     cmocka_unit_test_setup_teardown(arc_headers, setup, teardown),
     cmocka_unit_test_setup_teardown(keys, setup, teardown),          cmocka_unit_test_setup_teardown(written_header, setup, teardown),
