@@ -81,6 +81,7 @@ int cmd_atrn(struct run *r) {
 int cmd_host_check(struct run *r) {
   struct conn *k = run_conn(r, 0, 1);
   startup_logging(r->cfg, STARTUP_LOG_SESSION);
+  startup_give_up_root(r->cfg);
   k->from.ident = NULL;
   k->is_local_caller = false;
   k->host_checking = true;

@@ -206,6 +206,7 @@ static int dispatch(struct run *r) {
   case CMD_VERIFY_RECIPIENT:
   case CMD_VERIFY_SENDER:
     startup_logging(r->cfg, STARTUP_LOG_TESTING);
+    if (r->c->action != CMD_TEST_ADDRESS) startup_give_up_root(r->cfg);
     return cmd_test_addresses(r);
   case CMD_LIST: return cmd_list(r);
   case CMD_COUNT: return queue_count(r->cfg);

@@ -369,6 +369,10 @@ struct config *startup_config(struct arena *a, const struct cmdline *c, struct c
   return cfg;
 }
 
+void startup_give_up_root(const struct config *cfg) {
+  if (priv_can_raise() && priv_drop_forever(cfg->exim_uid, cfg->exim_gid, NULL) < 0) die("cannot give up privileges");
+}
+
 void startup_become_caller(const struct caller *who) {
   if (!priv_can_raise()) return;
   const struct passwd *pw = getpwuid(who->uid);

@@ -20,6 +20,8 @@ struct caller {
 void startup_process(void);
 /* Choose and read the configuration, set privileges, logging, environment; fill the caller.  Does not return on error. */
 struct config *startup_config(struct arena *a, const struct cmdline *c, struct caller *ret);
+/* The Exim user for good: what reads a stranger's input, and delivers nothing (-bh, -bv; manual ch. 55). */
+void startup_give_up_root(const struct config *cfg);
 /* Give up every right but the caller's own (-be and other tests of texts). */
 void startup_become_caller(const struct caller *who);
 /* Log settings from a configuration. */

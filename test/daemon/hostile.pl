@@ -28,6 +28,20 @@ part('deliveries that wait' => sub {
     is('he had to wait for his own', delivered($lab, 'slow'), 0);
 });
 
+# The manual, ch. 55: what reads a stranger's input and delivers nothing is the Exim user, for good.
+part('testing without root' => sub {
+    my ($lab) = @_;
+    my $who = '${if match{${readfile{/proc/self/status}}}{\\N\\nUid:\\s+(\\d+)\\s+(\\d+)\\s+(\\d+)\\s\\N}{$1 $2 $3}}';
+    $lab->write_configuration(acl => "  deny message = ids $who\n", routers => "who:\n  driver = redirect\n  local_parts = who\n  allow_fail\n  data = :fail: ids $who\n");
+    my $mail = getpwnam 'mail';
+    my $got = $lab->exim("HELO c.test\r\nMAIL FROM:<a\@b.test>\r\nRCPT TO:<who\@local.test>\r\nQUIT\r\n", '-bh', '192.0.2.1');
+    check('-bh', $got =~ /^550 ids $mail $mail $mail\r?$/m, $got);
+    $got = $lab->exim('', '-bv', 'who@local.test');
+    check('-bv', $got =~ /ids $mail $mail $mail$/m, $got);
+    $got = $lab->exim('', '-bt', 'who@local.test');
+    check('-bt routes with the rights of a delivery', $got =~ /ids \d+ $mail 0$/m, $got);
+});
+
 # ---- files of users --------------------------------------------------------------------------------------------------
 
 part('forward files' => sub {
