@@ -66,6 +66,8 @@ struct message {
 
   struct header_line *headers, **headers_tail;
   struct header_line *added_headers; /* by ACLs, waiting for the end of data; type letter encodes the place */
+  struct header_line *last_added_header;
+  struct tree added_texts;       /* of those lines */
   struct vec removed_headers;    /* names, ACL remove_header */
   struct header_line *received_header;
 

@@ -536,4 +536,5 @@ void receive_apply_acl_headers(struct expand_ctx *x, struct message *m) {
     insert_after(m, place_of(m, place), h);
   }
   m->added_headers = NULL;
+  m->added_texts = (struct tree){0};
 }

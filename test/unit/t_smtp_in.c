@@ -572,6 +572,25 @@ static void variables_take_one_place(void **state) {
   if (many > few) fail_msg("%zu bytes after 200, %zu after 5000", few, many);
 }
 
+/* A header line that an ACL adds for each refused recipient: all different, and all the same. */
+static void headers_of_refused_recipients(void **state) {
+  (void)state;
+  struct config *cfg = session_config("added",
+    "primary_hostname = mx.test.ex\nspool_directory = %s\nlog_file_path = %s/%%slog\nkeep_environment =\ntls_advertise_hosts =\nhost_lookup =\n"
+    "queue_only\nsmtp_enforce_sync = false\nlog_selector = -all\nrecipients_max = 0\nacl_smtp_rcpt = r\nbegin acl\nr:\n"
+    "  accept local_parts = good\n"
+    "  warn local_parts = each\n       set acl_c_n = ${eval:$acl_c_n+1}\n       add_header = X-$acl_c_n: number\n"
+    "  warn local_parts = same\n       add_header = X-Same: line\n  deny\n", scratch_dir, scratch_dir);
+  assert_non_null(cfg);
+  enum { count = 100000 };
+  struct flood f = flood(cfg, "EHLO x\r\nMAIL FROM:<a@b>\r\n", "RCPT TO:<each@test.ex>\r\n", count, "QUIT\r\n");
+  CHECK_INT("each refused", f.by_class[5], count);
+  if (MEMORY_COUNTS && f.cpu_sec >= 10) fail_msg("took %.2f s", f.cpu_sec);
+  f = flood(cfg, "EHLO x\r\nMAIL FROM:<a@b>\r\n", "RCPT TO:<same@test.ex>\r\n", count, "QUIT\r\n");
+  CHECK_INT("the same refused", f.by_class[5], count);
+  if (MEMORY_COUNTS && f.grown_kib > 1024) fail_msg("grew by %ld KiB", f.grown_kib);
+}
+
 /* LIM-1: one more than recipients_max is told to come later, and what was taken stays. */
 static void recipients_limit(void **state) {
   (void)state;
@@ -596,6 +615,7 @@ int main(void) {
                                      cmocka_unit_test(command_characters), cmocka_unit_test(chunk_without_pipelining), cmocka_unit_test(synchronisation),
                                      cmocka_unit_test(end_of_data), cmocka_unit_test(disconnected),
                                      cmocka_unit_test(endless_clients), cmocka_unit_test(variables_take_one_place),
+                                     cmocka_unit_test(headers_of_refused_recipients),
                                      cmocka_unit_test(recipients_limit)};
   return cmocka_run_group_tests(tests, setup, teardown);
 }

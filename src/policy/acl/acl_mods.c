@@ -29,19 +29,26 @@ static struct str take_place(struct str s, char *ret_place) {
   return s;
 }
 
+/* Once each.  An ACL may add a line for every recipient it refuses, and a client may name any number. */
 static void add_one_header(struct message *m, struct str line, char place) {
+  struct arena_mark mark = arena_mark(m->arena);
   struct strbuf b = strbuf_new(m->arena);
+  bool is_new;
   if (!header_is_valid_start(line)) strbuf_adds(&b, "X-ACL-Warn: ");
   strbuf_addstr(&b, line);
   strbuf_addc(&b, '\n');
-  struct header_line **tail = &m->added_headers;
-  for (; *tail; tail = &(*tail)->next)
-    if (strcmp((*tail)->text, b.p) == 0) return;
+  (void)tree_insert(&m->added_texts, m->arena, b.p, &is_new);
+  if (!is_new) {
+    arena_release(m->arena, mark);
+    return;
+  }
   struct header_line *h = ARENA_NEW(m->arena, struct header_line);
   h->text = b.p;
   h->n = b.n;
   h->type = place;
-  *tail = h;
+  if (m->added_headers) m->last_added_header->next = h;
+  else m->added_headers = h;
+  m->last_added_header = h;
 }
 
 void acl_add_header_text(struct acl_run *r, const char *text) {
