@@ -259,21 +259,15 @@ int cmd_test_retry(struct config *cfg, const struct cmdline *c) {
 
 /* ---- -brw ---- */
 
-/* An address that has comments or blanks in it without them; what stands in front of it and behind it stays. */
-static const char *without_comments(struct arena *a, const char *text) {
-  const char *error = NULL;
-  size_t domain, before = strspn(text, " \t");
-  const char *address = rfc5322_extract_address(a, str_c(text), (struct addr_opts){.allow_domain_literal = true}, &domain, &error);
-  return address && !strstr(text, address) ? arena_printf(a, "%.*s%s", (int)before, text, address) : text;
-}
-
-/* "Phrase <@route:(comment) address>" without what stands beside the address in the brackets. */
+/* "Phrase <@route:(comment) address>" without what stands beside the address in the brackets; where there are none, an address that has comments
+ * or blanks in it without them. */
 static const char *without_route(struct arena *a, const char *text) {
   const char *error = NULL;
   size_t domain;
   const char *address = rfc5322_extract_address(a, str_c(text), (struct addr_opts){.allow_domain_literal = true}, &domain, &error);
   const char *bare = address ? rfc5322_put_in_brackets(a, text, address) : NULL;
-  return bare ? bare : without_comments(a, text);
+  if (bare || !address || strstr(text, address)) return bare ? bare : text;
+  return arena_printf(a, "%.*s%s", (int)strspn(text, " \t"), text, address);
 }
 
 /* A header line NAME: TEXT: what the rules make of its text. */

@@ -118,32 +118,36 @@ static bool is_wanted(const struct conn *c, const struct message *m) {
          !m->prdr_requested && !m->discarded && !m->discarded_by && !m->dont_deliver && m->recipient_count > 0;
 }
 
+/* A line, and what kind it was: a line that is removed changes that. */
+struct noted_header {
+  struct header_line *line;
+  char type;
+};
+
 void cutthrough_note_headers(struct expand_ctx *x) {
   struct message *m = x->msg;
   if (!x->conn || !x->conn->held || m->cutthrough == CUTTHROUGH_OFF) return;
   m->cutthrough_headers = vec_new(m->arena);
   for (struct header_line *h = m->headers; h; h = h->next) {
-    struct header_line *copy = ARENA_NEW(m->arena, struct header_line);
-    *copy = *h;
-    vec_push(&m->cutthrough_headers, h);
-    vec_push(&m->cutthrough_headers, copy);
+    struct noted_header *noted = ARENA_NEW(m->arena, struct noted_header);
+    *noted = (struct noted_header){h, h->type};
+    vec_push(&m->cutthrough_headers, noted);
   }
 }
 
 void cutthrough_settle_headers(struct expand_ctx *x) {
   struct message *m = x->msg;
-  size_t noted = m->cutthrough_headers.n / 2, now = 0;
+  size_t noted = m->cutthrough_headers.n, now = 0;
   if (!noted || m->cutthrough == CUTTHROUGH_OFF || !is_wanted(x->conn, m) || !has_all(x->conn, m)) return;
   for (const struct header_line *h = m->headers; h; h = h->next) now++;
   bool changed = now != noted;
   struct header_line **tail = &m->headers;
   for (size_t i = 0; i < noted; i++) {
-    struct header_line *h = m->cutthrough_headers.v[2 * i];
-    const struct header_line *copy = m->cutthrough_headers.v[2 * i + 1];
-    changed = changed || h->type != copy->type;
-    h->type = copy->type;
-    *tail = h;
-    tail = &h->next;
+    const struct noted_header *was = m->cutthrough_headers.v[i];
+    changed = changed || was->line->type != was->type;
+    was->line->type = was->type;
+    *tail = was->line;
+    tail = &was->line->next;
   }
   *tail = NULL;
   m->headers_tail = tail;

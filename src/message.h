@@ -112,7 +112,7 @@ struct message {
   const char *raw_sender;        /* as given, before qualifying and rewriting; NULL: sender */
   struct vec raw_recipients;     /* const char *, the same for recipients; empty: recipients */
   enum { CUTTHROUGH_OFF, CUTTHROUGH_SPOOL, CUTTHROUGH_PASS } cutthrough; /* control = cutthrough_delivery: what a temporary answer leads to */
-  struct vec cutthrough_headers; /* struct header_line *: as they were before the ACLs that see them, each followed by a copy; empty: not noted */
+  struct vec cutthrough_headers; /* kept by cutthrough.c: the header lines as they were before the ACLs that see them; empty: not noted */
   bool cutthrough_own_sender;    /* /sender=transport: MAIL as the transport's return_path says */
   bool deliver_foreground;       /* somebody waits for its delivery (-odi): that of reports about it, too */
   bool message_id_made;          /* Message-Id: was added here (id*= in the log) */

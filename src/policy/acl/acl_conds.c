@@ -86,28 +86,36 @@ static const char *next_arg_word(struct arena *a, struct str *rest) {
   return b.p ? b.p : "";
 }
 
+/* The values behind the name of an ACL, as $acl_arg1 and so on.  False: one cannot be expanded. */
+static bool take_values(struct expand_ctx *x, struct str rest) {
+  const char *args[ACL_MAX_ARGS] = {NULL};
+  int n = 0;
+  for (rest = str_ltrim(rest); n < ACL_MAX_ARGS && rest.n > 0; rest = str_ltrim(rest), n++) {
+    args[n] = expand_string(x, next_arg_word(x->a, &rest));
+    if (!args[n]) return false;
+  }
+  memcpy(x->s.acl_args, args, sizeof(args));
+  x->s.acl_narg = n;
+  return true;
+}
+
+static const char *cannot_expand(struct acl_run *r, const char *text) {
+  struct expand_ctx *x = r->x;
+  if (!x->forced_fail) r->log_text = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", text, x->error ? x->error : "");
+  return NULL;
+}
+
 /* Name and values are expanded by themselves, so that what a value holds makes no words (manual ch. 44).  What is no name is an ACL itself. */
 static const char *take_args(struct acl_run *r, const char *raw) {
   struct expand_ctx *x = r->x;
   struct str rest = str_c(raw);
-  const char *args[ACL_MAX_ARGS] = {NULL}, *word = next_arg_word(x->a, &rest), *name = expand_string(x, word), *shown = word;
-  bool is_named = name && (config_acl(x->cfg, name) || (*name == '/' && !is_tainted(name)));
-  int n = 0;
-  if (name && !is_named && acl_is_text(raw)) { /* what a client said does not become a statement: it is expanded when its turn comes */
-    const char *whole = expand_string(x, raw);
-    return whole && is_tainted(whole) ? raw : whole;
-  }
-  if (name && !is_named) return name;
-  const char *text = name;
-  for (shown = name ? name : word; text && n < ACL_MAX_ARGS && (rest = str_ltrim(rest)).n > 0; args[n++] = text)
-    if (!(text = expand_string(x, next_arg_word(x->a, &rest)))) break;
-  if (!text) {
-    if (!x->forced_fail) r->log_text = arena_printf(x->a, "failed to expand ACL string \"%s\": %s", shown, x->error ? x->error : "");
-    return NULL;
-  }
-  memcpy(x->s.acl_args, args, sizeof(args));
-  x->s.acl_narg = n;
-  return name;
+  const char *word = next_arg_word(x->a, &rest), *name = expand_string(x, word);
+  if (!name) return cannot_expand(r, word);
+  bool is_named = config_acl(x->cfg, name) || (*name == '/' && !is_tainted(name));
+  if (is_named) return take_values(x, rest) ? name : cannot_expand(r, name);
+  if (!acl_is_text(raw)) return name;
+  const char *whole = expand_string(x, raw);
+  return whole && is_tainted(whole) ? raw : whole; /* what a client said does not become a statement: it is expanded when its turn comes */
 }
 
 static enum outcome cond_acl(struct acl_run *r, const struct acl_cond *c, const char *arg) {
